@@ -1,0 +1,1 @@
+"""pagefault: virtual memory for LLM agents."""

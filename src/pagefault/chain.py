@@ -1,0 +1,44 @@
+"""Chains: what makes a path through a conversation the same path.
+
+``chain_i = H(chain_{i-1}, digest_i)`` as in a commit graph, so a page's identity holds its
+whole past: a retry writes the same point again, while an edit or another path after time
+travel gets other points. Nothing has to be decided when a page is written.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from typing import Final
+
+ROOT: Final = ""
+_NAMESPACE: Final = uuid.UUID("6f1e7c0a-9d4b-5c53-8f0e-70616765666c")
+
+
+def link(parent: str, digest: bytes) -> str:
+    """The chain after one more page: 32 hex digits.
+
+    Args:
+        parent: The chain before, ``ROOT`` for the first page.
+        digest: The page's identity digest, 32 bytes.
+
+    Example:
+        >>> link(link(ROOT, b"a" * 32), b"b" * 32) == link(ROOT, b"b" * 32)
+        False
+    """
+    return hashlib.sha256(parent.encode("ascii") + digest).hexdigest()[:32]
+
+
+def point_id(space_key: str, chain: str) -> uuid.UUID:
+    """Where the page with this chain is stored; the same page always has the same point."""
+    return uuid.uuid5(_NAMESPACE, f"page/{space_key}/{chain}")
+
+
+def head_id(space_key: str) -> uuid.UUID:
+    """Where the space's head record is stored."""
+    return uuid.uuid5(_NAMESPACE, f"head/{space_key}")
+
+
+def chunk_id(owner: uuid.UUID, index: int) -> uuid.UUID:
+    """Where chunk ``index`` (from 0) of a body too large for one point is stored."""
+    return uuid.uuid5(owner, f"chunk/{index}")

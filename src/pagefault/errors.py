@@ -1,0 +1,71 @@
+"""Every error pagefault raises. Each names the thing, the limit and the way out."""
+
+from __future__ import annotations
+
+
+class PagefaultError(Exception):
+    """Base of all errors raised by pagefault."""
+
+
+class InvalidId(PagefaultError, ValueError):
+    """A tenant, user, thread, agent or message id that cannot be used as one."""
+
+
+class BadAddress(PagefaultError, ValueError):
+    """Text that is not a page address (``12``, ``12-14``, ``12.3@4000``)."""
+
+
+class PageNotFound(PagefaultError, LookupError):
+    """A well-formed address that names no page of this space's own past."""
+
+
+class CorruptPage(PagefaultError):
+    """A stored body whose sha256 differs from the one recorded when it was written."""
+
+
+class PagesLost(PagefaultError):
+    """The store lacks pages that the chain of this space says were stored."""
+
+
+class UnsupportedMessage(PagefaultError, TypeError):
+    """A message that cannot be turned into a page (wrong type, too deep, not text)."""
+
+
+class BudgetError(PagefaultError, ValueError):
+    """A budget that cannot be kept: too small for what must stay in the window."""
+
+
+class PageTooLarge(BudgetError):
+    """One page that must be in the prompt is larger than the budget by itself."""
+
+
+class PinnedOverBudget(BudgetError):
+    """Pinned pages and the system prompt together leave no room in the budget."""
+
+
+class StoreError(PagefaultError):
+    """The page store refused or failed an operation."""
+
+
+class StoreLocked(StoreError):
+    """Another process has this data directory open."""
+
+
+class StoreUnwritable(StoreError):
+    """The data directory cannot be created or written."""
+
+
+class StoreMismatch(StoreError):
+    """The data directory was written with another format, embedder or dimension."""
+
+
+class EmbedderError(PagefaultError):
+    """An embedder raised, or returned vectors of the wrong count, shape or values."""
+
+
+class MemoryClosed(PagefaultError, RuntimeError):
+    """A verb was called on a ``Memory`` after ``close()``."""
+
+
+class MissingDependency(PagefaultError, ImportError):
+    """An optional package is not installed; the message is the pip command."""

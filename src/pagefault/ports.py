@@ -1,0 +1,253 @@
+"""The ports: what the core needs from the outside, as small Protocols.
+
+A store, an embedder or a counter of your own only has to fit its Protocol;
+``pagefault.testing`` holds the contract suite that every store passes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, TypeVar
+from uuid import UUID
+
+T = TypeVar("T")
+RecordKind = Literal["page", "head"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scope:
+    """Which space a store call is about; the adapter adds it to every filter itself.
+
+    Attributes:
+        tenant: The tenant's id.
+        space: ``SpaceId.key``, 32 hex digits.
+    """
+
+    tenant: str
+    space: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sparse:
+    """A sparse vector: distinct indices below 2^32 and their weights, same length."""
+
+    indices: tuple[int, ...]
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """One record of a store, of either kind.
+
+    Attributes:
+        id: Point id.
+        kind: ``"page"`` (immutable) or ``"head"`` (one per space, replaced).
+        seq: Page number, or the length of the chain for a head. 0 <= seq < 2^53.
+        fields: Flat scalars kept beside the body: chain, parent, format and the like.
+            Keys ``id kind seq tenant space body sha256 chunks`` are the store's own.
+        body: Text of any length; canonical JSON (ASCII). Larger bodies are chunked by the adapter.
+        sha256: 64 hex digits over the body, checked by the reader.
+        sparse: Term weights for full-text search, ``None`` when the record is not indexed.
+        dense: Embedding, ``None`` until it is computed.
+    """
+
+    id: UUID
+    kind: RecordKind
+    seq: int
+    fields: Mapping[str, str | int | float | bool] = field(default_factory=dict)
+    body: str = ""
+    sha256: str = ""
+    sparse: Sparse | None = None
+    dense: Sequence[float] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Where:
+    """What a scan or search is restricted to, besides its scope.
+
+    Attributes:
+        kind: The record kind.
+        first: Smallest ``seq``, inclusive.
+        last: Largest ``seq``, inclusive; ``None`` for no limit.
+        ids: Only these points; ``None`` for no restriction.
+    """
+
+    kind: RecordKind = "page"
+    first: int = 0
+    last: int | None = None
+    ids: Sequence[UUID] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hit:
+    """One search hit: point id, seq, raw score (cosine or BM25) and flat fields. No body."""
+
+    id: UUID
+    seq: int
+    score: float
+    fields: Mapping[str, str | int | float | bool]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Header:
+    """What a data directory was written with; a mismatch is refused when it is opened.
+
+    Attributes:
+        embedder: The embedder's name, ``""`` for none (full-text search alone).
+        dimension: Length of its vectors, 0 for none.
+        fingerprint: Digest of a probe vector, ``""`` for none.
+        version: Format version of the records.
+    """
+
+    embedder: str = ""
+    dimension: int = 0
+    fingerprint: str = ""
+    version: int = 1
+
+
+class Runner(Protocol):
+    """Runs blocking calls on the one thread that owns the engine.
+
+    ``urgent`` calls (reads) go before the others (writes); after each call that is not
+    urgent the thread rests at least 0.5 ms, since the engine holds the interpreter lock.
+    """
+
+    def __call__(self, fn: Callable[[], T], /, *, urgent: bool) -> Awaitable[T]:
+        """Await the result of ``fn()``."""
+        ...
+
+
+class PageStore(Protocol):
+    """Where records live. Every call is restricted to its scope inside the adapter."""
+
+    async def open(self, header: Header) -> None:
+        """Create or load. Idempotent.
+
+        Raises:
+            StoreLocked: Another process has it open.
+            StoreUnwritable: It cannot be created or written.
+            StoreMismatch: It was written with another header.
+        """
+        ...
+
+    async def put(self, scope: Scope, records: Sequence[Record]) -> None:
+        """Write records; on return they are stored (they survive a process kill).
+
+        A page whose id exists is left as it is (insert-only); a head is replaced.
+        """
+        ...
+
+    async def index(self, scope: Scope, vectors: Mapping[UUID, Sequence[float]]) -> None:
+        """Add the dense vectors of records already stored; ids not in scope are ignored."""
+        ...
+
+    async def get(self, scope: Scope, ids: Sequence[UUID], *, bodies: bool = True) -> dict[UUID, Record]:
+        """The records with these ids that are in scope; absent ones are missing from the result.
+
+        ``bodies=False`` leaves ``body`` empty. Vectors are never returned.
+        """
+        ...
+
+    async def scan(self, scope: Scope, where: Where, *, limit: int) -> list[Record]:
+        """Up to ``limit`` records ordered by (seq, id), without bodies and vectors."""
+        ...
+
+    async def search(
+        self, scope: Scope, queries: Sequence[Sparse | Sequence[float]], where: Where, *, limit: int
+    ) -> list[list[Hit]]:
+        """For each query (sparse: BM25 with IDF over this scope; else dense: cosine) its best hits.
+
+        Ordered by (score descending, seq descending). One result list per query.
+        """
+        ...
+
+    async def idf(self, scope: Scope, terms: Sequence[int]) -> dict[int, float]:
+        """The IDF weight of each sparse index over this scope's pages; absent terms are missing."""
+        ...
+
+    async def sync(self) -> None:
+        """Make everything stored durable (meant to survive power loss)."""
+        ...
+
+    async def close(self) -> None:
+        """Flush and release. Idempotent."""
+        ...
+
+
+class Embedder(Protocol):
+    """Turns texts into vectors. Called on the worker thread, a few texts at a time."""
+
+    @property
+    def name(self) -> str:
+        """Model name and version; part of the store header."""
+        ...
+
+    @property
+    def dimension(self) -> int:
+        """Length of every vector."""
+        ...
+
+    def embed(self, texts: Sequence[str]) -> Sequence[Sequence[float]]:
+        """One vector per text, in order."""
+        ...
+
+
+class TokenCounter(Protocol):
+    """Counts tokens of plain text.
+
+    ``reserve`` is the share (0..1) by which the count may be too low; 0 when exact.
+    """
+
+    @property
+    def reserve(self) -> float:
+        """Share added to every estimate."""
+        ...
+
+    def count(self, text: str) -> int:
+        """Tokens of ``text``; never touches network or disk after the first call."""
+        ...
+
+
+class Codec(Protocol):
+    """Reads and restores one framework's native messages."""
+
+    @property
+    def format(self) -> str:
+        """The body tag: ``langchain/1``, ``llamaindex/1`` or ``chat/1``."""
+        ...
+
+    def sketch(self, message: Any) -> Sketch:
+        """The little that grouping and the budget need, in a few microseconds.
+
+        Raises:
+            UnsupportedMessage: Not a message of this framework.
+        """
+        ...
+
+    def encode(self, message: Any) -> Any:
+        """The message as JSON-like data (dicts, lists, strings, numbers)."""
+        ...
+
+    def decode(self, data: Any) -> Any:
+        """The native message that ``encode`` was given, as a new object."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Sketch:
+    """What grouping and the budget need of a message.
+
+    Attributes:
+        role: ``"system"``, ``"user"``, ``"assistant"`` or ``"tool"``.
+        call_ids: Ids of the tool calls of an assistant message.
+        call_id: For a tool result, the call it answers.
+        bytes: Upper bound of the message's tokens: UTF-8 bytes of all that is counted.
+        recalled: A tool result written by pagefault's own recall tool.
+    """
+
+    role: str
+    call_ids: tuple[str, ...] = ()
+    call_id: str = ""
+    bytes: int = 0
+    recalled: bool = False
