@@ -1,0 +1,80 @@
+# Needs make and Python 3.11 or newer; everything else goes into .venv.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+BIN := .venv/bin
+STAMP := .venv/.stamp
+SOURCES := src/pagefault integrations/langgraph/pagefault_langgraph integrations/llamaindex/pagefault_llamaindex
+PROGRAMS := $(foreach each,examples benchmarks,$(if $(shell find $(each) -name '*.py' -print -quit 2>/dev/null),$(each)))
+CORE_TESTS := tests/core
+SEED ?= $(shell od -An -N3 -tu4 /dev/urandom | tr -d ' ')
+SEED := $(SEED)
+PYTEST := pytest -p no:cacheprovider --randomly-seed=$(SEED) --hypothesis-seed=$(SEED)
+IS_NEW_ENOUGH := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
+
+.PHONY: help setup demo test test-long cover check format-check lint types imports house format bench clean
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup: $(STAMP) ## Create .venv with pinned versions (every other target does this by itself)
+
+demo: $(STAMP) ## Watch an agent page through a small window (no key, no network)
+	@$(BIN)/python -m examples.demo $(ARGS)
+
+test: cover ## Default test suite; repeat a run with SEED=...
+	$(BIN)/python -m $(PYTEST) --ignore=$(CORE_TESTS) $(ARGS)
+
+cover: $(STAMP) ## Tests of the pure core; every branch of it must run
+	@echo "seed: $(SEED)   (repeat with: make test SEED=$(SEED))"
+	@if [ -d $(CORE_TESTS) ]; then \
+	  $(BIN)/coverage run -m $(PYTEST) $(CORE_TESTS) && \
+	  $(BIN)/coverage report; fi
+
+test-long: $(STAMP) ## Tests that take minutes
+	@echo "seed: $(SEED)   (repeat with: make test-long SEED=$(SEED))"
+	$(BIN)/python -m $(PYTEST) -m long $(ARGS)
+
+check: lint types imports house ## Style, types, boundaries and conventions
+
+lint: $(STAMP) # ruff
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(STAMP) # mypy and pyright
+	$(BIN)/mypy $(SOURCES) $(PROGRAMS) tests
+	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright
+
+imports: $(STAMP) # import-linter
+	$(BIN)/lint-imports
+
+house: $(STAMP) # conventions kept by tests
+	$(BIN)/python -m $(PYTEST) -q tests/house
+
+format: $(STAMP) ## Rewrite files in the house style
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+bench: $(STAMP) ## Measure: cost per call, recall, eviction policies
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+clean: ## Remove .venv and everything generated
+	rm -rf .venv dist build .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+
+$(STAMP): pyproject.toml constraints.txt
+	@python=$(PYTHON); \
+	if [ -z "$$python" ]; then \
+	  for each in python3.11 python3 python3.12 python3.13 python; do \
+	    if $$each -c '$(IS_NEW_ENOUGH)' 2>/dev/null; then python=$$each; break; fi; \
+	  done; \
+	fi; \
+	if [ -z "$$python" ] || ! $$python -c '$(IS_NEW_ENOUGH)'; then \
+	  echo "make: no Python 3.11 or newer with venv found (Debian: apt install python3 python3-venv);" \
+	       "name one with: make PYTHON=/path/to/python3.11" >&2; exit 1; \
+	fi; \
+	echo "setting up .venv with $$($$python --version) (once; about a minute)"; \
+	[ -x $(BIN)/python ] || $$python -m venv .venv; \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[all,dev]'
+	@touch $@

@@ -1,0 +1,1 @@
+"""pagefault for LangGraph."""
