@@ -1,0 +1,271 @@
+"""The embedded store: a real Qdrant engine inside the process."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Final, TypeVar
+from uuid import UUID
+
+from qdrant_edge import EdgeShard, HasIdCondition
+
+from pagefault.errors import CorruptPage, MemoryClosed, StoreError, StoreLocked
+from pagefault.ports import Header, Hit, Record, Runner, Scope, Sparse, Where
+from pagefault.stores import edge_calls, layout
+from pagefault.stores.durability import WalSync
+from pagefault.stores.engine import Engine
+
+T = TypeVar("T")
+
+_LOG: Final = logging.getLogger(__name__)
+# Windows: how much one engine call may touch, since it holds the interpreter lock meanwhile.
+_IDS: Final = 64
+_BODIES: Final = 16
+_CHUNKS: Final = 4
+_SCAN: Final = 256
+_TERMS: Final = 16
+_QUERIES: Final = 8
+_LOCK_POLL_SECONDS: Final = 0.05
+_FULL_LOGS: Final = 8  # of 32 MiB each; a flush (0.1 s) then lets the engine drop them
+
+
+class EdgeStore:
+    """A page store on an embedded Qdrant engine; one data directory holds all tenants.
+
+    Args:
+        path: The data directory; created, readable by its owner alone, when it is missing.
+        run: Runs blocking calls on the one thread that owns the engine.
+        lock_timeout: Seconds to wait for another process to let go of the directory, for
+            development servers that start the new process before the old one is gone.
+
+    Example:
+        >>> import asyncio, tempfile
+        >>> from pagefault.ports import Header
+        >>> from pagefault.testing import ThreadRunner
+        >>> async def main(path: str) -> None:
+        ...     with ThreadRunner() as run:
+        ...         store = EdgeStore(path, run=run)
+        ...         await store.open(Header())
+        ...         await store.close()
+        >>> with tempfile.TemporaryDirectory() as path:
+        ...     asyncio.run(main(path))
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, run: Runner, lock_timeout: float = 2.0) -> None:
+        self._path = Path(path)
+        self._run = run
+        self._lock_timeout = lock_timeout
+        self._engine = Engine(self._path)
+        self._wal = WalSync(self._engine.wal)
+        self._pid: int | None = None
+        self._dimension = 0
+        self._closed = False
+        self._warned = False
+        self._ids: tuple[Sequence[UUID] | None, HasIdCondition | None] = (None, None)
+
+    async def open(self, header: Header) -> None:
+        """Create or load the data directory. Idempotent.
+
+        Raises:
+            StoreLocked: Another process, or another store in this one, has it open.
+            StoreUnwritable: It cannot be created or written.
+            StoreMismatch: It was written with another header.
+            MemoryClosed: This store was closed; make a new one.
+        """
+        if self._pid is not None or self._closed:
+            self._check()
+        deadline = time.monotonic() + self._lock_timeout
+        while True:
+            try:
+                await self._run(partial(self._engine.open, header), urgent=True)
+            except StoreLocked:
+                if time.monotonic() >= deadline:
+                    raise
+                await asyncio.sleep(_LOCK_POLL_SECONDS)
+            else:
+                self._pid, self._dimension = os.getpid(), header.dimension
+                return
+
+    async def put(self, scope: Scope, records: Sequence[Record]) -> None:
+        """Write records; on return they survive a process kill.
+
+        A page whose id exists is left as it is; a head is replaced. When a call fails after
+        validation, records before the failing unit are written: writing all again is safe.
+
+        Raises:
+            StoreError: A record cannot be stored exactly (nothing is written then), an id
+                names a record of another space, or the engine failed.
+        """
+        self._check(scope)
+        rows = [
+            row for record in layout.distinct(records) for row in layout.rows(scope, record, dimension=self._dimension)
+        ]
+        for unit in layout.units(rows):
+            await self._call(partial(edge_calls.write, scope=scope, unit=unit), urgent=False)
+
+    async def index(self, scope: Scope, vectors: Mapping[UUID, Sequence[float]]) -> None:
+        """Add the dense vectors of records already stored; ids not in scope are ignored.
+
+        Raises:
+            StoreError: A vector has the wrong length or values; nothing is written then.
+        """
+        self._check(scope)
+        plain = {id_: layout.vector(v, dimension=self._dimension, of=str(id_)) for id_, v in vectors.items()}
+        for ids in _windows(list(plain), layout.UNIT_RECORDS):
+            unit = {id_: plain[id_] for id_ in ids}
+            await self._call(partial(edge_calls.add_vectors, scope=scope, vectors=unit), urgent=False)
+
+    async def get(self, scope: Scope, ids: Sequence[UUID], *, bodies: bool = True) -> dict[UUID, Record]:
+        """The records with these ids that are in scope, in the order asked for.
+
+        Raises:
+            CorruptPage: A chunk of a large body is missing.
+        """
+        self._check(scope)
+        found: dict[UUID, Record] = {}
+        for window in _windows(list(dict.fromkeys(ids)), _BODIES if bodies else _IDS):
+            payloads = await self._read(partial(edge_calls.fetch, scope=scope, ids=window, bodies=bodies))
+            for id_, payload in payloads.items():
+                if bodies and "chunks" in payload:
+                    found[id_] = await self._assemble(scope, id_, payload)
+                else:
+                    found[id_] = layout.restore(id_, payload, str(payload.get("body", "")))
+        return found
+
+    async def scan(self, scope: Scope, where: Where, *, limit: int) -> list[Record]:
+        """Up to ``limit`` records ordered by (seq, id), without bodies and vectors."""
+        self._check(scope)
+        found: list[Record] = []
+        at: int | None = None if _is_empty(where) else max(where.first, 0)
+        ids = self._id_condition(where)
+        while at is not None and len(found) < limit:
+            size = min(_SCAN, limit - len(found) + 1)
+            window, at = await self._read(
+                partial(edge_calls.scan_window, scope=scope, where=where, ids=ids, first=at, size=size)
+            )
+            found += window
+        return found[: max(limit, 0)]
+
+    async def search(
+        self, scope: Scope, queries: Sequence[Sparse | Sequence[float]], where: Where, *, limit: int
+    ) -> list[list[Hit]]:
+        """For each query (sparse: BM25 with IDF over this scope; else dense: cosine) its best hits.
+
+        Raises:
+            StoreError: A query vector has the wrong length or values.
+        """
+        self._check(scope)
+        plain = [self._query(query) for query in queries]
+        hits: list[list[Hit]] = [[] for _ in plain]
+        if limit <= 0 or _is_empty(where):
+            return hits
+        ids = self._id_condition(where)
+        asked = [i for i, query in enumerate(plain) if not isinstance(query, Sparse) or query.indices]
+        for window in _windows(asked, _QUERIES):
+            ask = [plain[i] for i in window]
+            answers = await self._read(
+                partial(edge_calls.search, scope=scope, queries=ask, where=where, ids=ids, limit=limit)
+            )
+            for i, answer in zip(window, answers, strict=True):
+                hits[i] = answer
+        return hits
+
+    async def idf(self, scope: Scope, terms: Sequence[int]) -> dict[int, float]:
+        """The IDF weight of each sparse index over this scope's pages; absent terms are missing."""
+        self._check(scope)
+        distinct = tuple(dict.fromkeys(terms))
+        layout.query_sparse(Sparse(indices=distinct, values=(1.0,) * len(distinct)))
+        weights: dict[int, float] = {}
+        for window in _windows(distinct, _TERMS):
+            weights |= await self._read(partial(edge_calls.idf, scope=scope, terms=window))
+        return weights
+
+    async def sync(self) -> None:
+        """Make everything stored durable (meant to survive power loss).
+
+        Raises:
+            StoreError: The disk refused.
+        """
+        self._check()
+        # Not on the engine's thread: waiting for the disk takes no interpreter lock, and a fault
+        # must not queue behind it. The log on disk is all it touches.
+        full_logs = await asyncio.to_thread(self._wal.sync)
+        if full_logs is None and not self._warned:
+            self._warned = True
+            _LOG.warning("%s has no write-ahead log to sync; flushing the engine instead, which is slower", self._path)
+        if full_logs is None or full_logs >= _FULL_LOGS:
+            await self._call(EdgeShard.flush, urgent=False)
+
+    async def close(self) -> None:
+        """Flush and release. Idempotent; in a forked child it only forgets the store."""
+        inherited = self._pid is not None and self._pid != os.getpid()
+        if self._closed or inherited:
+            self._closed = True
+            return
+        self._closed = True
+        # Not urgent: what was put before comes first.
+        await self._run(self._engine.close, urgent=False)
+
+    async def _assemble(self, scope: Scope, id_: UUID, payload: layout.Payload) -> Record:
+        while True:
+            parts: list[str] = []
+            try:
+                for window in _windows(layout.chunk_ids(id_, str(payload["chunks"])), _CHUNKS):
+                    parts += await self._read(partial(edge_calls.fetch_chunks, scope=scope, ids=window, owner=id_))
+                return layout.restore(id_, payload, "".join(parts))
+            except CorruptPage:  # unless a head was replaced between two reads
+                fresh = (await self._read(partial(edge_calls.fetch, scope=scope, ids=[id_], bodies=True))).get(id_)
+                if fresh is None or fresh.get("chunks") == payload["chunks"]:
+                    raise
+                if "chunks" not in fresh:
+                    return layout.restore(id_, fresh, str(fresh["body"]))
+                payload = fresh
+
+    def _query(self, query: Sparse | Sequence[float]) -> Sparse | list[float]:
+        if isinstance(query, Sparse):
+            return layout.query_sparse(query)
+        return layout.vector(query, dimension=self._dimension, of="the query")
+
+    def _id_condition(self, where: Where) -> HasIdCondition | None:
+        """The condition on ids; the last one is kept, since building one takes 1 us an id."""
+        if where.ids is None:
+            return None
+        kept, condition = self._ids
+        if condition is None or kept is not where.ids:
+            condition = HasIdCondition(set(where.ids))
+            if isinstance(where.ids, tuple):  # it cannot have changed when it comes again
+                self._ids = (where.ids, condition)
+        return condition
+
+    async def _read(self, fn: Callable[[EdgeShard], T]) -> T:
+        return await self._call(fn, urgent=True)
+
+    async def _call(self, fn: Callable[[EdgeShard], T], *, urgent: bool) -> T:
+        return await self._run(partial(self._engine.call, fn), urgent=urgent)
+
+    def _check(self, scope: Scope | None = None) -> None:
+        if self._closed:
+            raise MemoryClosed(f"the store at {self._path} is closed; open it again")
+        if self._pid is None:
+            raise StoreError(f"the store at {self._path} is not open; await its open() first")
+        if self._pid != os.getpid():
+            raise StoreError(
+                f"the store at {self._path} was opened before this process was forked and cannot be used here; "
+                "open it after the fork"
+            )
+        if scope is not None:
+            layout.check_scope(scope)
+
+
+def _windows(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    return (items[i : i + size] for i in range(0, len(items), size))
+
+
+def _is_empty(where: Where) -> bool:
+    nowhere = where.last is not None and where.last < max(where.first, 0)
+    return nowhere or (where.ids is not None and not where.ids)

@@ -1,0 +1,254 @@
+"""The calls made on the embedded engine, each one short and each within one scope.
+
+Functions take the shard first, block, and run on the thread that owns it. The scope goes into
+every filter here, or is checked on every point, so that no caller can forget it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+from uuid import UUID
+
+from qdrant_edge import (
+    Direction,
+    EdgeShard,
+    FieldCondition,
+    Filter,
+    HasIdCondition,
+    IdfParams,
+    MatchValue,
+    OrderBy,
+    PayloadSelector,
+    Point,
+    PointVectors,
+    Query,
+    QueryBatchRequest,
+    QueryRequest,
+    RangeFloat,
+    ScrollRequest,
+    SearchParams,
+    SparseVector,
+    UpdateMode,
+    UpdateOperation,
+)
+
+from pagefault.errors import CorruptPage, StoreError
+from pagefault.ports import Hit, Record, Scope, Sparse, Where
+from pagefault.stores.engine import DENSE, TEXT
+from pagefault.stores.layout import CHUNK, MAX_INT, Payload, Row, chunk_ids, fields_of, owned, restore
+
+_OWNER: Final = ["tenant", "space", "kind", "chunks"]
+
+
+def write(shard: EdgeShard, scope: Scope, unit: Sequence[Row]) -> None:
+    """Write one unit: all rows replace (heads), or none does (pages and chunks)."""
+    held = {point.id: point.payload or {} for point in _retrieve(shard, [row.id for row in unit], _OWNER)}
+    for row in unit:
+        if row.id in held and not owned(scope, held[row.id], row.kind):
+            raise StoreError(
+                f"{row.id} already names a record of another space or kind; derive ids with pagefault.chain"
+            )
+    replaces = unit[0].replaces
+    # Insert-only ignores what is there already; leaving it out keeps retries out of the log.
+    points = [_point(row) for row in unit if replaces or row.id not in held]
+    if not points:
+        return
+    mode = UpdateMode.Upsert if replaces else UpdateMode.InsertOnly
+    shard.update(UpdateOperation.upsert_points(points, within(scope, unit[0].kind) if replaces else None, mode))
+    stale = [id_ for row in unit if replaces and row.id in held for id_ in _stale_chunks(row, held[row.id])]
+    if stale:
+        shard.update(UpdateOperation.delete_points(list(stale)))
+
+
+def add_vectors(shard: EdgeShard, scope: Scope, vectors: Mapping[UUID, list[float]]) -> None:
+    """Add dense vectors to the pages and heads among these ids that are in scope."""
+    points = _retrieve(shard, vectors, _OWNER)
+    ours = [point.id for point in points if owned(scope, point.payload, "page", "head")]
+    if ours:  # the engine fails on an id it does not hold
+        updates = [PointVectors(id=id_, vector={DENSE: vectors[id_]}) for id_ in ours if isinstance(id_, UUID)]
+        shard.update(UpdateOperation.update_vectors(updates, within(scope)))
+
+
+def fetch(shard: EdgeShard, scope: Scope, ids: Sequence[UUID], *, bodies: bool) -> dict[UUID, Payload]:
+    """Payloads of the pages and heads among these ids that are in scope."""
+    select = PayloadSelector.Exclude([]) if bodies else _without_body()
+    found = {point.id: point.payload for point in _retrieve(shard, ids, select)}
+    return {id_: payload for id_ in ids if owned(scope, payload := found.get(id_), "page", "head") and payload}
+
+
+def fetch_chunks(shard: EdgeShard, scope: Scope, ids: Sequence[UUID], *, owner: UUID) -> list[str]:
+    """The text of these chunks, in order.
+
+    Raises:
+        CorruptPage: One is missing.
+    """
+    found = {point.id: point.payload for point in _retrieve(shard, ids, PayloadSelector.Exclude([]))}
+    parts = []
+    for id_ in ids:
+        payload = found.get(id_)
+        if payload is None or not owned(scope, payload, CHUNK):
+            raise CorruptPage(f"{owner} lacks chunk {id_} of its body; restore the store from a backup")
+        parts.append(str(payload["body"]))
+    return parts
+
+
+def scan_window(
+    shard: EdgeShard, scope: Scope, where: Where, ids: HasIdCondition | None, *, first: int, size: int
+) -> tuple[list[Record], int | None]:
+    """Up to about ``size`` records from page number ``first`` on, by (seq, id).
+
+    The engine orders by seq alone and gives no cursor, and different paths through one
+    conversation share numbers. So a window ends before the last number it saw, unless that is
+    its only one: then all records with that number are returned, however many they are.
+
+    Returns:
+        The records, and the number at which to go on, ``None`` at the end.
+    """
+    points, _ = shard.scroll(
+        ScrollRequest(
+            limit=size,
+            filter=matching(scope, where, ids, first=first),
+            order_by=OrderBy("seq", Direction.Asc),
+            with_payload=_without_body(),
+            with_vector=False,
+        )
+    )
+    records = _records(points)
+    if len(records) < size:
+        return sorted(records, key=_by_place), None
+    last = records[-1].seq
+    complete = [record for record in records if record.seq < last]
+    if complete:
+        return sorted(complete, key=_by_place), last
+    return sorted(_all_with_seq(shard, scope, where, ids, last), key=_by_place), last + 1
+
+
+def search(
+    shard: EdgeShard,
+    scope: Scope,
+    queries: Sequence[Sparse | list[float]],
+    where: Where,
+    ids: HasIdCondition | None,
+    *,
+    limit: int,
+) -> list[list[Hit]]:
+    """The hits of each query, by (score descending, seq descending, id)."""
+    flt = matching(scope, where, ids, first=where.first)
+    requests = [
+        _request(query, flt, within(scope, where.kind), limit=limit, with_payload=_without_body()) for query in queries
+    ]
+    answers = shard.query_batch(QueryBatchRequest(requests))
+    return [sorted(map(_hit, points), key=lambda hit: (-hit.score, -hit.seq, hit.id)) for points in answers]
+
+
+def idf(shard: EdgeShard, scope: Scope, terms: Sequence[int]) -> dict[int, float]:
+    """The engine's own IDF of each term over this scope's pages.
+
+    A query of one term with weight 1 scores its best page with IDF times the stored weight.
+    """
+    pages = within(scope, "page")
+    requests = [
+        _request(Sparse(indices=(term,), values=(1.0,)), pages, pages, limit=1, with_vector=[TEXT]) for term in terms
+    ]
+    weights: dict[int, float] = {}
+    for term, points in zip(terms, shard.query_batch(QueryBatchRequest(requests)), strict=True):
+        for point in points:
+            vectors: Any = point.vector
+            stored = dict(zip(vectors[TEXT].indices, vectors[TEXT].values, strict=True))
+            weights[term] = point.score / stored[term]
+    return weights
+
+
+def within(scope: Scope, kind: str | None = None, *more: Any) -> Filter:
+    """The filter that every call carries."""
+    must = [_equals("tenant", scope.tenant), _equals("space", scope.space)]
+    if kind is not None:
+        must.append(_equals("kind", kind))
+    return Filter(must=[*must, *more])
+
+
+def matching(scope: Scope, where: Where, ids: HasIdCondition | None, *, first: int) -> Filter:
+    """The scope's filter narrowed by ``where``, from page number ``first`` on."""
+    more: list[Any] = []
+    if first > 0 or where.last is not None:
+        last = None if where.last is None else float(min(where.last, MAX_INT))
+        more.append(FieldCondition(key="seq", range=RangeFloat(gte=float(min(first, MAX_INT + 1)), lte=last)))
+    if ids is not None:
+        more.append(ids)
+    return within(scope, where.kind, *more)
+
+
+def _request(
+    query: Sparse | list[float],
+    flt: Filter,
+    corpus: Filter,
+    *,
+    limit: int,
+    with_payload: Any = False,
+    with_vector: Any = False,
+) -> QueryRequest:
+    if isinstance(query, Sparse):
+        nearest = Query.Nearest(SparseVector(list(query.indices), list(query.values)), using=TEXT)
+        # Without a corpus the statistics are shard-wide: another tenant's text would move the score.
+        params = SearchParams(idf=IdfParams(corpus=corpus))
+    else:
+        nearest = Query.Nearest(query, using=DENSE)
+        params = SearchParams(exact=True)
+    return QueryRequest(
+        limit=limit, query=nearest, filter=flt, params=params, with_payload=with_payload, with_vector=with_vector
+    )
+
+
+def _retrieve(shard: EdgeShard, ids: Iterable[UUID], select: list[str] | PayloadSelector) -> list[Any]:
+    return shard.retrieve(list(ids), with_payload=select, with_vector=False)
+
+
+def _all_with_seq(
+    shard: EdgeShard, scope: Scope, where: Where, ids: HasIdCondition | None, seq: int
+) -> Iterable[Record]:
+    flt = matching(scope, Where(kind=where.kind, last=seq), ids, first=seq)
+    offset: Any = None
+    while True:
+        points, offset = shard.scroll(
+            ScrollRequest(offset=offset, limit=256, filter=flt, with_payload=_without_body(), with_vector=False)
+        )
+        yield from _records(points)
+        if offset is None:
+            return
+
+
+def _point(row: Row) -> Point:
+    vectors: dict[str, Any] = {}
+    if row.sparse is not None:
+        vectors[TEXT] = SparseVector(list(row.sparse.indices), list(row.sparse.values))
+    if row.dense is not None:
+        vectors[DENSE] = row.dense
+    return Point(id=row.id, vector=vectors, payload=dict(row.payload))
+
+
+def _stale_chunks(row: Row, before: Payload) -> list[UUID]:
+    chunks = before.get("chunks")
+    if chunks is None or chunks == row.payload.get("chunks"):
+        return []
+    return chunk_ids(row.id, str(chunks))
+
+
+def _records(points: Iterable[Any]) -> list[Record]:
+    return [restore(point.id, point.payload) for point in points]
+
+
+def _hit(point: Any) -> Hit:
+    return Hit(id=point.id, seq=int(point.payload["seq"]), score=point.score, fields=fields_of(point.payload))
+
+
+def _by_place(record: Record) -> tuple[int, UUID]:
+    return record.seq, record.id
+
+
+def _equals(key: str, value: str) -> FieldCondition:
+    return FieldCondition(key=key, match=MatchValue(value))
+
+
+def _without_body() -> PayloadSelector:
+    return PayloadSelector.Exclude(["body"])

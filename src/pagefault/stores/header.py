@@ -1,0 +1,85 @@
+"""The header file of a data directory: what it was written with."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Final
+
+from pagefault.errors import StoreMismatch
+from pagefault.ports import Header
+from pagefault.stores.durability import sync_directory
+
+FILE: Final = "pagefault.json"
+
+
+def read(directory: Path) -> Header | None:
+    """The header, ``None`` when there is none yet.
+
+    Raises:
+        StoreMismatch: The file is not a header.
+    """
+    file = directory / FILE
+    try:
+        text = file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    try:
+        data = json.loads(text)
+        return Header(
+            embedder=str(data["embedder"]),
+            dimension=int(data["dimension"]),
+            fingerprint=str(data["fingerprint"]),
+            version=int(data["version"]),
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise StoreMismatch(f"{file} is not a pagefault header ({error}); restore it from a backup") from error
+
+
+def write(directory: Path, header: Header) -> None:
+    """Write the header in one step: after a crash there is the old one, the new one or none."""
+    file = directory / FILE
+    draft = directory / f"{FILE}.{os.getpid()}"
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+        json.dump(asdict(header), stream, indent=2)
+        stream.write("\n")
+        stream.flush()
+        os.fsync(stream.fileno())
+    draft.replace(file)
+    sync_directory(directory)
+
+
+def reconcile(place: str, stored: Header, given: Header) -> Header:
+    """The header to go on with.
+
+    A fingerprint of ``""`` says nothing: name and dimension decide then, and a fingerprint
+    that only one side has is kept, so that from then on it is checked.
+
+    Raises:
+        StoreMismatch: The store was written with something else.
+    """
+    if stored.version != given.version:
+        raise StoreMismatch(
+            f"{place} has format version {stored.version}, this pagefault reads {given.version}; "
+            "open it with the release that wrote it, or use another directory"
+        )
+    differ = stored.embedder != given.embedder or stored.dimension != given.dimension
+    if not differ and stored.fingerprint and given.fingerprint:
+        differ = stored.fingerprint != given.fingerprint
+    if differ:
+        raise StoreMismatch(
+            f"{place} was written with {_describe(stored)}, but is opened with {_describe(given)}; vectors of the two "
+            "cannot be compared. Open it with the same embedder, or run `pagefault reindex`, "
+            "which rebuilds vectors from bodies"
+        )
+    return replace(stored, fingerprint=stored.fingerprint or given.fingerprint)
+
+
+def _describe(header: Header) -> str:
+    if not header.embedder and not header.dimension:
+        return "no embedder (full-text search alone)"
+    fingerprint = f", fingerprint {header.fingerprint[:16]}" if header.fingerprint else ""
+    return f"embedder {header.embedder!r} ({header.dimension} dimensions{fingerprint})"

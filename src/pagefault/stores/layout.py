@@ -1,0 +1,265 @@
+"""How a record lies in the store: flat payloads, and large bodies split into chunks.
+
+No client is imported here: every adapter writes the same rows. A failed batch of the
+engine is not atomic, and it takes NaN, duplicate indices and nested values without a word,
+so whatever could fail or change on the way is refused before anything is written.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+from pagefault.chain import chunk_id
+from pagefault.errors import CorruptPage, StoreError
+from pagefault.ports import Record, Scope, Sparse
+
+Scalar = str | int | float | bool
+Payload = Mapping[str, Scalar]
+
+RESERVED: Final = frozenset({"id", "kind", "seq", "tenant", "space", "body", "sha256", "chunks"})
+CHUNK: Final = "chunk"
+MAX_INT: Final = 2**53 - 1  # beyond it a range filter, which is float64, misses records
+MAX_FIELDS_BYTES: Final = 64 * 1024
+# The engine parses a record's whole payload even when the body is left out of the answer
+# (10 ms for 4 MiB, with the interpreter lock held), so only small bodies lie beside the
+# fields. The other two bound how long one engine call keeps every other thread waiting.
+INLINE_BYTES: Final = 64 * 1024
+CHUNK_BYTES: Final = 1024 * 1024
+UNIT_BYTES: Final = 1024 * 1024
+UNIT_RECORDS: Final = 16
+# Weights and vectors are float32 in the engine; squares are summed for the cosine.
+_LARGEST: Final = 1e18
+_SMALLEST_WEIGHT: Final = 1e-30
+_SHA256_CHARS: Final = 64
+_DIGEST_CHARS: Final = 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One point to write: a page, a head, or a chunk of either's body."""
+
+    id: UUID
+    kind: str
+    payload: dict[str, Scalar]
+    size: int
+    sparse: Sparse | None = None
+    dense: list[float] | None = None
+
+    @property
+    def replaces(self) -> bool:
+        """Whether an existing point gives way; only heads are ever replaced."""
+        return self.kind == "head"
+
+
+def check_scope(scope: Scope) -> None:
+    """Refuse a scope that cannot be matched exactly.
+
+    Raises:
+        StoreError: The tenant or space is empty or not encodable text.
+    """
+    for name, value in (("tenant", scope.tenant), ("space", scope.space)):
+        if not _is_text(value) or not value:
+            raise StoreError(f"scope.{name} is {value!r:.60}; it must be non-empty text, as SpaceId checks it")
+
+
+def distinct(records: Iterable[Record]) -> list[Record]:
+    """Each id once, as if written one by one: the first page stays, the last head wins."""
+    kept: dict[UUID, Record] = {}
+    for record in records:
+        before = kept.get(record.id)
+        if before is not None and before.kind != record.kind:
+            raise StoreError(f"{record.id} is both a page and a head in one batch; derive ids with pagefault.chain")
+        if before is None or record.kind == "head":
+            kept.pop(record.id, None)
+            kept[record.id] = record
+    return list(kept.values())
+
+
+def rows(scope: Scope, record: Record, *, dimension: int) -> list[Row]:
+    """The points that hold ``record``, chunks first.
+
+    Chunks go first, so that a page that can be seen is whole. Their ids depend on the
+    content: a crash between chunk and page, then a retry with another body, cannot mix them.
+
+    Raises:
+        StoreError: A part of the record cannot be stored exactly.
+    """
+    _check_record(record)
+    fields = _fields(record)
+    base: dict[str, Scalar] = {"tenant": scope.tenant, "space": scope.space, "seq": record.seq}
+    payload: dict[str, Scalar] = {**fields, **base, "kind": record.kind, "sha256": record.sha256}
+    chunks: list[Row] = []
+    if len(record.body) <= INLINE_BYTES:
+        payload["body"] = record.body
+    else:
+        parts = [record.body[i : i + CHUNK_BYTES] for i in range(0, len(record.body), CHUNK_BYTES)]
+        digest = hashlib.sha256(record.body.encode("ascii")).hexdigest()[:_DIGEST_CHARS]
+        payload |= {"body": "", "chunks": f"{len(parts)}/{digest}"}
+        chunks = [
+            Row(id=id_, kind=CHUNK, payload={**base, "kind": CHUNK, "body": part}, size=len(part))
+            for id_, part in zip(chunk_ids(record.id, str(payload["chunks"])), parts, strict=True)
+        ]
+    sparse = None if record.sparse is None else stored_sparse(record.id, record.sparse)
+    dense = None if record.dense is None else vector(record.dense, dimension=dimension, of=str(record.id))
+    size = len(str(payload["body"])) + 8 * len(sparse.indices if sparse else ()) + 4 * len(dense or ())
+    return [*chunks, Row(id=record.id, kind=record.kind, payload=payload, size=size, sparse=sparse, dense=dense)]
+
+
+def units(all_rows: Iterable[Row]) -> Iterator[list[Row]]:
+    """Cut rows, in order, into what one engine call may write."""
+    unit: list[Row] = []
+    size = 0
+    for row in all_rows:
+        full = len(unit) == UNIT_RECORDS or size + row.size > UNIT_BYTES
+        if unit and (full or unit[0].replaces != row.replaces):
+            yield unit
+            unit, size = [], 0
+        unit.append(row)
+        size += row.size
+    if unit:
+        yield unit
+
+
+def chunk_ids(owner: UUID, chunks: str) -> list[UUID]:
+    """Where the chunks named by a payload's ``chunks`` value lie.
+
+    Raises:
+        CorruptPage: The value is not one that :func:`rows` writes.
+    """
+    count, _, digest = chunks.partition("/")
+    if not count.isdecimal() or len(digest) != _DIGEST_CHARS:
+        raise CorruptPage(f"{owner} names its chunks as {chunks!r:.60}; restore the store from a backup")
+    salt = uuid.uuid5(owner, digest)
+    return [chunk_id(salt, index) for index in range(int(count))]
+
+
+def owned(scope: Scope, payload: Payload | None, *kinds: str) -> bool:
+    """Whether a point belongs to the scope and is of one of these kinds."""
+    return (
+        payload is not None
+        and payload.get("tenant") == scope.tenant
+        and payload.get("space") == scope.space
+        and payload.get("kind") in kinds
+    )
+
+
+def restore(id_: UUID, payload: Payload, body: str = "") -> Record:
+    """The record that :func:`rows` laid out, without vectors."""
+    return Record(
+        id=id_,
+        kind="head" if payload["kind"] == "head" else "page",
+        seq=int(payload["seq"]),
+        fields=fields_of(payload),
+        body=body,
+        sha256=str(payload["sha256"]),
+    )
+
+
+def fields_of(payload: Payload) -> dict[str, Scalar]:
+    """The caller's own fields."""
+    return {key: value for key, value in payload.items() if key not in RESERVED}
+
+
+def vector(values: Sequence[float], *, dimension: int, of: str) -> list[float]:
+    """A dense vector as plain floats.
+
+    Raises:
+        StoreError: The store has no dense vectors, or length or values do not fit.
+    """
+    if dimension == 0:
+        raise StoreError(f"{of} has a dense vector, but the store was opened without an embedder (dimension 0)")
+    numbers = [float(value) for value in values]
+    if len(numbers) != dimension:
+        raise StoreError(f"the vector of {of} has {len(numbers)} values, the store's dimension is {dimension}")
+    if not math.hypot(*numbers) < _LARGEST:
+        raise StoreError(f"the vector of {of} holds NaN, an infinity or values beyond {_LARGEST:g}")
+    return numbers
+
+
+def query_sparse(sparse: Sparse) -> Sparse:
+    """Check the sparse vector of a query.
+
+    Raises:
+        StoreError: Lengths differ, an index repeats or is out of range, a weight is not finite.
+    """
+    indices, values = sparse.indices, sparse.values
+    if len(indices) != len(values) or len(set(indices)) != len(indices):
+        raise StoreError(f"a sparse vector needs one weight per distinct index: {len(indices)} and {len(values)}")
+    if not all(0 <= index < 2**32 for index in indices):
+        raise StoreError("a sparse index must be an integer from 0 to 2^32 - 1")
+    if not all(abs(value) < _LARGEST for value in values):
+        raise StoreError(f"a sparse weight must be finite and below {_LARGEST:g}")
+    return sparse
+
+
+def stored_sparse(id_: UUID, sparse: Sparse) -> Sparse:
+    """Check the sparse vector of a record; its weights must be positive to weigh terms by.
+
+    Raises:
+        StoreError: As :func:`query_sparse`, or a weight is not positive.
+    """
+    if not all(value > _SMALLEST_WEIGHT for value in query_sparse(sparse).values):
+        raise StoreError(f"the sparse vector of {id_} has a weight that is not positive")
+    return sparse
+
+
+def _check_record(record: Record) -> None:
+    of = f"record {record.id}"
+    if not isinstance(record.id, UUID):
+        raise StoreError(f"{of}: the id must be a UUID; derive it with pagefault.chain")
+    if record.kind not in ("page", "head"):
+        raise StoreError(f"{of}: kind is {record.kind!r}, not 'page' or 'head'")
+    if not _is_seq(record.seq):
+        raise StoreError(f"{of}: seq is {record.seq!r}, it must be an integer from 0 to 2^53 - 1")
+    if not _is_text(record.body) or not record.body.isascii():
+        raise StoreError(f"{of}: the body must be ASCII text; write it with pagefault.canonical.dump")
+    if not record.sha256.isascii() or len(record.sha256) > _SHA256_CHARS:
+        raise StoreError(f"{of}: sha256 must be 64 hex digits")
+
+
+def _fields(record: Record) -> dict[str, Scalar]:
+    plain: dict[str, Scalar] = {}
+    size = 0
+    for key, value in record.fields.items():
+        if not _is_text(key) or not key or key in RESERVED:
+            raise StoreError(f"record {record.id}: {key!r:.60} cannot name a field (reserved: {sorted(RESERVED)})")
+        plain[key] = _scalar(record.id, key, value)
+        size += len(key) + len(str(value))
+    if size > MAX_FIELDS_BYTES:
+        raise StoreError(f"record {record.id}: fields take {size} characters, the limit is {MAX_FIELDS_BYTES}")
+    return plain
+
+
+def _scalar(id_: UUID, key: str, value: object) -> Scalar:
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and _is_text(value):
+        return str.__str__(value)  # an enum member as its plain text
+    if isinstance(value, int) and abs(value) <= MAX_INT:
+        return int(value)
+    if isinstance(value, float) and math.isfinite(value):
+        return float(value)
+    raise StoreError(
+        f"record {id_}: field {key!r} is {type(value).__name__} {value!r:.60}; a field is text, a finite float, "
+        "a bool or an integer below 2^53; put anything else into the body"
+    )
+
+
+def _is_seq(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_INT
+
+
+def _is_text(value: object) -> bool:
+    if not isinstance(value, str):
+        return False
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError:  # a lone surrogate, which the engine cannot hold
+        return False
+    return True
