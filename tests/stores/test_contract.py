@@ -1,0 +1,18 @@
+"""The embedded store keeps the contract of every page store."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from pagefault.stores import EdgeStore
+from pagefault.testing import ThreadRunner
+from pagefault.testing.store_contract import CHECKS, Check
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_edge_store(check: Check, tmp_path: Path) -> None:
+    with ThreadRunner() as run:
+        asyncio.run(check(lambda: EdgeStore(tmp_path / "data", run=run)))
