@@ -15,6 +15,7 @@ from pagefault.errors import UnsupportedMessage
 
 _MARK: Final = "__utf8__"
 _ESCAPE: Final = "__utf8__:"
+MAX_DEPTH: Final = 300
 
 
 def dump(value: object) -> tuple[str, bool]:
@@ -35,6 +36,11 @@ def dump(value: object) -> tuple[str, bool]:
         >>> load(dump("\ud83d")[0]) == "\ud83d"
         True
     """
+    if _is_deeper(value, MAX_DEPTH):
+        raise UnsupportedMessage(
+            f"a message is nested deeper than {MAX_DEPTH} levels or refers to itself; "
+            "flatten its tool arguments or artifact before it enters the conversation"
+        )
     opaque = False
 
     def replace(odd: Any) -> dict[str, str]:
@@ -42,16 +48,38 @@ def dump(value: object) -> tuple[str, bool]:
         opaque = True
         return {"__opaque__": type(odd).__name__}
 
-    try:
-        text = _dumps(value, replace)
-        if "\\ud" in text or _MARK in text:
-            text = _dumps(_escape(value), replace)
-    except (RecursionError, ValueError) as error:
-        raise UnsupportedMessage(
-            f"a message is nested too deeply or refers to itself ({error}); "
-            "flatten its tool arguments or artifact before it enters the conversation"
-        ) from error
+    text = _dumps(value, replace)
+    if "\\ud" in text or _MARK in text:
+        text = _dumps(_escape(value), replace)
     return text, opaque
+
+
+def prune(value: Any, depth: int = MAX_DEPTH) -> Any:
+    """The value with everything deeper than ``MAX_DEPTH`` replaced by an opaque placeholder."""
+    if not isinstance(value, dict | list | tuple):
+        return value
+    if depth <= 1:
+        return {"__opaque__": f"{type(value).__name__}, nested too deep"}
+    if isinstance(value, dict):
+        return {k: prune(v, depth - 1) for k, v in value.items()}
+    return [prune(v, depth - 1) for v in value]
+
+
+def _is_deeper(value: Any, limit: int) -> bool:
+    """Whether containers nest deeper than ``limit``; a cycle is infinitely deep."""
+    if not isinstance(value, dict | list | tuple):
+        return False
+    level: dict[int, Any] = {id(value): value}  # by identity: shared and cyclic parts are walked once a level
+    for _ in range(limit + 1):
+        level = {
+            id(c): c
+            for v in level.values()
+            for c in (v.values() if isinstance(v, dict) else v)
+            if isinstance(c, dict | list | tuple)
+        }
+        if not level:
+            return False
+    return True
 
 
 def load(text: str) -> Any:

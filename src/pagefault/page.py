@@ -46,7 +46,7 @@ class SpaceId:
 
     Example:
         >>> SpaceId(tenant="acme", user="ada", thread="t1", agent="").key[:8]
-        'fc20baa5'
+        'ee125d52'
     """
 
     tenant: str
@@ -103,6 +103,7 @@ class Projection:
         call_id: For a tool result, the call it answers.
         message_id: The framework's id, if any.
         media: Parts that are not text (images, audio, files).
+        recalled: A tool result written by pagefault's own recall tool: a copy, never indexed.
     """
 
     role: Role
@@ -113,6 +114,7 @@ class Projection:
     call_id: str = ""
     message_id: str = ""
     media: int = 0
+    recalled: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

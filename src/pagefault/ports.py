@@ -233,6 +233,18 @@ class Codec(Protocol):
         """The native message that ``encode`` was given, as a new object."""
         ...
 
+    def is_same(self, one: Any, other: Any) -> bool:
+        """Whether two message objects read the same, decided cheaply; ``False`` may be wrong."""
+        ...
+
+    def key(self, message: Any) -> str | None:
+        """The framework's id of a message, if it has one."""
+        ...
+
+    def block(self, text: str, name: str) -> Any:
+        """A native message that carries a compaction block; ``name`` is its stable id."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Sketch:

@@ -1,1 +1,19 @@
-"""pagefault for LangGraph."""
+"""pagefault for LangGraph and LangChain agents."""
+
+from __future__ import annotations
+
+try:
+    import langchain  # noqa: F401  # only to see whether it is there
+    import langgraph  # noqa: F401  # only to see whether it is there
+except ImportError as error:
+    from pagefault.errors import MissingDependency
+
+    raise MissingDependency("pagefault_langgraph needs LangGraph: pip install 'pagefault[langgraph]'") from error
+
+from pagefault_langgraph.identity import Identity, space_of
+from pagefault_langgraph.messages import LangChainCodec
+from pagefault_langgraph.middleware import PagingMiddleware
+from pagefault_langgraph.state import PagingState
+from pagefault_langgraph.tools import recall_tool
+
+__all__ = ["Identity", "LangChainCodec", "PagingMiddleware", "PagingState", "recall_tool", "space_of"]

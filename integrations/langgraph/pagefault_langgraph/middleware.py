@@ -1,0 +1,146 @@
+"""Paging as agent middleware: the whole change a user makes.
+
+A view, not a rewrite: ``state["messages"]`` is never touched. What the model is sent is
+rendered in ``wrap_model_call``; the decisions behind it live in one small private state key.
+Remove the middleware and the graph is as if it had never been there.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final
+
+from langchain.agents.middleware.types import AgentMiddleware, ExtendedModelResponse, ModelRequest, ModelResponse
+from langchain_core.messages import AIMessage
+from langchain_core.tools import BaseTool
+from langgraph.config import get_config
+from langgraph.types import Command
+from pagefault import Budget, Memory, SpaceId
+from pagefault.budget import DEFAULT_WINDOW
+from pagefault.paging import Prompt
+from pagefault_langgraph.identity import Identity, space_of
+from pagefault_langgraph.messages import LANGCHAIN
+from pagefault_langgraph.overhead import Overhead
+from pagefault_langgraph.state import VIEW_KEY, PagingState
+from pagefault_langgraph.tools import recall_tool
+
+_log: Final = logging.getLogger("pagefault")
+Response = ModelResponse[Any] | AIMessage | ExtendedModelResponse[Any]
+
+
+class PagingMiddleware(AgentMiddleware[PagingState, Any, Any]):
+    """Keeps an agent's prompt inside a budget and loses nothing.
+
+    Give it to ``create_agent`` last, so that it sees what other middleware did to the request.
+
+    Args:
+        memory: From ``pagefault.open(...)``; stays open when the agent is done.
+        budget: For every call. By default the memory's own budget, else the window in the
+            model's profile, else 32,000 tokens (said once).
+        identity: From the run's config to a :class:`SpaceId`; see ``space_of`` for the default.
+        recall: Whether to give the model the ``recall`` tool.
+
+    Example:
+        >>> from langchain.agents import create_agent
+        >>> from langchain_core.language_models.fake_chat_models import FakeListChatModel
+        >>> memory = pagefault.open(":memory:", embedder=None)
+        >>> model = FakeListChatModel(responses=["Hello!"])
+        >>> agent = create_agent(model, middleware=[PagingMiddleware(memory, recall=False)])
+        >>> agent.invoke({"messages": [("user", "Hi")]})["messages"][-1].content
+        'Hello!'
+        >>> memory.close()
+    """
+
+    state_schema = PagingState
+
+    def __init__(
+        self,
+        memory: Memory,
+        *,
+        budget: Budget | None = None,
+        identity: Identity | None = None,
+        recall: bool = True,
+    ) -> None:
+        super().__init__()
+        self._memory = memory
+        self._budget = budget
+        self._identity = identity
+        self._overhead = Overhead(lambda: memory.counter)
+        self._budgets: dict[int, tuple[Any, Budget]] = {}
+        self._lock = threading.Lock()
+        tools = [recall_tool(memory, identity=identity, budget=budget)] if recall else []
+        self.tools: Sequence[BaseTool] = tools
+
+    def wrap_model_call(self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], Any]) -> Response:
+        """Page, then call the model."""
+        self._memory.ready()
+        prompt = self._step(request)
+        return _answered(prompt, handler(_paged(request, prompt)))
+
+    async def awrap_model_call(
+        self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], Awaitable[Any]]
+    ) -> Response:
+        """Async twin of :meth:`wrap_model_call`."""
+        await self._memory.aready()
+        prompt = self._step(request)
+        return _answered(prompt, await handler(_paged(request, prompt)))
+
+    def _step(self, request: ModelRequest[Any]) -> Prompt:
+        history = request.state["messages"]
+        requested = None if request.messages == history else request.messages
+        overhead = self._overhead.of(request)
+        if requested is not None:
+            overhead += self._overhead.transient(requested, history)
+        space = self._memory.at(self._space_id(history))
+        return space.step(
+            history,
+            LANGCHAIN,
+            self._budget_for(request.model),
+            now=time.time(),
+            overhead=overhead,
+            record=request.state.get(VIEW_KEY),
+            requested=requested,
+        )
+
+    def _space_id(self, history: list[Any]) -> SpaceId:
+        config = get_config()
+        return self._identity(config) if self._identity is not None else space_of(config, history)
+
+    def _budget_for(self, model: Any) -> Budget:
+        if self._budget is not None:
+            return self._budget
+        known = self._budgets.get(id(model))
+        if known is None:
+            known = self._budgets[id(model)] = (model, budget_of(model, self._memory))
+        return known[1]
+
+
+def budget_of(model: Any, memory: Memory) -> Budget:
+    """The memory's own budget, else one for the window in the model's profile."""
+    if memory.has_budget:
+        return memory.budget
+    profile = getattr(model, "profile", None)
+    window = profile.get("max_input_tokens") if isinstance(profile, dict) else None
+    if isinstance(window, int) and window > 0:
+        return Budget(window=window)
+    _log.warning(
+        "the model %s does not say how large its window is; assuming %s tokens. "
+        "Say it with PagingMiddleware(memory, budget=pagefault.Budget(window=...))",
+        type(model).__name__,
+        f"{DEFAULT_WINDOW:,}",
+    )
+    return memory.budget
+
+
+def _paged(request: ModelRequest[Any], prompt: Prompt) -> ModelRequest[Any]:
+    return request if prompt.natives is None else request.override(messages=prompt.natives)
+
+
+def _answered(prompt: Prompt, response: Any) -> Response:
+    if prompt.record is None:
+        answer: Response = response
+        return answer
+    return ExtendedModelResponse(model_response=response, command=Command(update={VIEW_KEY: prompt.record}))

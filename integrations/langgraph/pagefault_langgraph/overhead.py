@@ -1,0 +1,52 @@
+"""Tokens of a request besides its conversation: system prompt, tool schemas, transient messages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from langchain.agents.middleware.types import ModelRequest
+from langchain_core.messages import BaseMessage
+from langchain_core.utils.function_calling import convert_to_openai_tool
+from pagefault.content import materialise, reserved
+from pagefault.messages import compact
+from pagefault.page import Kind
+from pagefault.ports import TokenCounter
+from pagefault_langgraph.messages import LANGCHAIN
+
+TOOL_OVERHEAD: Final = 8
+
+
+class Overhead:
+    """Counts what surrounds the conversation; remembers the last answer, which rarely changes."""
+
+    def __init__(self, counter: Callable[[], TokenCounter]) -> None:
+        self._counter = counter
+        self._system: BaseMessage | None = None
+        self._tools: list[Any] = []
+        self._tokens = 0
+
+    def of(self, request: ModelRequest[Any]) -> int:
+        """Tokens of the system message and tool schemas of a request."""
+        system, tools = request.system_message, request.tools
+        if system is not self._system or tools != self._tools:
+            tokens = self.messages([system] if system is not None else []) + self._schemas(tools)
+            self._system, self._tools, self._tokens = system, list(tools), tokens
+        return self._tokens
+
+    def transient(self, requested: Sequence[BaseMessage], history: Sequence[BaseMessage]) -> int:
+        """Tokens of messages that other middleware put into the request only."""
+        known = {id(m) for m in history}
+        ids = {m.id for m in history} - {None}
+        return self.messages([m for m in requested if id(m) not in known and m.id not in ids])
+
+    def messages(self, natives: Sequence[BaseMessage]) -> int:
+        """Exact tokens of some messages."""
+        if not natives:
+            return 0
+        return materialise(natives, LANGCHAIN, self._counter(), Kind.MESSAGE).tokens
+
+    def _schemas(self, tools: Sequence[Any]) -> int:
+        counter = self._counter()
+        schemas = [tool if isinstance(tool, dict) else convert_to_openai_tool(tool) for tool in tools]
+        return reserved(sum(counter.count(compact(schema)) + TOOL_OVERHEAD for schema in schemas), counter)

@@ -1,0 +1,97 @@
+"""The neutral message form: OpenAI-style chat dictionaries, tagged ``chat/1``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from pagefault import canonical
+from pagefault.errors import UnsupportedMessage
+from pagefault.messages import project
+from pagefault.page import Projection, check_id
+from pagefault.ports import Sketch
+from pagefault.tokens import MEDIA_TOKENS, upper_bound
+
+MESSAGE_BOUND: Final = 16
+CALL_BOUND: Final = 16
+
+
+class ChatCodec:
+    """Codec for chat dictionaries: ``role``, ``content``, ``tool_calls``, ``tool_call_id``,
+    and optionally ``id``, ``name`` and ``created_at``.
+    """
+
+    format = "chat/1"
+
+    def sketch(self, message: Any) -> Sketch:
+        """Role, call ids and an upper bound of the tokens."""
+        return sketch_of(project(self.format, message))
+
+    def encode(self, message: Any) -> Any:
+        """The dictionary itself: it is JSON already."""
+        return message
+
+    def decode(self, data: Any) -> Any:
+        """A new dictionary."""
+        return data
+
+    def is_same(self, one: Any, other: Any) -> bool:
+        """Whether two dictionaries are equal."""
+        return bool(one == other)
+
+    def key(self, message: Any) -> str | None:
+        """The message's id, if it has one."""
+        return message.get("id")
+
+    def block(self, text: str, name: str) -> Any:
+        """A user message with a block's text."""
+        return {"role": "user", "content": text, "id": name}
+
+
+CHAT: Final = ChatCodec()
+
+
+def sketch_of(message: Projection) -> Sketch:
+    """A sketch from a full projection, for codecs whose messages are cheap to read."""
+    calls = sum(upper_bound(c.name) + upper_bound(c.arguments) + CALL_BOUND for c in message.calls)
+    size = upper_bound(message.text) + upper_bound(message.name) + len(message.parts) + message.media * MEDIA_TOKENS
+    return Sketch(
+        role=message.role,
+        call_ids=tuple(c.id for c in message.calls if c.id),
+        call_id=message.call_id,
+        bytes=size + calls + MESSAGE_BOUND,
+        recalled=message.recalled,
+    )
+
+
+def accept(messages: object) -> list[dict[str, Any]]:
+    """Check chat dictionaries and copy them, so that later changes by the caller do not matter.
+
+    Raises:
+        UnsupportedMessage: Not a list of dictionaries with a known role and JSON content.
+        InvalidId: An ``id`` or ``tool_call_id`` that is no usable string.
+    """
+    if isinstance(messages, Mapping):
+        messages = [messages]
+    if not isinstance(messages, Sequence) or isinstance(messages, str | bytes):
+        raise UnsupportedMessage(f"append takes a list of chat dictionaries, got {type(messages).__name__}")
+    return [_accept(message, index) for index, message in enumerate(messages)]
+
+
+def _accept(message: object, index: int) -> dict[str, Any]:
+    if not isinstance(message, Mapping):
+        raise UnsupportedMessage(
+            f"message {index} is a {type(message).__name__}; write {{'role': 'user', 'content': '...'}}"
+        )
+    for name in ("id", "tool_call_id"):
+        if message.get(name) is not None:
+            check_id(f"message {index}: {name}", message[name])
+    project(CHAT.format, message)
+    text, opaque = canonical.dump(dict(message))
+    if opaque:
+        raise UnsupportedMessage(
+            f"message {index} holds a value that JSON cannot; the store would be its only copy, "
+            "so convert it (bytes to base64 text, objects to dictionaries) before appending"
+        )
+    copy: dict[str, Any] = canonical.load(text)
+    return copy

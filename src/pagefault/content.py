@@ -1,0 +1,94 @@
+"""From native messages to a page's content: body, digest, projections, tokens and gist."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pagefault import canonical
+from pagefault.errors import UnsupportedMessage
+from pagefault.gist import gist_of
+from pagefault.messages import project
+from pagefault.page import Kind, Page, Projection
+from pagefault.ports import Codec, TokenCounter
+from pagefault.tokens import message_tokens
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Content:
+    """Everything about a page that does not depend on where it stands in a chain.
+
+    Attributes:
+        body: Canonical JSON of the list of messages.
+        digest: Identity digest, 32 bytes.
+        messages: Neutral projections.
+        tokens: Exact count, the counter's reserve included.
+        gist: One line for the table of contents.
+        opaque: A value that JSON cannot hold was replaced in the body.
+    """
+
+    body: str
+    digest: bytes
+    messages: tuple[Projection, ...]
+    tokens: int
+    gist: str
+    opaque: bool
+
+
+def materialise(natives: Sequence[Any], codec: Codec, counter: TokenCounter, kind: Kind) -> Content:
+    """Turn the native messages of one page into its content. Pure but for the counter's cache."""
+    data = [codec.encode(native) for native in natives]
+    try:
+        body, opaque = canonical.dump(data)
+    except UnsupportedMessage:
+        body, opaque = canonical.dump([canonical.prune(item) for item in data])[0], True
+    messages = tuple(project(codec.format, item) for item in data)
+    return Content(
+        body=body,
+        digest=canonical.identity(body),
+        messages=messages,
+        tokens=count(messages, counter),
+        gist=gist_of(messages, kind),
+        opaque=opaque,
+    )
+
+
+def digest(natives: Sequence[Any], codec: Codec) -> bytes:
+    """The identity digest alone."""
+    data = [codec.encode(native) for native in natives]
+    try:
+        body = canonical.dump(data)[0]
+    except UnsupportedMessage:
+        body = canonical.dump([canonical.prune(item) for item in data])[0]
+    return canonical.identity(body)
+
+
+def count(messages: Sequence[Projection], counter: TokenCounter) -> int:
+    """Tokens of a page, with the counter's reserve on top."""
+    return reserved(sum(message_tokens(m, counter) for m in messages), counter)
+
+
+def reserved(tokens: int, counter: TokenCounter) -> int:
+    """A count with the counter's reserve on top."""
+    return tokens if counter.reserve == 0 else int(tokens * (1 + counter.reserve)) + 1
+
+
+def page_of(
+    content: Content, *, seq: int, chain: str, parent: str, kind: Kind, format_: str, created_at: float
+) -> Page:
+    """The immutable page: a content at its place in a chain."""
+    return Page(
+        seq=seq,
+        chain=chain,
+        parent=parent,
+        kind=kind,
+        format=format_,
+        body=content.body,
+        sha256=canonical.sha256(content.body),
+        messages=content.messages,
+        tokens=content.tokens,
+        gist=content.gist,
+        created_at=created_at,
+        opaque=content.opaque,
+    )

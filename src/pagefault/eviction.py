@@ -1,0 +1,80 @@
+"""Replacement policies: pure functions that choose which pages leave the window.
+
+Every policy has one shape, ``(costs, need) -> victims``, and sees only values, so the same
+events always give the same victims.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from pagefault.page import Kind
+
+FAULT_COST: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageCost:
+    """What a policy knows of one resident page.
+
+    Attributes:
+        seq: Page number.
+        tokens: What keeping it costs.
+        kind: Recalled pages are copies of others and leave first.
+        uses: Decayed count of times the page was wanted; 1 when it was written.
+        born: The policy's clock (``L`` of GDSF) when the page came in.
+    """
+
+    seq: int
+    tokens: int
+    kind: Kind = Kind.MESSAGE
+    uses: float = 1.0
+    born: float = 0.0
+
+
+Policy = Callable[[Sequence[PageCost], int], tuple[int, ...]]
+
+
+def priority(page: PageCost) -> float:
+    """GDSF: ``L + uses * fault cost / size``; the least valuable page leaves first.
+
+    Source: L. Cherkasova, "Improving WWW proxies performance with Greedy-Dual-Size-Frequency
+    caching policy", HP Labs 1998. The fault cost is one model round trip whatever the size.
+    """
+    return page.born + page.uses * FAULT_COST / max(1, page.tokens)
+
+
+def gdsf(pages: Sequence[PageCost], need: int) -> tuple[int, ...]:
+    """Victims that free at least ``need`` tokens: recalled pages, then lowest GDSF priority.
+
+    Ties leave oldest first. Frees all pages given when ``need`` cannot be met.
+
+    Example:
+        >>> gdsf([PageCost(seq=1, tokens=10), PageCost(seq=2, tokens=90)], 50)
+        (2,)
+    """
+    return _take(sorted(pages, key=lambda p: (p.kind is not Kind.RECALLED, priority(p), p.seq)), need)
+
+
+def fifo(pages: Sequence[PageCost], need: int) -> tuple[int, ...]:
+    """Victims that free at least ``need`` tokens: recalled pages, then oldest first."""
+    return _take(sorted(pages, key=lambda p: (p.kind is not Kind.RECALLED, p.seq)), need)
+
+
+def clock_after(pages: Iterable[PageCost], victims: Iterable[int], clock: float) -> float:
+    """GDSF's aging clock after an eviction: the highest priority that left, never lower than before."""
+    gone = set(victims)
+    return max([clock, *(priority(p) for p in pages if p.seq in gone and p.kind is not Kind.RECALLED)])
+
+
+def _take(ordered: Sequence[PageCost], need: int) -> tuple[int, ...]:
+    victims: list[int] = []
+    freed = 0
+    for page in ordered:
+        if freed >= need:
+            break
+        victims.append(page.seq)
+        freed += page.tokens
+    return tuple(sorted(victims))

@@ -1,0 +1,289 @@
+"""One path of one space, as this process knows it: messages grouped into slots.
+
+A slot is a page's place in a path, before and after the page is materialised. The hot path
+only sketches what is new; encoding, hashing and counting happen behind the agent, or inline
+when a reclaim needs them. No I/O; the caller holds the space's lock.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import islice
+from typing import Any, Final
+
+from pagefault import canonical
+from pagefault.chain import ROOT, link
+from pagefault.content import Content, digest, materialise, page_of
+from pagefault.page import Kind, Page, Role
+from pagefault.ports import Codec, Sketch, TokenCounter
+from pagefault.view import View
+
+
+LEFT_BEHIND: Final = object()
+"""Stands in a path rebuilt from the store for a message that is not in the window."""
+
+
+class Slot:
+    """A page's place in a path.
+
+    Attributes:
+        seq: Page number, from 1.
+        start: Index of its first message in the path.
+        stop: Index after its last message.
+        role: Role of its first message.
+        waiting: Ids of tool calls that have no result yet.
+        closed: Nothing can join it any more.
+        upper: Upper bound of its tokens.
+        kind: Message or recalled.
+        has_user: It holds a user message.
+        fresh: First seen as new in this process, so certainly not stored before.
+        created_at: Unix seconds when first seen.
+        uses: How often the page was wanted, decayed.
+        born: The replacement clock when it came in.
+        content: What it holds, once materialised; the body is dropped when it is stored.
+        chain: Set together with ``parent`` once everything before it is materialised.
+        stored: The store has it.
+    """
+
+    __slots__ = (
+        "born", "chain", "closed", "content", "created_at", "fresh", "has_user", "kind", "parent", "role", "seq",
+        "start", "stop", "stored", "upper", "uses", "waiting",
+    )  # fmt: skip
+
+    def __init__(self, seq: int, start: int, sketch: Sketch, *, now: float, clock: float, fresh: bool) -> None:
+        self.seq = seq
+        self.start = start
+        self.stop = start + 1
+        self.role = sketch.role
+        self.waiting = set(sketch.call_ids)
+        self.closed = not self.waiting
+        self.upper = sketch.bytes
+        self.kind = Kind.MESSAGE
+        self.has_user = sketch.role == Role.USER
+        self.fresh = fresh
+        self.created_at = now
+        self.uses = 1.0
+        self.born = clock
+        self.content: Content | None = None
+        self.chain = ""
+        self.parent = ROOT
+        self.stored = False
+
+    def absorb(self, sketch: Sketch) -> None:
+        """Take one more message into the open group."""
+        self.stop += 1
+        self.upper += sketch.bytes
+        self.has_user = self.has_user or sketch.role == Role.USER
+        answered = sketch.call_id in self.waiting
+        self.waiting.discard(sketch.call_id)
+        if answered and sketch.recalled and self.kind is Kind.MESSAGE and self.stop - self.start == 2:
+            self.kind = Kind.RECALLED
+        elif answered and not sketch.recalled:
+            self.kind = Kind.MESSAGE
+        self.closed = not self.waiting
+
+    @property
+    def tokens(self) -> int:
+        """Exact tokens when materialised, the upper bound before."""
+        return self.content.tokens if self.content is not None else self.upper
+
+
+class Lineage:
+    """A path: the framework's messages, the slots they form, and the view over them."""
+
+    def __init__(self, codec: Codec, counter: TokenCounter) -> None:
+        self.codec = codec
+        self.counter = counter
+        self.seen: list[Any] = []
+        self.slots: list[Slot] = []
+        self.view = View()
+        self.absent: set[int] = set()
+        self.rendered: list[Any] | None = None
+        self.counted = 0
+        self.loose = 0
+        self.queued = False
+        self._clean = 0
+        self._uncounted: deque[Slot] = deque()
+
+    # -- growing ---------------------------------------------------------------------------
+
+    def is_prefix_of(self, natives: list[Any]) -> bool:
+        """Whether ``natives`` begins with exactly these message objects.
+
+        ``list ==`` skips identical pointers at about a nanosecond each; growing our own list by
+        the tail for the comparison saves a copy of the whole prefix.
+        """
+        length = len(self.seen)
+        if length > len(natives) or (length and natives[length - 1] is not self.seen[length - 1]):
+            return False
+        self.seen.extend(natives[length:])
+        try:
+            return self.seen == natives
+        finally:
+            del self.seen[length:]
+
+    def common(self, natives: Sequence[Any]) -> int:
+        """How many leading messages are the same, by identity, then reading, then digest."""
+        for index, (mine, theirs) in enumerate(zip(self.seen, natives, strict=False)):
+            if mine is not theirs and not self.codec.is_same(mine, theirs):
+                if digest([mine], self.codec) != digest([theirs], self.codec):
+                    return index
+        return min(len(self.seen), len(natives))
+
+    def extend(self, natives: Sequence[Any], *, now: float, fresh: bool = True) -> None:
+        """Admit messages at the end. All or nothing: a message that is none changes nothing."""
+        sketches = [self.codec.sketch(native) for native in natives]
+        for native, sketch in zip(natives, sketches, strict=True):
+            self._admit(native, sketch, now, fresh)
+        if self.rendered is not None:
+            self.rendered.extend(natives)
+
+    def _admit(self, native: Any, sketch: Sketch, now: float, fresh: bool) -> None:
+        self.seen.append(native)
+        slot = self.slots[-1] if self.slots else None
+        if slot is not None and not slot.closed:
+            if sketch.role != Role.ASSISTANT:
+                slot.absorb(sketch)
+                self.loose += sketch.bytes
+                return
+            slot.closed = True  # the model was called again: no result will come
+        slot = Slot(len(self.slots) + 1, len(self.seen) - 1, sketch, now=now, clock=self.view.clock, fresh=fresh)
+        self.slots.append(slot)
+        self._uncounted.append(slot)
+        self.loose += slot.upper
+
+    def fork(self, messages: int) -> Lineage:
+        """A path that shares the first ``messages`` messages, as far as whole closed pages go."""
+        child = Lineage(self.codec, self.counter)
+        keep = 0
+        for slot in self.slots:
+            if slot.stop > messages or not slot.closed:
+                break
+            keep += 1
+        while keep and self.slots[keep - 1].waiting:  # closed only by what came after the fork
+            keep -= 1
+        child.slots = self.slots[:keep]
+        child.seen = self.seen[: child.slots[-1].stop if keep else 0]
+        child.adopt(self.view)
+        return child
+
+    # -- counting --------------------------------------------------------------------------
+
+    def ceiling(self) -> int:
+        """Upper bound of what the resident pages cost; exact for all that is materialised."""
+        while self._uncounted and (content := self._uncounted[0].content) is not None:
+            slot = self._uncounted.popleft()
+            self.loose -= slot.upper
+            self.counted += content.tokens
+        return self.counted + self.loose
+
+    def count_exactly(self) -> None:
+        """Materialise every resident page that was only bounded so far."""
+        for slot in self._uncounted:
+            if slot.content is None:
+                content = self.content_of(slot)
+                if slot.closed:
+                    slot.content = content
+                else:  # it may still grow: keep the bound, but a tight one
+                    self.loose += content.tokens - slot.upper
+                    slot.upper = content.tokens
+
+    def adopt(self, view: View) -> None:
+        """Make ``view`` the view of this path, keeping what belongs to it, and count anew."""
+        self.view = view.on_path(self.chain_at)
+        self.absent = self.view.absent
+        self.rendered = None
+        resident = [s for s in self.slots if s.seq not in self.absent]
+        self.counted = sum(s.content.tokens for s in resident if s.content is not None)
+        self._uncounted = deque(s for s in resident if s.content is None)
+        self.loose = sum(s.upper for s in self._uncounted)
+
+    # -- content and chains ----------------------------------------------------------------
+
+    def natives(self, slot: Slot) -> list[Any]:
+        """The framework's messages of a slot."""
+        return self.seen[slot.start : slot.stop]
+
+    def content_of(self, slot: Slot) -> Content:
+        """Its content with its body, materialised anew if need be; does not keep it in the slot."""
+        if slot.content is not None and slot.content.body:
+            return slot.content
+        return materialise(self.natives(slot), self.codec, self.counter, slot.kind)
+
+    def settle(self, slot: Slot) -> None:
+        """Note that the store has the page; its body need not stay in this process."""
+        slot.stored = True
+        if slot.content is not None:
+            slot.content = replace(slot.content, body="", messages=())
+
+    def chain_at(self, seq: int) -> str | None:
+        """The chain at page ``seq``, or ``None`` when this path has no such closed page."""
+        if not 1 <= seq <= len(self.slots) or not self.slots[seq - 1].closed:
+            return None
+        self.link_up_to(seq)
+        return self.slots[seq - 1].chain
+
+    def link_up_to(self, seq: int) -> None:
+        """Materialise and chain all closed pages up to ``seq``."""
+        first = seq
+        while first > 1 and not self.slots[first - 2].chain:
+            first -= 1
+        for slot in self.slots[first - 1 : seq]:
+            if slot.chain or not slot.closed:
+                continue
+            if slot.content is None:
+                slot.content = self.content_of(slot)
+            slot.parent = self.slots[slot.seq - 2].chain if slot.seq > 1 else ROOT
+            slot.chain = link(slot.parent, slot.content.digest)
+
+    def page(self, slot: Slot) -> Page:
+        """The immutable page of a closed slot."""
+        self.link_up_to(slot.seq)
+        return page_of(
+            self.content_of(slot),
+            seq=slot.seq,
+            chain=slot.chain,
+            parent=slot.parent,
+            kind=slot.kind,
+            format_=self.codec.format,
+            created_at=slot.created_at,
+        )
+
+    def is_unchanged(self, slot: Slot) -> bool:
+        """Whether the messages still read as they did when the slot was materialised."""
+        if slot.content is None or not slot.content.digest:
+            return True
+        return digest(self.natives(slot), self.codec) == slot.content.digest
+
+    def unstored(self, limit: int) -> list[Slot]:
+        """Up to ``limit`` closed pages that the store does not have yet, oldest first."""
+        while self._clean < len(self.slots) and self.slots[self._clean].stored:
+            self._clean += 1
+        waiting = (s for s in islice(self.slots, self._clean, None) if s.closed and not s.stored)
+        return list(islice(waiting, limit))
+
+    def left_behind(self, seqs: Sequence[int]) -> list[int]:
+        """Those of these pages whose messages are only in the store."""
+        return [s for s in seqs if any(n is LEFT_BEHIND for n in self.natives(self.slots[s - 1]))]
+
+    def put_back(self, page: Page) -> None:
+        """Take the messages of a page from its body."""
+        slot = self.slots[page.seq - 1]
+        self.seen[slot.start : slot.stop] = [self.codec.decode(item) for item in canonical.load(page.body)]
+        self.rendered = None
+
+    def doubt(self, seqs: Sequence[int]) -> bool:
+        """Have these pages written again; ``False`` when their messages are not here any more."""
+        if self.left_behind(seqs):
+            return False
+        for slot in [self.slots[seq - 1] for seq in seqs]:
+            slot.stored = slot.fresh = False
+        self._clean = 0
+        return True
+
+    @property
+    def length(self) -> int:
+        """Number of closed pages."""
+        return len(self.slots) - (1 if self.slots and not self.slots[-1].closed else 0)

@@ -1,0 +1,314 @@
+"""What users hold: a Memory over one store, and the spaces in it."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import shutil
+import tempfile
+import threading
+import uuid
+import weakref
+from collections import OrderedDict
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Literal, Self
+
+from pagefault.budget import Budget
+from pagefault.embedders import default_embedder
+from pagefault.errors import InvalidId, MemoryClosed, PagefaultError, StoreError
+from pagefault.kernel import Kernel
+from pagefault.page import SpaceId
+from pagefault.paging import Paging
+from pagefault.ports import Embedder, PageStore, Runner, TokenCounter
+from pagefault.retrieval import Retrieval
+from pagefault.space import Space
+from pagefault.stores import EdgeStore
+from pagefault.tokens import default_counter
+from pagefault.writeback import WriteBack
+
+MAX_LIVE_SPACES: Final = 512
+DEFAULT_TENANT: Final = "default"
+EmbedderChoice = Embedder | Literal["default"] | None
+_lock = threading.Lock()
+_open: Final[dict[str, Memory]] = {}
+_living: Final[weakref.WeakSet[Memory]] = weakref.WeakSet()
+
+
+def open(  # noqa: A001  # pagefault.open reads as it should, like gzip.open
+    target: str | os.PathLike[str],
+    *,
+    embedder: EmbedderChoice = "default",
+    counter: TokenCounter | None = None,
+    budget: Budget | None = None,
+    require_tenant: bool = False,
+) -> Memory:
+    """Open a memory. Does no I/O: the store is opened at first use.
+
+    The same directory gives the same ``Memory`` as long as it is open; each ``open`` wants its
+    own ``close``. Adapters never close a memory that they were given.
+
+    Args:
+        target: A data directory (embedded Qdrant), or ``":memory:"`` for a throw-away one.
+        embedder: ``"default"`` for the small static model that comes along, ``None`` for
+            full-text search alone, or an :class:`Embedder` of your own.
+        counter: Counts tokens; by default tiktoken when its files are on this machine, else an
+            estimate with a reserve.
+        budget: For calls whose adapter names none; by default a window of 32,000 tokens.
+        require_tenant: Refuse spaces that name no tenant.
+
+    Raises:
+        InvalidId: ``target`` is empty or no path.
+        StoreError: ``target`` names a server (not supported yet), or the directory is open
+            with other options.
+
+    Example:
+        >>> with open(":memory:", embedder=None) as memory:
+        ...     space = memory.space(thread="t1")
+        ...     space.append([{"role": "user", "content": "My cat is called Turing."}])
+        ...     space.recall("cat").pages[0].page.text
+        'My cat is called Turing.'
+    """
+    options = _Options(embedder, counter, budget, require_tenant)
+    path = _path(target)
+    if path is None:
+        return Memory(path, options)
+    key = os.path.realpath(path)
+    with _lock:
+        memory = _open.get(key)
+        if memory is None:
+            memory = _open[key] = Memory(path, options)
+        elif memory._options != options:
+            raise StoreError(f"{path} is open already with other options; close it first, or open it with the same ones")
+        memory._holders += 1
+        return memory
+
+
+def _path(target: object) -> Path | None:
+    if not isinstance(target, str | os.PathLike) or not str(target):
+        raise InvalidId(f"open takes a directory or ':memory:', got {type(target).__name__} {target!r:.60}")
+    text = os.fspath(target)
+    if not isinstance(text, str):
+        raise InvalidId(f"open takes a text path, got {text!r:.60}")
+    if text == ":memory:":
+        return None
+    if "://" in text:
+        raise StoreError(f"{text!r}: only data directories are supported so far; give a path such as './agent-memory'")
+    return Path(text)
+
+
+class _Options:
+    """What ``open`` was asked for; two opens of one directory must agree."""
+
+    def __init__(
+        self, embedder: EmbedderChoice, counter: TokenCounter | None, budget: Budget | None, require_tenant: bool
+    ) -> None:
+        self.embedder = embedder
+        self.counter = counter
+        self.budget = budget or Budget()
+        self.has_budget = budget is not None
+        self.require_tenant = require_tenant
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Options) and vars(self) == vars(other)
+
+    __hash__ = None  # type: ignore[assignment]  # never a key
+
+
+class Memory:
+    """One store and the spaces in it. Made by :func:`open`; works from any thread and loop."""
+
+    def __init__(self, path: Path | None, options: _Options) -> None:
+        self._options = options
+        self._path = path
+        self._holders = 1 if path is None else 0
+        self._closed = False
+        self._lock = threading.Lock()
+        self._recent: OrderedDict[SpaceId, Paging] = OrderedDict()
+        self._spaces: weakref.WeakValueDictionary[SpaceId, Paging] = weakref.WeakValueDictionary()
+        self._counter = options.counter
+        self._temporary: Path | None = None
+        self._ready = False
+        self._build()
+        _living.add(self)
+
+    def _build(self) -> None:
+        chosen = self._options.embedder
+        embedder = default_embedder() if isinstance(chosen, str) else chosen
+        self._kernel = Kernel(f"pagefault {self._path or ':memory:'}")
+        self._store: PageStore = self._make_store(self._kernel.run)
+        self._writeback = WriteBack(self._kernel, self._store, embedder)
+        self._retrieval = Retrieval(self._kernel, self._store, self._writeback, embedder)
+
+    def _make_store(self, run: Runner) -> PageStore:
+        path = self._path
+        if path is None:
+            self._temporary = path = Path(tempfile.gettempdir()) / f"pagefault-{uuid.uuid4().hex}"
+        return EdgeStore(path, run=run)
+
+    def _after_fork(self) -> None:
+        """In a forked child: none of the parent's threads exist, so start afresh."""
+        self._lock = threading.Lock()
+        self._ready = False
+        for paging in list(self._spaces.values()):
+            paging.after_fork()
+        if not self._closed:
+            self._build()
+
+    # -- spaces ----------------------------------------------------------------------------
+
+    @property
+    def budget(self) -> Budget:
+        """The budget for calls that name none."""
+        return self._options.budget
+
+    @property
+    def has_budget(self) -> bool:
+        """Whether the budget was given, not assumed."""
+        return self._options.has_budget
+
+    @property
+    def counter(self) -> TokenCounter:
+        """The token counter, loaded at first use."""
+        if self._counter is None:
+            self._counter = default_counter()
+        return self._counter
+
+    def space(self, *, thread: str, tenant: str | None = None, user: str = "", agent: str = "") -> Space:
+        """The space of one agent's conversation.
+
+        Raises:
+            InvalidId: An id is no usable string, or the tenant is missing where it is required.
+            MemoryClosed: After ``close()``.
+        """
+        if tenant is None and self._options.require_tenant:
+            raise InvalidId("this memory requires a tenant for every space; pass tenant='...'")
+        space_id = SpaceId(tenant=DEFAULT_TENANT if tenant is None else tenant, user=user, thread=thread, agent=agent)
+        return self.at(space_id)
+
+    def at(self, space_id: SpaceId) -> Space:
+        """The space with this id, as an adapter's ``identity`` gives it."""
+        if self._closed:
+            raise MemoryClosed(f"memory {self._path or ':memory:'} is closed; open it again with pagefault.open(...)")
+        with self._lock:
+            paging = self._recent.get(space_id) or self._spaces.get(space_id)
+            if paging is None:
+                paging = self._spaces[space_id] = Paging(space_id, counter=lambda: self.counter)
+            self._recent[space_id] = paging
+            self._recent.move_to_end(space_id)
+            if len(self._recent) > MAX_LIVE_SPACES:
+                self._recent.popitem(last=False)
+        return Space(self, paging)
+
+    # -- life ------------------------------------------------------------------------------
+
+    def ready(self) -> None:
+        """Open the store now, so that what is wrong with it is raised here. Cheap afterwards."""
+        if not self._ready:
+            self._kernel.call(self._writeback.open())
+            self._ready = True
+
+    async def aready(self) -> None:
+        """Async twin of :meth:`ready`."""
+        if not self._ready:
+            await self._kernel.acall(self._writeback.open())
+            self._ready = True
+
+    def flush(self) -> None:
+        """On return, everything accepted is stored, indexed and durable.
+
+        Raises:
+            PagefaultError: The store or embedder failed; nothing is lost, call again.
+        """
+        self._kernel.call(self._writeback.flush())
+
+    async def aflush(self) -> None:
+        """Async twin of :meth:`flush`."""
+        await self._kernel.acall(self._writeback.flush())
+
+    def close(self) -> None:
+        """Give back one ``open``; the last one flushes and releases the store. Idempotent.
+
+        Raises:
+            PagefaultError: The last flush failed; the memory is closed all the same.
+        """
+        if self._last_holder():
+            try:
+                if self._kernel.is_started:
+                    self._kernel.call(self._shut())
+            finally:
+                self._stopped()
+
+    async def aclose(self) -> None:
+        """Async twin of :meth:`close`."""
+        if self._last_holder():
+            try:
+                if self._kernel.is_started:
+                    await self._kernel.acall(self._shut())
+            finally:
+                self._stopped()
+
+    def _last_holder(self) -> bool:
+        with _lock:
+            if self._closed:
+                return False
+            self._holders -= 1
+            if self._holders > 0:
+                return False
+            self._closed = True
+            return True
+
+    async def _shut(self) -> None:
+        try:
+            if self._writeback.has_work:
+                await self._writeback.flush()
+        finally:
+            await self._store.close()
+
+    def _stopped(self) -> None:
+        self._kernel.stop()
+        with _lock:
+            if self._path is not None:
+                _open.pop(os.path.realpath(self._path), None)
+        if self._temporary is not None:
+            shutil.rmtree(self._temporary, ignore_errors=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    def __repr__(self) -> str:
+        return f"<pagefault.Memory {str(self._path or ':memory:')!r}{' closed' if self._closed else ''}>"
+
+
+def _close_all() -> None:
+    """At interpreter exit: write what was accepted."""
+    for memory in list(_living):
+        memory._holders = 1
+        try:
+            memory.close()
+        except PagefaultError as error:
+            logging.getLogger("pagefault").error("%r could not be closed cleanly: %s", memory, error)
+
+
+def _after_fork() -> None:
+    global _lock  # noqa: PLW0603  # the parent may have held it while forking
+    _lock = threading.Lock()
+    for memory in list(_living):
+        memory._after_fork()
+
+
+atexit.register(_close_all)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

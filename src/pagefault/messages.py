@@ -1,0 +1,164 @@
+"""The neutral reading of native messages: one Projection per message, from plain data.
+
+Works on the JSON-like data that codecs write, never on a framework's classes, so that a body
+written by one framework can be read where the other one is not installed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from pagefault.errors import UnsupportedMessage
+from pagefault.page import Call, Projection, Role
+
+MEDIA_TYPES: Final = frozenset(
+    "image image_url input_image audio input_audio video video_url input_video file input_file media".split()
+)
+RECALL_MARK: Final = "pagefault.recalled"
+_TEXT_KEYS: Final = ("text", "thinking", "reasoning", "refusal")
+_LANGCHAIN_ROLES: Final = {
+    "human": Role.USER,
+    "ai": Role.ASSISTANT,
+    "system": Role.SYSTEM,
+    "tool": Role.TOOL,
+    "function": Role.TOOL,
+    "HumanMessageChunk": Role.USER,
+    "AIMessageChunk": Role.ASSISTANT,
+    "SystemMessageChunk": Role.SYSTEM,
+    "ToolMessageChunk": Role.TOOL,
+}
+_CHAT_ROLES: Final = {
+    "user": Role.USER,
+    "human": Role.USER,
+    "assistant": Role.ASSISTANT,
+    "ai": Role.ASSISTANT,
+    "model": Role.ASSISTANT,
+    "system": Role.SYSTEM,
+    "developer": Role.SYSTEM,
+    "tool": Role.TOOL,
+    "function": Role.TOOL,
+}
+
+
+def project(format_: str, data: Mapping[str, Any]) -> Projection:
+    """The neutral reading of one encoded message.
+
+    Args:
+        format_: The body tag, ``langchain/1`` or ``chat/1``.
+        data: What the format's codec wrote for the message.
+
+    Raises:
+        UnsupportedMessage: An unknown format or role.
+
+    Example:
+        >>> project("chat/1", {"role": "user", "content": "hi"}).text
+        'hi'
+    """
+    reader = _READERS.get(format_)
+    if reader is None:
+        raise UnsupportedMessage(f"format {format_!r} is not one of {sorted(_READERS)}")
+    return reader(data)
+
+
+def read_content(content: object) -> tuple[tuple[str, ...], int]:
+    """The text of each part of a message's content, and how many parts are media."""
+    if content is None:
+        return (), 0
+    if isinstance(content, str):
+        return (content,), 0
+    parts: list[str] = []
+    media = 0
+    for part in content if isinstance(content, Sequence) else [content]:
+        if isinstance(part, Mapping) and part.get("type") in MEDIA_TYPES:
+            media += 1
+            parts.append("")
+        else:
+            parts.append(_part_text(part))
+    return tuple(parts), media
+
+
+def _part_text(part: object) -> str:
+    if isinstance(part, str):
+        return part
+    if isinstance(part, Mapping):
+        for key in _TEXT_KEYS:
+            if isinstance(part.get(key), str):
+                return str(part[key])
+    return compact(part)
+
+
+def compact(value: object) -> str:
+    """JSON as a model sees it: no needless blanks, non-Latin text unescaped."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
+
+
+def _read_langchain(data: Mapping[str, Any]) -> Projection:
+    kind = str(data.get("type"))
+    role = _LANGCHAIN_ROLES.get(kind) or _chat_role(data.get("role"))
+    parts, media = read_content(data.get("content"))
+    extra = data.get("additional_kwargs") or {}
+    hidden = [str(extra[k]) for k in ("reasoning_content",) if isinstance(extra.get(k), str)]
+    calls = [
+        Call(id=str(c.get("id") or ""), name=str(c.get("name") or ""), arguments=compact(c.get("args") or {}))
+        for c in data.get("tool_calls") or ()
+    ]
+    calls += [
+        Call(id=str(c.get("id") or ""), name=str(c.get("name") or ""), arguments=str(c.get("args") or ""))
+        for c in data.get("invalid_tool_calls") or ()
+    ]
+    if not calls and isinstance(extra.get("function_call"), Mapping):
+        legacy = extra["function_call"]
+        calls.append(Call(id="", name=str(legacy.get("name") or ""), arguments=str(legacy.get("arguments") or "")))
+    return _projection(data, role, (*parts, *hidden), media, tuple(calls), str(data.get("tool_call_id") or ""))
+
+
+def _read_chat(data: Mapping[str, Any]) -> Projection:
+    parts, media = read_content(data.get("content"))
+    calls = tuple(_chat_call(call) for call in data.get("tool_calls") or ())
+    return _projection(
+        data, _chat_role(data.get("role")), parts, media, calls, str(data.get("tool_call_id") or "")
+    )
+
+
+def _chat_call(call: Mapping[str, Any]) -> Call:
+    function = call.get("function")
+    inner: Mapping[str, Any] = function if isinstance(function, Mapping) else call
+    arguments = inner.get("arguments", inner.get("args", ""))
+    text = arguments if isinstance(arguments, str) else compact(arguments)
+    return Call(id=str(call.get("id") or ""), name=str(inner.get("name") or ""), arguments=text)
+
+
+def _chat_role(role: object) -> Role:
+    known = _CHAT_ROLES.get(role) if isinstance(role, str) else None
+    if known is None:
+        raise UnsupportedMessage(f"role {role!r:.60} is not one of {sorted(_CHAT_ROLES)}")
+    return known
+
+
+def _projection(
+    data: Mapping[str, Any], role: Role, parts: tuple[str, ...], media: int, calls: tuple[Call, ...], call_id: str
+) -> Projection:
+    return Projection(
+        role=role,
+        text="\n".join(p for p in parts if p),
+        parts=parts,
+        name=str(data.get("name") or ""),
+        calls=calls,
+        call_id=call_id,
+        message_id=str(data.get("id") or ""),
+        media=media,
+        recalled=is_recalled(data.get("artifact")),
+    )
+
+
+def is_recalled(artifact: object) -> bool:
+    """Whether a tool result's artifact says that pagefault's recall tool wrote it."""
+    return isinstance(artifact, Mapping) and RECALL_MARK in artifact
+
+
+_READERS: Final[Mapping[str, Callable[[Mapping[str, Any]], Projection]]] = {
+    "langchain/1": _read_langchain,
+    "chat/1": _read_chat,
+}

@@ -1,0 +1,115 @@
+"""The pager: when pages leave, and which. Pure: values in, a decision out.
+
+It knows no store, clock or randomness, so a recorded sequence of events replays to the same
+decisions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pagefault.budget import Budget
+from pagefault.errors import BudgetError, PageTooLarge, PinnedOverBudget
+from pagefault.eviction import PageCost, Policy, gdsf
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Census:
+    """What a prompt would hold if nothing left, in tokens.
+
+    Attributes:
+        overhead: System prompt, tool schemas and what other middleware added.
+        held: Pages that must stay: system, pinned, last user message, open or last group.
+        evictable: Pages that may leave, in page order.
+        blocks: Compaction blocks already there.
+    """
+
+    overhead: int
+    held: Sequence[PageCost]
+    evictable: Sequence[PageCost]
+    blocks: int = 0
+
+    @property
+    def fixed(self) -> int:
+        """What no reclaim can free."""
+        return self.overhead + sum(p.tokens for p in self.held)
+
+    @property
+    def total(self) -> int:
+        """The whole request."""
+        return self.fixed + self.blocks + sum(p.tokens for p in self.evictable)
+
+
+def victims(census: Census, budget: Budget, policy: Policy = gdsf) -> tuple[int, ...]:
+    """Which pages leave now: none at or below the high watermark, else enough to reach the low one.
+
+    The newest pages, up to half of what may stay, are protected: the work in progress. They
+    leave (oldest first) only when the rest does not free enough.
+
+    Args:
+        census: The window as it would be.
+        budget: Watermarks and the share for compaction blocks.
+        policy: How victims are chosen among the unprotected pages.
+
+    Returns:
+        Page numbers, ascending.
+
+    Example:
+        >>> pages = [PageCost(seq=n, tokens=100) for n in (1, 2, 3, 4)]
+        >>> victims(Census(overhead=0, held=(), evictable=pages), Budget(window=1000, target=400))
+        (1, 2, 3)
+    """
+    if census.total <= budget.high or not census.evictable:
+        return ()
+    room = max(0, budget.low - census.fixed - max(budget.blocks, census.blocks))
+    split = _protected_from(census.evictable, room // 2)
+    older, newer = census.evictable[:split], census.evictable[split:]
+    need = sum(p.tokens for p in census.evictable) - room
+    chosen = set(policy(older, need))
+    freed = sum(p.tokens for p in older if p.seq in chosen)
+    for page in newer:
+        if freed >= need:
+            break
+        chosen.add(page.seq)
+        freed += page.tokens
+    return tuple(sorted(chosen))
+
+
+def _protected_from(pages: Sequence[PageCost], limit: int) -> int:
+    kept = 0
+    for index in range(len(pages) - 1, -1, -1):
+        kept += pages[index].tokens
+        if kept > limit:
+            return index + 1
+    return 0
+
+
+def check(census: Census, budget: Budget) -> None:
+    """Refuse a prompt that cannot be sent.
+
+    Raises:
+        PageTooLarge: One page that must stay is larger than the room for it.
+        PinnedOverBudget: All that must stay is too large together.
+    """
+    limit = budget.window - budget.reserve
+    if census.total <= limit:
+        return
+    raise _overflow(census, budget, limit)
+
+
+def _overflow(census: Census, budget: Budget, limit: int) -> BudgetError:
+    room = limit - census.overhead
+    largest = max(census.held, key=lambda p: p.tokens, default=None)
+    if largest is not None and largest.tokens > room:
+        return PageTooLarge(
+            f"page {largest.seq} has {largest.tokens} tokens and must be in the prompt, but window={budget.window} "
+            f"less reserve={budget.reserve} and {census.overhead} tokens of system prompt and tools leaves {room}; "
+            "return less from that tool (or split the message), or use a model with a larger window"
+        )
+    pages = ", ".join(str(p.seq) for p in census.held[:8])
+    return PinnedOverBudget(
+        f"pages that must stay ({pages}) and {census.overhead} tokens of system prompt and tools "
+        f"need {census.total} tokens, window={budget.window} less reserve={budget.reserve} allows {limit}; "
+        "release pins, shorten the system prompt or tools, or use a model with a larger window"
+    )

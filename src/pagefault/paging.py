@@ -1,0 +1,285 @@
+"""One space in this process: its paths, the step that every model call takes, and reclaims.
+
+Deciding runs inline in the caller under the space's lock and does no I/O; what has to be
+written is only noted. Several paths of one space can be live at once (time travel, parallel
+runs); each call finds its own by the messages it brings.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pagefault.budget import Budget
+from pagefault.compaction import Block, Entry, compact
+from pagefault.content import reserved
+from pagefault.eviction import PageCost, Policy, clock_after, gdsf
+from pagefault.lineage import Lineage, Slot
+from pagefault.page import Role, SpaceId
+from pagefault.pager import Census, check, victims
+from pagefault.ports import Codec, TokenCounter
+from pagefault.view import Pin, View, from_record, to_record
+
+MAX_LINEAGES: Final = 4
+MESSAGE_OVERHEAD: Final = 8
+_log: Final = logging.getLogger("pagefault")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prompt:
+    """What a step decided.
+
+    Attributes:
+        lineage: The path that the messages belong to.
+        natives: The messages to send, or ``None`` to send the request untouched.
+        record: The view record to persist, or ``None`` when no decision changed.
+        evicted: Page numbers that left in this step.
+        tokens: Upper bound of the whole request; exact for all that was materialised.
+    """
+
+    lineage: Lineage
+    natives: list[Any] | None
+    record: dict[str, Any] | None
+    evicted: tuple[int, ...]
+    tokens: int
+
+
+class Paging:
+    """The in-process state of one space."""
+
+    def __init__(self, space: SpaceId, *, counter: Callable[[], TokenCounter], policy: Policy = gdsf) -> None:
+        self.space = space
+        self.lock = threading.RLock()
+        self.lineages: list[Lineage] = []
+        self._counter = counter
+        self._policy = policy
+        self._refused: object = None
+
+    def step(
+        self,
+        natives: list[Any],
+        codec: Codec,
+        budget: Budget,
+        *,
+        now: float,
+        overhead: int = 0,
+        record: Mapping[str, Any] | None = None,
+        requested: list[Any] | None = None,
+    ) -> Prompt:
+        """Take in what is new and say what to send.
+
+        Args:
+            natives: The framework's whole message history.
+            codec: Reads those messages.
+            budget: For this call.
+            now: Unix seconds.
+            overhead: Tokens of system prompt, tool schemas and transient messages.
+            record: The view record in the framework's state, if any.
+            requested: The request's messages where other middleware changed them.
+
+        Raises:
+            BudgetError: What must stay does not fit.
+            UnsupportedMessage: One of the messages is none.
+        """
+        with self.lock:
+            lineage = self.align(natives, codec, now=now, record=record)
+            return self.decide(lineage, budget, now=now, overhead=overhead, record=record, requested=requested)
+
+    def decide(
+        self,
+        lineage: Lineage,
+        budget: Budget,
+        *,
+        now: float,
+        overhead: int = 0,
+        record: Mapping[str, Any] | None = None,
+        requested: list[Any] | None = None,
+    ) -> Prompt:
+        """What to send of a path that is up to date; see :meth:`step`."""
+        with self.lock:
+            evicted: tuple[int, ...] = ()
+            total = overhead + lineage.ceiling() + lineage.view.block_tokens
+            if total > budget.high:
+                lineage, evicted = self._reclaim(lineage, budget, overhead, now)
+                total = overhead + lineage.ceiling() + lineage.view.block_tokens
+            view = lineage.view
+            changed = view.generation > 0 and (record is None or record.get("gen") != view.generation)
+            return Prompt(
+                lineage=lineage,
+                natives=_render(lineage, requested) if view.blocks else None,
+                record=to_record(view) if changed else None,
+                evicted=evicted,
+                tokens=total,
+            )
+
+    # -- paths -----------------------------------------------------------------------------
+
+    def align(
+        self, natives: list[Any], codec: Codec, *, now: float, record: Mapping[str, Any] | None = None
+    ) -> Lineage:
+        """The path that ``natives`` is, grown by what is new."""
+        with self.lock:
+            for lineage in self.lineages:
+                if lineage.codec is codec and lineage.is_prefix_of(natives):
+                    break
+            else:
+                lineage = self._find(natives, codec, record, now)
+            if len(natives) > len(lineage.seen):
+                lineage.extend(natives[len(lineage.seen) :], now=now)
+            if self.lineages[:1] != [lineage]:
+                self.lineages = [lineage, *(x for x in self.lineages if x is not lineage)][:MAX_LINEAGES]
+            if record is not None and record.get("gen", 0) > lineage.view.generation:
+                self._adopt(lineage, record)
+            return lineage
+
+    def _find(self, natives: list[Any], codec: Codec, record: Mapping[str, Any] | None, now: float) -> Lineage:
+        best, shared = None, -1
+        for lineage in self.lineages:
+            if lineage.codec is codec and (common := lineage.common(natives)) > shared:
+                best, shared = lineage, common
+                if common == len(lineage.seen):
+                    break
+        if best is None:
+            fresh = Lineage(codec, self._counter())
+            fresh.extend(natives, now=now, fresh=False)
+            return fresh
+        if shared == len(best.seen):  # the same path, reloaded: take over the new objects
+            best.seen[:] = natives[:shared]
+            best.rendered = None
+            return best
+        child = best.fork(shared)
+        child.seen[:] = natives[: len(child.seen)]
+        if record is not None:
+            child.adopt(View())
+            self._adopt(child, record)
+        return child
+
+    def _adopt(self, lineage: Lineage, record: Mapping[str, Any]) -> None:
+        try:
+            view = from_record(record)
+        except ValueError as error:
+            if self._refused != str(error):  # said once, not at every step
+                self._refused = str(error)
+                _log.warning("view record of %s ignored, the window is rebuilt: %s", self.space, error)
+            return
+        lineage.adopt(view)
+
+    def after_fork(self) -> None:
+        """In a forked child: the parent's threads are gone, and with them their locks and queue."""
+        self.lock = threading.RLock()
+        for lineage in self.lineages:
+            lineage.queued = False
+
+    # -- reclaim ---------------------------------------------------------------------------
+
+    def _reclaim(self, lineage: Lineage, budget: Budget, overhead: int, now: float) -> tuple[Lineage, tuple[int, ...]]:
+        lineage.count_exactly()
+        if overhead + lineage.ceiling() + lineage.view.block_tokens <= budget.high:
+            return lineage, ()
+        view, chosen = lineage.view, set[int]()
+        while True:
+            census = _census(lineage, view, chosen, overhead)
+            more = victims(census, budget, self._policy)
+            if not more:
+                break
+            changed = next((s for s in (lineage.slots[n - 1] for n in more) if not lineage.is_unchanged(s)), None)
+            if changed is not None:
+                return self._reclaim(self._rebuild(lineage, changed, now), budget, overhead, now)
+            chosen.update(more)
+            view = _compacted(lineage, lineage.view, chosen, census, budget, more)
+        check(census, budget)
+        for slot in lineage.slots:
+            slot.uses = 1 + (slot.uses - 1) / 2
+        lineage.adopt(view)
+        return lineage, tuple(sorted(chosen))
+
+    def _rebuild(self, lineage: Lineage, changed: Slot, now: float) -> Lineage:
+        """Someone changed a message in place: from there on it is another path."""
+        child = lineage.fork(changed.start)
+        child.extend(lineage.seen[len(child.seen) :], now=now)
+        child.count_exactly()
+        self.lineages = [child, *(x for x in self.lineages if x is not lineage)]
+        return child
+
+    # -- pins ------------------------------------------------------------------------------
+
+    def pin(self, lineage: Lineage, seqs: Sequence[int]) -> None:
+        """Keep these closed pages in every prompt from now on."""
+        with self.lock:
+            pins = [Pin(seq=seq, chain=lineage.chain_at(seq) or "") for seq in seqs]
+            lineage.adopt(lineage.view.with_pins(pins))
+
+    def release(self, lineage: Lineage, seqs: Sequence[int]) -> None:
+        """Let these pages leave again."""
+        with self.lock:
+            lineage.adopt(lineage.view.without_pins(seqs))
+
+
+def _census(lineage: Lineage, view: View, chosen: set[int], overhead: int) -> Census:
+    resident = [s for s in lineage.slots if s.seq not in lineage.absent and s.seq not in chosen]
+    spoken = next((s for s in reversed(lineage.slots) if s.has_user), None)
+    stay = view.pinned | {lineage.slots[-1].seq} | ({spoken.seq} if spoken else set())
+
+    def is_held(slot: Slot) -> bool:
+        return slot.seq in stay or slot.role == Role.SYSTEM or not slot.closed
+
+    return Census(
+        overhead=overhead,
+        held=[_cost(s) for s in resident if is_held(s)],
+        evictable=[_cost(s) for s in resident if not is_held(s)],
+        blocks=view.block_tokens,
+    )
+
+
+def _cost(slot: Slot) -> PageCost:
+    return PageCost(seq=slot.seq, tokens=slot.tokens, kind=slot.kind, uses=slot.uses, born=slot.born)
+
+
+def _compacted(
+    lineage: Lineage, view: View, chosen: set[int], census: Census, budget: Budget, more: Sequence[int]
+) -> View:
+    gone = [lineage.slots[n - 1] for n in sorted(chosen)]
+    entries = [Entry(first=s.seq, last=s.seq, gist=s.content.gist if s.content else s.kind) for s in gone]
+    tip = lineage.chain_at(gone[-1].seq) or ""
+
+    def cost(text: str) -> int:
+        return reserved(lineage.counter.count(text) + MESSAGE_OVERHEAD, lineage.counter)
+
+    blocks = compact(view.blocks, entries, tip, limit=budget.blocks, cost=cost)
+    return view.with_blocks(blocks, clock_after(census.evictable, more, view.clock))
+
+
+def _render(lineage: Lineage, requested: list[Any] | None) -> list[Any]:
+    if lineage.rendered is None:
+        head, rest = _split(lineage)
+        lineage.rendered = [*head, *_blocks(lineage), *rest]
+    if requested is None:
+        return list(lineage.rendered)
+    key = lineage.codec.key
+    absent = [n for seq in lineage.absent for n in lineage.natives(lineage.slots[seq - 1])]
+    gone = {id(n) for n in absent}
+    gone_keys = {key(n) for n in absent} - {None}
+    kept = [n for n in requested if id(n) not in gone and key(n) not in gone_keys]
+    lead = next((i for i, n in enumerate(kept) if lineage.codec.sketch(n).role != Role.SYSTEM), len(kept))
+    return [*kept[:lead], *_blocks(lineage), *kept[lead:]]
+
+
+def _split(lineage: Lineage) -> tuple[list[Any], list[Any]]:
+    """The resident messages: the leading system messages, and the rest."""
+    head: list[Any] = []
+    rest: list[Any] = []
+    for slot in lineage.slots:
+        if slot.seq not in lineage.absent:
+            (head if slot.role == Role.SYSTEM and not rest else rest).extend(lineage.natives(slot))
+    return head, rest
+
+
+def _blocks(lineage: Lineage) -> list[Any]:
+    return [lineage.codec.block(block.text, _name(block)) for block in lineage.view.blocks]
+
+
+def _name(block: Block) -> str:
+    return f"pagefault-{block.at}-{block.level}-{block.tip[:8]}"

@@ -1,0 +1,205 @@
+"""The fault path: by address or by query, always checked against one's own chain.
+
+Runs on the kernel's loop thread. What to show is decided by the pure modules of
+``pagefault.recall``; here is only the I/O between them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from pagefault.chain import point_id
+from pagefault.errors import PageNotFound, PagesLost
+from pagefault.kernel import Kernel
+from pagefault.lineage import Lineage
+from pagefault.page import Address, Page
+from pagefault.paging import Paging
+from pagefault.ports import Embedder, Hit, PageStore, Scope, Sparse, TokenCounter, Where
+from pagefault.recall import (
+    Evidence,
+    Found,
+    Outcome,
+    RecalledPage,
+    coverage,
+    decide,
+    document_vector,
+    fuse,
+    query_vector,
+    render,
+    trust_of,
+)
+from pagefault.restore import bodies
+from pagefault.writeback import WriteBack, embed, index_text
+
+CANDIDATES: Final = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Query:
+    """What to look for.
+
+    Attributes:
+        text: The question.
+        limit: Pages returned at most.
+        after: Only pages first seen at or after this time, Unix seconds.
+        before: Only pages first seen before this time, Unix seconds.
+        budget: Tokens that the rendering may use.
+        skip_resident: Leave out what is in the window already; it is named, not repeated.
+    """
+
+    text: str
+    limit: int
+    budget: int
+    after: float | None = None
+    before: float | None = None
+    skip_resident: bool = False
+
+
+class Retrieval:
+    """Faults and searches over one store."""
+
+    def __init__(self, kernel: Kernel, store: PageStore, writeback: WriteBack, embedder: Embedder | None) -> None:
+        self._kernel = kernel
+        self._store = store
+        self._writeback = writeback
+        self._embedder = embedder
+
+    async def fault(
+        self, paging: Paging, lineage: Lineage, addresses: Sequence[Address], counter: TokenCounter, budget: int
+    ) -> Found:
+        """The exact pages at some addresses of this path.
+
+        Raises:
+            PageNotFound: An address beyond this path's last closed page.
+            PagesLost: The store lacks a page, and this process cannot write it again.
+            CorruptPage: A page does not match its hash.
+        """
+        with paging.lock:
+            length = lineage.length
+        wanted = _sequence(addresses, length)
+        await self._writeback.drain(paging, lineage)
+        pages = await self._load(paging, lineage, wanted)
+        with paging.lock:
+            for seq in wanted:
+                lineage.slots[seq - 1].uses += 1
+        found = [_recalled(pages[seq], 1.0, lineage) for seq in wanted]
+        text = await self._kernel.run(
+            lambda: render(found, Outcome.ANSWER, counter=counter, budget=budget, addresses=addresses), urgent=True
+        )
+        return Found(outcome=Outcome.ANSWER, pages=tuple(found), text=text)
+
+    async def search(self, paging: Paging, lineage: Lineage, query: Query, counter: TokenCounter) -> Found:
+        """The pages of this path that answer a query, or an abstention."""
+        await self._writeback.drain(paging, lineage)
+        sparse = query_vector(query.text)
+        dense = await self._candidates(paging, lineage, query, sparse)
+        ranked = fuse(*dense)[: query.limit * 2]
+        pages = await self._load(paging, lineage, [seq for seq, _ in ranked])
+        evidence = await self._evidence(paging, sparse, dense[0], [pages[seq] for seq, _ in ranked])
+        outcome = decide(evidence)
+        found = [] if outcome is Outcome.ABSTAIN else [_recalled(pages[s], score, lineage) for s, score in ranked]
+        found = found[: query.limit]
+        shown = [f for f in found if not (query.skip_resident and f.resident)]
+        with paging.lock:
+            for page in shown:
+                lineage.slots[page.page.seq - 1].uses += 1
+        text = await self._kernel.run(
+            lambda: render(found, outcome, counter=counter, budget=query.budget, skip_resident=query.skip_resident),
+            urgent=True,
+        )
+        return Found(outcome=outcome, pages=tuple(found), text=text)
+
+    async def bring_back(self, paging: Paging, lineage: Lineage, seqs: Sequence[int]) -> None:
+        """Have the messages of these pages in the path, loading those left behind in the store."""
+        with paging.lock:
+            missing = lineage.left_behind(seqs)
+        pages = await self._load(paging, lineage, missing)
+        with paging.lock:
+            for page in pages.values():
+                lineage.put_back(page)
+
+    async def _candidates(
+        self, paging: Paging, lineage: Lineage, query: Query, sparse: Sparse
+    ) -> tuple[dict[int, float], dict[int, float]]:
+        vector: list[Sequence[float]] = []
+        if self._embedder is not None:
+            vector = list(await self._kernel.run(lambda: embed(self._embedder, [query.text]), urgent=True))
+        queries: list[Sparse | Sequence[float]] = [*vector, *([sparse] if sparse.indices else [])]
+        if not queries:
+            return {}, {}
+        scope = Scope(tenant=paging.space.tenant, space=paging.space.key)
+        with paging.lock:
+            own = {slot.chain: slot.seq for slot in lineage.slots if slot.stored}
+        where = Where(kind="page", first=1, last=max(1, len(own)))
+        lists = await self._store.search(scope, queries, where, limit=CANDIDATES)
+        if any(hit.fields.get("chain") not in own for hits in lists for hit in hits):
+            ids = [point_id(scope.space, chain) for chain in own]
+            lists = await self._store.search(scope, queries, Where(kind="page", ids=ids), limit=CANDIDATES)
+        scores = [_scores(hits, own, query) for hits in lists]
+        dense = scores[0] if vector else {}
+        return dense, scores[-1] if sparse.indices else {}
+
+    async def _evidence(self, paging: Paging, sparse: Sparse, dense: dict[int, float], pages: Sequence[Page]) -> Evidence:
+        scope = Scope(tenant=paging.space.tenant, space=paging.space.key)
+        weights = await self._store.idf(scope, sparse.indices) if sparse.indices else {}
+
+        def best() -> float:
+            terms = (set(document_vector(index_text(page)).indices) for page in pages)
+            return max((coverage(sparse.indices, weights, t) for t in terms), default=0.0)
+
+        covered = await self._kernel.run(best, urgent=True)
+        cosine = None if self._embedder is None else max(dense.values(), default=0.0)
+        return Evidence(coverage=covered, cosine=cosine, hits=len(pages))
+
+    async def _load(self, paging: Paging, lineage: Lineage, seqs: Sequence[int]) -> dict[int, Page]:
+        scope = Scope(tenant=paging.space.tenant, space=paging.space.key)
+        with paging.lock:
+            wanted = [(seq, lineage.slots[seq - 1].chain) for seq in dict.fromkeys(seqs)]
+        try:
+            return await bodies(self._store, scope, wanted)
+        except PagesLost:
+            if not await self._kernel.run(lambda: _write_again(paging, lineage, seqs), urgent=True):
+                raise
+        await self._writeback.drain(paging, lineage)
+        return await bodies(self._store, scope, wanted)
+
+
+def _write_again(paging: Paging, lineage: Lineage, seqs: Sequence[int]) -> bool:
+    """Mark pages for writing once more where the framework's state still holds their messages."""
+    with paging.lock:
+        return lineage.doubt(seqs)
+
+
+def _sequence(addresses: Sequence[Address], length: int) -> list[int]:
+    for address in addresses:
+        if address.last > length:
+            pages = f"pages 1-{length}" if length else "no complete page yet"
+            raise PageNotFound(f"there is no page {address} here; this conversation has {pages}")
+    return list(dict.fromkeys(seq for a in addresses for seq in range(a.first, a.last + 1)))
+
+
+def _scores(hits: Sequence[Hit], own: dict[str, int], query: Query) -> dict[int, float]:
+    """Scores by page number, of this path's own pages in the wanted time."""
+    scores: dict[int, float] = {}
+    for hit in hits:
+        seq = own.get(str(hit.fields.get("chain")))
+        seen = float(hit.fields.get("created_at", 0.0))
+        late = query.after is None or seen >= query.after
+        early = query.before is None or seen < query.before
+        if seq is not None and late and early:
+            scores[seq] = hit.score
+    return scores
+
+
+def _recalled(page: Page, score: float, lineage: Lineage) -> RecalledPage:
+    return RecalledPage(
+        address=str(page.seq),
+        page=page,
+        score=score,
+        message_ids=tuple(m.message_id for m in page.messages if m.message_id),
+        trust=trust_of(page),
+        resident=page.seq not in lineage.absent,
+        superseded_by=None,
+    )

@@ -1,0 +1,294 @@
+"""A space: one agent's conversation, and the verbs on it. Each verb has an async twin."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from pagefault.budget import Budget
+from pagefault.chat import CHAT, accept
+from pagefault.errors import BadAddress, PageNotFound, UnsupportedMessage
+from pagefault.lineage import Lineage
+from pagefault.page import Address, SpaceId, parse_addresses
+from pagefault.paging import Paging, Prompt
+from pagefault.ports import Codec
+from pagefault.recall import Found
+from pagefault.restore import restore
+from pagefault.retrieval import Query
+
+if TYPE_CHECKING:
+    from pagefault.memory import Memory
+
+MAX_BACKLOG = 4_096
+MAX_LIMIT = 100
+
+
+class Space:
+    """One agent's conversation. Made by ``memory.space(...)``; cheap to make again.
+
+    Used alone, a space takes chat dictionaries (``append``) and gives back the ones to send
+    (``view``). Under a framework adapter the messages come from the framework, and the same
+    space answers ``recall`` and ``fault`` for what its graph has seen.
+    """
+
+    def __init__(self, memory: Memory, paging: Paging) -> None:
+        self._memory = memory
+        self._paging = paging
+
+    @property
+    def id(self) -> SpaceId:
+        """Whose conversation this is."""
+        return self._paging.space
+
+    # -- writing ---------------------------------------------------------------------------
+
+    def append(self, messages: Sequence[Mapping[str, Any]] | Mapping[str, Any]) -> None:
+        """Add chat dictionaries: ``role``, ``content``, ``tool_calls``, ``tool_call_id``.
+
+        Accepted on return, stored behind you; ``memory.flush()`` waits until it is durable.
+        Blocks while more than 4,096 pages wait to be stored.
+
+        Raises:
+            UnsupportedMessage: Not such dictionaries; none of them is added.
+            MemoryClosed: After ``close()``.
+        """
+        accepted = accept(messages)
+        lineage = self._memory._kernel.call(self._own())
+        if self._admit(lineage, accepted):
+            self._memory._kernel.call(self._memory._writeback.drain(self._paging, lineage))
+
+    async def aappend(self, messages: Sequence[Mapping[str, Any]] | Mapping[str, Any]) -> None:
+        """Async twin of :meth:`append`."""
+        accepted = accept(messages)
+        lineage = await self._memory._kernel.acall(self._own())
+        if self._admit(lineage, accepted):
+            await self._memory._kernel.acall(self._memory._writeback.drain(self._paging, lineage))
+
+    def _admit(self, lineage: Lineage, accepted: list[dict[str, Any]]) -> bool:
+        if lineage.codec is not CHAT:
+            raise UnsupportedMessage(
+                f"{self.id} belongs to a framework ({lineage.codec.format}); add messages through its graph or engine"
+            )
+        with self._paging.lock:
+            lineage.extend(accepted, now=time.time())
+            crowded = len(lineage.unstored(MAX_BACKLOG + 1)) > MAX_BACKLOG
+        self._memory._writeback.note(self._paging, lineage)
+        return crowded
+
+    # -- reading ---------------------------------------------------------------------------
+
+    def view(self, *, budget: Budget | None = None) -> list[dict[str, Any]]:
+        """The messages to send now: within the budget, prefix-stable between reclaims.
+
+        Raises:
+            BudgetError: What must stay does not fit.
+        """
+        return self._view(self._memory._kernel.call(self._own()), budget)
+
+    async def aview(self, *, budget: Budget | None = None) -> list[dict[str, Any]]:
+        """Async twin of :meth:`view`."""
+        return self._view(await self._memory._kernel.acall(self._own()), budget)
+
+    def _view(self, lineage: Lineage, budget: Budget | None) -> list[dict[str, Any]]:
+        if lineage.codec is not CHAT:
+            raise UnsupportedMessage(f"{self.id} belongs to a framework ({lineage.codec.format}); its adapter renders it")
+        with self._paging.lock:
+            prompt = self._paging.decide(lineage, budget or self._memory.budget, now=time.time())
+            natives = prompt.natives if prompt.natives is not None else list(prompt.lineage.seen)
+        if prompt.evicted:
+            self._memory._writeback.note(self._paging, prompt.lineage)
+        return [dict(native) for native in natives]
+
+    def fault(self, addresses: str | int, *, path: Lineage | None = None, budget: int | None = None) -> Found:
+        """The exact pages at some addresses: ``"12"``, ``"12-14"``, ``"3, 12.2@4000"``.
+
+        Args:
+            addresses: One address or several, as the compaction blocks give them.
+            path: The path to read, where an adapter knows it.
+            budget: Tokens that ``.text`` may use; a quarter of the target by default.
+
+        Raises:
+            BadAddress: Not an address.
+            PageNotFound: No such page in this conversation.
+            CorruptPage: The stored page does not match its hash.
+            PagesLost: The store lost it.
+        """
+        return self._memory._kernel.call(self._fault(addresses, path, budget))
+
+    async def afault(self, addresses: str | int, *, path: Lineage | None = None, budget: int | None = None) -> Found:
+        """Async twin of :meth:`fault`."""
+        return await self._memory._kernel.acall(self._fault(addresses, path, budget))
+
+    async def _fault(self, addresses: str | int, path: Lineage | None, budget: int | None) -> Found:
+        parsed = _parse(addresses)
+        lineage = path or await self._current()
+        memory = self._memory
+        return await memory._retrieval.fault(self._paging, lineage, parsed, memory.counter, self._share(budget))
+
+    def recall(
+        self,
+        query: str,
+        *,
+        limit: int = 10,
+        after: float | None = None,
+        before: float | None = None,
+        path: Lineage | None = None,
+        budget: int | None = None,
+        skip_resident: bool = False,
+    ) -> Found:
+        """The pages of this conversation that answer a query, verbatim, or an abstention.
+
+        Args:
+            query: What to look for.
+            limit: Pages returned at most, 1 to 100.
+            after: Only pages first seen at or after this time, Unix seconds.
+            before: Only pages first seen before this time, Unix seconds.
+            path: The path to read, where an adapter knows it.
+            budget: Tokens that ``.text`` may use; a quarter of the target by default.
+            skip_resident: Name pages that are in the window already, without repeating them.
+
+        Raises:
+            ValueError: An empty query, or a limit out of range.
+        """
+        work = self._recall(query, limit, after, before, path, budget, skip_resident)
+        return self._memory._kernel.call(work)
+
+    async def arecall(
+        self,
+        query: str,
+        *,
+        limit: int = 10,
+        after: float | None = None,
+        before: float | None = None,
+        path: Lineage | None = None,
+        budget: int | None = None,
+        skip_resident: bool = False,
+    ) -> Found:
+        """Async twin of :meth:`recall`."""
+        work = self._recall(query, limit, after, before, path, budget, skip_resident)
+        return await self._memory._kernel.acall(work)
+
+    async def _recall(
+        self,
+        query: str,
+        limit: int,
+        after: float | None,
+        before: float | None,
+        path: Lineage | None,
+        budget: int | None,
+        skip_resident: bool,
+    ) -> Found:
+        if not isinstance(query, str) or not query.strip():
+            raise ValueError(f"recall takes a non-empty query, got {query!r:.60}")
+        if not isinstance(limit, int) or isinstance(limit, bool) or not 1 <= limit <= MAX_LIMIT:
+            raise ValueError(f"limit={limit!r}; ask for 1 to {MAX_LIMIT} pages")
+        wanted = Query(
+            text=query,
+            limit=limit,
+            after=after,
+            before=before,
+            budget=self._share(budget),
+            skip_resident=skip_resident,
+        )
+        lineage = path or await self._current()
+        return await self._memory._retrieval.search(self._paging, lineage, wanted, self._memory.counter)
+
+    # -- pins ------------------------------------------------------------------------------
+
+    def pin(self, addresses: str | int, *, path: Lineage | None = None) -> None:
+        """Keep these pages in every prompt. A page that had left comes back: a reclaim of its own.
+
+        Raises:
+            PageNotFound: No such page.
+        """
+        self._memory._kernel.call(self._pin(addresses, path))
+
+    async def apin(self, addresses: str | int, *, path: Lineage | None = None) -> None:
+        """Async twin of :meth:`pin`."""
+        await self._memory._kernel.acall(self._pin(addresses, path))
+
+    async def _pin(self, addresses: str | int, path: Lineage | None) -> None:
+        lineage = path or await self._current()
+        seqs = _numbers(addresses, lineage)
+        await self._memory._retrieval.bring_back(self._paging, lineage, seqs)
+        self._paging.pin(lineage, seqs)
+
+    def release(self, addresses: str | int, *, path: Lineage | None = None) -> None:
+        """Let pinned pages leave again.
+
+        Raises:
+            PageNotFound: No such page.
+        """
+        self._memory._kernel.call(self._release(addresses, path))
+
+    async def arelease(self, addresses: str | int, *, path: Lineage | None = None) -> None:
+        """Async twin of :meth:`release`."""
+        await self._memory._kernel.acall(self._release(addresses, path))
+
+    async def _release(self, addresses: str | int, path: Lineage | None) -> None:
+        lineage = path or await self._current()
+        self._paging.release(lineage, _numbers(addresses, lineage))
+
+    # -- for adapters ----------------------------------------------------------------------
+
+    def step(
+        self,
+        natives: list[Any],
+        codec: Codec,
+        budget: Budget,
+        *,
+        now: float,
+        overhead: int = 0,
+        record: Mapping[str, Any] | None = None,
+        requested: list[Any] | None = None,
+    ) -> Prompt:
+        """One model call of a framework: what to send; see :meth:`Paging.step`. Does no I/O."""
+        prompt = self._paging.step(
+            natives, codec, budget, now=now, overhead=overhead, record=record, requested=requested
+        )
+        if not prompt.lineage.queued:
+            self._memory._writeback.note(self._paging, prompt.lineage)
+        return prompt
+
+    def path(self, natives: list[Any], codec: Codec, *, record: Mapping[str, Any] | None = None) -> Lineage:
+        """The path that a framework's messages are; adapters pass it to the other verbs."""
+        return self._paging.align(natives, codec, now=time.time(), record=record)
+
+    async def _current(self) -> Lineage:
+        """The path last used in this process, else the one that the store's head names."""
+        return self._paging.lineages[0] if self._paging.lineages else await self._own()
+
+    async def _own(self) -> Lineage:
+        with self._paging.lock:
+            if self._paging.lineages:
+                return self._paging.lineages[0]
+        await self._memory._writeback.open()
+        lineage = await restore(self._memory._store, self.id, CHAT, self._memory.counter)
+        with self._paging.lock:
+            if not self._paging.lineages:
+                self._paging.lineages = [lineage]
+            return self._paging.lineages[0]
+
+    def _share(self, budget: int | None) -> int:
+        return self._memory.budget.target // 4 if budget is None else budget
+
+    def __repr__(self) -> str:
+        return f"<pagefault.Space {self.id}>"
+
+
+def _parse(addresses: object) -> tuple[Address, ...]:
+    if isinstance(addresses, int) and not isinstance(addresses, bool):
+        return (Address.parse(str(addresses)),)
+    return parse_addresses(addresses)
+
+
+def _numbers(addresses: object, lineage: Lineage) -> list[int]:
+    seqs: list[int] = []
+    for address in _parse(addresses):
+        if address.part or address.offset:
+            raise BadAddress(f"{address} names a part; pin and release take whole pages, write '{address.first}'")
+        if address.last > lineage.length:
+            raise PageNotFound(f"there is no page {address} here; this conversation has pages 1-{lineage.length}")
+        seqs += range(address.first, address.last + 1)
+    return list(dict.fromkeys(seqs))
