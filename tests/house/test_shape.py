@@ -21,12 +21,12 @@ def test_a_module_fits_in_the_head(path):
 
 @pytest.mark.parametrize("path", modules(), ids=name)
 def test_a_function_fits_on_a_screen(path):
-    functions = (
-        node
+    lengths = {
+        node.name: (node.end_lineno or node.lineno) - node.lineno + 1
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-    )
-    long = [(f.name, f.end_lineno - f.lineno + 1) for f in functions if f.end_lineno - f.lineno >= FUNCTION_LINES]
+    }
+    long = {function: lines for function, lines in lengths.items() if lines > FUNCTION_LINES}
     assert not long, f"{name(path)}: {long}, the limit is {FUNCTION_LINES} lines"
 
 

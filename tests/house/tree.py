@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import tomllib
 from configparser import ConfigParser
@@ -15,7 +16,7 @@ ROOTS = (
     REPO / "integrations" / "langgraph" / "pagefault_langgraph",
     REPO / "integrations" / "llamaindex" / "pagefault_llamaindex",
 )
-GENERATED = {".git", ".venv", ".hypothesis", "__pycache__", "build", "dist", "node_modules"}
+GENERATED = re.compile(r"^(\.git|\.venv|\.coverage|\..*cache|\.hypothesis|__pycache__|build|dist)$")
 
 
 def modules() -> list[Path]:
@@ -37,7 +38,7 @@ def tracked() -> tuple[Path, ...]:
     if listed.returncode == 0 and listed.stdout:
         names = [REPO / name for name in listed.stdout.split("\0") if name]
     else:
-        names = [p for p in REPO.rglob("*") if not GENERATED.intersection(p.relative_to(REPO).parts)]
+        names = [p for p in REPO.rglob("*") if not any(map(GENERATED.match, p.relative_to(REPO).parts))]
     return tuple(sorted(path for path in names if path.is_file()))
 
 
