@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from hypothesis import assume, example, given
@@ -38,7 +39,7 @@ def entries(part):
 
 
 def nested(depth):
-    value = []
+    value: list[Any] = []
     for _ in range(depth - 1):
         value = [value]
     return value
@@ -86,7 +87,7 @@ def test_depth_has_a_limit_and_so_have_cycles():
     assert canonical.load(canonical.dump(nested(canonical.MAX_DEPTH))[0]) == nested(canonical.MAX_DEPTH)
     with pytest.raises(UnsupportedMessage, match="flatten"):
         canonical.dump(nested(canonical.MAX_DEPTH + 2))
-    cycle = {}
+    cycle: dict[str, Any] = {}
     cycle["self"] = cycle
     with pytest.raises(UnsupportedMessage, match="refers to itself"):
         canonical.dump(cycle)
