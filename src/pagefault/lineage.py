@@ -57,7 +57,7 @@ class Slot:
         self.start = start
         self.stop = start + 1
         self.role = sketch.role
-        self.waiting = set(sketch.call_ids)
+        self.waiting: set[str] = set(sketch.call_ids)
         self.closed = not self.waiting
         self.upper = sketch.bytes
         self.kind = Kind.MESSAGE
@@ -103,6 +103,7 @@ class Lineage:
         self.rendered: list[Any] | None = None
         self.counted = 0
         self.loose = 0
+        self.block_tokens = 0
         self.queued = False
         self._clean = 0
         self._uncounted: deque[Slot] = deque()
@@ -134,14 +135,13 @@ class Lineage:
 
     def extend(self, natives: Sequence[Any], *, now: float, fresh: bool = True) -> None:
         """Admit messages at the end. All or nothing: a message that is none changes nothing."""
-        sketches = [self.codec.sketch(native) for native in natives]
-        for native, sketch in zip(natives, sketches, strict=True):
-            self._admit(native, sketch, now, fresh)
+        for sketch in [self.codec.sketch(native) for native in natives]:
+            self._admit(sketch, now, fresh)
+        self.seen.extend(natives)
         if self.rendered is not None:
             self.rendered.extend(natives)
 
-    def _admit(self, native: Any, sketch: Sketch, now: float, fresh: bool) -> None:
-        self.seen.append(native)
+    def _admit(self, sketch: Sketch, now: float, fresh: bool) -> None:
         slot = self.slots[-1] if self.slots else None
         if slot is not None and not slot.closed:
             if sketch.role != Role.ASSISTANT:
@@ -149,7 +149,8 @@ class Lineage:
                 self.loose += sketch.bytes
                 return
             slot.closed = True  # the model was called again: no result will come
-        slot = Slot(len(self.slots) + 1, len(self.seen) - 1, sketch, now=now, clock=self.view.clock, fresh=fresh)
+        start = slot.stop if slot is not None else 0
+        slot = Slot(len(self.slots) + 1, start, sketch, now=now, clock=self.view.clock, fresh=fresh)
         self.slots.append(slot)
         self._uncounted.append(slot)
         self.loose += slot.upper
@@ -172,12 +173,12 @@ class Lineage:
     # -- counting --------------------------------------------------------------------------
 
     def ceiling(self) -> int:
-        """Upper bound of what the resident pages cost; exact for all that is materialised."""
+        """Upper bound of what blocks and resident pages cost; exact for all that is materialised."""
         while self._uncounted and (content := self._uncounted[0].content) is not None:
             slot = self._uncounted.popleft()
             self.loose -= slot.upper
             self.counted += content.tokens
-        return self.counted + self.loose
+        return self.counted + self.loose + self.block_tokens
 
     def count_exactly(self) -> None:
         """Materialise every resident page that was only bounded so far."""
@@ -194,6 +195,7 @@ class Lineage:
         """Make ``view`` the view of this path, keeping what belongs to it, and count anew."""
         self.view = view.on_path(self.chain_at)
         self.absent = self.view.absent
+        self.block_tokens = self.view.block_tokens
         self.rendered = None
         resident = [s for s in self.slots if s.seq not in self.absent]
         self.counted = sum(s.content.tokens for s in resident if s.content is not None)

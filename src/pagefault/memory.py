@@ -125,7 +125,7 @@ class Memory:
         self._holders = 1 if path is None else 0
         self._closed = False
         self._lock = threading.Lock()
-        self._recent: OrderedDict[SpaceId, Paging] = OrderedDict()
+        self._recent: OrderedDict[SpaceId, Space] = OrderedDict()
         self._spaces: weakref.WeakValueDictionary[SpaceId, Paging] = weakref.WeakValueDictionary()
         self._counter = options.counter
         self._temporary: Path | None = None
@@ -192,14 +192,17 @@ class Memory:
         if self._closed:
             raise MemoryClosed(f"memory {self._path or ':memory:'} is closed; open it again with pagefault.open(...)")
         with self._lock:
-            paging = self._recent.get(space_id) or self._spaces.get(space_id)
-            if paging is None:
-                paging = self._spaces[space_id] = Paging(space_id, counter=lambda: self.counter)
-            self._recent[space_id] = paging
-            self._recent.move_to_end(space_id)
-            if len(self._recent) > MAX_LIVE_SPACES:
-                self._recent.popitem(last=False)
-        return Space(self, paging)
+            space = self._recent.get(space_id)
+            if space is None:
+                paging = self._spaces.get(space_id)
+                if paging is None:
+                    paging = self._spaces[space_id] = Paging(space_id, counter=lambda: self.counter)
+                space = self._recent[space_id] = Space(self, paging)
+                if len(self._recent) > MAX_LIVE_SPACES:
+                    self._recent.popitem(last=False)
+            else:
+                self._recent.move_to_end(space_id)
+            return space
 
     # -- life ------------------------------------------------------------------------------
 
@@ -264,6 +267,7 @@ class Memory:
             if self._writeback.has_work:
                 await self._writeback.flush()
         finally:
+            self._writeback.stop()
             await self._store.close()
 
     def _stopped(self) -> None:

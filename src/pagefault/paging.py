@@ -10,8 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from pagefault.budget import Budget
 from pagefault.compaction import Block, Entry, compact
@@ -28,9 +27,8 @@ MESSAGE_OVERHEAD: Final = 8
 _log: Final = logging.getLogger("pagefault")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prompt:
-    """What a step decided.
+class Prompt(NamedTuple):
+    """What a step decided. A tuple, since each model call makes one.
 
     Attributes:
         lineage: The path that the messages belong to.
@@ -101,19 +99,16 @@ class Paging:
         """What to send of a path that is up to date; see :meth:`step`."""
         with self.lock:
             evicted: tuple[int, ...] = ()
-            total = overhead + lineage.ceiling() + lineage.view.block_tokens
+            total = overhead + lineage.ceiling()
             if total > budget.high:
                 lineage, evicted = self._reclaim(lineage, budget, overhead, now)
-                total = overhead + lineage.ceiling() + lineage.view.block_tokens
+                total = overhead + lineage.ceiling()
             view = lineage.view
-            changed = view.generation > 0 and (record is None or record.get("gen") != view.generation)
-            return Prompt(
-                lineage=lineage,
-                natives=_render(lineage, requested) if view.blocks else None,
-                record=to_record(view) if changed else None,
-                evicted=evicted,
-                tokens=total,
-            )
+            if not view.generation:
+                return Prompt(lineage, None, None, evicted, total)
+            natives = _render(lineage, requested) if view.blocks else None
+            is_news = record is None or record.get("gen") != view.generation
+            return Prompt(lineage, natives, to_record(view) if is_news else None, evicted, total)
 
     # -- paths -----------------------------------------------------------------------------
 
@@ -127,9 +122,10 @@ class Paging:
                     break
             else:
                 lineage = self._find(natives, codec, record, now)
-            if len(natives) > len(lineage.seen):
-                lineage.extend(natives[len(lineage.seen) :], now=now)
-            if self.lineages[:1] != [lineage]:
+            known = len(lineage.seen)
+            if len(natives) > known:
+                lineage.extend(natives[known:], now=now)
+            if not self.lineages or self.lineages[0] is not lineage:
                 self.lineages = [lineage, *(x for x in self.lineages if x is not lineage)][:MAX_LINEAGES]
             if record is not None and record.get("gen", 0) > lineage.view.generation:
                 self._adopt(lineage, record)
@@ -177,7 +173,7 @@ class Paging:
 
     def _reclaim(self, lineage: Lineage, budget: Budget, overhead: int, now: float) -> tuple[Lineage, tuple[int, ...]]:
         lineage.count_exactly()
-        if overhead + lineage.ceiling() + lineage.view.block_tokens <= budget.high:
+        if overhead + lineage.ceiling() <= budget.high:
             return lineage, ()
         view, chosen = lineage.view, set[int]()
         while True:

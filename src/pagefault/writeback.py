@@ -33,6 +33,10 @@ UNIT_PAGES: Final = 16
 UNIT_BYTES: Final = 2**20
 PAUSES: Final = (0.1, 0.3, 1.0, 3.0, 5.0)
 BREATH_SECONDS: Final = 0.00005
+TURN_SECONDS: Final = 0.02
+"""Pages of one moment are written together, and the step that noted them is not disturbed."""
+LINGER_TURNS: Final = 50
+"""An awake writer needs no signal, which would cost the step a system call."""
 _log: Final = logging.getLogger("pagefault")
 
 
@@ -55,6 +59,7 @@ class WriteBack:
         self._active: list[Task] = []
         self._unindexed: deque[tuple[Scope, UUID, str]] = deque()
         self._awake = False
+        self._pumping: asyncio.Task[None] | None = None
         self._opened = False
         self._opening = asyncio.Lock()
         self._indexing = asyncio.Lock()
@@ -74,14 +79,17 @@ class WriteBack:
             self._kernel.signal(self._wake)
 
     def _wake(self) -> None:
-        task = asyncio.get_running_loop().create_task(self._pump())
-        _running.add(task)
-        task.add_done_callback(_running.discard)
+        self._pumping = asyncio.get_running_loop().create_task(self._pump())  # the loop itself keeps no hold on it
 
     @property
     def has_work(self) -> bool:
         """Whether something accepted is not durable yet."""
         return bool(self._queue or self._active or self._unindexed or self._unsynced)
+
+    def stop(self) -> None:
+        """End the writer; on the loop thread."""
+        if self._pumping is not None:
+            self._pumping.cancel()
 
     # -- on the loop thread ----------------------------------------------------------------
 
@@ -116,11 +124,12 @@ class WriteBack:
         self.trouble = None
 
     async def _pump(self) -> None:
-        failures = 0
-        while self._queue or self._unindexed or self._unsynced:
+        failures = idle = 0
+        while idle < LINGER_TURNS:
+            await asyncio.sleep(TURN_SECONDS)
+            idle = 0 if self.has_work else idle + 1
             try:
-                await self.open()
-                await self._turn()
+                await self._catch_up()
                 failures, self.trouble = 0, None
             except PagefaultError as error:
                 if self.trouble is None:
@@ -134,6 +143,11 @@ class WriteBack:
         if self._queue and self.trouble is None:  # noted between the last look and going to sleep
             self._awake = True
             self._wake()
+
+    async def _catch_up(self) -> None:
+        while self.has_work:
+            await self.open()
+            await self._turn()
 
     async def _turn(self) -> None:
         if self._queue:
@@ -215,9 +229,6 @@ class WriteBack:
         for _ in batch:
             self._unindexed.popleft()
         self._unsynced = True
-
-
-_running: Final[set[asyncio.Task[None]]] = set()
 
 
 def header_of(embedder: Embedder | None) -> Header:

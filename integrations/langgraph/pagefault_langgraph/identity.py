@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from langchain_core.messages import BaseMessage
@@ -20,8 +21,8 @@ def space_of(config: Mapping[str, Any], messages: Sequence[BaseMessage]) -> Spac
     Tenant ``"default"``; user from the authenticated LangGraph user, else
     ``configurable["user_id"]``, else ``""``; thread from ``thread_id``. Without a thread the
     conversation is ephemeral and named after its first message. A root agent is its name;
-    below the root the namespace path without run ids is added, so that sub-agents that share
-    a thread do not share a space.
+    below the root the namespace path (``node:<uuid>|node:<uuid>``, the last one being the node
+    that asks) is added without its ids, so that sub-agents sharing a thread share no space.
 
     Raises:
         InvalidId: ``thread_id`` or ``user_id`` is no usable string.
@@ -33,16 +34,26 @@ def space_of(config: Mapping[str, Any], messages: Sequence[BaseMessage]) -> Spac
         thread = f"~{messages[0].id}" if messages and messages[0].id else None
     if thread is None:
         raise InvalidId("no thread_id in configurable and no message id to go by; pass configurable={'thread_id': ...}")
-    return SpaceId(
-        tenant=DEFAULT_TENANT,
-        user=_user(configurable),
-        thread=str(thread) if isinstance(thread, int) else thread,
-        agent=_agent(str(metadata.get("lc_agent_name") or ""), str(configurable.get("checkpoint_ns") or "")),
-    )
+    user = _user(configurable)
+    namespace = str(configurable.get("checkpoint_ns") or "")
+    parents = tuple(part.split(":", 1)[0] for part in namespace.split("|")[:-1]) if "|" in namespace else ()
+    name = metadata.get("lc_agent_name") or ""
+    if isinstance(thread, str) and isinstance(user, str):
+        return _space_id(user, thread, name, parents)
+    return _space_id.__wrapped__(user, str(thread) if isinstance(thread, int) else thread, name, parents)
 
 
-def _user(configurable: Mapping[str, Any]) -> str:
+@lru_cache(maxsize=4_096)
+def _space_id(user: str, thread: str, name: str, parents: tuple[str, ...]) -> SpaceId:
+    """The agent is its name, with its place in the graph when it runs below the root."""
+    return SpaceId(tenant=DEFAULT_TENANT, user=user, thread=thread, agent="/".join([name, *parents]))
+
+
+def _user(configurable: Mapping[str, Any]) -> Any:
     authenticated = configurable.get("langgraph_auth_user")
+    if authenticated is None:
+        user = configurable.get("user_id") or ""
+        return str(user) if isinstance(user, int) else user
     if isinstance(authenticated, Mapping):
         identity = authenticated.get("identity")
     else:
@@ -50,11 +61,3 @@ def _user(configurable: Mapping[str, Any]) -> str:
     user = identity or configurable.get("user_id") or ""
     return str(user) if isinstance(user, int) else user
 
-
-def _agent(name: str, checkpoint_ns: str) -> str:
-    """The agent's name, with its place in the graph when it runs below the root.
-
-    ``checkpoint_ns`` is ``node:<uuid>|node:<uuid>``; the last part is the node that asks.
-    """
-    parents = [part.split(":", 1)[0] for part in checkpoint_ns.split("|")[:-1]]
-    return "/".join([name, *parents]) if parents else name

@@ -48,6 +48,7 @@ _ROLES: Final = {
     "ToolMessageChunk": Role.TOOL.value,
 }
 _BOUND: Final = 16
+_UNKNOWN_BOUND: Final = 10**9
 
 
 class LangChainCodec:
@@ -69,14 +70,14 @@ class LangChainCodec:
         if name or extra:
             size += upper_bound(name or "") + (_bound(extra) if extra else 0)
         role = _ROLES.get(kind) or project(self.format, self.encode(message)).role.value
-        calls: tuple[str, ...] = ()
-        if role == "assistant" and (asked := [*fields.get("tool_calls", ()), *fields.get("invalid_tool_calls", ())]):
-            size += sum(upper_bound(call["name"] or "") + _bound(call["args"]) + _BOUND for call in asked)
-            calls = tuple(call["id"] for call in asked if call.get("id"))
-        if role != "tool":
-            return Sketch(role, calls, "", size + _BOUND)
-        call_id = fields.get("tool_call_id") or ""
-        return Sketch(role, (), call_id, size + len(call_id) + _BOUND, is_recalled(fields.get("artifact")))
+        if role == "tool":
+            call_id = fields.get("tool_call_id") or ""
+            return Sketch(role, (), call_id, size + len(call_id) + _BOUND, is_recalled(fields.get("artifact")))
+        if role != "assistant" or not (fields.get("tool_calls") or fields.get("invalid_tool_calls")):
+            return Sketch(role, (), "", size + _BOUND)
+        calls = [*fields["tool_calls"], *fields["invalid_tool_calls"]]
+        asked = sum(_args_bound(call["args"]) + upper_bound(call["name"] or "") + _BOUND for call in calls)
+        return Sketch(role, tuple(call["id"] for call in calls if call.get("id")), "", size + asked + _BOUND)
 
     def encode(self, message: Any) -> Any:
         """The message's fields as they are."""
@@ -118,6 +119,15 @@ def _not_a_message(value: object) -> UnsupportedMessage:
     return UnsupportedMessage(
         f"{type(value).__name__} {value!r:.60} is not a LangChain message; put BaseMessage objects into state['messages']"
     )
+
+
+def _args_bound(args: Any) -> int:
+    """Upper bound of the tokens of a call's arguments: their JSON is at most twice their ``repr``."""
+    try:
+        text = repr(args)
+    except RecursionError:
+        return _UNKNOWN_BOUND
+    return (2 if text.isascii() else 4) * len(text)
 
 
 def _bound(value: Any) -> int:
