@@ -1,0 +1,83 @@
+"""Embedders: the default one, and what is checked about any of them."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import math
+import threading
+from collections.abc import Sequence
+from typing import Final
+
+from pagefault.embedders.wordllama import WordLlamaEmbedder
+from pagefault.errors import EmbedderError
+from pagefault.ports import Embedder
+
+__all__ = ["WordLlamaEmbedder", "default_embedder", "fingerprint", "validate_vectors"]
+
+PROBE: Final = "The quick brown fox pages through 42 memories: naïve, 記憶, память."
+_DECIMALS: Final = 3
+
+_log = logging.getLogger("pagefault")
+_lock = threading.Lock()
+_warned: list[bool] = []
+
+
+def default_embedder() -> Embedder | None:
+    """The embedder that comes along, or ``None`` (full-text search alone) and one warning without it.
+
+    Nothing is loaded before the first text is embedded.
+    """
+    embedder = WordLlamaEmbedder()
+    if embedder.is_available():
+        return embedder
+    with _lock:
+        if not _warned:
+            _warned.append(True)
+            _log.warning("pages are searched by full text alone: pip install %s for similarity", embedder.requirement)
+    return None
+
+
+def fingerprint(embedder: Embedder) -> str:
+    """16 hex digits that tell one embedder's vectors from another's.
+
+    A digest of a probe text's vector, scaled to its largest component and rounded to three
+    decimals, so that neither the processor nor the order of a sum changes it.
+
+    Raises:
+        EmbedderError: The embedder returned something that is not one usable vector.
+    """
+    vectors = embedder.embed([PROBE])
+    validate_vectors(embedder, [PROBE], vectors)
+    vector = [float(x) for x in vectors[0]]
+    largest = max(map(abs, vector)) or 1.0
+    # Truncating a value next to a step could still differ between machines; half a step aside none is near zero.
+    steps = ",".join(str(math.floor(x / largest * 10**_DECIMALS + 0.5)) for x in vector)
+    return hashlib.sha256(f"{embedder.name}/{embedder.dimension}/{steps}".encode()).hexdigest()[:16]
+
+
+def validate_vectors(embedder: Embedder, texts: Sequence[str], vectors: Sequence[Sequence[float]]) -> None:
+    """Check what an embedder returned before any of it is stored or searched with.
+
+    Raises:
+        EmbedderError: The count or a length is wrong, or a component is NaN, infinite or no number.
+    """
+    name = embedder.name
+    if len(vectors) != len(texts):
+        raise EmbedderError(f"embedder {name!r} returned {len(vectors)} vectors for {len(texts)} texts")
+    for position, vector in enumerate(vectors):
+        if len(vector) != embedder.dimension:
+            raise EmbedderError(
+                f"embedder {name!r} returned {len(vector)} components for text {position}, "
+                f"its dimension is {embedder.dimension}"
+            )
+        try:
+            total = math.fsum(map(abs, vector))  # one NaN or infinity makes the sum one
+        except (TypeError, ValueError, OverflowError) as error:
+            raise EmbedderError(f"embedder {name!r} returned components that are no numbers: {error}") from error
+        if not math.isfinite(total):
+            raise EmbedderError(f"embedder {name!r} returned NaN or infinity for text {position}")
+        if total == 0:
+            raise EmbedderError(
+                f"embedder {name!r} returned a zero vector for text {position}; cosine needs a direction"
+            )

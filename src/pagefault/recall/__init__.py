@@ -1,0 +1,29 @@
+"""The fault path: words, fusion, the gate and the rendering. Everything here is pure."""
+
+from pagefault.recall.fusion import fuse
+from pagefault.recall.gate import DEFAULT_THRESHOLDS, Evidence, Outcome, Thresholds, coverage, decide
+from pagefault.recall.reading import Slice, reading, slice_page, trust_of
+from pagefault.recall.rendering import Found, RecalledPage, fence_of, render
+from pagefault.recall.terms import document_vector, query_vector, term_id, terms
+
+__all__ = [
+    "DEFAULT_THRESHOLDS",
+    "Evidence",
+    "Found",
+    "Outcome",
+    "RecalledPage",
+    "Slice",
+    "Thresholds",
+    "coverage",
+    "decide",
+    "document_vector",
+    "fence_of",
+    "fuse",
+    "query_vector",
+    "reading",
+    "render",
+    "slice_page",
+    "term_id",
+    "terms",
+    "trust_of",
+]

@@ -1,0 +1,108 @@
+"""The gate: whether what was found is evidence enough to show.
+
+Fused scores say which page is best, not whether it is any good, so the gate looks at raw values:
+how much of the question the best page covers, and how similar it is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+
+class Outcome(StrEnum):
+    """What a recall found: an ``ANSWER``, ``WEAK`` evidence, or nothing reliable (``ABSTAIN``)."""
+
+    ANSWER = "answer"
+    WEAK = "weak"
+    ABSTAIN = "abstain"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What speaks for the best candidates.
+
+    Attributes:
+        coverage: Largest share (0..1) of the query's IDF mass that one page holds.
+        cosine: Largest similarity of a page to the query, ``None`` without an embedder.
+        hits: Candidates found.
+    """
+
+    coverage: float
+    cosine: float | None
+    hits: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Thresholds:
+    """From where on evidence counts.
+
+    Attributes:
+        answer: ``coverage + cosine`` for an answer.
+        weak: ``coverage + cosine`` for weak evidence.
+        answer_coverage: Coverage alone for an answer, without an embedder.
+        weak_coverage: Coverage alone for weak evidence, without an embedder.
+    """
+
+    answer: float = 0.95
+    weak: float = 0.75
+    answer_coverage: float = 0.5
+    weak_coverage: float = 0.35
+
+
+DEFAULT_THRESHOLDS: Final = Thresholds()
+
+
+def coverage(
+    query_terms: Sequence[int], weights: Mapping[int, float], page_terms: Collection[int], *, pages: int = 0
+) -> float:
+    """Share of a query's IDF mass that a page holds.
+
+    A term that no page has tells most that the answer is not here, so it weighs at least as much as
+    the rarest term that is there.
+
+    Args:
+        query_terms: The query's distinct term ids.
+        weights: IDF of those that occur in the space.
+        page_terms: Term ids of the page.
+        pages: Pages in the space; gives absent terms the IDF they would have. 0 when not known.
+
+    Returns:
+        0..1; 0 for a query without terms.
+
+    Example:
+        >>> coverage([1, 2, 3], {1: 1.0, 2: 3.0}, {1, 2})
+        0.5714285714285714
+    """
+    absent = max(weights.values(), default=1.0)
+    if pages:
+        absent = max(absent, math.log(1 + (pages + 0.5) / 0.5))
+    mass = [(weights.get(term, absent), term in page_terms) for term in query_terms]
+    total = math.fsum(weight for weight, _ in mass)
+    return min(1.0, math.fsum(weight for weight, held in mass if held) / total) if total > 0 else 0.0
+
+
+def decide(evidence: Evidence, thresholds: Thresholds = DEFAULT_THRESHOLDS) -> Outcome:
+    """Whether to answer, to warn, or to say that nothing reliable was found.
+
+    It tells questions about something else from questions about this conversation; a near miss
+    (right words, wrong person) passes. Measured in ``benchmarks/recall_quality.py``.
+
+    Example:
+        >>> decide(Evidence(coverage=0.9, cosine=0.4, hits=3))
+        <Outcome.ANSWER: 'answer'>
+        >>> decide(Evidence(coverage=0.1, cosine=None, hits=3))
+        <Outcome.ABSTAIN: 'abstain'>
+    """
+    if not evidence.hits:
+        return Outcome.ABSTAIN
+    if evidence.cosine is None:
+        score, answer, weak = evidence.coverage, thresholds.answer_coverage, thresholds.weak_coverage
+    else:
+        score, answer, weak = evidence.coverage + evidence.cosine, thresholds.answer, thresholds.weak
+    if score >= answer:
+        return Outcome.ANSWER
+    return Outcome.WEAK if score >= weak else Outcome.ABSTAIN

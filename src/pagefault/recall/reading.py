@@ -1,0 +1,89 @@
+"""How a page reads: one neutral text for every framework, on which parts and offsets are defined."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+from pagefault.errors import PageNotFound
+from pagefault.page import Address, Page, Projection, Role
+
+_TRUST: Final = (Role.TOOL, Role.ASSISTANT, Role.USER, Role.SYSTEM)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slice:
+    """A stretch of a page's reading.
+
+    Attributes:
+        address: Where it starts.
+        text: The characters, verbatim.
+        rest: Where reading goes on, ``None`` at the end.
+    """
+
+    address: Address
+    text: str
+    rest: Address | None
+
+
+def reading(page: Page, part: int = 0) -> str:
+    """The readable text of a page, or of one of its parts.
+
+    The whole page: for each message ``role:`` or ``role name:`` and its text, a line for parts that
+    are not text, and a line ``-> tool(arguments)`` for each call. A part: the plain text of the
+    ``part``-th content part, counted from 1 over all messages in order; plain content is one part,
+    an image is an empty one, and calls are none.
+
+    Raises:
+        PageNotFound: The page has no such part.
+    """
+    if part == 0:
+        return "\n".join(_message(message) for message in page.messages)
+    parts = [text for m in page.messages for text in (m.parts or ((m.text,) if m.text else ()))]
+    if part > len(parts):
+        has = f"parts 1-{len(parts)}" if parts else "no parts"
+        raise PageNotFound(f"there is no part {page.seq}.{part}; page {page.seq} has {has}")
+    return parts[part - 1]
+
+
+def slice_page(page: Page, address: Address, max_chars: int) -> Slice:
+    """Up to ``max_chars`` (at least one) characters of a page from an address on.
+
+    Following ``rest`` until it is ``None`` gives every character once. Of an address that names
+    several pages, ``page`` is meant.
+
+    Raises:
+        PageNotFound: The page has no such part or is shorter than the offset.
+    """
+    text = reading(page, address.part)
+    start = Address(first=page.seq, last=page.seq, part=address.part, offset=address.offset)
+    if start.offset and start.offset >= len(text):
+        raise PageNotFound(f"{replace(start, offset=0)} ends at character {len(text)}; nothing is at {start}")
+    end = start.offset + max(1, max_chars)
+    return Slice(
+        address=start,
+        text=text[start.offset : end],
+        rest=replace(start, offset=end) if end < len(text) else None,
+    )
+
+
+def trust_of(page: Page) -> str:
+    """The least trusted role among a page's messages: ``tool`` < ``assistant`` < ``user`` < ``system``.
+
+    Example:
+        >>> from pagefault.page import Kind
+        >>> said = tuple(Projection(role=role, text="...") for role in (Role.ASSISTANT, Role.TOOL))
+        >>> trust_of(Page(seq=1, chain="", parent="", kind=Kind.MESSAGE, format="chat/1", body="", sha256="",
+        ...               messages=said, tokens=1, gist="", created_at=0.0))
+        'tool'
+    """
+    return min((message.role for message in page.messages), key=_TRUST.index, default=Role.TOOL).value
+
+
+def _message(message: Projection) -> str:
+    speaker = f"{message.role.value} {message.name}" if message.name else message.role.value
+    lines = [f"{speaker}: {message.text}"]
+    if message.media:
+        lines.append(f"({message.media} {'part is' if message.media == 1 else 'parts are'} not text)")
+    lines += [f"-> {call.name}({call.arguments})" for call in message.calls]
+    return "\n".join(lines)
