@@ -39,6 +39,7 @@ from pagefault.stores.engine import DENSE, TEXT
 from pagefault.stores.layout import CHUNK, MAX_INT, Payload, Row, chunk_ids, fields_of, owned, restore
 
 _OWNER: Final = ["tenant", "space", "kind", "chunks"]
+_TIES: Final = 16
 
 
 def write(shard: EdgeShard, scope: Scope, unit: Sequence[Row]) -> None:
@@ -133,13 +134,17 @@ def search(
     *,
     limit: int,
 ) -> list[list[Hit]]:
-    """The hits of each query, by (score descending, seq descending, id)."""
+    """The hits of each query, by (score descending, seq descending, id).
+
+    The engine breaks ties its own way, so a few more are fetched for the cut to fall as ordered.
+    """
     flt = matching(scope, where, ids, first=where.first)
     requests = [
-        _request(query, flt, within(scope, where.kind), limit=limit, with_payload=_without_body()) for query in queries
+        _request(query, flt, within(scope, where.kind), limit=limit + _TIES, with_payload=_without_body())
+        for query in queries
     ]
     answers = shard.query_batch(QueryBatchRequest(requests))
-    return [sorted(map(_hit, points), key=lambda hit: (-hit.score, -hit.seq, hit.id)) for points in answers]
+    return [sorted(map(_hit, points), key=_by_rank)[:limit] for points in answers]
 
 
 def idf(shard: EdgeShard, scope: Scope, terms: Sequence[int]) -> dict[int, float]:
@@ -240,6 +245,10 @@ def _records(points: Iterable[Any]) -> list[Record]:
 
 def _hit(point: Any) -> Hit:
     return Hit(id=point.id, seq=int(point.payload["seq"]), score=point.score, fields=fields_of(point.payload))
+
+
+def _by_rank(hit: Hit) -> tuple[float, int, UUID]:
+    return -hit.score, -hit.seq, hit.id
 
 
 def _by_place(record: Record) -> tuple[int, UUID]:

@@ -20,8 +20,9 @@ from uuid import UUID
 
 from pagefault import canonical
 from pagefault.chain import head_id, link, point_id
-from pagefault.errors import MemoryClosed, PagefaultError, StoreError, StoreMismatch
+from pagefault.errors import MemoryClosed, StoreMismatch
 from pagefault.ports import Header, PageStore, Record, RecordKind, Scope, Sparse, Where
+from pagefault.testing.expect import close, refused, same, true
 
 HEADER: Final = Header(embedder="probe-1", dimension=3, fingerprint="f" * 64)
 OURS: Final = Scope(tenant="acme", space="a" * 32)
@@ -82,7 +83,7 @@ async def round_trip_is_exact(make: StoreFactory) -> None:
         await _holds(store, OURS, records)
         found = await store.get(OURS, [records[0].id])
         for key, value in fields.items():
-            _same(type(found[records[0].id].fields[key]), type(value), f"type of field {key!r}")
+            same(type(found[records[0].id].fields[key]), type(value), f"type of field {key!r}")
     async with _opened(make) as store:
         await _holds(store, OURS, records)
 
@@ -94,13 +95,13 @@ async def large_bodies_are_exact(make: StoreFactory) -> None:
     async with _opened(make) as store:
         await store.put(OURS, records)
         await _holds(store, OURS, records)
-        _same([r.seq for r in await store.scan(OURS, Where(), limit=100)], [1, 2, 3, 4], "a scan over large pages")
+        same([r.seq for r in await store.scan(OURS, Where(), limit=100)], [1, 2, 3, 4], "a scan over large pages")
         (hits,) = await store.search(OURS, [terms({1: 1.0})], Where(), limit=100)
-        _same([hit.seq for hit in hits], [4, 3, 2, 1], "a search over large pages")
+        same([hit.seq for hit in hits], [4, 3, 2, 1], "a search over large pages")
         alone = await store.idf(OURS, [1])
     async with _opened(make) as store:
         await _holds(store, OURS, records)
-        _same(await store.idf(OURS, [1]), alone, "IDF after reopening")
+        same(await store.idf(OURS, [1]), alone, "IDF after reopening")
 
 
 async def large_pages_count_once(make: StoreFactory) -> None:
@@ -109,7 +110,7 @@ async def large_pages_count_once(make: StoreFactory) -> None:
     async with _opened(make) as store:
         await store.put(small, [page(i, "s", scope=small, sparse=terms({i: 2.0})) for i in range(1, 6)])
         await store.put(large, [page(i, _noise(200_000), scope=large, sparse=terms({i: 2.0})) for i in range(1, 6)])
-        _same(await store.idf(small, [1, 2]), await store.idf(large, [1, 2]), "IDF of small and large pages")
+        same(await store.idf(small, [1, 2]), await store.idf(large, [1, 2]), "IDF of small and large pages")
 
 
 async def large_heads_are_replaced(make: StoreFactory) -> None:
@@ -119,8 +120,8 @@ async def large_heads_are_replaced(make: StoreFactory) -> None:
             record = head(length, canonical.dump(_noise(size + length))[0])
             await store.put(OURS, [record])
             await _holds(store, OURS, [record])
-        _same(len(await store.scan(OURS, Where(kind="head"), limit=9)), 1, "heads")
-        _same(await store.scan(OURS, Where(), limit=9), [], "pages")
+        same(len(await store.scan(OURS, Where(kind="head"), limit=9)), 1, "heads")
+        same(await store.scan(OURS, Where(), limit=9), [], "pages")
 
 
 async def pages_are_insert_only(make: StoreFactory) -> None:
@@ -132,7 +133,7 @@ async def pages_are_insert_only(make: StoreFactory) -> None:
         await store.put(OURS, [other])
         await store.put(OURS, [page(3), other])
         await _holds(store, OURS, [first, page(3)])
-        _same(set(await store.idf(OURS, [1, 2])), {1}, "terms of the page that stayed")
+        same(set(await store.idf(OURS, [1, 2])), {1}, "terms of the page that stayed")
 
 
 async def heads_are_replaced(make: StoreFactory) -> None:
@@ -141,7 +142,7 @@ async def heads_are_replaced(make: StoreFactory) -> None:
         await store.put(OURS, [replace(head(1), fields={"old": 1}), replace(head(2), fields={"older": 1})])
         await store.put(OURS, [page(1), head(3, '{"view":1}')])
         await _holds(store, OURS, [page(1), head(3, '{"view":1}')])
-        _same([r.seq for r in await store.scan(OURS, Where(kind="head"), limit=9)], [3], "heads")
+        same([r.seq for r in await store.scan(OURS, Where(kind="head"), limit=9)], [3], "heads")
 
 
 async def put_takes_many(make: StoreFactory) -> None:
@@ -157,17 +158,17 @@ async def empty_calls_are_fine(make: StoreFactory) -> None:
     async with _opened(make) as store:
         await store.put(OURS, [])
         await store.index(OURS, {})
-        _same(await store.get(OURS, []), {}, "get of nothing")
-        _same(await store.get(OURS, [NOBODY]), {}, "get of an unknown id")
-        _same(await store.scan(OURS, Where(), limit=10), [], "scan of an empty space")
-        _same(await store.search(OURS, [], Where(), limit=10), [], "search without queries")
-        _same(await store.search(OURS, [terms({}), terms({1: 1.0})], Where(), limit=10), [[], []], "search for nothing")
-        _same(await store.idf(OURS, []), {}, "idf of nothing")
+        same(await store.get(OURS, []), {}, "get of nothing")
+        same(await store.get(OURS, [NOBODY]), {}, "get of an unknown id")
+        same(await store.scan(OURS, Where(), limit=10), [], "scan of an empty space")
+        same(await store.search(OURS, [], Where(), limit=10), [], "search without queries")
+        same(await store.search(OURS, [terms({}), terms({1: 1.0})], Where(), limit=10), [[], []], "search for nothing")
+        same(await store.idf(OURS, []), {}, "idf of nothing")
         await store.put(OURS, [page(1, sparse=terms({1: 1.0}))])
-        _same(await store.scan(OURS, Where(), limit=0), [], "scan up to nothing")
-        _same(await store.search(OURS, [terms({1: 1.0})], Where(), limit=0), [[]], "search up to nothing")
-        _same(await store.scan(OURS, Where(ids=()), limit=9), [], "scan among no ids")
-        _same(await store.search(OURS, [terms({1: 1.0})], Where(ids=()), limit=9), [[]], "search among no ids")
+        same(await store.scan(OURS, Where(), limit=0), [], "scan up to nothing")
+        same(await store.search(OURS, [terms({1: 1.0})], Where(), limit=0), [[]], "search up to nothing")
+        same(await store.scan(OURS, Where(ids=()), limit=9), [], "scan among no ids")
+        same(await store.search(OURS, [terms({1: 1.0})], Where(ids=()), limit=9), [[]], "search among no ids")
         await store.sync()
 
 
@@ -178,8 +179,8 @@ async def get_without_bodies(make: StoreFactory) -> None:
         await store.put(OURS, records)
         ids = [record.id for record in reversed(records)]
         found = await store.get(OURS, [*ids, NOBODY, ids[0]], bodies=False)
-        _same(list(found), ids, "ids")
-        _same([found[r.id] for r in records], [_bare(r, body=False) for r in records], "records")
+        same(list(found), ids, "ids")
+        same([found[r.id] for r in records], [_bare(r, body=False) for r in records], "records")
 
 
 async def scopes_do_not_mix(make: StoreFactory) -> None:
@@ -196,11 +197,11 @@ async def scopes_do_not_mix(make: StoreFactory) -> None:
     async with _opened(make) as store:
         await store.put(OURS, mine)
         for scope in theirs:
-            _same(await store.get(scope, ids), {}, f"get by {scope}")
-            _same(await store.search(scope, everything, Where(ids=ids), limit=9), [[], []], f"search by {scope}")
-            _same(await store.idf(scope, [1]), {}, f"idf by {scope}")
+            same(await store.get(scope, ids), {}, f"get by {scope}")
+            same(await store.search(scope, everything, Where(ids=ids), limit=9), [[], []], f"search by {scope}")
+            same(await store.idf(scope, [1]), {}, f"idf by {scope}")
             for kind in _KINDS:
-                _same(await store.scan(scope, Where(kind=kind, ids=ids), limit=9), [], f"scan by {scope}")
+                same(await store.scan(scope, Where(kind=kind, ids=ids), limit=9), [], f"scan by {scope}")
         await _holds(store, OURS, mine)
 
 
@@ -210,13 +211,13 @@ async def foreign_ids_are_refused(make: StoreFactory) -> None:
     mine = [page(1, "mine"), head(1)]
     async with _opened(make) as store:
         await store.put(OURS, mine)
-        await _refused(store.put(other, [replace(page(1, "theirs"), id=mine[0].id)]), "a page over a foreign page")
-        await _refused(store.put(other, [replace(head(9), id=mine[1].id)]), "a head over a foreign head")
-        await _refused(store.put(other, [replace(head(9), id=mine[0].id)]), "a head over a foreign page")
-        await _refused(store.put(OURS, [replace(head(9), id=mine[0].id)]), "a head over a page")
-        await _refused(store.put(OURS, [replace(page(9), id=mine[1].id)]), "a page over a head")
+        await refused(store.put(other, [replace(page(1, "theirs"), id=mine[0].id)]), "a page over a foreign page")
+        await refused(store.put(other, [replace(head(9), id=mine[1].id)]), "a head over a foreign head")
+        await refused(store.put(other, [replace(head(9), id=mine[0].id)]), "a head over a foreign page")
+        await refused(store.put(OURS, [replace(head(9), id=mine[0].id)]), "a head over a page")
+        await refused(store.put(OURS, [replace(page(9), id=mine[1].id)]), "a page over a head")
         await _holds(store, OURS, mine)
-        _same(await store.scan(other, Where(), limit=9), [], "pages of the other space")
+        same(await store.scan(other, Where(), limit=9), [], "pages of the other space")
 
 
 async def index_touches_its_scope_alone(make: StoreFactory) -> None:
@@ -229,15 +230,15 @@ async def index_touches_its_scope_alone(make: StoreFactory) -> None:
         await store.put(OURS, mine)
         await store.put(other, [foreign])
         await store.index(OURS, {NOBODY: [1, 0, 0], foreign.id: [1, 0, 0]} | {r.id: [1.0, r.seq, 0.0] for r in mine})
-        _same(await store.search(other, query, Where(), limit=9), [[]], "search in the other space")
+        same(await store.search(other, query, Where(), limit=9), [[]], "search in the other space")
         (hits,) = await store.search(OURS, query, Where(), limit=99)
-        _same([hit.seq for hit in hits], list(range(1, 40)), "order by cosine")
-        _close(hits[2].score, 1 / 10**0.5, "cosine of (1,0,0) and (1,3,0)")
+        same([hit.seq for hit in hits], list(range(1, 40)), "order by cosine")
+        close(hits[2].score, 1 / 10**0.5, "cosine of (1,0,0) and (1,3,0)")
         await _holds(store, OURS, mine)
-        _same(len((await store.search(OURS, [terms({1: 1.0})], Where(), limit=99))[0]), 39, "text index after indexing")
+        same(len((await store.search(OURS, [terms({1: 1.0})], Where(), limit=99))[0]), 39, "text index after indexing")
         await store.index(OURS, {mine[0].id: [0.0, 0.0, 1.0]})
         (hits,) = await store.search(OURS, [[0.0, 0.0, 1.0]], Where(), limit=1)
-        _same((hits[0].seq, round(hits[0].score, 5)), (1, 1.0), "a vector given again")
+        same((hits[0].seq, round(hits[0].score, 5)), (1, 1.0), "a vector given again")
 
 
 async def searches_rank(make: StoreFactory) -> None:
@@ -249,13 +250,15 @@ async def searches_rank(make: StoreFactory) -> None:
         both, either, dense = await store.search(
             OURS, [terms({1: 1.0}), terms({1: 1.0, 2: 1.0}), [0.0, 2.0, 0.0]], Where(), limit=20
         )
-        _same([hit.seq for hit in both], list(range(9, 0, -1)), "equal scores")
-        _same([hit.seq for hit in either], [10, *range(9, 0, -1)], "the rare term first")
-        _same([(hit.id, hit.seq, dict(hit.fields)) for hit in dense], [(rare.id, 10, {"gist": "rare"})], "dense hit")
+        same([hit.seq for hit in both], list(range(9, 0, -1)), "equal scores")
+        (few,) = await store.search(OURS, [terms({1: 1.0})], Where(), limit=3)
+        same([hit.seq for hit in few], [9, 8, 7], "equal scores under a limit")
+        same([hit.seq for hit in either], [10, *range(9, 0, -1)], "the rare term first")
+        same([(hit.id, hit.seq, dict(hit.fields)) for hit in dense], [(rare.id, 10, {"gist": "rare"})], "dense hit")
         idf = await store.idf(OURS, [1, 2, 3, 1])
-        _same(set(idf), {1, 2}, "terms with a weight")
-        _close(either[0].score, idf[2], "score of the rare term")
-        _close(both[0].score, idf[1], "score of the common term")
+        same(set(idf), {1, 2}, "terms with a weight")
+        close(either[0].score, idf[2], "score of the rare term")
+        close(both[0].score, idf[1], "score of the common term")
 
 
 async def idf_is_the_weight_in_scores(make: StoreFactory) -> None:
@@ -266,10 +269,10 @@ async def idf_is_the_weight_in_scores(make: StoreFactory) -> None:
         await store.put(OURS, records)
         (hits,) = await store.search(OURS, [terms(query)], Where(), limit=100)
         idf = await store.idf(OURS, range(40))
-        _same(set(idf), set(range(1, 30)), "terms")
+        same(set(idf), set(range(1, 30)), "terms")
         for hit in hits:
             expected = sum(w * (0.5 + t) * idf[t] for t, w in query.items() if t in idf and hit.seq % t == 0)
-            _close(hit.score, expected, f"score of page {hit.seq}")
+            close(hit.score, expected, f"score of page {hit.seq}")
 
 
 async def scores_are_per_scope(make: StoreFactory) -> None:
@@ -284,9 +287,9 @@ async def scores_are_per_scope(make: StoreFactory) -> None:
             await store.put(scope, [page(i, f"o{i}", scope=scope, sparse=terms({2: 9.0})) for i in range(300)])
         await store.put(OURS, [head(7)])
         after = await store.search(OURS, [query], Where(), limit=99), await store.idf(OURS, [1, 2])
-        _same(after, before, "scores")
+        same(after, before, "scores")
         (narrow,) = await store.search(OURS, [query], Where(first=2, last=3), limit=99)
-        _same(narrow, [hit for hit in before[0][0] if hit.seq in {2, 3}], "scores within a range")
+        same(narrow, [hit for hit in before[0][0] if hit.seq in {2, 3}], "scores within a range")
 
 
 async def scans_are_ordered(make: StoreFactory) -> None:
@@ -298,13 +301,13 @@ async def scans_are_ordered(make: StoreFactory) -> None:
         await store.put(OURS, [*records, head(60)])
         await store.put(Scope(tenant="evil", space=OURS.space), [page(5, "foreign")])
         for limit in (1, 2, 31, 256, 257, 10_000):
-            _same(await _scan(store, Where(), limit), order[:limit], f"scan up to {limit}")
+            same(await _scan(store, Where(), limit), order[:limit], f"scan up to {limit}")
         for first, last in ((1, 1), (29, 31), (30, 30), (60, None), (61, None), (7, 3), (0, 2**53 - 1)):
             inside = [at for at in order if first <= at[0] and (last is None or at[0] <= last)]
-            _same(await _scan(store, Where(first=first, last=last), 10_000), inside, f"scan of {first} to {last}")
-        _same(await _scan(store, Where(kind="head"), 9), [(60, head(60).id)], "scan of heads")
+            same(await _scan(store, Where(first=first, last=last), 10_000), inside, f"scan of {first} to {last}")
+        same(await _scan(store, Where(kind="head"), 9), [(60, head(60).id)], "scan of heads")
         (bare,) = await store.scan(OURS, Where(first=60), limit=1)
-        _same(bare, _bare(next(r for r in records if r.id == bare.id), body=False), "a scanned record")
+        same(bare, _bare(next(r for r in records if r.id == bare.id), body=False), "a scanned record")
 
 
 async def ids_restrict(make: StoreFactory) -> None:
@@ -313,12 +316,12 @@ async def ids_restrict(make: StoreFactory) -> None:
     async with _opened(make) as store:
         await store.put(OURS, records)
         chosen = [records[4].id, records[9].id, NOBODY]
-        for ids in (chosen, tuple(chosen), tuple(chosen)):
-            _same([seq for seq, _ in await _scan(store, Where(ids=ids), 99)], [5, 10], "scan among ids")
+        for ids in (tuple(chosen), tuple(chosen), chosen):
+            same([seq for seq, _ in await _scan(store, Where(ids=ids), 99)], [5, 10], "scan among ids")
             (hits,) = await store.search(OURS, [terms({1: 1.0})], Where(ids=ids), limit=99)
-            _same([hit.seq for hit in hits], [10, 5], "search among ids")
+            same([hit.seq for hit in hits], [10, 5], "search among ids")
         chosen.append(records[19].id)
-        _same([s for s, _ in await _scan(store, Where(ids=chosen, first=6), 99)], [10, 20], "scan among more ids")
+        same([s for s, _ in await _scan(store, Where(ids=chosen, first=6), 99)], [10, 20], "scan among more ids")
 
 
 async def seq_goes_to_the_limit(make: StoreFactory) -> None:
@@ -328,8 +331,8 @@ async def seq_goes_to_the_limit(make: StoreFactory) -> None:
     async with _opened(make) as store:
         await store.put(OURS, records)
         await _holds(store, OURS, records)
-        _same([seq for seq, _ in await _scan(store, Where(first=top), 9)], [top], "scan from the largest number")
-        _same([seq for seq, _ in await _scan(store, Where(first=top - 1, last=top - 1), 9)], [top - 1], "one number")
+        same([seq for seq, _ in await _scan(store, Where(first=top), 9)], [top], "scan from the largest number")
+        same([seq for seq, _ in await _scan(store, Where(first=top - 1, last=top - 1), 9)], [top - 1], "one number")
 
 
 async def what_cannot_be_exact_is_refused(make: StoreFactory) -> None:
@@ -349,16 +352,16 @@ async def what_cannot_be_exact_is_refused(make: StoreFactory) -> None:
     bad += [replace(head(9), id=good.id)]
     async with _opened(make) as store:
         for record in bad:
-            await _refused(store.put(OURS, [good, record]), f"put of {record!r:.300}")
-        await _refused(store.put(Scope(tenant="", space="s"), [good]), "put without a tenant")
-        _same(await store.scan(OURS, Where(), limit=9), [], "what refused batches left behind")
+            await refused(store.put(OURS, [good, record]), f"put of {record!r:.300}")
+        await refused(store.put(Scope(tenant="", space="s"), [good]), "put without a tenant")
+        same(await store.scan(OURS, Where(), limit=9), [], "what refused batches left behind")
         await store.put(OURS, [good])
         for vector in _BAD_DENSE:
-            await _refused(store.index(OURS, {good.id: vector}), f"index with {vector}")
-            await _refused(store.search(OURS, [vector], Where(), limit=1), f"search for {vector}")
+            await refused(store.index(OURS, {good.id: vector}), f"index with {vector}")
+            await refused(store.search(OURS, [vector], Where(), limit=1), f"search for {vector}")
         for i, v in _BAD_SPARSE:
             query = Sparse(indices=i, values=v)
-            await _refused(store.search(OURS, [query], Where(), limit=1), f"search for {query}")
+            await refused(store.search(OURS, [query], Where(), limit=1), f"search for {query}")
 
 
 async def headers_must_match(make: StoreFactory) -> None:
@@ -378,7 +381,7 @@ async def headers_must_match(make: StoreFactory) -> None:
         try:
             await store.open(header)
         except StoreMismatch as error:
-            _true(way_out in str(error), f"{way_out!r} in {error}")
+            true(way_out in str(error), f"{way_out!r} in {error}")
         else:
             raise AssertionError(f"opened with {header}")
         finally:
@@ -395,16 +398,16 @@ async def text_alone_works(make: StoreFactory) -> None:
     async with _opened(make, Header()) as store:
         await store.put(OURS, [record])
         (hits,) = await store.search(OURS, [terms({1: 1.0})], Where(), limit=9)
-        _same([hit.id for hit in hits], [record.id], "hits")
-        await _refused(store.index(OURS, {record.id: [1.0]}), "index without an embedder")
-        await _refused(store.search(OURS, [[1.0]], Where(), limit=9), "dense search without an embedder")
-        await _refused(store.put(OURS, [page(2, dense=[1.0])]), "put of a vector without an embedder")
+        same([hit.id for hit in hits], [record.id], "hits")
+        await refused(store.index(OURS, {record.id: [1.0]}), "index without an embedder")
+        await refused(store.search(OURS, [[1.0]], Where(), limit=9), "dense search without an embedder")
+        await refused(store.put(OURS, [page(2, dense=[1.0])]), "put of a vector without an embedder")
 
 
 async def closed_means_closed(make: StoreFactory) -> None:
     """Closing twice is fine; every other call says that the store is closed."""
     store = make()
-    await _refused(store.get(OURS, [NOBODY]), "get before open")
+    await refused(store.get(OURS, [NOBODY]), "get before open")
     await store.open(HEADER)
     await store.put(OURS, [page(1)])
     await store.close()
@@ -420,7 +423,7 @@ async def closed_means_closed(make: StoreFactory) -> None:
         store.sync(),
     ]
     for call in calls:
-        await _refused(call, "a call after close", MemoryClosed)
+        await refused(call, "a call after close", MemoryClosed)
     async with _opened(make) as again:
         await _holds(again, OURS, [page(1)])
 
@@ -476,20 +479,12 @@ async def _opened(make: StoreFactory, header: Header = HEADER) -> AsyncIterator[
 async def _holds(store: PageStore, scope: Scope, records: Sequence[Record]) -> None:
     found = await store.get(scope, [record.id for record in records])
     for record in records:
-        _true(record.id in found, f"record {record.id} (seq {record.seq}) is there")
-        _same(found[record.id], _bare(record), f"record {record.id} (seq {record.seq})")
+        true(record.id in found, f"record {record.id} (seq {record.seq}) is there")
+        same(found[record.id], _bare(record), f"record {record.id} (seq {record.seq})")
 
 
 async def _scan(store: PageStore, where: Where, limit: int) -> list[tuple[int, UUID]]:
     return [(record.seq, record.id) for record in await store.scan(OURS, where, limit=limit)]
-
-
-async def _refused(call: Awaitable[Any], what: str, kind: type[PagefaultError] = StoreError) -> None:
-    try:
-        await call
-    except kind:
-        return
-    raise AssertionError(f"{what} was not refused with {kind.__name__}")
 
 
 def _bare(record: Record, *, body: bool = True) -> Record:
@@ -499,18 +494,3 @@ def _bare(record: Record, *, body: bool = True) -> Record:
 def _noise(size: int) -> str:
     """Text without repeats, so that misplaced chunks cannot go unnoticed."""
     return hashlib.shake_256(str(size).encode("ascii")).hexdigest(size // 2 + 1)[:size]
-
-
-def _true(condition: object, what: str) -> None:
-    if not condition:
-        raise AssertionError(f"not so: {what}")
-
-
-def _same(actual: object, expected: object, what: str) -> None:
-    if actual != expected:
-        raise AssertionError(f"{what}: got {actual!r:.500}, expected {expected!r:.500}")
-
-
-def _close(actual: float, expected: float, what: str) -> None:
-    if abs(actual - expected) > 1e-5 * max(1.0, abs(expected)):
-        raise AssertionError(f"{what}: got {actual}, expected {expected}")

@@ -1,0 +1,162 @@
+"""Which files of the write-ahead log are synced, and when."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+
+import pytest
+
+from pagefault.errors import StoreError
+from pagefault.stores import EdgeStore, durability
+from pagefault.stores.durability import WalSync
+from pagefault.testing import ThreadRunner
+from pagefault.testing.store_contract import HEADER, OURS, page
+
+
+@pytest.fixture
+def wal(tmp_path):
+    for name in ("open-1", "open-2", "closed-0", "tmp-open-3", "first-index"):
+        (tmp_path / name).touch()
+    return tmp_path
+
+
+@pytest.fixture
+def synced(monkeypatch):
+    """Names synced, in order; a directory by its own name."""
+    names: list[str] = []
+    sync_file, sync_directory = durability._sync_file, durability.sync_directory
+
+    def record_file(file):
+        sync_file(file)
+        names.append(file.name)
+
+    def record_directory(path):
+        sync_directory(path)
+        names.append("directory")
+
+    monkeypatch.setattr(durability, "_sync_file", record_file)
+    monkeypatch.setattr(durability, "sync_directory", record_directory)
+    return names
+
+
+def test_open_logs_are_synced_each_time_and_closed_ones_once(wal, synced):
+    sync = WalSync(wal)
+    assert sync.sync() == 1
+    assert synced == ["closed-0", "open-1", "open-2", "directory"]
+    synced.clear()
+    assert sync.sync() == 1
+    assert synced == ["open-1", "open-2"]
+
+
+def test_a_rotation_syncs_the_closed_log_and_the_directory(wal, synced):
+    sync = WalSync(wal)
+    sync.sync()
+    synced.clear()
+    (wal / "open-1").rename(wal / "closed-9")
+    (wal / "open-3").touch()
+    assert sync.sync() == 2
+    assert synced == ["closed-9", "open-2", "open-3", "directory"]
+
+
+def test_a_rotation_in_between_starts_again(wal, synced, monkeypatch):
+    recorded = durability._sync_file
+
+    def rotate_first(file):
+        if (wal / "open-1").exists():
+            (wal / "open-1").rename(wal / "closed-9")
+        recorded(file)
+
+    monkeypatch.setattr(durability, "_sync_file", rotate_first)
+    WalSync(wal).sync()
+    assert synced[-4:] == ["closed-0", "closed-9", "open-2", "directory"]
+
+
+def test_a_name_that_appears_while_listing_is_not_missed(wal, synced, monkeypatch):
+    listings = iter([{"open-2"}])
+    names = WalSync._names
+    monkeypatch.setattr(WalSync, "_names", lambda self: next(listings, None) or names(self))
+    WalSync(wal).sync()
+    assert {"open-1", "closed-0"} <= set(synced)
+
+
+def test_a_directory_that_never_holds_still_is_an_error(wal, monkeypatch):
+    numbers = iter(range(1000))
+    monkeypatch.setattr(WalSync, "_names", lambda self: {"open-1", f"closed-{next(numbers)}"} - {"closed-0"})
+    monkeypatch.setattr(durability, "_sync_file", lambda file: None)
+    with pytest.raises(StoreError, match="hold still"):
+        WalSync(wal).sync()
+
+
+def test_a_failed_sync_stays_failed(wal, monkeypatch):
+    sync = WalSync(wal)
+    with monkeypatch.context() as broken:
+
+        def fail(file):
+            raise OSError(5, "Input/output error")
+
+        broken.setattr(durability, "_sync_file", fail)
+        with pytest.raises(StoreError, match="power loss"):
+            sync.sync()
+    with pytest.raises(StoreError, match="power loss") as caught:
+        sync.sync()
+    assert isinstance(caught.value.__cause__, OSError)
+
+
+def test_no_log_at_all(tmp_path):
+    assert WalSync(tmp_path).sync() is None
+    assert WalSync(tmp_path / "missing").sync() is None
+
+
+def in_store(tmp_path, body):
+    async def main():
+        with ThreadRunner() as run:
+            store = EdgeStore(tmp_path, run=run)
+            await store.open(HEADER)
+            await body(store, run)
+            await store.close()
+
+    asyncio.run(main())
+
+
+@pytest.mark.skipif(not hasattr(os, "fdatasync"), reason="needs fdatasync")
+def test_the_engine_has_logs_where_we_look(tmp_path, synced):
+    async def body(store, run):
+        await store.put(OURS, [page(1)])
+        calls = run.other
+        await store.sync()
+        assert [name.partition("-")[0] for name in synced] == ["open", "open", "directory"]
+        assert run.other == calls  # off the engine's thread
+
+    in_store(tmp_path, body)
+
+
+def test_without_logs_the_engine_is_flushed_and_it_is_said_once(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(WalSync, "sync", lambda self: None)
+
+    async def body(store, run):
+        calls = run.other
+        await store.sync()
+        await store.sync()
+        assert run.other == calls + 2
+
+    with caplog.at_level(logging.WARNING):
+        in_store(tmp_path, body)
+    assert len(caplog.records) == 1
+
+
+def test_many_full_logs_are_flushed_away(tmp_path):
+    megabyte = "x" * 1_000_000
+
+    async def body(store, run):
+        wal = tmp_path / "shard" / "wal"
+        for number in range(40 * 8):
+            await store.put(OURS, [page(number, megabyte)])
+            if not number % 40:
+                await store.sync()
+        await store.sync()
+        assert len([f for f in wal.iterdir() if f.name.startswith("closed-")]) < 5
+        assert len(await store.get(OURS, [page(7, megabyte).id])) == 1
+
+    in_store(tmp_path, body)

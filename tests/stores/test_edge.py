@@ -1,0 +1,297 @@
+"""What is particular to the embedded store."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import stat
+from dataclasses import replace
+from functools import partial
+
+import pytest
+from qdrant_edge import CountRequest, EdgeShard, UpdateOperation
+
+from pagefault.chain import chunk_id
+from pagefault.errors import (
+    CorruptPage,
+    MemoryClosed,
+    StoreError,
+    StoreLocked,
+    StoreMismatch,
+    StoreUnwritable,
+)
+from pagefault.ports import Where
+from pagefault.stores import EdgeStore, edge_calls, layout
+from pagefault.stores.engine import engine_errors
+from pagefault.testing import ThreadRunner
+from pagefault.testing.store_contract import HEADER, OURS, head, page, terms
+
+LARGE = "z" * 3_000_000
+
+
+def in_store(path, body, header=HEADER):
+    async def main():
+        with ThreadRunner() as run:
+            store = EdgeStore(path, run=run)
+            await store.open(header)
+            try:
+                return await body(store, run)
+            finally:
+                await store.close()
+
+    return asyncio.run(main())
+
+
+async def nothing(store, run):
+    pass
+
+
+def test_the_directory_is_private_and_says_what_wrote_it(tmp_path):
+    path = tmp_path / "deep" / "er" / "data"
+    in_store(path, nothing)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o700
+    assert json.loads((path / "pagefault.json").read_text()) == {
+        "embedder": "probe-1",
+        "dimension": 3,
+        "fingerprint": "f" * 64,
+        "version": 1,
+    }
+    assert sorted(file.name for file in path.iterdir()) == ["pagefault.json", "shard"]
+
+
+@pytest.mark.parametrize("place", ["file", "file/data", "/proc/pagefault", "/dev/null/x"])
+def test_a_place_that_cannot_be_written(tmp_path, place):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(StoreUnwritable, match="can write"):
+        in_store(tmp_path / place, nothing)
+    assert (tmp_path / "file").read_text() == "in the way"
+
+
+def test_a_mismatch_names_both_sides(tmp_path):
+    in_store(tmp_path, nothing)
+    with pytest.raises(StoreMismatch) as caught:
+        in_store(tmp_path, nothing, replace(HEADER, embedder="other", dimension=5, fingerprint=""))
+    assert "'probe-1' (3 dimensions, fingerprint ffffffffffffffff)" in str(caught.value)
+    assert "'other' (5 dimensions)" in str(caught.value)
+
+
+def test_a_missing_fingerprint_is_learnt(tmp_path):
+    in_store(tmp_path, nothing, replace(HEADER, fingerprint=""))
+    in_store(tmp_path, nothing)
+    with pytest.raises(StoreMismatch):
+        in_store(tmp_path, nothing, replace(HEADER, fingerprint="0" * 64))
+    in_store(tmp_path, nothing, replace(HEADER, fingerprint=""))
+    assert json.loads((tmp_path / "pagefault.json").read_text())["fingerprint"] == "f" * 64
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", '{"embedder": "x"}', "\x00"])
+def test_a_broken_header_is_refused(tmp_path, text):
+    in_store(tmp_path, nothing)
+    (tmp_path / "pagefault.json").write_text(text)
+    with pytest.raises(StoreMismatch, match=r"pagefault\.json is not a pagefault header"):
+        in_store(tmp_path, nothing)
+
+
+def test_a_lost_header_is_written_again_only_while_nothing_is_stored(tmp_path):
+    async def write(store, run):
+        await store.put(OURS, [page(1)])
+
+    in_store(tmp_path, nothing)
+    (tmp_path / "pagefault.json").unlink()
+    in_store(tmp_path, write)
+    (tmp_path / "pagefault.json").unlink()
+    for _ in range(2):  # and the directory is let go of
+        with pytest.raises(StoreMismatch, match=r"no pagefault\.json"):
+            in_store(tmp_path, write)
+
+
+def test_a_lost_shard_is_not_replaced_in_silence(tmp_path):
+    in_store(tmp_path, nothing)
+    (tmp_path / "shard").rename(tmp_path / "moved")
+    with pytest.raises(StoreError, match="backup"):
+        in_store(tmp_path, nothing)
+
+
+def test_open_twice_at_once(tmp_path):
+    async def main():
+        with ThreadRunner() as run:
+            store = EdgeStore(tmp_path, run=run)
+            await asyncio.gather(store.open(HEADER), store.open(HEADER))
+            with pytest.raises(StoreMismatch):
+                await store.open(replace(HEADER, dimension=4))
+            await store.put(OURS, [page(1)])
+            await store.close()
+
+    asyncio.run(main())
+
+
+def test_calls_under_way_when_the_store_closes(tmp_path):
+    async def body(store, run):
+        calls = [store.get(OURS, [page(1).id]) for _ in range(3)]
+        results = await asyncio.gather(store.close(), *calls, return_exceptions=True)
+        assert all(isinstance(result, MemoryClosed) for result in results[1:])
+
+    in_store(tmp_path, body)
+
+
+def test_it_works_across_event_loops(tmp_path):
+    with ThreadRunner() as run:
+        store = EdgeStore(tmp_path, run=run)
+        asyncio.run(store.open(HEADER))
+        asyncio.run(store.put(OURS, [page(1)]))
+        assert len(asyncio.run(store.scan(OURS, Where(), limit=9))) == 1
+        asyncio.run(store.sync())
+        asyncio.run(store.close())
+
+
+def test_chunks_are_seen_by_nobody(tmp_path):
+    record = page(1, LARGE, sparse=terms({1: 1.0}))
+
+    async def body(store, run):
+        await store.put(OURS, [record])
+        points = await store._read(lambda shard: shard.count(CountRequest(exact=True)))
+        assert points == 1 + 3
+        ids = await chunks_of(store, record.id)
+        assert await store.get(OURS, ids) == {}
+        for kind in ("page", "head"):
+            assert await store.scan(OURS, Where(kind=kind, ids=ids), limit=99) == []
+        await store.index(OURS, {id_: [1.0, 0.0, 0.0] for id_ in ids})
+        assert await store.search(OURS, [[1.0, 0.0, 0.0]], Where(), limit=99) == [[]]
+        with pytest.raises(StoreError, match="another space or kind"):
+            await store.put(OURS, [replace(page(2), id=ids[0])])
+
+    in_store(tmp_path, body)
+
+
+async def chunks_of(store, id_):
+    payloads = await store._read(partial(edge_calls.fetch, scope=OURS, ids=[id_], bodies=False))
+    return layout.chunk_ids(id_, str(payloads[id_]["chunks"]))
+
+
+def test_a_missing_chunk_is_an_error_not_a_short_body(tmp_path):
+    record = page(1, LARGE)
+
+    async def body(store, run):
+        await store.put(OURS, [record])
+        (first, *_) = await chunks_of(store, record.id)
+        await store._call(lambda shard: shard.update(UpdateOperation.delete_points([first])), urgent=False)
+        with pytest.raises(CorruptPage, match="lacks chunk"):
+            await store.get(OURS, [record.id])
+        assert record.id in await store.get(OURS, [record.id], bodies=False)
+
+    in_store(tmp_path, body)
+
+
+def test_a_crash_between_chunks_and_page_cannot_mix_two_bodies(tmp_path):
+    first, second = page(1, LARGE), replace(page(1, LARGE[::-1] + "y" * 2_000_000), id=page(1, LARGE).id)
+
+    async def body(store, run):
+        orphans = layout.rows(OURS, first, dimension=3)[:-1]
+        await store._call(partial(edge_calls.write, scope=OURS, unit=orphans), urgent=False)
+        await store.put(OURS, [second])
+        assert (await store.get(OURS, [first.id]))[first.id].body == second.body
+
+    in_store(tmp_path, body)
+
+
+def test_a_large_head_leaves_no_chunks_behind(tmp_path):
+    async def body(store, run):
+        for length in range(4):
+            await store.put(OURS, [head(length, LARGE + str(length))])
+        await store.put(OURS, [head(5)])
+        assert await store._read(lambda shard: shard.count(CountRequest(exact=True))) == 1
+
+    in_store(tmp_path, body)
+
+
+def test_a_head_replaced_while_it_is_read(tmp_path):
+    async def body(store, run):
+        await store.put(OURS, [head(1, LARGE)])
+        seen = set()
+        for length in range(2, 12):
+            body_ = LARGE + str(length) if length % 3 else "{}"
+            found, _ = await asyncio.gather(store.get(OURS, [head(0).id]), store.put(OURS, [head(length, body_)]))
+            (record,) = found.values()
+            assert record.body in {"{}", LARGE, *(LARGE + str(n) for n in range(12))}
+            seen.add(record.seq)
+        assert len(seen) > 1
+
+    in_store(tmp_path, body)
+
+
+def test_the_engine_is_held_for_short_units_only(tmp_path):
+    async def body(store, run):
+        await store.put(OURS, [page(n) for n in range(160)])
+        assert run.other == 10
+        await store.put(OURS, [page(200, LARGE)])
+        assert run.other == 10 + 3
+        await store.index(OURS, {page(n).id: [1.0, 0.0, 0.0] for n in range(33)})
+        assert run.other == 13 + 3
+        before = run.urgent
+        await store.get(OURS, [page(n).id for n in range(128)], bodies=False)
+        assert run.urgent == before + 2
+        await store.put(OURS, [page(n, "path") for n in range(1000)])
+        before = run.urgent
+        assert len(await store.scan(OURS, Where(), limit=9999)) == 1161
+        assert run.urgent >= before + 5
+
+    in_store(tmp_path, body)
+
+
+def test_a_retry_writes_nothing_again(tmp_path):
+    records = [page(n, "x" * 50_000) for n in range(100)]
+
+    async def body(store, run):
+        wal = tmp_path / "shard" / "wal"
+        await store.put(OURS, records)
+        before = {file.name: file.read_bytes() for file in wal.iterdir()}
+        await store.put(OURS, records)
+        assert {file.name: file.read_bytes() for file in wal.iterdir()} == before
+
+    in_store(tmp_path, body)
+
+
+class PanicException(BaseException):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("raised", "expected"),
+    [
+        (Exception("boom"), StoreError),
+        (TypeError("boom"), StoreError),
+        (OverflowError("boom"), StoreError),
+        (Exception("failed to open WAL x: Can't init WAL: Kind(WouldBlock)"), StoreLocked),
+        (Exception("write failed: No space left on device (os error 28)"), StoreUnwritable),
+        (Exception("Read-only file system (os error 30)"), StoreUnwritable),
+        (PanicException("index out of bounds"), StoreError),
+    ],
+)
+def test_engine_errors_become_ours(raised, expected):
+    with pytest.raises(expected, match="/data") as caught, engine_errors("/data"):
+        raise raised
+    assert type(caught.value) is expected
+    assert caught.value.__cause__ is raised
+
+
+@pytest.mark.parametrize("raised", [KeyboardInterrupt(), SystemExit(), CorruptPage("x"), MemoryClosed("y")])
+def test_other_errors_pass(raised):
+    with pytest.raises(type(raised)) as caught, engine_errors("/data"):
+        raise raised
+    assert caught.value is raised
+
+
+def test_a_real_engine_error_is_mapped(tmp_path):
+    async def body(store, run):
+        with pytest.raises(StoreError, match="engine failed at"):
+            await store._read(lambda shard: EdgeShard.load(str(tmp_path / "nowhere")))
+
+    in_store(tmp_path, body)
+
+
+def test_chunk_ids_of_a_damaged_payload():
+    for text in ("", "3", "x/" + "0" * 32, "-1/" + "0" * 32, "3/00"):
+        with pytest.raises(CorruptPage):
+            layout.chunk_ids(page(1).id, text)
+    assert len(layout.chunk_ids(page(1).id, "3/" + "0" * 32)) == 3
+    assert chunk_id(page(1).id, 0) not in layout.chunk_ids(page(1).id, "3/" + "0" * 32)
