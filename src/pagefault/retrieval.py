@@ -97,7 +97,7 @@ class Retrieval:
         dense = await self._candidates(paging, lineage, query, sparse)
         ranked = fuse(*dense)[: query.limit * 2]
         pages = await self._load(paging, lineage, [seq for seq, _ in ranked])
-        evidence = await self._evidence(paging, sparse, dense[0], [pages[seq] for seq, _ in ranked])
+        evidence = await self._evidence(paging, lineage, sparse, dense[0], [pages[seq] for seq, _ in ranked])
         outcome = decide(evidence)
         found = [] if outcome is Outcome.ABSTAIN else [_recalled(pages[s], score, lineage) for s, score in ranked]
         found = found[: query.limit]
@@ -141,13 +141,15 @@ class Retrieval:
         dense = scores[0] if vector else {}
         return dense, scores[-1] if sparse.indices else {}
 
-    async def _evidence(self, paging: Paging, sparse: Sparse, dense: dict[int, float], pages: Sequence[Page]) -> Evidence:
+    async def _evidence(
+        self, paging: Paging, lineage: Lineage, sparse: Sparse, dense: dict[int, float], pages: Sequence[Page]
+    ) -> Evidence:
         scope = Scope(tenant=paging.space.tenant, space=paging.space.key)
         weights = await self._store.idf(scope, sparse.indices) if sparse.indices else {}
 
         def best() -> float:
             terms = (set(document_vector(index_text(page)).indices) for page in pages)
-            return max((coverage(sparse.indices, weights, t) for t in terms), default=0.0)
+            return max((coverage(sparse.indices, weights, t, pages=lineage.length) for t in terms), default=0.0)
 
         covered = await self._kernel.run(best, urgent=True)
         cosine = None if self._embedder is None else max(dense.values(), default=0.0)
