@@ -16,7 +16,7 @@ UNSAFE_CALLS = {"eval", "exec", "compile", "__import__"}
 
 SUPPRESSION = re.compile(r"#\s*(type:\s*ignore|noqa|pyright:\s*ignore|pragma:\s*no\s*(?:cover|branch))(.*)")
 CODED = re.compile(r"\s*(?:\[[\w\-, ]+\]|:\s*[A-Z]+[0-9]+(?:[, ]+[A-Z]+[0-9]+)*)")
-REASON_CHARS = 10
+REASON_CHARS = 8
 
 # The patterns are spelled so that none of them matches this file.
 FOREIGN = {
