@@ -66,12 +66,12 @@ class Budget:
                 raise BudgetError(f"{name} is a number of tokens, got {type(value).__name__} {value!r:.40}")
         if self.window < 1:
             raise BudgetError(f"window={self.window} tokens; give the model's context window")
-        if self.reserve < 0:
+        if self.reserve == -1:
             object.__setattr__(self, "reserve", min(self.window // 4, MAX_DEFAULT_RESERVE))
         if self.target == 0:
             room = self.window - self.reserve
             object.__setattr__(self, "target", max(1, min(self.window * 3 // 5, MAX_DEFAULT_TARGET, room)))
-        if self.target < 1 or self.target + self.reserve > self.window:
+        if self.target < 1 or self.reserve < 0 or self.target + self.reserve > self.window:
             raise BudgetError(
                 f"target={self.target} and reserve={self.reserve} do not fit window={self.window}; "
                 "lower the target or the reserve"

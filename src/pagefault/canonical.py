@@ -9,26 +9,33 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import deque
+from collections.abc import Callable
 from typing import Any, Final
 
 from pagefault.errors import UnsupportedMessage
 
 _MARK: Final = "__utf8__"
 _ESCAPE: Final = "__utf8__:"
+_OPAQUE: Final = "__opaque__"
 MAX_DEPTH: Final = 300
+MAX_CONTAINERS: Final = 1_000_000
+KEPT_CONTAINERS: Final = 10_000
+_INT_BITS: Final = 14_000  # just below the 4,300 digits that Python converts
 
 
 def dump(value: object) -> tuple[str, bool]:
     r"""Canonical JSON of ``value``.
 
     A value that JSON cannot hold is replaced by ``{"__opaque__": "<type>"}``; tuples become
-    lists and numeric keys become text, as JSON does.
+    lists and keys that are numbers, booleans or ``None`` become text, as JSON does.
 
     Returns:
-        The JSON text (ASCII), and whether a value had to be replaced.
+        The JSON text (ASCII), and whether a value or a key had to be replaced.
 
     Raises:
-        UnsupportedMessage: The value is nested too deeply or refers to itself.
+        UnsupportedMessage: The value is nested too deeply, refers to itself or is endless
+            (more than a million lists and dictionaries, shared ones counted wherever they occur).
 
     Example:
         >>> dump({"b": (1, 2), "a": "x"})
@@ -36,56 +43,34 @@ def dump(value: object) -> tuple[str, bool]:
         >>> load(dump("\ud83d")[0]) == "\ud83d"
         True
     """
-    if _is_deeper(value, MAX_DEPTH):
+    writable, plain = _survey(value)
+    if not writable:
         raise UnsupportedMessage(
-            f"a message is nested deeper than {MAX_DEPTH} levels or refers to itself; "
-            "flatten its tool arguments or artifact before it enters the conversation"
+            f"a message is nested deeper than {MAX_DEPTH} levels, refers to itself or holds more than "
+            f"{MAX_CONTAINERS} lists; flatten its tool arguments or artifact before it enters the conversation"
         )
-    opaque = False
+    odd: list[str] = []
 
-    def replace(odd: Any) -> dict[str, str]:
-        nonlocal opaque
-        opaque = True
-        return {"__opaque__": type(odd).__name__}
+    def replace(part: Any) -> dict[str, str]:
+        odd.append(type(part).__name__)
+        return {_OPAQUE: odd[-1]}
 
-    text = _dumps(value, replace)
+    if not plain:
+        value = _map(value, lambda part: part, lambda d: _text_keys(d, replace))
+    try:
+        text = _dumps(value, replace)
+    except ValueError:  # a number with more digits than Python converts
+        value = _map(value, lambda part: replace(part) if _is_endless(part) else part)
+        text = _dumps(value, replace)
     if "\\ud" in text or _MARK in text:
-        text = _dumps(_escape(value), replace)
-    return text, opaque
-
-
-def prune(value: Any, depth: int = MAX_DEPTH) -> Any:
-    """The value with everything deeper than ``MAX_DEPTH`` replaced by an opaque placeholder."""
-    if not isinstance(value, dict | list | tuple):
-        return value
-    if depth <= 1:
-        return {"__opaque__": f"{type(value).__name__}, nested too deep"}
-    if isinstance(value, dict):
-        return {k: prune(v, depth - 1) for k, v in value.items()}
-    return [prune(v, depth - 1) for v in value]
-
-
-def _is_deeper(value: Any, limit: int) -> bool:
-    """Whether containers nest deeper than ``limit``; a cycle is infinitely deep."""
-    if not isinstance(value, dict | list | tuple):
-        return False
-    level: dict[int, Any] = {id(value): value}  # by identity: shared and cyclic parts are walked once a level
-    for _ in range(limit + 1):
-        level = {
-            id(c): c
-            for v in level.values()
-            for c in (v.values() if isinstance(v, dict) else v)
-            if isinstance(c, dict | list | tuple)
-        }
-        if not level:
-            return False
-    return True
+        text = _dumps(_map(value, _escape, _escape_keys), replace)
+    return text, bool(odd)
 
 
 def load(text: str) -> Any:
     """The value that :func:`dump` wrote."""
     value = json.loads(text)
-    return _unescape(value) if _MARK in text else value
+    return _map(value, _unescape, _unescape_keys) if _MARK in text else value
 
 
 def sha256(text: str) -> str:
@@ -99,53 +84,139 @@ def identity(text: str) -> bytes:
     Checkpoint serialisers write ``?`` for a surrogate; both spellings must be one page.
     """
     if _MARK in text:
-        text = _dumps(_without_surrogates(load(text)), str)
+        text = _dumps(_map(load(text), _readable, lambda d: {_readable(k): v for k, v in d.items()}), str)
     return hashlib.sha256(text.encode("ascii")).digest()
 
 
-def _dumps(value: object, default: Any) -> str:
-    try:
-        return json.dumps(value, sort_keys=True, separators=(",", ":"), default=default)
-    except TypeError:  # keys that JSON does not know, or that do not sort together
-        return json.dumps(_string_keys(value), sort_keys=True, separators=(",", ":"), default=default)
+def is_writable(value: object) -> bool:
+    """Whether :func:`dump` takes the value: not too deep, not part of itself, not endless."""
+    return _survey(value)[0]
 
 
-def _string_keys(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {k if isinstance(k, str) else f"{type(k).__name__}:{k}": _string_keys(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_string_keys(v) for v in value]
-    return value
+def prune(value: Any) -> Any:
+    """A copy that :func:`dump` takes, whatever ``value`` refers to.
+
+    What lies deeper than ``MAX_DEPTH``, what refers to a container that it is in, and what comes
+    after the first 10,000 lists and dictionaries (outer ones first) becomes an opaque placeholder.
+    """
+    top: list[Any] = [value]
+    kept = 0
+    todo: deque[tuple[Any, Any, int, frozenset[int]]] = deque([(top, 0, 1, frozenset())])
+    while todo:
+        target, key, level, around = todo.popleft()
+        part = target[key]
+        if not isinstance(part, dict | list | tuple):
+            continue
+        why = (
+            "refers to itself" if id(part) in around
+            else "nested too deep" if level >= MAX_DEPTH
+            else "too large" if kept >= KEPT_CONTAINERS
+            else ""
+        )  # fmt: skip
+        if why:
+            target[key] = {_OPAQUE: f"{type(part).__name__}, {why}"}
+            continue
+        kept += 1
+        copy = dict(part) if isinstance(part, dict) else list(part)
+        target[key] = copy
+        inside = around | {id(part)}
+        todo.extend((copy, k, level + 1, inside) for k in (copy if isinstance(copy, dict) else range(len(copy))))
+    return top[0]
+
+
+def _survey(value: object) -> tuple[bool, bool]:
+    """Whether the value can be written, and whether all its keys are plain strings."""
+    if not isinstance(value, dict | list | tuple):
+        return True, True
+    plain, size = True, 0
+    level: dict[int, tuple[Any, int]] = {id(value): (value, 1)}  # shared parts are walked once a level, but count
+    for _ in range(MAX_DEPTH + 1):
+        below: dict[int, tuple[Any, int]] = {}
+        for container, times in level.values():
+            size += times
+            if isinstance(container, dict):
+                plain = plain and all(type(key) is str for key in container)
+            for part in container.values() if isinstance(container, dict) else container:
+                if isinstance(part, dict | list | tuple):
+                    below[id(part)] = part, times + below.get(id(part), (None, 0))[1]
+        if not below:
+            return size <= MAX_CONTAINERS, plain
+        level = below
+    return False, plain
+
+
+def _map(value: Any, leaf: Callable[[Any], Any], keys: Callable[[dict[Any, Any]], dict[Any, Any]] = dict) -> Any:
+    """A copy with ``leaf`` applied to every part and ``keys`` to every dictionary; tuples become lists.
+
+    A part that ``leaf`` replaces is not looked into. Not recursive: the caller's stack may be deep already.
+    """
+    top: list[Any] = [value]
+    todo: list[Any] = [top]
+    while todo:
+        copy = todo.pop()
+        for at in list(copy) if isinstance(copy, dict) else range(len(copy)):
+            old = copy[at]
+            new = leaf(old)
+            if new is old and isinstance(old, dict | list | tuple):
+                new = keys(old) if isinstance(old, dict) else list(old)
+                todo.append(new)
+            copy[at] = new
+    return top[0]
+
+
+def _dumps(value: object, default: Callable[[Any], Any]) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), default=default)
+
+
+def _is_endless(part: object) -> bool:
+    return isinstance(part, int) and part.bit_length() > _INT_BITS
+
+
+def _text_keys(data: dict[Any, Any], replace: Callable[[Any], object]) -> dict[str, Any]:
+    """Every key as text, no two the same: text keys as they are, others as JSON writes them."""
+    result = {str.__str__(key): value for key, value in data.items() if isinstance(key, str)}
+    for place, (key, value) in enumerate(data.items()):
+        if isinstance(key, str):
+            continue
+        if key is None or (isinstance(key, int | float) and not _is_endless(key)):
+            text = json.dumps(key)
+        else:  # its own text could differ from one process to the next
+            replace(key)
+            text = f"{_OPAQUE}:{type(key).__name__}:{place}"
+        while text in result:
+            text = f"{type(key).__name__}:{text}"
+        result[text] = value
+    return result
 
 
 def _is_broken(text: str) -> bool:
     return any("\ud800" <= c <= "\udfff" for c in text)
 
 
-def _escape(value: Any) -> Any:
-    if isinstance(value, str):
-        return {_MARK: value.encode("utf-8", "surrogatepass").hex()} if _is_broken(value) else value
-    if isinstance(value, dict):
-        return {_escape_key(k): _escape(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_escape(v) for v in value]
-    return value
+def _escape(part: Any) -> Any:
+    if isinstance(part, str) and _is_broken(part):
+        return {_MARK: part.encode("utf-8", "surrogatepass").hex()}
+    return part
 
 
-def _escape_key(key: Any) -> Any:
-    if isinstance(key, str) and _is_broken(key):
+def _escape_keys(data: dict[str, Any]) -> dict[str, Any]:
+    return {_escape_key(key): value for key, value in data.items()}
+
+
+def _escape_key(key: str) -> str:
+    if _is_broken(key):
         return f"{_ESCAPE}hex:{key.encode('utf-8', 'surrogatepass').hex()}"
-    return f"{_ESCAPE}key:{key}" if isinstance(key, str) and key.startswith(_MARK) else key
+    return f"{_ESCAPE}key:{key}" if key.startswith(_MARK) else key
 
 
-def _unescape(value: Any) -> Any:
-    if isinstance(value, dict):
-        if value.keys() == {_MARK}:
-            return bytes.fromhex(value[_MARK]).decode("utf-8", "surrogatepass")
-        return {_unescape_key(k): _unescape(v) for k, v in value.items()}
-    if isinstance(value, list):
-        return [_unescape(v) for v in value]
-    return value
+def _unescape(part: Any) -> Any:
+    if isinstance(part, dict) and part.keys() == {_MARK}:
+        return bytes.fromhex(part[_MARK]).decode("utf-8", "surrogatepass")
+    return part
+
+
+def _unescape_keys(data: dict[str, Any]) -> dict[str, Any]:
+    return {_unescape_key(key): value for key, value in data.items()}
 
 
 def _unescape_key(key: str) -> str:
@@ -154,11 +225,5 @@ def _unescape_key(key: str) -> str:
     return key.removeprefix(f"{_ESCAPE}key:")
 
 
-def _without_surrogates(value: Any) -> Any:
-    if isinstance(value, str):
-        return value.encode("utf-8", "replace").decode("utf-8")
-    if isinstance(value, dict):
-        return {_without_surrogates(k): _without_surrogates(v) for k, v in value.items()}
-    if isinstance(value, list):
-        return [_without_surrogates(v) for v in value]
-    return value
+def _readable(part: Any) -> Any:
+    return part.encode("utf-8", "replace").decode("utf-8") if isinstance(part, str) else part

@@ -15,6 +15,7 @@ from typing import Final
 from pagefault.gist import merge as merge_gists
 
 Range = tuple[int, int]
+SPANS: Final = 6
 HEADER: Final = (
     '[pagefault: {count} pages ({spans}) left this window. Nothing is lost: recall(addresses="{first}") '
     "returns the exact original. Contents, quoted:]"
@@ -31,7 +32,7 @@ class Entry:
 
     def __str__(self) -> str:
         span = f"{self.first}" if self.first == self.last else f"{self.first}-{self.last}"
-        return f"{span} {self.gist}"
+        return f"{span} {' '.join(self.gist.split())}"  # one line, whatever a record says
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +58,7 @@ class Block:
     @property
     def text(self) -> str:
         """What the model reads in place of the pages."""
-        spans = ", ".join(_span(r) for r in self.ranges[:6]) + (", ..." if len(self.ranges) > 6 else "")
+        spans = ", ".join(_span(r) for r in self.ranges[:SPANS]) + (", ..." if len(self.ranges) > SPANS else "")
         header = HEADER.format(count=count(self.ranges), spans=spans, first=self.entries[0].first)
         return "\n".join([header, *map(str, self.entries)])
 

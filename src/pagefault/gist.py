@@ -30,7 +30,7 @@ def gist_of(messages: Sequence[Projection], kind: Kind = Kind.MESSAGE) -> str:
     if kind is Kind.RECALLED:
         return _cut("recalled " + ", ".join(_line(c.arguments) for c in calls), MAX_CHARS)
     if calls:
-        names = ", ".join(f"{c.name}({_cut(_line(c.arguments), 40)})" for c in calls[:3])
+        names = ", ".join(f"{_line(c.name)}({_cut(_line(c.arguments), 40)})" for c in calls[:3])
         result = next((m.text for m in messages if m.role is Role.TOOL and m.text), "")
         return _cut(f"{names} -> {_opening(result)}" if result else names, MAX_CHARS)
     spoken = next((m for m in messages if m.text), messages[0])

@@ -10,11 +10,15 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
+from pagefault import canonical
 from pagefault.errors import UnsupportedMessage
 from pagefault.page import Call, Projection, Role
 
 MEDIA_TYPES: Final = frozenset(
-    "image image_url input_image audio input_audio video video_url input_video file input_file media".split()
+    [
+        *("image", "image_url", "input_image", "audio", "input_audio", "video", "video_url", "input_video"),
+        *("file", "input_file", "media"),
+    ]
 )
 RECALL_MARK: Final = "pagefault.recalled"
 _TEXT_KEYS: Final = ("text", "thinking", "reasoning", "refusal")
@@ -71,7 +75,7 @@ def read_content(content: object) -> tuple[tuple[str, ...], int]:
     parts: list[str] = []
     media = 0
     for part in content if isinstance(content, Sequence) else [content]:
-        if isinstance(part, Mapping) and part.get("type") in MEDIA_TYPES:
+        if isinstance(part, Mapping) and str(part.get("type")) in MEDIA_TYPES:
             media += 1
             parts.append("")
         else:
@@ -91,7 +95,12 @@ def _part_text(part: object) -> str:
 
 def compact(value: object) -> str:
     """JSON as a model sees it: no needless blanks, non-Latin text unescaped."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
+    if not canonical.is_writable(value):
+        value = canonical.prune(value)
+    try:
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
+    except (TypeError, ValueError):  # keys that JSON does not know, or a number too long to write
+        return canonical.dump(value)[0]
 
 
 def _read_langchain(data: Mapping[str, Any]) -> Projection:
@@ -102,11 +111,11 @@ def _read_langchain(data: Mapping[str, Any]) -> Projection:
     hidden = [str(extra[k]) for k in ("reasoning_content",) if isinstance(extra.get(k), str)]
     calls = [
         Call(id=str(c.get("id") or ""), name=str(c.get("name") or ""), arguments=compact(c.get("args") or {}))
-        for c in data.get("tool_calls") or ()
+        for c in _mappings(data, "tool_calls")
     ]
     calls += [
         Call(id=str(c.get("id") or ""), name=str(c.get("name") or ""), arguments=str(c.get("args") or ""))
-        for c in data.get("invalid_tool_calls") or ()
+        for c in _mappings(data, "invalid_tool_calls")
     ]
     if not calls and isinstance(extra.get("function_call"), Mapping):
         legacy = extra["function_call"]
@@ -116,10 +125,15 @@ def _read_langchain(data: Mapping[str, Any]) -> Projection:
 
 def _read_chat(data: Mapping[str, Any]) -> Projection:
     parts, media = read_content(data.get("content"))
-    calls = tuple(_chat_call(call) for call in data.get("tool_calls") or ())
-    return _projection(
-        data, _chat_role(data.get("role")), parts, media, calls, str(data.get("tool_call_id") or "")
-    )
+    calls = tuple(_chat_call(call) for call in _mappings(data, "tool_calls"))
+    return _projection(data, _chat_role(data.get("role")), parts, media, calls, str(data.get("tool_call_id") or ""))
+
+
+def _mappings(data: Mapping[str, Any], key: str) -> Sequence[Mapping[str, Any]]:
+    found = data.get(key) or ()
+    if not isinstance(found, list | tuple) or not all(isinstance(item, Mapping) for item in found):
+        raise UnsupportedMessage(f"{key} is a list of dictionaries, got {found!r:.60}")
+    return found
 
 
 def _chat_call(call: Mapping[str, Any]) -> Call:
@@ -137,7 +151,7 @@ def _chat_role(role: object) -> Role:
     return known
 
 
-def _projection(
+def _projection(  # noqa: PLR0917  # one call for each format, the names are the fields'
     data: Mapping[str, Any], role: Role, parts: tuple[str, ...], media: int, calls: tuple[Call, ...], call_id: str
 ) -> Projection:
     return Projection(

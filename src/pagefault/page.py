@@ -209,6 +209,7 @@ class Address:
 
 def parse_addresses(text: object) -> tuple[Address, ...]:
     """Read a comma- or space-separated list of addresses, such as ``"3, 12-14"``."""
-    if not isinstance(text, str) or not text.strip():
+    words = [word for word in re.split(r"[,\s]+", text) if word] if isinstance(text, str) else []
+    if not words:
         raise BadAddress(f"no page address in {text!r:.60}; write '12', '12-14' or '3, 12-14'")
-    return tuple(Address.parse(word) for word in re.split(r"[,\s]+", text.strip().strip(",")))
+    return tuple(Address.parse(word) for word in words)

@@ -7,11 +7,13 @@ newer record, only what belongs to that state's own past is kept.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any, Final
 
-from pagefault.compaction import Block, Entry, Range, members, to_ranges
+from pagefault.compaction import Block, Entry, Range, count, members, to_ranges
 
 RECORD_VERSION: Final = 1
 
@@ -82,7 +84,11 @@ def _without(block: Block, seqs: set[int]) -> Block | None:
     left = members(block.ranges) - seqs
     if not left:
         return None
-    return replace(block, ranges=to_ranges(left)) if len(left) < len(members(block.ranges)) else block
+    if len(left) == count(block.ranges):
+        return block
+    rest = replace(block, ranges=to_ranges(left))
+    longer = max(0, len(rest.text) - len(block.text))  # a span split in two: no character costs more than a token
+    return replace(rest, tokens=block.tokens + longer)
 
 
 def to_record(view: View) -> dict[str, Any]:
@@ -112,41 +118,55 @@ def from_record(record: Mapping[str, Any]) -> View:
     Raises:
         ValueError: Not such a record.
     """
+    if not isinstance(record, Mapping):
+        raise ValueError(f"not a view record: {record!r:.60}")  # noqa: TRY004  # callers handle one error
     if record.get("v") != RECORD_VERSION:
-        raise ValueError(f"view record version {record.get('v')!r}, this release reads {RECORD_VERSION}")
+        raise ValueError(f"view record version {record.get('v')!r:.60}, this release reads {RECORD_VERSION}")
     try:
         blocks = tuple(_block(b) for b in record["blocks"])
-        pins = tuple(Pin(seq=_number(seq), chain=str(chain)) for seq, chain in record["pins"])
-        return View(generation=_number(record["gen"]), blocks=blocks, pins=pins, clock=float(record["clock"]))
-    except (KeyError, TypeError, IndexError) as error:
-        raise ValueError(f"not a view record: {error!r}") from error
+        pins = tuple(Pin(seq=_number(seq), chain=_text(chain)) for seq, chain in record["pins"])
+        clock = float(record["clock"])
+        if not 0 <= clock < math.inf:
+            raise ValueError(f"not a clock: {clock!r}")
+        return View(generation=_number(record["gen"]), blocks=blocks, pins=pins, clock=clock)
+    except (KeyError, TypeError, OverflowError) as error:
+        raise ValueError(f"not a view record: {error!r:.200}") from error
 
 
 def _block(data: Mapping[str, Any]) -> Block:
-    ranges = tuple(_range(r) for r in data["ranges"])
-    entries = tuple(Entry(first=_number(a), last=_number(b), gist=str(gist)) for a, b, gist in data["entries"])
-    if not ranges or not entries:
+    at = _number(data["at"])
+    ranges = tuple(_range(first, last, at) for first, last in data["ranges"])
+    spans = [(_range(first, last, at), _text(gist)) for first, last, gist in data["entries"]]
+    if not ranges or not spans:
         raise ValueError("a compaction block without pages")
+    if any(later[0] <= earlier[1] for earlier, later in pairwise(ranges)):
+        raise ValueError(f"ranges out of order: {ranges!r:.60}")
     return Block(
         ranges=ranges,
-        entries=entries,
-        at=_number(data["at"]),
-        tip=str(data["tip"]),
+        entries=tuple(Entry(first=first, last=last, gist=gist) for (first, last), gist in spans),
+        at=at,
+        tip=_text(data["tip"]),
         level=_number(data["level"]),
         tokens=_number(data["tokens"]),
     )
 
 
-def _range(pair: Any) -> Range:
-    first, last = pair
-    if not 1 <= _number(first) <= _number(last) < 2**53:
-        raise ValueError(f"not a range of pages: {pair!r}")
+def _range(first: Any, last: Any, at: int) -> Range:
+    """A range of pages, none younger than the block's own page ``at`` (which its path proves)."""
+    if not 1 <= _number(first) <= _number(last) <= at:
+        raise ValueError(f"not a range of pages up to {at}: {first!r}-{last!r}")
     return first, last
 
 
 def _number(value: Any) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise ValueError(f"not a page number or count: {value!r}")
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**53:
+        raise ValueError(f"not a page number or count: {value!r:.60}")
+    return value
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"not text: {value!r:.60}")  # noqa: TRY004  # callers handle one error
     return value
 
 
@@ -161,4 +181,9 @@ def merge_records(old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) 
         return dict(old or {})
     if not old:
         return dict(new)
-    return dict(old if old.get("gen", 0) > new.get("gen", 0) else new)
+    return dict(old if _generation(old) > _generation(new) else new)
+
+
+def _generation(record: Mapping[str, Any]) -> int:
+    found = record.get("gen")
+    return found if isinstance(found, int) else 0
