@@ -25,6 +25,7 @@ class PageCost:
         kind: Recalled pages are copies of others and leave first.
         uses: Decayed count of times the page was wanted; 1 when it was written.
         born: The policy's clock (``L`` of GDSF) when the page came in.
+        last_resort: Leaves only when nothing else keeps the budget (system messages given later).
     """
 
     seq: int
@@ -32,6 +33,7 @@ class PageCost:
     kind: Kind = Kind.MESSAGE
     uses: float = 1.0
     born: float = 0.0
+    last_resort: bool = False
 
 
 Policy = Callable[[Sequence[PageCost], int], tuple[int, ...]]

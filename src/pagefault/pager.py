@@ -20,7 +20,8 @@ class Census:
 
     Attributes:
         overhead: System prompt, tool schemas and what other middleware added.
-        held: Pages that must stay: system, pinned, last user message, open or last group.
+        held: Pages that must stay: leading system messages, pins, the last user message, the open
+            or last group.
         evictable: Pages that may leave, in page order.
         blocks: Compaction blocks already there.
     """
@@ -45,7 +46,8 @@ def victims(census: Census, budget: Budget, policy: Policy = gdsf) -> tuple[int,
     """Which pages leave now: none at or below the high watermark, else enough to reach the low one.
 
     The newest pages, up to half of what may stay, are protected: the work in progress. They
-    leave (oldest first) only when the rest does not free enough.
+    leave (oldest first) only when the rest does not free enough, and pages of last resort only
+    when even that leaves more than the high watermark.
 
     Args:
         census: The window as it would be.
@@ -63,16 +65,20 @@ def victims(census: Census, budget: Budget, policy: Policy = gdsf) -> tuple[int,
     if census.total <= budget.high or not census.evictable:
         return ()
     room = max(0, budget.low - census.fixed - max(budget.blocks, census.blocks))
-    split = _protected_from(census.evictable, room // 2)
-    older, newer = census.evictable[:split], census.evictable[split:]
+    ordinary = [p for p in census.evictable if not p.last_resort]
+    split = _protected_from(ordinary, room // 2)
     need = sum(p.tokens for p in census.evictable) - room
-    chosen = set(policy(older, need))
-    freed = sum(p.tokens for p in older if p.seq in chosen)
-    for page in newer:
+    chosen = set(policy(ordinary[:split], need))
+    freed = sum(p.tokens for p in ordinary if p.seq in chosen)
+    for page in ordinary[split:]:
         if freed >= need:
             break
         chosen.add(page.seq)
         freed += page.tokens
+    for page in census.evictable:
+        if page.last_resort and census.total - freed > budget.high:
+            chosen.add(page.seq)
+            freed += page.tokens
     return tuple(sorted(chosen))
 
 

@@ -217,10 +217,11 @@ class Paging:
 def _census(lineage: Lineage, view: View, chosen: set[int], overhead: int) -> Census:
     resident = [s for s in lineage.slots if s.seq not in lineage.absent and s.seq not in chosen]
     spoken = next((s for s in reversed(lineage.slots) if s.has_user), None)
+    lead = next((s.seq for s in lineage.slots if s.role != Role.SYSTEM), len(lineage.slots) + 1)
     stay = view.pinned | {lineage.slots[-1].seq} | ({spoken.seq} if spoken else set())
 
     def is_held(slot: Slot) -> bool:
-        return slot.seq in stay or slot.role == Role.SYSTEM or not slot.closed
+        return slot.seq < lead or slot.seq in stay or not slot.closed
 
     return Census(
         overhead=overhead,
@@ -231,7 +232,14 @@ def _census(lineage: Lineage, view: View, chosen: set[int], overhead: int) -> Ce
 
 
 def _cost(slot: Slot) -> PageCost:
-    return PageCost(seq=slot.seq, tokens=slot.tokens, kind=slot.kind, uses=slot.uses, born=slot.born)
+    return PageCost(
+        seq=slot.seq,
+        tokens=slot.tokens,
+        kind=slot.kind,
+        uses=slot.uses,
+        born=slot.born,
+        last_resort=slot.role == Role.SYSTEM,
+    )
 
 
 def _compacted(

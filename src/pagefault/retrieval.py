@@ -132,11 +132,12 @@ class Retrieval:
         scope = Scope(tenant=paging.space.tenant, space=paging.space.key)
         with paging.lock:
             own = {slot.chain: slot.seq for slot in lineage.slots if slot.stored}
+        wide = max(CANDIDATES, 2 * query.limit)
         where = Where(kind="page", first=1, last=max(1, len(own)))
-        lists = await self._store.search(scope, queries, where, limit=CANDIDATES)
+        lists = await self._store.search(scope, queries, where, limit=wide)
         if any(hit.fields.get("chain") not in own for hits in lists for hit in hits):
             ids = [point_id(scope.space, chain) for chain in own]
-            lists = await self._store.search(scope, queries, Where(kind="page", ids=ids), limit=CANDIDATES)
+            lists = await self._store.search(scope, queries, Where(kind="page", ids=ids), limit=wide)
         scores = [_scores(hits, own, query) for hits in lists]
         dense = scores[0] if vector else {}
         return dense, scores[-1] if sparse.indices else {}

@@ -1,0 +1,82 @@
+"""What leaves the window comes back byte for byte, whatever it is."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import pagefault
+import pytest
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
+from pagefault import canonical
+from pagefault_langgraph.messages import LANGCHAIN
+
+from tests.langgraph.odd_messages import messages
+
+COUNT = 10_000
+BUDGET = pagefault.Budget(window=40_000_000, target=30_000_000, reserve=100)
+
+
+def write(directory: Path, history: list[BaseMessage], budget: pagefault.Budget) -> int:
+    """Page a history into a directory as a graph would; how many pages left the window."""
+    with pagefault.open(directory, embedder=None) as memory:
+        space = memory.space(thread="odd")
+        prompt = space.step(history, LANGCHAIN, budget, now=1.0)
+        return len(prompt.evicted)
+
+
+def read(directory: Path, pages: int) -> list[tuple[str, str, list[Any]]]:
+    """Body, recorded hash and decoded messages of every page, in a process' fresh view."""
+    found: list[tuple[str, str, list[Any]]] = []
+    with pagefault.open(directory, embedder=None) as memory:
+        space = memory.space(thread="odd")
+        for first in range(1, pages + 1, 200):
+            for recalled in space.fault(f"{first}-{min(pages, first + 199)}", budget=500).pages:
+                data = canonical.load(recalled.page.body)
+                found.append((recalled.page.body, recalled.page.sha256, [LANGCHAIN.decode(item) for item in data]))
+    return found
+
+
+def test_ten_thousand_messages_through_evict_and_fault(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    seed = random.randrange(2**32)
+    print(f"seed {seed}")
+    history = list(messages(seed, COUNT))
+    evicted = write(tmp_path / "memory", history, pagefault.Budget(window=90_000, target=30_000))
+    pages = sum(not isinstance(m, ToolMessage) for m in history)
+    assert evicted > pages * 0.8
+    differences = 0
+    at = 0
+    for body, sha256, natives in read(tmp_path / "memory", pages):
+        originals = history[at : at + len(natives)]
+        at += len(natives)
+        same = canonical.sha256(body) == sha256 == canonical.sha256(canonical.dump([LANGCHAIN.encode(m) for m in originals])[0])
+        differences += not (same and natives == originals and [type(m) for m in natives] == [type(m) for m in originals])
+    assert at == len(history)
+    assert differences == 0
+
+
+def test_five_megabyte_bodies(tmp_path: Path) -> None:
+    big = "".join(random.Random(5).choices("abcdefgh \n記\U0001f600", k=5_000_000))
+    history: list[BaseMessage] = [
+        HumanMessage(content=big, id="h"),
+        AIMessage(content="", tool_calls=[{"name": "t", "args": {"text": big[:1_000_000]}, "id": "c"}], id="a"),
+        ToolMessage(content="\x00" * 5_000_000, tool_call_id="c", id="t"),
+        HumanMessage(content="next", id="n"),
+    ]
+    write(tmp_path / "memory", history, BUDGET)
+    found = [native for _, _, natives in read(tmp_path / "memory", 3) for native in natives]
+    assert found == history
+
+
+def test_values_that_json_cannot_hold_stay_with_the_framework(tmp_path: Path) -> None:
+    history: list[BaseMessage] = [
+        AIMessage(content="", tool_calls=[{"name": "t", "args": {}, "id": "c"}], id="a"),
+        ToolMessage(content="plot made", tool_call_id="c", id="t", artifact=object()),
+        HumanMessage(content="next", id="n"),
+    ]
+    write(tmp_path / "memory", history, BUDGET)
+    with pagefault.open(tmp_path / "memory", embedder=None) as memory:
+        (found,) = memory.space(thread="odd").fault(1).pages
+    assert found.page.opaque
+    assert "plot made" in found.page.text
