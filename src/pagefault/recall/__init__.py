@@ -2,9 +2,9 @@
 
 from pagefault.recall.fusion import fuse
 from pagefault.recall.gate import DEFAULT_THRESHOLDS, Evidence, Outcome, Thresholds, coverage, decide
-from pagefault.recall.reading import Slice, reading, slice_page, trust_of
 from pagefault.recall.rendering import Found, RecalledPage, fence_of, render
-from pagefault.recall.terms import document_vector, query_vector, term_id, terms
+from pagefault.recall.slices import Slice, reading, slice_page, trust_of
+from pagefault.recall.terms import document_vector, query_vector, split_terms, term_id
 
 __all__ = [
     "DEFAULT_THRESHOLDS",
@@ -23,7 +23,7 @@ __all__ = [
     "reading",
     "render",
     "slice_page",
+    "split_terms",
     "term_id",
-    "terms",
     "trust_of",
 ]

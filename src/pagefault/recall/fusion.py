@@ -14,9 +14,11 @@ def fuse(
 ) -> list[tuple[int, float]]:
     """Rank the candidates of two searches, best first.
 
-    Each list is scaled to 0..1 between its smallest and largest score and both are added 1:1; ranks
-    alone would lose by how much a hit leads (``benchmarks/recall_quality.py`` compares). An answer
-    often stands next to the words of its question, so a page also gets a share of its neighbours'.
+    Each score counts relative to the best of its list: full text from zero, where no word is
+    shared, similarity from the lowest candidate, since texts about anything are a little similar.
+    So a list says as much as it tells its candidates apart. Ranks, or stretching both lists to
+    0..1, find less (``benchmarks/recall_quality.py`` compares). An answer often stands next to
+    the words of its question, so a page also gets a share of its neighbours' scores.
 
     Args:
         dense: Cosine by page number; empty without an embedder.
@@ -28,10 +30,11 @@ def fuse(
 
     Example:
         >>> fuse({1: 0.9, 2: 0.4}, {2: 7.0, 9: 3.0})
-        [(2, 1.25), (1, 1.25), (9, 0.0)]
+        [(2, 1.1388888888888888), (1, 0.8055555555555556), (9, 0.42857142857142855)]
     """
-    scaled = _scaled(dense), _scaled(sparse)
-    own = {seq: scaled[0].get(seq, 0.0) + scaled[1].get(seq, 0.0) for seq in dense.keys() | sparse.keys()}
+    similar = _relative(dense, min(dense.values(), default=0.0))
+    shared = _relative(sparse, 0.0)
+    own = {seq: similar.get(seq, 0.0) + shared.get(seq, 0.0) for seq in dense.keys() | sparse.keys()}
     full = {
         seq: score + neighbour * (own.get(seq - 1, 0.0) + own.get(seq + 1, 0.0)) if neighbour else score
         for seq, score in own.items()
@@ -39,11 +42,8 @@ def fuse(
     return sorted(full.items(), key=lambda item: (-item[1], -item[0]))
 
 
-def _scaled(scores: Mapping[int, float]) -> dict[int, float]:
-    """Scores between 0 and 1; where all are equal each candidate is as good as the best: 1."""
-    if not scores:
-        return {}
-    low, high = min(scores.values()), max(scores.values())
-    if high == low:
-        return dict.fromkeys(scores, 1.0)
-    return {seq: (score - low) / (high - low) for seq, score in scores.items()}
+def _relative(scores: Mapping[int, float], floor: float) -> dict[int, float]:
+    """How far each score is above the floor, as a share of the best score; 0..1."""
+    best = max(scores.values(), default=0.0)
+    whole = max(best, best - floor)  # a negative floor, as cosines may have, must not push a share beyond 1
+    return {seq: (score - floor) / whole if whole > 0 else 0.0 for seq, score in scores.items()}

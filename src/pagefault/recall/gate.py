@@ -38,7 +38,7 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Thresholds:
-    """From where on evidence counts.
+    """From where on evidence counts; fitted on two conversations and on documentation.
 
     Attributes:
         answer: ``coverage + cosine`` for an answer.
@@ -49,11 +49,15 @@ class Thresholds:
 
     answer: float = 0.95
     weak: float = 0.75
-    answer_coverage: float = 0.5
-    weak_coverage: float = 0.35
+    answer_coverage: float = 0.55
+    weak_coverage: float = 0.42
 
 
 DEFAULT_THRESHOLDS: Final = Thresholds()
+
+OTHER_PAGES: Final = 100
+"""Pages without any of the query's words that are imagined beside the real ones: in a space of three
+pages nearly every word is absent, and that says little."""
 
 
 def coverage(
@@ -61,14 +65,15 @@ def coverage(
 ) -> float:
     """Share of a query's IDF mass that a page holds.
 
-    A term that no page has tells most that the answer is not here, so it weighs at least as much as
-    the rarest term that is there.
+    A term that no page has tells most that the answer is not here, so it weighs as much as the rarest
+    term could.
 
     Args:
         query_terms: The query's distinct term ids.
-        weights: IDF of those that occur in the space.
+        weights: IDF, ``ln((pages + 1) / (frequency + 0.5))``, of those that occur in the space.
         page_terms: Term ids of the page.
-        pages: Pages in the space; gives absent terms the IDF they would have. 0 when not known.
+        pages: Pages in the space; 0 when not known: absent terms then weigh as much as the largest
+            weight given, and small spaces are judged by their few pages alone.
 
     Returns:
         0..1; 0 for a query without terms.
@@ -77,10 +82,12 @@ def coverage(
         >>> coverage([1, 2, 3], {1: 1.0, 2: 3.0}, {1, 2})
         0.5714285714285714
     """
-    absent = max(weights.values(), default=1.0)
     if pages:
-        absent = max(absent, math.log(1 + (pages + 0.5) / 0.5))
-    mass = [(weights.get(term, absent), term in page_terms) for term in query_terms]
+        more = math.log((pages + OTHER_PAGES + 1) / (pages + 1))
+        absent = math.log(2 * (pages + OTHER_PAGES + 1))
+    else:
+        more, absent = 0.0, max(weights.values(), default=1.0)
+    mass = [(weights[term] + more if term in weights else absent, term in page_terms) for term in query_terms]
     total = math.fsum(weight for weight, _ in mass)
     return min(1.0, math.fsum(weight for weight, held in mass if held) / total) if total > 0 else 0.0
 

@@ -13,7 +13,7 @@ from typing import Final
 from pagefault.page import Address, Page, Role
 from pagefault.ports import TokenCounter
 from pagefault.recall.gate import Outcome
-from pagefault.recall.reading import Slice, slice_page
+from pagefault.recall.slices import Slice, slice_page
 
 PAGE_TOKENS: Final = 160
 """No page is cut below this; rather fewer pages are shown."""
