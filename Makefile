@@ -14,7 +14,7 @@ SEED := $(SEED)
 PYTEST := pytest -p no:cacheprovider --randomly-seed=$(SEED) --hypothesis-seed=$(SEED)
 IS_NEW_ENOUGH := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 
-.PHONY: help setup demo test test-long cover check format-check lint types imports house format bench clean
+.PHONY: help setup demo test test-long cover check format-check lint types mypy pyright imports house format bench clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -42,8 +42,12 @@ lint: $(STAMP) # ruff
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-types: $(STAMP) # mypy and pyright
+types: mypy pyright
+
+mypy: $(STAMP)
 	$(BIN)/mypy $(SOURCES) $(PROGRAMS) tests
+
+pyright: $(STAMP)
 	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright
 
 imports: $(STAMP) # import-linter
