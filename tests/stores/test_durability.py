@@ -9,7 +9,7 @@ import os
 import pytest
 
 from pagefault.errors import StoreError
-from pagefault.stores import EdgeStore, durability
+from pagefault.stores import EdgeStore, durability, edge
 from pagefault.stores.durability import WalSync
 from pagefault.testing import ThreadRunner
 from pagefault.testing.store_contract import HEADER, OURS, page
@@ -146,17 +146,19 @@ def test_without_logs_the_engine_is_flushed_and_it_is_said_once(tmp_path, caplog
     assert len(caplog.records) == 1
 
 
-def test_many_full_logs_are_flushed_away(tmp_path):
+def test_many_full_logs_are_flushed_away(tmp_path, monkeypatch):
+    monkeypatch.setattr(edge, "_FULL_LOGS", 2)
     megabyte = "x" * 1_000_000
 
     async def body(store, run):
         wal = tmp_path / "shard" / "wal"
-        for number in range(40 * 8):
+        for number in range(90):
             await store.put(OURS, [page(number, megabyte)])
-            if not number % 40:
+            if not number % 10:
                 await store.sync()
         await store.sync()
-        assert len([f for f in wal.iterdir() if f.name.startswith("closed-")]) < 5
+        assert len([f for f in wal.iterdir() if f.name.startswith("closed-")]) < 2
+        assert any(f.name.startswith("open-") and f.name > "open-3" for f in wal.iterdir())
         assert len(await store.get(OURS, [page(7, megabyte).id])) == 1
 
     in_store(tmp_path, body)

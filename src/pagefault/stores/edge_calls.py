@@ -6,7 +6,7 @@ every filter here, or is checked on every point, so that no caller can forget it
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 from uuid import UUID
 
@@ -36,7 +36,18 @@ from qdrant_edge import (
 from pagefault.errors import CorruptPage, StoreError
 from pagefault.ports import Hit, Record, Scope, Sparse, Where
 from pagefault.stores.engine import DENSE, TEXT
-from pagefault.stores.layout import CHUNK, MAX_INT, Payload, Row, chunk_ids, fields_of, owned, restore
+from pagefault.stores.layout import (
+    CHUNK,
+    MAX_INT,
+    SCOPE_KEY,
+    Payload,
+    Row,
+    chunk_ids,
+    fields_of,
+    owned,
+    restore,
+    scope_value,
+)
 
 _OWNER: Final = ["tenant", "space", "kind", "chunks"]
 _TIES: Final = 16
@@ -63,12 +74,12 @@ def write(shard: EdgeShard, scope: Scope, unit: Sequence[Row]) -> None:
 
 
 def add_vectors(shard: EdgeShard, scope: Scope, vectors: Mapping[UUID, list[float]]) -> None:
-    """Add dense vectors to the pages and heads among these ids that are in scope."""
+    """Add dense vectors to the pages among these ids that are in scope."""
     points = _retrieve(shard, vectors, _OWNER)
-    ours = [point.id for point in points if owned(scope, point.payload, "page", "head")]
+    ours = [point.id for point in points if owned(scope, point.payload, "page")]
     if ours:  # the engine fails on an id it does not hold
-        updates = [PointVectors(id=id_, vector={DENSE: vectors[id_]}) for id_ in ours if isinstance(id_, UUID)]
-        shard.update(UpdateOperation.update_vectors(updates, within(scope)))
+        updates = [PointVectors(id=id_, vector={DENSE: vectors[id_]}) for id_ in ours]
+        shard.update(UpdateOperation.update_vectors(updates, within(scope, "page")))
 
 
 def fetch(shard: EdgeShard, scope: Scope, ids: Sequence[UUID], *, bodies: bool) -> dict[UUID, Payload]:
@@ -115,7 +126,7 @@ def scan_window(
             with_vector=False,
         )
     )
-    records = _records(points)
+    records = _records(scope, points)
     if len(records) < size:
         return sorted(records, key=_by_place), None
     last = records[-1].seq
@@ -144,7 +155,7 @@ def search(
         for query in queries
     ]
     answers = shard.query_batch(QueryBatchRequest(requests))
-    return [sorted(map(_hit, points), key=_by_rank)[:limit] for points in answers]
+    return [sorted(_hits(scope, points), key=_by_rank)[:limit] for points in answers]
 
 
 def idf(shard: EdgeShard, scope: Scope, terms: Sequence[int]) -> dict[int, float]:
@@ -165,12 +176,9 @@ def idf(shard: EdgeShard, scope: Scope, terms: Sequence[int]) -> dict[int, float
     return weights
 
 
-def within(scope: Scope, kind: str | None = None, *more: Any) -> Filter:
+def within(scope: Scope, kind: str, *more: Any) -> Filter:
     """The filter that every call carries."""
-    must = [_equals("tenant", scope.tenant), _equals("space", scope.space)]
-    if kind is not None:
-        must.append(_equals("kind", kind))
-    return Filter(must=[*must, *more])
+    return Filter(must=[FieldCondition(key=SCOPE_KEY, match=MatchValue(scope_value(scope, kind))), *more])
 
 
 def matching(scope: Scope, where: Where, ids: HasIdCondition | None, *, first: int) -> Filter:
@@ -218,7 +226,7 @@ def _all_with_seq(
         points, offset = shard.scroll(
             ScrollRequest(offset=offset, limit=256, filter=flt, with_payload=_without_body(), with_vector=False)
         )
-        yield from _records(points)
+        yield from _records(scope, points)
         if offset is None:
             return
 
@@ -239,12 +247,22 @@ def _stale_chunks(row: Row, before: Payload) -> list[UUID]:
     return chunk_ids(row.id, str(chunks))
 
 
-def _records(points: Iterable[Any]) -> list[Record]:
-    return [restore(point.id, point.payload) for point in points]
+def _records(scope: Scope, points: Iterable[Any]) -> list[Record]:
+    return [restore(point.id, _checked(scope, point)) for point in points]
 
 
-def _hit(point: Any) -> Hit:
-    return Hit(id=point.id, seq=int(point.payload["seq"]), score=point.score, fields=fields_of(point.payload))
+def _hits(scope: Scope, points: Iterable[Any]) -> Iterator[Hit]:
+    for point in points:
+        payload = _checked(scope, point)
+        yield Hit(id=point.id, seq=int(payload["seq"]), score=point.score, fields=fields_of(payload))
+
+
+def _checked(scope: Scope, point: Any) -> Payload:
+    """The filter named the scope; looking again costs nothing and does not rest on the engine."""
+    if not owned(scope, point.payload, "page", "head"):
+        raise StoreError(f"the engine returned {point.id}, which is not of {scope}; please report this")
+    payload: Payload = point.payload
+    return payload
 
 
 def _by_rank(hit: Hit) -> tuple[float, int, UUID]:
@@ -253,10 +271,6 @@ def _by_rank(hit: Hit) -> tuple[float, int, UUID]:
 
 def _by_place(record: Record) -> tuple[int, UUID]:
     return record.seq, record.id
-
-
-def _equals(key: str, value: str) -> FieldCondition:
-    return FieldCondition(key=key, match=MatchValue(value))
 
 
 def _without_body() -> PayloadSelector:

@@ -32,6 +32,7 @@ from pagefault.errors import MemoryClosed, PagefaultError, StoreError, StoreLock
 from pagefault.ports import Header
 from pagefault.stores import header as headers
 from pagefault.stores.durability import sync_directory
+from pagefault.stores.layout import SCOPE_KEY
 
 T = TypeVar("T")
 
@@ -165,8 +166,7 @@ def _create(shard_dir: Path, header: Header) -> None:
         shard = EdgeShard.create(str(draft), _config(header))
         for name, params in (
             ("tenant", KeywordIndexParams(is_tenant=True)),
-            ("space", KeywordIndexParams()),
-            ("kind", KeywordIndexParams()),
+            (SCOPE_KEY, KeywordIndexParams()),
             ("seq", IntegerIndexParams(lookup=True, range=True)),
         ):
             shard.update(UpdateOperation.create_field_index(name, params))

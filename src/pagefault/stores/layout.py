@@ -22,7 +22,8 @@ from pagefault.ports import Record, Scope, Sparse
 Scalar = str | int | float | bool
 Payload = Mapping[str, Scalar]
 
-RESERVED: Final = frozenset({"id", "kind", "seq", "tenant", "space", "body", "sha256", "chunks"})
+SCOPE_KEY: Final = "_scope"
+RESERVED: Final = frozenset({"id", "kind", "seq", "tenant", "space", "body", "sha256", "chunks", SCOPE_KEY})
 CHUNK: Final = "chunk"
 MAX_INT: Final = 2**53 - 1  # beyond it a range filter, which is float64, misses records
 MAX_FIELDS_BYTES: Final = 64 * 1024
@@ -55,6 +56,14 @@ class Row:
     def replaces(self) -> bool:
         """Whether an existing point gives way; only heads are ever replaced."""
         return self.kind == "head"
+
+
+def scope_value(scope: Scope, kind: str) -> str:
+    """Tenant, space and kind in one value, to be matched by every call.
+
+    One condition instead of three halves the time of a search. Lengths keep the parts apart.
+    """
+    return f"{kind}/{len(scope.space)}/{scope.space}/{scope.tenant}"
 
 
 def check_scope(scope: Scope) -> None:
@@ -92,8 +101,7 @@ def rows(scope: Scope, record: Record, *, dimension: int) -> list[Row]:
     """
     _check_record(record)
     fields = _fields(record)
-    base: dict[str, Scalar] = {"tenant": scope.tenant, "space": scope.space, "seq": record.seq}
-    payload: dict[str, Scalar] = {**fields, **base, "kind": record.kind, "sha256": record.sha256}
+    payload: dict[str, Scalar] = {**fields, **_base(scope, record.kind, record.seq), "sha256": record.sha256}
     chunks: list[Row] = []
     if len(record.body) <= INLINE_BYTES:
         payload["body"] = record.body
@@ -102,7 +110,7 @@ def rows(scope: Scope, record: Record, *, dimension: int) -> list[Row]:
         digest = hashlib.sha256(record.body.encode("ascii")).hexdigest()[:_DIGEST_CHARS]
         payload |= {"body": "", "chunks": f"{len(parts)}/{digest}"}
         chunks = [
-            Row(id=id_, kind=CHUNK, payload={**base, "kind": CHUNK, "body": part}, size=len(part))
+            Row(id=id_, kind=CHUNK, payload={**_base(scope, CHUNK, record.seq), "body": part}, size=len(part))
             for id_, part in zip(chunk_ids(record.id, str(payload["chunks"])), parts, strict=True)
         ]
     sparse = None if record.sparse is None else stored_sparse(record.id, record.sparse)
@@ -207,6 +215,11 @@ def stored_sparse(id_: UUID, sparse: Sparse) -> Sparse:
     if not all(value > _SMALLEST_WEIGHT for value in query_sparse(sparse).values):
         raise StoreError(f"the sparse vector of {id_} has a weight that is not positive")
     return sparse
+
+
+def _base(scope: Scope, kind: str, seq: int) -> dict[str, Scalar]:
+    named: dict[str, Scalar] = {"tenant": scope.tenant, "space": scope.space, "kind": kind, "seq": seq}
+    return {**named, SCOPE_KEY: scope_value(scope, kind)}
 
 
 def _check_record(record: Record) -> None:
