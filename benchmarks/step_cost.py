@@ -14,13 +14,13 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import pagefault
 from langchain.agents import create_agent
 from langchain.agents.middleware import SummarizationMiddleware
 from langchain_core.messages import BaseMessage
-from pagefault_langgraph import PagingMiddleware
 
+import pagefault
 from benchmarks.agents import TOOLS, ScriptedModel, history, worker_script
+from pagefault_langgraph import PagingMiddleware
 
 STEPS = 60
 RECURSION = 10_000
@@ -89,7 +89,8 @@ def measure(length: int) -> dict[str, list[float]]:
     with pagefault.open(":memory:") as memory:
         tight = pagefault.Budget(window=64_000, target=24_000)
         rows["pagefault, rendered view"] = run(TimedPaging(memory, budget=tight), messages)
-    rows["SummarizationMiddleware below its trigger"] = run(TimedSummarization(ScriptedModel(worker_script(1))), messages)
+    idle = TimedSummarization(ScriptedModel(worker_script(1)))
+    rows["SummarizationMiddleware below its trigger"] = run(idle, messages)
     return rows
 
 

@@ -17,8 +17,9 @@ CALL_BOUND: Final = 16
 
 
 class ChatCodec:
-    """Codec for chat dictionaries: ``role``, ``content``, ``tool_calls``, ``tool_call_id``,
-    and optionally ``id``, ``name`` and ``created_at``.
+    """Codec for chat dictionaries.
+
+    They hold ``role``, ``content``, ``tool_calls``, ``tool_call_id`` and optionally ``id`` and ``name``.
     """
 
     format = "chat/1"
@@ -41,7 +42,8 @@ class ChatCodec:
 
     def key(self, message: Any) -> str | None:
         """The message's id, if it has one."""
-        return message.get("id")
+        found: str | None = message.get("id")
+        return found
 
     def block(self, text: str, name: str) -> Any:
         """A user message with a block's text."""

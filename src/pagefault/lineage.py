@@ -20,7 +20,6 @@ from pagefault.page import Kind, Page, Role
 from pagefault.ports import Codec, Sketch, TokenCounter
 from pagefault.view import View
 
-
 LEFT_BEHIND: Final = object()
 """Stands in a path rebuilt from the store for a message that is not in the window."""
 
@@ -128,20 +127,21 @@ class Lineage:
     def common(self, natives: Sequence[Any]) -> int:
         """How many leading messages are the same, by identity, then reading, then digest."""
         for index, (mine, theirs) in enumerate(zip(self.seen, natives, strict=False)):
-            if mine is not theirs and not self.codec.is_same(mine, theirs):
-                if digest([mine], self.codec) != digest([theirs], self.codec):
-                    return index
+            if mine is theirs or self.codec.is_same(mine, theirs):
+                continue
+            if digest([mine], self.codec) != digest([theirs], self.codec):
+                return index
         return min(len(self.seen), len(natives))
 
     def extend(self, natives: Sequence[Any], *, now: float, fresh: bool = True) -> None:
         """Admit messages at the end. All or nothing: a message that is none changes nothing."""
         for sketch in [self.codec.sketch(native) for native in natives]:
-            self._admit(sketch, now, fresh)
+            self._admit(sketch, now=now, fresh=fresh)
         self.seen.extend(natives)
         if self.rendered is not None:
             self.rendered.extend(natives)
 
-    def _admit(self, sketch: Sketch, now: float, fresh: bool) -> None:
+    def _admit(self, sketch: Sketch, *, now: float, fresh: bool) -> None:
         slot = self.slots[-1] if self.slots else None
         if slot is not None and not slot.closed:
             if sketch.role != Role.ASSISTANT:

@@ -185,7 +185,8 @@ class Paging:
             if changed is not None:
                 return self._reclaim(self._rebuild(lineage, changed, now), budget, overhead, now)
             chosen.update(more)
-            view = _compacted(lineage, lineage.view, chosen, census, budget, more)
+            clock = clock_after(census.evictable, more, view.clock)
+            view = lineage.view.with_blocks(_compacted(lineage, chosen, budget), clock)
         check(census, budget)
         for slot in lineage.slots:
             slot.uses = 1 + (slot.uses - 1) / 2
@@ -242,9 +243,7 @@ def _cost(slot: Slot) -> PageCost:
     )
 
 
-def _compacted(
-    lineage: Lineage, view: View, chosen: set[int], census: Census, budget: Budget, more: Sequence[int]
-) -> View:
+def _compacted(lineage: Lineage, chosen: set[int], budget: Budget) -> tuple[Block, ...]:
     gone = [lineage.slots[n - 1] for n in sorted(chosen)]
     entries = [Entry(first=s.seq, last=s.seq, gist=s.content.gist if s.content else s.kind) for s in gone]
     tip = lineage.chain_at(gone[-1].seq) or ""
@@ -252,8 +251,7 @@ def _compacted(
     def cost(text: str) -> int:
         return reserved(lineage.counter.count(text) + MESSAGE_OVERHEAD, lineage.counter)
 
-    blocks = compact(view.blocks, entries, tip, limit=budget.blocks, cost=cost)
-    return view.with_blocks(blocks, clock_after(census.evictable, more, view.clock))
+    return compact(lineage.view.blocks, entries, tip, limit=budget.blocks, cost=cost)
 
 
 def _render(lineage: Lineage, requested: list[Any] | None) -> list[Any]:

@@ -47,12 +47,17 @@ def _single(rng: random.Random, number: int) -> BaseMessage:
 
 def _calls(rng: random.Random, number: int) -> list[BaseMessage]:
     size = rng.randint(1, 3)
-    calls = [{"name": rng.choice(["look", "ask", "記"]), "args": _args(rng), "id": f"c{number}.{i}"} for i in range(size)]
+    calls = [
+        {"name": rng.choice(["look", "ask", "記"]), "args": _args(rng), "id": f"c{number}.{i}"} for i in range(size)
+    ]
     results = [
         ToolMessage(
-            content=_content(rng), tool_call_id=f"c{number}.{i}", id=f"r{number}.{i}", name="look",
+            content=_content(rng),
+            tool_call_id=f"c{number}.{i}",
+            id=f"r{number}.{i}",
+            name="look",
             artifact=rng.choice([None, {"rows": [1, 2.5, None]}, "text"]),
-        )  # fmt: skip
+        )
         for i in range(size)
     ]
     return [AIMessage(content=_content(rng), tool_calls=calls, id=f"m{number}", **_extras(rng)), *results]
@@ -61,7 +66,9 @@ def _calls(rng: random.Random, number: int) -> list[BaseMessage]:
 def _text(rng: random.Random) -> str:
     if rng.random() < 0.4:
         return rng.choice(ODD_TEXTS)
-    return " ".join(rng.choice(["page", "fault", "märz", "数", "x" * 30, "🙂", "12.5", "{}"]) for _ in range(rng.randint(1, 60)))
+    return " ".join(
+        rng.choice(["page", "fault", "märz", "数", "x" * 30, "🙂", "12.5", "{}"]) for _ in range(rng.randint(1, 60))
+    )
 
 
 def _content(rng: random.Random) -> Any:

@@ -6,7 +6,6 @@ import operator
 from collections.abc import Callable
 from typing import Annotated, Any
 
-import pagefault
 import pytest
 from langchain.agents import create_agent
 from langchain.agents.middleware import HumanInTheLoopMiddleware
@@ -16,9 +15,10 @@ from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.types import Command, interrupt
+
+import pagefault
 from pagefault_langgraph import PagingMiddleware
 from pagefault_langgraph.state import VIEW_KEY
-
 from tests.langgraph.scripted import TOOLS, ScriptedModel, problems, words, worker_script
 
 BUDGET = pagefault.Budget(window=3_000, target=1_500, reserve=300)
@@ -36,7 +36,9 @@ def plain(messages: list[BaseMessage]) -> list[tuple[str, Any, Any]]:
     return [(m.type, m.content, getattr(m, "tool_calls", None)) for m in messages]
 
 
-def both_ways(memory: pagefault.Memory, build: Callable[[list[Any], ScriptedModel], Any], script: Any) -> tuple[Any, Any]:
+def both_ways(
+    memory: pagefault.Memory, build: Callable[[list[Any], ScriptedModel], Any], script: Any
+) -> tuple[Any, Any]:
     """The same graph without and with paging, each with its own model."""
     bare, paged = ScriptedModel(script), ScriptedModel(script)
     return build([], bare), build([PagingMiddleware(memory, budget=BUDGET)], paged)
@@ -74,7 +76,7 @@ def test_resuming_an_old_checkpoint_on_another_path_sees_only_its_own_past(memor
     assert not [p for p in space.recall("second needle beta", limit=50).pages if "beta" in p.page.text]
     assert "gamma" in space.recall("another path gamma").pages[0].page.text
     seen = space.fault("1-10").pages
-    assert [p.page.messages[0].text for p in seen][0] == "first needle alpha"
+    assert seen[0].page.messages[0].text == "first needle alpha"
     assert all(not problems(request) for request in model.requests)
 
 
@@ -129,7 +131,9 @@ def test_edited_and_removed_messages_leave_the_path(memory: pagefault.Memory) ->
     graph = agent([PagingMiddleware(memory, budget=BUDGET)], model)
     graph.invoke({"messages": [HumanMessage("secret original", id="h0")]}, CONFIG)
     graph.update_state(CONFIG, {"messages": [HumanMessage("harmless edit", id="h0"), RemoveMessage("ai-3")]})
-    removed = [m for m in graph.get_state(CONFIG).values["messages"] if isinstance(m, ToolMessage) and "k3" in m.content]
+    removed = [
+        m for m in graph.get_state(CONFIG).values["messages"] if isinstance(m, ToolMessage) and "k3" in m.content
+    ]
     graph.update_state(CONFIG, {"messages": [RemoveMessage(m.id) for m in removed]})
     graph.invoke({"messages": [("user", "go on")]}, CONFIG)
     space = memory.space(thread="t")
@@ -169,12 +173,16 @@ def test_sub_agents_called_from_tools_do_not_share_a_space(memory: pagefault.Mem
     @tool
     def delegate(task: str) -> str:
         """Give a task to a helper agent."""
-        return str(inner.invoke({"messages": [("user", f"subtask {task}")]}, {"recursion_limit": 500})["messages"][-1].content)
+        return str(
+            inner.invoke({"messages": [("user", f"subtask {task}")]}, {"recursion_limit": 500})["messages"][-1].content
+        )
 
     def script(call: int, messages: list[BaseMessage]) -> AIMessage:
         if call % 4 == 0:
             return AIMessage("done", id=f"boss-{call}")
-        return AIMessage("", tool_calls=[{"name": "delegate", "args": {"task": f"s{call}"}, "id": f"d{call}"}], id=f"boss-{call}")
+        return AIMessage(
+            "", tool_calls=[{"name": "delegate", "args": {"task": f"s{call}"}, "id": f"d{call}"}], id=f"boss-{call}"
+        )
 
     model = ScriptedModel(script)
     boss = agent([PagingMiddleware(memory, budget=BUDGET)], model, [delegate])
@@ -196,7 +204,10 @@ def test_without_a_checkpointer_and_without_a_thread(memory: pagefault.Memory) -
 def test_removing_the_middleware_leaves_the_thread_as_it_was(memory: pagefault.Memory) -> None:
     saver = InMemorySaver()
     with_us = create_agent(
-        ScriptedModel(worker_script(20)), TOOLS, middleware=[PagingMiddleware(memory, budget=BUDGET)], checkpointer=saver
+        ScriptedModel(worker_script(20)),
+        TOOLS,
+        middleware=[PagingMiddleware(memory, budget=BUDGET)],
+        checkpointer=saver,
     )
     history = with_us.invoke({"messages": [("user", "go")]}, CONFIG)["messages"]
     model = ScriptedModel(worker_script(1))

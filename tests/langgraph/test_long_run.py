@@ -7,18 +7,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pagefault
 import pytest
 from langchain.agents import create_agent
 from langchain_core.messages import BaseMessage, SystemMessage
 from langgraph.checkpoint.memory import InMemorySaver
+
+import pagefault
 from pagefault import canonical
 from pagefault.content import materialise
 from pagefault.page import Kind
 from pagefault.tokens import default_counter
 from pagefault_langgraph import PagingMiddleware
 from pagefault_langgraph.messages import LANGCHAIN
-
 from tests.langgraph.scripted import TOOLS, ScriptedModel, is_extension, last_user, problems, worker_script
 
 BUDGET = pagefault.Budget(window=4_000, target=3_600, reserve=400)

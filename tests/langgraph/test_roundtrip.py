@@ -6,12 +6,12 @@ import random
 from pathlib import Path
 from typing import Any
 
-import pagefault
 import pytest
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
+
+import pagefault
 from pagefault import canonical
 from pagefault_langgraph.messages import LANGCHAIN
-
 from tests.langgraph.odd_messages import messages
 
 COUNT = 10_000
@@ -50,8 +50,14 @@ def test_ten_thousand_messages_through_evict_and_fault(tmp_path: Path, request: 
     for body, sha256, natives in read(tmp_path / "memory", pages):
         originals = history[at : at + len(natives)]
         at += len(natives)
-        same = canonical.sha256(body) == sha256 == canonical.sha256(canonical.dump([LANGCHAIN.encode(m) for m in originals])[0])
-        differences += not (same and natives == originals and [type(m) for m in natives] == [type(m) for m in originals])
+        same = (
+            canonical.sha256(body)
+            == sha256
+            == canonical.sha256(canonical.dump([LANGCHAIN.encode(m) for m in originals])[0])
+        )
+        differences += not (
+            same and natives == originals and [type(m) for m in natives] == [type(m) for m in originals]
+        )
     assert at == len(history)
     assert differences == 0
 

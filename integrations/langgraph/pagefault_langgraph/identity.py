@@ -8,6 +8,7 @@ from typing import Any
 
 from langchain_core.messages import BaseMessage
 from langchain_core.runnables import RunnableConfig
+
 from pagefault import SpaceId
 from pagefault.errors import InvalidId
 from pagefault.memory import DEFAULT_TENANT
@@ -60,4 +61,3 @@ def _user(configurable: Mapping[str, Any]) -> Any:
         identity = getattr(authenticated, "identity", None)
     user = identity or configurable.get("user_id") or ""
     return str(user) if isinstance(user, int) else user
-

@@ -18,6 +18,7 @@ from langchain_core.messages import (
     ToolMessage,
     ToolMessageChunk,
 )
+
 from pagefault.errors import UnsupportedMessage
 from pagefault.messages import MEDIA_TYPES, is_recalled, project
 from pagefault.page import Role
@@ -52,8 +53,10 @@ _UNKNOWN_BOUND: Final = 10**9
 
 
 class LangChainCodec:
-    """Codec for LangChain messages. A body is the message's own fields; restoring builds the
-    same class from them without running validators, so nothing is normalised on the way.
+    """Codec for LangChain messages.
+
+    A body is the message's own fields; restoring builds the same class from them without running
+    validators, so nothing is normalised on the way.
     """
 
     format = "langchain/1"
@@ -117,7 +120,8 @@ LANGCHAIN: Final = LangChainCodec()
 
 def _not_a_message(value: object) -> UnsupportedMessage:
     return UnsupportedMessage(
-        f"{type(value).__name__} {value!r:.60} is not a LangChain message; put BaseMessage objects into state['messages']"
+        f"{type(value).__name__} {value!r:.60} is not a LangChain message; "
+        "put BaseMessage objects into state['messages']"
     )
 
 

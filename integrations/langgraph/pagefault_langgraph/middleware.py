@@ -8,9 +8,8 @@ Remove the middleware and the graph is as if it had never been there.
 from __future__ import annotations
 
 import logging
-import threading
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
 from langchain.agents.middleware.types import AgentMiddleware, ExtendedModelResponse, ModelRequest, ModelResponse
@@ -18,6 +17,7 @@ from langchain_core.messages import AIMessage
 from langchain_core.tools import BaseTool
 from langgraph.config import get_config
 from langgraph.types import Command
+
 from pagefault import Budget, Memory, SpaceId
 from pagefault.budget import DEFAULT_WINDOW
 from pagefault.paging import Prompt
@@ -70,7 +70,6 @@ class PagingMiddleware(AgentMiddleware[PagingState, Any, Any]):
         self._identity = identity
         self._overhead = Overhead(lambda: memory.counter)
         self._budgets: dict[int, tuple[Any, Budget]] = {}
-        self._lock = threading.Lock()
         tools = [recall_tool(memory, identity=identity, budget=budget)] if recall else []
         self.tools: Sequence[BaseTool] = tools
 
@@ -89,7 +88,8 @@ class PagingMiddleware(AgentMiddleware[PagingState, Any, Any]):
         return _answered(prompt, await handler(_paged(request, prompt)))
 
     def _step(self, request: ModelRequest[Any]) -> Prompt:
-        history = request.state["messages"]
+        state: Mapping[str, Any] = request.state
+        history = state["messages"]
         requested = None if request.messages == history else request.messages
         overhead = self._overhead.of(request)
         if requested is not None:
@@ -101,7 +101,7 @@ class PagingMiddleware(AgentMiddleware[PagingState, Any, Any]):
             self._budget_for(request.model),
             now=time.time(),
             overhead=overhead,
-            record=request.state.get(VIEW_KEY),
+            record=state.get(VIEW_KEY),
             requested=requested,
         )
 

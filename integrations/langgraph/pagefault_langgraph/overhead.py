@@ -8,6 +8,7 @@ from typing import Any, Final
 from langchain.agents.middleware.types import ModelRequest
 from langchain_core.messages import BaseMessage
 from langchain_core.utils.function_calling import convert_to_openai_tool
+
 from pagefault.content import materialise, reserved
 from pagefault.messages import compact
 from pagefault.page import Kind

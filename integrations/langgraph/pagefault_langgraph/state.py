@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Final, NotRequired
 
 from langchain.agents.middleware.types import AgentState, PrivateStateAttr
+
 from pagefault.view import merge_records
 
 VIEW_KEY: Final = "pagefault_view"
