@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from pagefault.budget import Budget
 from pagefault.errors import BudgetError, PageTooLarge, PinnedOverBudget
 from pagefault.eviction import PageCost, Policy, gdsf
+
+NAMED: Final = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,9 +116,10 @@ def _overflow(census: Census, budget: Budget, limit: int) -> BudgetError:
             f"less reserve={budget.reserve} and {census.overhead} tokens of system prompt and tools leaves {room}; "
             "return less from that tool (or split the message), or use a model with a larger window"
         )
-    pages = ", ".join(str(p.seq) for p in census.held[:8])
+    pages = ", ".join(str(p.seq) for p in census.held[:NAMED]) + (", ..." if len(census.held) > NAMED else "")
+    what = f"pages that must stay ({pages}) and " if pages else ""
     return PinnedOverBudget(
-        f"pages that must stay ({pages}) and {census.overhead} tokens of system prompt and tools "
-        f"need {census.total} tokens, window={budget.window} less reserve={budget.reserve} allows {limit}; "
+        f"{what}{census.overhead} tokens of system prompt and tools need {census.total} tokens, "
+        f"window={budget.window} less reserve={budget.reserve} allows {limit}; "
         "release pins, shorten the system prompt or tools, or use a model with a larger window"
     )

@@ -125,11 +125,8 @@ def from_record(record: Mapping[str, Any]) -> View:
     try:
         blocks = tuple(_block(b) for b in record["blocks"])
         pins = tuple(Pin(seq=_number(seq), chain=_text(chain)) for seq, chain in record["pins"])
-        clock = float(record["clock"])
-        if not 0 <= clock < math.inf:
-            raise ValueError(f"not a clock: {clock!r}")
-        return View(generation=_number(record["gen"]), blocks=blocks, pins=pins, clock=clock)
-    except (KeyError, TypeError, OverflowError) as error:
+        return View(generation=_number(record["gen"]), blocks=blocks, pins=pins, clock=_clock(record["clock"]))
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"not a view record: {error!r:.200}") from error
 
 
@@ -156,6 +153,13 @@ def _range(first: Any, last: Any, at: int) -> Range:
     if not 1 <= _number(first) <= _number(last) <= at:
         raise ValueError(f"not a range of pages up to {at}: {first!r}-{last!r}")
     return first, last
+
+
+def _clock(value: Any) -> float:
+    clock = float(value)
+    if not 0 <= clock < math.inf:
+        raise ValueError(f"not a clock: {value!r:.60}")
+    return clock
 
 
 def _number(value: Any) -> int:

@@ -1,0 +1,178 @@
+"""The neutral reading of messages, whatever wrote them."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pagefault.errors import UnsupportedMessage
+from pagefault.messages import MEDIA_TYPES, compact, is_recalled, project, read_content
+from pagefault.page import Call, Role
+from tests.core.strategies import json_values, nested, texts
+
+CHAT_ROLES = {
+    "user": Role.USER, "human": Role.USER, "assistant": Role.ASSISTANT, "ai": Role.ASSISTANT, "model": Role.ASSISTANT,
+    "system": Role.SYSTEM, "developer": Role.SYSTEM, "tool": Role.TOOL, "function": Role.TOOL,
+}  # fmt: skip
+LANGCHAIN_TYPES = {
+    "human": Role.USER, "ai": Role.ASSISTANT, "system": Role.SYSTEM, "tool": Role.TOOL, "function": Role.TOOL,
+    "HumanMessageChunk": Role.USER, "AIMessageChunk": Role.ASSISTANT, "SystemMessageChunk": Role.SYSTEM,
+    "ToolMessageChunk": Role.TOOL,
+}  # fmt: skip
+
+
+def chat(content=None, role="user", **more):
+    return project("chat/1", {"role": role, "content": content, **more})
+
+
+def langchain(content=None, type_="human", **more):
+    return project("langchain/1", {"type": type_, "content": content, **more})
+
+
+BOTH = pytest.mark.parametrize("read", [chat, langchain])
+
+
+@pytest.mark.parametrize(("role", "expected"), CHAT_ROLES.items())
+def test_every_role_of_chat(role, expected):
+    assert chat("x", role=role).role is expected
+    assert langchain("x", type_="chat", role=role).role is expected
+
+
+@pytest.mark.parametrize(("type_", "expected"), LANGCHAIN_TYPES.items())
+def test_every_type_of_langchain(type_, expected):
+    assert langchain("x", type_=type_).role is expected
+
+
+@pytest.mark.parametrize("role", [None, "critic", 7, ["user"], "", "USER"])
+def test_an_unknown_role_is_refused_by_name(role):
+    for data, format_ in (({"role": role}, "chat/1"), ({"type": "chat", "role": role}, "langchain/1")):
+        with pytest.raises(UnsupportedMessage) as caught:
+            project(format_, data)
+        assert repr(role) in str(caught.value)
+        assert "'assistant'" in str(caught.value)
+
+
+def test_an_unknown_format_is_refused():
+    with pytest.raises(UnsupportedMessage, match=r"'pickle/1' is not one of \['chat/1', 'langchain/1'\]"):
+        project("pickle/1", {})
+
+
+CONTENTS = [
+    ("plain", ("plain",), 0),
+    ("", ("",), 0),
+    (None, (), 0),
+    ([], (), 0),
+    (["a", "b"], ("a", "b"), 0),
+    ([{"type": "text", "text": "a"}, "b"], ("a", "b"), 0),
+    ([{"type": "thinking", "thinking": "hm"}, {"type": "reasoning", "reasoning": "so"}], ("hm", "so"), 0),
+    ([{"type": "refusal", "refusal": "no"}], ("no",), 0),
+    ([{"type": "text", "text": None, "n": 1}], ('{"type":"text","text":null,"n":1}',), 0),
+    ([{"type": "image_url", "image_url": {"url": "data:..."}}, {"type": "text", "text": "a"}], ("", "a"), 1),
+    ([{"type": "unheard of", "x": ["é"]}], ('{"type":"unheard of","x":["é"]}',), 0),
+    ([{"type": ["image"]}], ('{"type":["image"]}',), 0),
+    ([7, None, ["x"]], ("7", "null", '["x"]'), 0),
+    ({"type": "text", "text": "alone"}, ("alone",), 0),
+    (3.5, ("3.5",), 0),
+]
+
+
+@BOTH
+@pytest.mark.parametrize(("content", "parts", "media"), CONTENTS)
+def test_content_of_every_shape(read, content, parts, media):
+    found = read(content)
+    assert (found.parts, found.media) == (parts, media) == read_content(content)
+    assert found.text == "\n".join(p for p in parts if p)
+
+
+@pytest.mark.parametrize("type_", sorted(MEDIA_TYPES))
+def test_media_are_counted_not_read(type_):
+    found = chat([{"type": type_, "text": "not text", "data": "x" * 1000}, "seen"])
+    assert (found.media, found.parts, found.text) == (1, ("", "seen"), "seen")
+
+
+def test_tool_calls_of_both_shapes():
+    nested_call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": '{"a": 1}'}}
+    flat_calls = [{"id": 2, "name": "g", "args": {"b": "é"}}, {"name": "h", "arguments": [1]}, {}]
+    assert chat(None, role="assistant", tool_calls=[nested_call, *flat_calls]).calls == (
+        Call(id="1", name="f", arguments='{"a": 1}'),
+        Call(id="2", name="g", arguments='{"b":"é"}'),
+        Call(id="", name="h", arguments="[1]"),
+        Call(id="", name="", arguments=""),
+    )
+
+
+def test_tool_calls_of_langchain_valid_and_not():
+    found = langchain(
+        "",
+        type_="ai",
+        tool_calls=[{"id": "1", "name": "f", "args": {"a": 1}}, {"id": None, "name": None, "args": None}],
+        invalid_tool_calls=[{"id": "2", "name": "g", "args": '{"broken', "error": "..."}, {}],
+    )
+    assert found.calls == (
+        Call(id="1", name="f", arguments='{"a":1}'),
+        Call(id="", name="", arguments="{}"),
+        Call(id="2", name="g", arguments='{"broken'),
+        Call(id="", name="", arguments=""),
+    )
+
+
+def test_what_providers_hide_beside_the_content_is_read():
+    extra = {"reasoning_content": "because", "function_call": {"name": "old", "arguments": "{}"}}
+    found = langchain("so", type_="ai", additional_kwargs=extra)
+    assert found.parts == ("so", "because")
+    assert found.calls == (Call(id="", name="old", arguments="{}"),)
+    new = langchain("", type_="ai", additional_kwargs=extra, tool_calls=[{"id": "1", "name": "f", "args": {}}])
+    assert [c.name for c in new.calls] == ["f"], "the old form of the same call is not another call"
+    odd = langchain("so", type_="ai", additional_kwargs={"reasoning_content": 1, "function_call": "?"})
+    assert (odd.parts, odd.calls) == (("so",), ())
+    assert langchain("so", type_="ai", additional_kwargs={"function_call": {}}).calls == (
+        Call(id="", name="", arguments=""),
+    )
+
+
+@BOTH
+@pytest.mark.parametrize("bad", ["f()", 5, {"id": "1"}, ["f"], [None]])
+def test_tool_calls_that_are_none_are_refused(read, bad):
+    with pytest.raises(UnsupportedMessage, match="tool_calls is a list of dictionaries"):
+        read("", tool_calls=bad)
+
+
+@BOTH
+def test_names_and_ids(read):
+    found = read("x", name="Ada", id="m1", tool_call_id="c1")
+    assert (found.name, found.message_id, found.call_id) == ("Ada", "m1", "c1")
+    found = read("x", name=None, id=None, tool_call_id=None, tool_calls=None)
+    assert (found.name, found.message_id, found.call_id, found.calls) == ("", "", "", ())
+
+
+@BOTH
+def test_a_recalled_copy_is_known_by_its_mark(read):
+    assert read("x", artifact={"pagefault.recalled": ["12"]}).recalled
+    assert not read("x", artifact={"other": 1}).recalled
+    assert not read("x", artifact=None).recalled
+    assert not is_recalled("pagefault.recalled")
+
+
+@BOTH
+@given(content=json_values(), name=texts(), artifact=json_values(3))
+def test_any_content_can_be_read(read, content, name, artifact):
+    found = read(content, name=name, artifact=artifact)
+    assert found.name == name
+    assert all(isinstance(part, str) for part in found.parts)
+    assert 0 <= found.media <= len(found.parts)
+
+
+@given(st.one_of(json_values(5), st.dictionaries(st.tuples(st.integers()), st.integers(), min_size=1), st.binary()))
+def test_anything_becomes_compact_text(value):
+    assert isinstance(compact(value), str)
+
+
+def test_compact_text_of_what_is_not_json():
+    ring = {"a": 1}
+    ring["self"] = ring
+    assert compact(ring) == '{"a":1,"self":{"__opaque__":"dict, refers to itself"}}'
+    assert "nested too deep" in compact(nested(2_000))
+    assert compact({(1, 2): "é"}) == '{"__opaque__:tuple:0":"\\u00e9"}'
+    assert compact([10**5000]) == '[{"__opaque__":"int"}]'
+    assert compact({"b": 1, "a": "é"}) == '{"b":1,"a":"é"}'

@@ -1,0 +1,168 @@
+"""The pager: when pages leave, which, and what cannot be sent."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from pagefault.budget import Budget, Watermarks
+from pagefault.errors import BudgetError, PageTooLarge, PinnedOverBudget
+from pagefault.eviction import PageCost, fifo, gdsf
+from pagefault.page import Kind
+from pagefault.pager import Census, check, victims
+
+
+@st.composite
+def windows(draw):
+    """A census and a budget, anything from roomy to hopeless."""
+    sizes = draw(st.lists(st.integers(0, 400), max_size=25))
+    pages = [
+        PageCost(
+            seq=n,
+            tokens=size,
+            kind=draw(st.sampled_from(Kind)),
+            uses=draw(st.floats(1, 5)),
+            born=draw(st.floats(0, 1)),
+            last_resort=draw(st.integers(0, 9)) == 0,
+        )
+        for n, size in enumerate(sizes, start=1)
+    ]
+    held = set(draw(st.lists(st.integers(1, 25), max_size=5)))
+    target = draw(st.integers(1, 5_000))
+    marks = Watermarks(low=draw(st.floats(0.1, 0.6)), high=draw(st.floats(0.61, 1)))
+    census = Census(
+        overhead=draw(st.integers(0, 300)),
+        held=[p for p in pages if p.seq in held],
+        evictable=[p for p in pages if p.seq not in held],
+        blocks=draw(st.integers(0, target // 5)),
+    )
+    return census, Budget(window=target + 100, target=target, reserve=100, watermarks=marks)
+
+
+POLICIES = pytest.mark.parametrize("policy", [gdsf, fifo])
+
+
+def tokens(pages):
+    return sum(p.tokens for p in pages)
+
+
+@POLICIES
+@given(window=windows())
+def test_nothing_leaves_at_or_below_high_and_never_a_held_page(policy, window):
+    census, budget = window
+    gone = victims(census, budget, policy)
+    assert list(gone) == sorted(set(gone))
+    assert set(gone) <= {p.seq for p in census.evictable}
+    if census.total <= budget.high:
+        assert gone == ()
+
+
+@POLICIES
+@given(window=windows())
+def test_a_reclaim_reaches_low_with_its_blocks_or_takes_all_it_may(policy, window):
+    census, budget = window
+    assume(census.total > budget.high)
+    gone = victims(census, budget, policy)
+    left = [p for p in census.evictable if p.seq not in gone]
+    after = census.fixed + tokens(left) + max(budget.blocks, census.blocks)
+    assert after <= budget.low or tokens(p for p in left if not p.last_resort) == 0
+
+
+@given(windows())
+def test_pages_of_last_resort_leave_only_when_nothing_else_helps(window):
+    census, budget = window
+    gone = victims(census, budget)
+    others = [p for p in census.evictable if not p.last_resort]
+    without = census.total - tokens(p for p in others if p.seq in gone)
+    if any(p.last_resort and p.seq in gone for p in census.evictable):
+        assert without > budget.high
+        assert all(p.seq in gone or p.tokens == 0 for p in others)
+    elif without > budget.high:
+        assert not any(p.last_resort for p in census.evictable)
+
+
+@given(windows())
+def test_the_newest_pages_stay_while_the_others_suffice(window):
+    census, budget = window
+    gone = set(victims(census, budget))
+    room = budget.low - census.fixed - max(budget.blocks, census.blocks)
+    newest, kept = set(), 0
+    others = [p for p in census.evictable if not p.last_resort]
+    for page in reversed(others):
+        kept += page.tokens
+        if kept > max(0, room) // 2:
+            break
+        newest.add(page.seq)
+    assert not gone & newest or all(p.seq in gone for p in others if p.seq not in newest)
+
+
+def test_a_policy_that_gives_nothing_leaves_the_newest_to_go_oldest_first():
+    pages = [PageCost(seq=n, tokens=10) for n in range(1, 21)]
+    budget = Budget(window=400, target=200)  # down to 100, less 30 for blocks; the newest 30 are protected
+    gone = victims(Census(overhead=0, held=(), evictable=pages), budget, lambda _pages, _need: ())
+    assert gone == (18, 19, 20)
+
+
+@given(windows())
+def test_the_same_window_gives_the_same_victims(window):
+    census, budget = window
+    copy = Census(
+        overhead=census.overhead, held=tuple(census.held), evictable=tuple(census.evictable), blocks=census.blocks
+    )
+    assert victims(census, budget) == victims(copy, budget)
+
+
+def test_a_reclaim_is_deep():
+    pages = [PageCost(seq=n, tokens=100) for n in range(1, 11)]
+    budget = Budget(window=2000, target=1000)
+    assert victims(Census(overhead=0, held=(), evictable=pages[:9]), budget) == ()
+    gone = victims(Census(overhead=0, held=(), evictable=pages), budget)
+    assert gone == (1, 2, 3, 4, 5, 6, 7), "down to 500, less 150 for blocks"
+    assert victims(Census(overhead=500, held=(), evictable=pages), budget) == tuple(range(1, 11))
+
+
+def test_what_is_wanted_stays_before_what_is_new_to_the_policy():
+    wanted = PageCost(seq=1, tokens=100, uses=9)
+    pages = [wanted, *(PageCost(seq=n, tokens=100) for n in range(2, 12))]
+    assert 1 not in victims(Census(overhead=0, held=(), evictable=pages), Budget(window=2000, target=1000))
+
+
+def test_sums():
+    census = Census(overhead=5, held=[PageCost(seq=1, tokens=10)], evictable=[PageCost(seq=2, tokens=100)], blocks=1000)
+    assert (census.fixed, census.total) == (15, 1115)
+
+
+@given(windows())
+def test_a_prompt_is_refused_exactly_when_it_does_not_fit(window):
+    census, budget = window
+    if census.total <= budget.window - budget.reserve:
+        check(census, budget)
+        return
+    with pytest.raises(BudgetError) as caught:
+        check(census, budget)
+    too_large = [p for p in census.held if p.tokens > budget.window - budget.reserve - census.overhead]
+    assert isinstance(caught.value, PageTooLarge if too_large else PinnedOverBudget)
+    for number in (budget.window, budget.reserve, census.overhead):
+        assert str(number) in str(caught.value)
+
+
+def test_a_page_too_large_is_named_with_the_room_there_is():
+    census = Census(overhead=50, held=[PageCost(seq=6, tokens=10), PageCost(seq=7, tokens=900)], evictable=())
+    with pytest.raises(
+        PageTooLarge, match=r"page 7 has 900 tokens .*window=1000 less reserve=200 and 50 .*leaves 750; .*split"
+    ):
+        check(census, Budget(window=1000, reserve=200))
+
+
+def test_pins_too_large_together_are_named():
+    held = [PageCost(seq=n, tokens=100) for n in range(1, 11)]
+    with pytest.raises(
+        PinnedOverBudget, match=r"\(1, 2, 3, 4, 5, 6, 7, 8, \.\.\.\).* need 1050 .* allows 800; release pins"
+    ):
+        check(Census(overhead=50, held=held, evictable=()), Budget(window=1000, reserve=200))
+
+
+def test_tools_too_large_by_themselves_are_blamed_alone():
+    with pytest.raises(PinnedOverBudget, match=r"^900 tokens of system prompt and tools need 900"):
+        check(Census(overhead=900, held=(), evictable=()), Budget(window=1000, reserve=200))

@@ -1,0 +1,178 @@
+"""Views: what is not simply resident, as values and as records."""
+
+from __future__ import annotations
+
+import json
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pagefault.compaction import Block, Entry, count, members, to_ranges
+from pagefault.view import Pin, View, from_record, merge_records, to_record
+from tests.core.strategies import json_values
+
+CHAIN = {n: f"{n:032x}" for n in range(1, 61)}
+OTHER = "f" * 32
+
+
+@st.composite
+def blocks(draw, seqs, tip=CHAIN.__getitem__):
+    seqs = sorted(seqs)
+    at = draw(st.integers(seqs[-1], max(seqs[-1], 60)))
+    lines = draw(st.integers(1, 3))
+    cuts = [seqs[i : i + max(1, len(seqs) // lines)] for i in range(0, len(seqs), max(1, len(seqs) // lines))]
+    return Block(
+        ranges=to_ranges(seqs),
+        entries=tuple(Entry(first=c[0], last=c[-1], gist=draw(st.text(max_size=96))) for c in cuts),
+        at=at,
+        tip=tip(at),
+        level=draw(st.integers(0, 20)),
+        tokens=draw(st.integers(0, 10_000)),
+    )
+
+
+@st.composite
+def views(draw):
+    """A view as reclaims and pins make it: blocks apart, no page both absent and pinned."""
+    place = draw(st.lists(st.integers(-1, 3), min_size=60, max_size=60))  # -1 pinned, 0 resident, else a block
+    parts = [[seq for seq in CHAIN if place[seq - 1] == block] for block in (1, 2, 3)]
+    pins = [seq for seq in CHAIN if place[seq - 1] == -1]
+    return View(
+        generation=draw(st.integers(0, 10**6)),
+        blocks=tuple(draw(blocks(part)) for part in parts if part),
+        pins=tuple(Pin(seq=seq, chain=CHAIN[seq]) for seq in pins),
+        clock=draw(st.floats(0, 1e9)),
+    )
+
+
+@given(views())
+def test_a_record_is_plain_json_and_reads_back(view):
+    record = to_record(view)
+    assert from_record(record) == view
+    assert from_record(json.loads(json.dumps(record))) == view
+    assert to_record(from_record(record)) == record
+
+
+def test_ten_thousand_absent_pages_are_half_a_kilobyte():
+    lines = tuple(
+        Entry(first=n, last=n + 2499, gist="user: asked for the cheapest flight | tool: found")
+        for n in range(1, 10_000, 2500)
+    )
+    block = Block(ranges=((1, 10_000),), entries=lines, at=10_000, tip="a" * 32, level=12, tokens=300)
+    view = View(generation=400, blocks=(block,), clock=1.5)
+    assert len(view.absent) == 10_000
+    assert len(json.dumps(to_record(view))) < 600
+
+
+@given(views())
+def test_absent_is_what_the_blocks_name(view):
+    assert view.absent == {seq for b in view.blocks for seq in members(b.ranges)}
+    assert len(view.absent) == sum(count(b.ranges) for b in view.blocks)
+    assert view.block_tokens == sum(b.tokens for b in view.blocks)
+    assert view.pinned == {p.seq for p in view.pins}
+
+
+@given(views(), st.lists(st.integers(1, 60), unique=True))
+def test_a_pin_brings_its_page_back_and_no_other(view, seqs):
+    pinned = view.with_pins(Pin(seq=seq, chain=CHAIN[seq]) for seq in seqs)
+    assert pinned.absent == view.absent - set(seqs)
+    assert pinned.pinned == view.pinned | set(seqs)
+    assert [p.seq for p in pinned.pins] == sorted(pinned.pinned)
+    assert pinned.generation == view.generation + 1
+    assert all(b.ranges for b in pinned.blocks)
+    assert (pinned.clock, [b.tip for b in pinned.blocks if b in view.blocks]) == (
+        view.clock,
+        [b.tip for b in view.blocks if not members(b.ranges) & set(seqs)],
+    )
+    assert from_record(to_record(pinned)) == pinned
+
+
+@given(views(), st.lists(st.integers(1, 60), unique=True))
+def test_a_block_that_gave_a_page_back_never_counts_less_than_its_text(view, seqs):
+    def cost(text):
+        return len(text)
+
+    exact = View(blocks=tuple(Block(**{**as_fields(b), "tokens": cost(b.text)}) for b in view.blocks))
+    pinned = exact.with_pins(Pin(seq=seq, chain=CHAIN[seq]) for seq in seqs)
+    assert all(b.tokens >= cost(b.text) for b in pinned.blocks)
+
+
+def as_fields(block):
+    return {name: getattr(block, name) for name in ("ranges", "entries", "at", "tip", "level", "tokens")}
+
+
+def test_a_page_in_the_middle_of_a_block_comes_back_alone():
+    line = Entry(first=2, last=9, gist="user: hi")
+    block = Block(ranges=((2, 9),), entries=(line,), at=9, tip=CHAIN[9], tokens=50)
+    alone = Block(ranges=((12, 12),), entries=(line,), at=12, tip=CHAIN[12])
+    view = View(blocks=(block, alone)).with_pins([Pin(seq=5, chain=CHAIN[5]), Pin(seq=12, chain=CHAIN[12])])
+    assert [(b.ranges, b.at, b.tip, b.entries) for b in view.blocks] == [(((2, 4), (6, 9)), 9, CHAIN[9], (line,))]
+
+
+def test_a_new_pin_replaces_the_one_of_another_path():
+    view = View(pins=(Pin(seq=3, chain=OTHER),)).with_pins([Pin(seq=3, chain=CHAIN[3])])
+    assert view.pins == (Pin(seq=3, chain=CHAIN[3]),)
+
+
+@given(views(), st.lists(st.integers(1, 60)))
+def test_a_released_page_may_leave_and_stays_for_now(view, seqs):
+    released = view.without_pins(seqs)
+    assert released.pinned == view.pinned - set(seqs)
+    assert released.absent == view.absent
+    assert released.generation == view.generation + 1
+
+
+@given(views(), views())
+def test_a_reclaim_replaces_blocks_and_clock_and_keeps_pins(view, other):
+    after = view.with_blocks(other.blocks, other.clock)
+    assert (after.blocks, after.clock, after.pins) == (other.blocks, other.clock, view.pins)
+    assert after.generation == view.generation + 1
+
+
+@given(views(), st.integers(0, 60), st.integers(0, 60))
+def test_on_a_path_exactly_what_belongs_to_it_is_kept(view, length, fork):
+    path = {n: (CHAIN[n] if n <= fork else OTHER) for n in range(1, length + 1)}
+    shared = min(length, fork)
+    kept = view.on_path(path.get)
+    assert kept.blocks == tuple(b for b in view.blocks if b.at <= shared)
+    assert kept.pins == tuple(p for p in view.pins if p.seq <= shared)
+    assert (kept.generation, kept.clock) == (view.generation, view.clock)
+    assert kept.on_path(path.get) == kept
+    assert all(seq <= shared for seq in kept.absent | kept.pinned)
+    if shared == 60:
+        assert kept is view
+
+
+RECORDS = st.one_of(
+    st.none(),
+    st.just({}),
+    views().map(to_record),
+    st.fixed_dictionaries({"gen": st.integers(0, 3), "x": st.integers()}),
+)
+
+
+@given(RECORDS, RECORDS, RECORDS)
+def test_records_merge_in_any_grouping(one, two, three):
+    assert merge_records(merge_records(one, two), three) == merge_records(one, merge_records(two, three))
+
+
+@given(RECORDS, RECORDS)
+def test_the_higher_generation_wins_and_the_newer_on_a_tie(old, new):
+    merged = merge_records(old, new)
+    if old and new:
+        assert merged == (old if old["gen"] > new["gen"] else new)
+    else:
+        assert merged == (new or old or {})
+    assert merge_records(merged, merged) == merged
+    assert merge_records(merged, new) == merged
+    assert merged is not old
+    assert merged is not new
+
+
+@given(
+    st.dictionaries(st.sampled_from(["gen", "v"]), json_values(3)),
+    st.dictionaries(st.sampled_from(["gen", "v"]), json_values(3)),
+)
+def test_records_from_anywhere_merge_without_harm(old, new):
+    assert merge_records(old, new) in ({}, old, new)
+    assert merge_records(old, {"gen": 10**400}) == {"gen": 10**400}

@@ -1,0 +1,141 @@
+"""View records that something else wrote, or that something damaged: read, or refused with one error."""
+
+from __future__ import annotations
+
+import copy
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pagefault.compaction import Block, Entry
+from pagefault.view import Pin, View, from_record, to_record
+from tests.core.strategies import json_values
+
+LINE = Entry(first=2, last=9, gist="user: hi")
+BLOCK = Block(ranges=((2, 4), (6, 9)), entries=(LINE,), at=12, tip="a" * 32, level=1, tokens=50)
+GOOD = to_record(View(generation=3, blocks=(BLOCK,), pins=(Pin(seq=1, chain="b" * 32),), clock=0.25))
+
+
+def read_or_refuse(record):
+    """Read a record; if it is taken, it is one that we could have written."""
+    try:
+        view = from_record(record)
+    except ValueError:
+        return None
+    assert from_record(json.loads(json.dumps(to_record(view)))) == view
+    for block in view.blocks:
+        assert all(1 <= first <= last <= block.at for first, last in block.ranges)
+        assert block.text
+    return view
+
+
+@given(json_values())
+def test_arbitrary_json_is_refused(record):
+    assert read_or_refuse(record) is None
+
+
+@given(st.fixed_dictionaries({key: json_values(4) for key in GOOD} | {"v": st.just(1)}))
+def test_arbitrary_fields_are_refused_or_harmless(record):
+    read_or_refuse(record)
+
+
+def places(value, path=()):
+    """Every place inside a record."""
+    yield path
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, part in items:
+        yield from places(part, (*path, key))
+
+
+PLACES = [path for path in places(GOOD) if path]
+
+
+def changed(path, change):
+    record = copy.deepcopy(GOOD)
+    target = record
+    for key in path[:-1]:
+        target = target[key]
+    change(target, path[-1])
+    return record
+
+
+@given(st.sampled_from(PLACES), json_values(4))
+def test_one_damaged_place_is_refused_or_harmless(path, value):
+    def put(target, key):
+        target[key] = value
+
+    read_or_refuse(changed(path, put))
+
+
+@pytest.mark.parametrize("path", PLACES, ids=str)
+def test_a_missing_place_is_refused_or_harmless(path):
+    def drop(target, key):
+        del target[key]
+
+    view = read_or_refuse(changed(path, drop))
+    whole_lists = [("pins", 0), ("blocks", 0), ("blocks", 0, "ranges", 0), ("blocks", 0, "ranges", 1)]
+    assert (view is not None) == (path in whole_lists)
+
+
+def setting(*path_and_value):
+    *path, value = path_and_value
+
+    def put(target, key):
+        target[key] = value
+
+    return changed(tuple(path), put)
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        setting("v", 2),
+        setting("v", "1"),
+        setting("gen", -1),
+        setting("gen", bool(1)),
+        setting("gen", 2**53),
+        setting("gen", "3"),
+        setting("clock", float("nan")),
+        setting("clock", float("inf")),
+        setting("clock", -1),
+        setting("clock", 10**400),
+        setting("clock", "soon"),
+        setting("clock", None),
+        setting("blocks", None),
+        setting("blocks", 0, None),
+        setting("blocks", 0, "ranges", []),
+        setting("blocks", 0, "entries", []),
+        setting("blocks", 0, "ranges", [[1, 2**52]]),
+        setting("blocks", 0, "ranges", [[4, 2]]),
+        setting("blocks", 0, "ranges", [[0, 2]]),
+        setting("blocks", 0, "ranges", [[6, 9], [2, 4]]),
+        setting("blocks", 0, "ranges", [[2, 6], [6, 9]]),
+        setting("blocks", 0, "ranges", [[2, 3, 4]]),
+        setting("blocks", 0, "entries", [[2, 9, None]]),
+        setting("blocks", 0, "entries", [[2, 13, "beyond"]]),
+        setting("blocks", 0, "tip", None),
+        setting("blocks", 0, "tokens", -1),
+        setting("blocks", 0, "level", 0.5),
+        setting("pins", [[1]]),
+        setting("pins", [[1, 5]]),
+        setting("pins", 7),
+        None,
+        [],
+        "record",
+    ],
+    ids=range(33),
+)
+def test_these_are_refused(record):
+    with pytest.raises(ValueError, match=r"^(not a view record|view record version).{,200}"):
+        from_record(record)
+
+
+def test_the_example_itself_is_good():
+    assert to_record(from_record(GOOD)) == GOOD
+
+
+def test_a_newer_release_says_which_version_this_one_reads():
+    with pytest.raises(ValueError, match="version 2, this release reads 1"):
+        from_record({**GOOD, "v": 2})
