@@ -1,0 +1,115 @@
+"""StandInModel: a deterministic stand-in for a chat model, so that the demo needs no key and no network.
+
+It has no knowledge and no memory of its own. What it does next follows from the messages of this
+one call alone, exactly as a model's behaviour does: it follows the reading directions in the last
+tool result, and answers a question by recalling pages and quoting the sentence that fits best.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Sequence
+from typing import Any, Final
+
+from langchain_core.language_models.chat_models import BaseChatModel
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
+from langchain_core.outputs import ChatGeneration, ChatResult
+
+from examples.demo.passages import Passage, best_sentence, passages
+from examples.demo.task import NOT_SAID, quoted
+
+ENOUGH: Final = 0.5
+"""Share of a question that a sentence must cover to be given as its answer."""
+
+WHOLE: Final = 6
+"""Pages that it reads whole after a search, two to a call."""
+
+_NEXT: Final = re.compile(r"([\w-]+) (\d+)(?=[,\]])")
+_LINE: Final = re.compile(r"^(\d+)(?:-(\d+))? (read_topic.*)$", re.MULTILINE)
+_TOPIC: Final = re.compile(r'"name": ?"([\w-]+)"')
+_HERE: Final = re.compile(r"^already in your context at ([\d, ]+)", re.MULTILINE)
+_NUMBER: Final = re.compile(r"\d+")
+
+
+class StandInModel(BaseChatModel):
+    """Stands in for a language model; see the module's docstring."""
+
+    @property
+    def _llm_type(self) -> str:
+        return "stand-in"
+
+    def bind_tools(self, tools: Sequence[Any], **kwargs: Any) -> Any:
+        """It knows the tools by name."""
+        del tools, kwargs
+        return self
+
+    def _generate(
+        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
+    ) -> ChatResult:
+        del stop, run_manager, kwargs
+        return ChatResult(generations=[ChatGeneration(message=respond(messages))])
+
+
+def respond(messages: Sequence[BaseMessage]) -> AIMessage:
+    """The next message, from nothing but the window."""
+    task = max(i for i, m in enumerate(messages) if isinstance(m, HumanMessage) and not _is_contents(m))
+    text, turn = str(messages[task].content), messages[task + 1 :]
+    if not text.endswith("?"):
+        return _read_on(turn)
+    return _answer(text, turn, [str(m.content) for m in messages if _is_contents(m)])
+
+
+def _is_contents(message: BaseMessage) -> bool:
+    return isinstance(message, HumanMessage) and str(message.content).startswith("[pagefault:")
+
+
+def _read_on(turn: Sequence[BaseMessage]) -> AIMessage:
+    """Follow the directions at the end of the last result."""
+    if not turn:
+        return _call(("list_topics", {}))
+    directions = str(turn[-1].content).rsplit("next: ", 1)
+    if len(directions) == 1:
+        return AIMessage(content="I have read the documentation.")
+    return _call(*(("read_topic", {"name": name, "part": int(part)}) for name, part in _NEXT.findall(directions[1])))
+
+
+def _answer(question: str, turn: Sequence[BaseMessage], contents: Sequence[str]) -> AIMessage:
+    """Look in the contents or search, then read the best pages whole, then quote what fits best."""
+    asked = [call["args"] for message in turn if isinstance(message, AIMessage) for call in message.tool_calls]
+    results = [str(message.content) for message in turn if isinstance(message, ToolMessage)]
+    found = [passage for result in results for passage in passages(result) if passage.trust == "tool"]
+    if not asked:
+        listed = _listed(question, contents)
+        return _call(("recall", {"addresses": listed} if listed else {"query": question}))
+    if "query" in asked[-1] and (whole := _worth_reading(results[-1], found)):
+        pairs = [", ".join(whole[at : at + 2]) for at in range(0, len(whole), 2)]
+        return _call(*(("recall", {"addresses": pair}) for pair in pairs))
+    best = best_sentence(question, found)
+    if best is not None and best.score >= ENOUGH:
+        return AIMessage(content=quoted(best.text, best.page))
+    if len(asked) == 1 and "addresses" in asked[0]:  # the contents led nowhere
+        return _call(("recall", {"query": question}))
+    return AIMessage(content=NOT_SAID)
+
+
+def _worth_reading(result: str, found: Sequence[Passage]) -> list[str]:
+    """Addresses of pages that a search showed in part, or only named since the window holds them."""
+    cut = [passage.page for passage in found if passage.is_cut]
+    here = [number for line in _HERE.findall(result) for number in _NUMBER.findall(line)]
+    return [*cut[:WHOLE], *here[:2]]
+
+
+def _listed(question: str, contents: Sequence[str]) -> str:
+    """Where the contents in the window list a topic that the question names, if they say so to the page."""
+    for first, last, gist in _LINE.findall("\n".join(contents)):
+        if int(last or first) - int(first) < 3 and any(f'"{name}"' in question for name in _TOPIC.findall(gist)):
+            return f"{first}-{last}" if last else str(first)
+    return ""
+
+
+def _call(*calls: tuple[str, dict[str, Any]]) -> AIMessage:
+    return AIMessage(
+        content="",
+        tool_calls=[{"name": name, "args": args, "id": f"call-{uuid.uuid4().hex[:12]}"} for name, args in calls],
+    )
