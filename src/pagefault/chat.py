@@ -8,7 +8,7 @@ from typing import Any, Final
 from pagefault import canonical
 from pagefault.errors import UnsupportedMessage
 from pagefault.messages import project
-from pagefault.page import Projection, check_id
+from pagefault.page import check_id
 from pagefault.ports import Sketch
 from pagefault.tokens import MEDIA_TOKENS, upper_bound
 
@@ -24,9 +24,17 @@ class ChatCodec:
 
     format = "chat/1"
 
+    def bound(self, message: Any) -> int:
+        """UTF-8 bytes of all that is counted, and a flat rate for media."""
+        read = project(self.format, message)
+        calls = sum(upper_bound(c.name) + upper_bound(c.arguments) + CALL_BOUND for c in read.calls)
+        size = upper_bound(read.text) + upper_bound(read.name) + len(read.parts) + read.media * MEDIA_TOKENS
+        return size + calls + len(read.call_id) + MESSAGE_BOUND
+
     def sketch(self, message: Any) -> Sketch:
-        """Role, call ids and an upper bound of the tokens."""
-        return sketch_of(project(self.format, message))
+        """Role and call ids."""
+        read = project(self.format, message)
+        return Sketch(read.role.value, tuple(c.id for c in read.calls if c.id), read.call_id, read.recalled)
 
     def encode(self, message: Any) -> Any:
         """The dictionary itself: it is JSON already."""
@@ -51,19 +59,6 @@ class ChatCodec:
 
 
 CHAT: Final = ChatCodec()
-
-
-def sketch_of(message: Projection) -> Sketch:
-    """A sketch from a full projection, for codecs whose messages are cheap to read."""
-    calls = sum(upper_bound(c.name) + upper_bound(c.arguments) + CALL_BOUND for c in message.calls)
-    size = upper_bound(message.text) + upper_bound(message.name) + len(message.parts) + message.media * MEDIA_TOKENS
-    return Sketch(
-        role=message.role,
-        call_ids=tuple(c.id for c in message.calls if c.id),
-        call_id=message.call_id,
-        bytes=size + calls + MESSAGE_BOUND,
-        recalled=message.recalled,
-    )
 
 
 def accept(messages: object) -> list[dict[str, Any]]:

@@ -7,11 +7,12 @@ when a reclaim needs them. No I/O; the caller holds the space's lock.
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from pagefault import canonical
 from pagefault.chain import ROOT, link
@@ -51,14 +52,16 @@ class Slot:
         "start", "stop", "stored", "upper", "uses", "waiting",
     )  # fmt: skip
 
-    def __init__(self, seq: int, start: int, sketch: Sketch, *, now: float, clock: float, fresh: bool) -> None:
+    def __init__(
+        self, seq: int, start: int, sketch: Sketch, bound: int, *, now: float, clock: float, fresh: bool
+    ) -> None:
         self.seq = seq
         self.start = start
         self.stop = start + 1
         self.role = sketch.role
         self.waiting: set[str] = set(sketch.call_ids)
         self.closed = not self.waiting
-        self.upper = sketch.bytes
+        self.upper = bound
         self.kind = Kind.MESSAGE
         self.has_user = sketch.role == Role.USER
         self.fresh = fresh
@@ -70,10 +73,10 @@ class Slot:
         self.parent = ROOT
         self.stored = False
 
-    def absorb(self, sketch: Sketch) -> None:
+    def absorb(self, sketch: Sketch, bound: int) -> None:
         """Take one more message into the open group."""
         self.stop += 1
-        self.upper += sketch.bytes
+        self.upper += bound
         self.has_user = self.has_user or sketch.role == Role.USER
         answered = sketch.call_id in self.waiting
         self.waiting.discard(sketch.call_id)
@@ -89,6 +92,15 @@ class Slot:
         return self.content.tokens if self.content is not None else self.upper
 
 
+class _Arrival(NamedTuple):
+    """Messages that came together and are not grouped yet: where they end, when, and their bounds."""
+
+    stop: int
+    now: float
+    fresh: bool
+    bounds: list[int]
+
+
 class Lineage:
     """A path: the framework's messages, the slots they form, and the view over them."""
 
@@ -96,7 +108,9 @@ class Lineage:
         self.codec = codec
         self.counter = counter
         self.seen: list[Any] = []
-        self.slots: list[Slot] = []
+        self._slots: list[Slot] = []
+        self._arrivals: deque[_Arrival] = deque()
+        self._grouping = threading.Lock()
         self.view = View()
         self.absent: set[int] = set()
         self.rendered: list[Any] | None = None
@@ -134,26 +148,48 @@ class Lineage:
         return min(len(self.seen), len(natives))
 
     def extend(self, natives: Sequence[Any], *, now: float, fresh: bool = True) -> None:
-        """Admit messages at the end. All or nothing: a message that is none changes nothing."""
-        for sketch in [self.codec.sketch(native) for native in natives]:
-            self._admit(sketch, now=now, fresh=fresh)
+        """Admit messages at the end. All or nothing: a message that is none changes nothing.
+
+        Only their size is looked at; they are grouped into slots when someone needs the slots.
+        """
+        bounds = [self.codec.bound(native) for native in natives]
         self.seen.extend(natives)
+        self._arrivals.append(_Arrival(len(self.seen), now, fresh, bounds))
+        self.loose += sum(bounds)
         if self.rendered is not None:
             self.rendered.extend(natives)
 
-    def _admit(self, sketch: Sketch, *, now: float, fresh: bool) -> None:
-        slot = self.slots[-1] if self.slots else None
-        if slot is not None and not slot.closed:
-            if sketch.role != Role.ASSISTANT:
-                slot.absorb(sketch)
-                self.loose += sketch.bytes
-                return
-            slot.closed = True  # the model was called again: no result will come
-        start = slot.stop if slot is not None else 0
-        slot = Slot(len(self.slots) + 1, start, sketch, now=now, clock=self.view.clock, fresh=fresh)
-        self.slots.append(slot)
-        self._uncounted.append(slot)
-        self.loose += slot.upper
+    @property
+    def slots(self) -> list[Slot]:
+        """Every page's place, in order; groups what has arrived since."""
+        if self._arrivals:
+            with self._grouping:
+                while self._arrivals:
+                    self._group(self._arrivals[0])
+                    self._arrivals.popleft()
+        return self._slots
+
+    def _group(self, arrival: _Arrival) -> None:
+        first = arrival.stop - len(arrival.bounds)
+        for index, bound in enumerate(arrival.bounds, first):
+            sketch = self.codec.sketch(self.seen[index])
+            slot = self._slots[-1] if self._slots else None
+            if slot is not None and not slot.closed:
+                if sketch.role != Role.ASSISTANT:
+                    slot.absorb(sketch, bound)
+                    continue
+                slot.closed = True  # the model was called again: no result will come
+            slot = Slot(
+                len(self._slots) + 1,
+                index,
+                sketch,
+                bound,
+                now=arrival.now,
+                clock=self.view.clock,
+                fresh=arrival.fresh,
+            )
+            self._slots.append(slot)
+            self._uncounted.append(slot)
 
     def fork(self, messages: int) -> Lineage:
         """A path that shares the first ``messages`` messages, as far as whole closed pages go."""
@@ -165,8 +201,8 @@ class Lineage:
             keep += 1
         while keep and self.slots[keep - 1].waiting:  # closed only by what came after the fork
             keep -= 1
-        child.slots = self.slots[:keep]
-        child.seen = self.seen[: child.slots[-1].stop if keep else 0]
+        child._slots = self.slots[:keep]
+        child.seen = self.seen[: child._slots[-1].stop if keep else 0]
         child.adopt(self.view)
         return child
 
@@ -182,6 +218,7 @@ class Lineage:
 
     def count_exactly(self) -> None:
         """Materialise every resident page that was only bounded so far."""
+        _ = self.slots  # group what has arrived
         for slot in self._uncounted:
             if slot.content is None:
                 content = self.content_of(slot)

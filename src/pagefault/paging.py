@@ -83,7 +83,13 @@ class Paging:
             UnsupportedMessage: One of the messages is none.
         """
         with self.lock:
-            lineage = self.align(natives, codec, now=now, record=record)
+            lineage = self.lineages[0] if self.lineages else None
+            if lineage is None or lineage.codec is not codec or not lineage.is_prefix_of(natives):
+                lineage = self.align(natives, codec, now=now, record=record)
+            elif len(natives) > (known := len(lineage.seen)):
+                lineage.extend(natives[known:], now=now)
+            if record is not None and _is_newer(record, lineage.view):
+                self._adopt(lineage, record)
             return self.decide(lineage, budget, now=now, overhead=overhead, record=record, requested=requested)
 
     def decide(
@@ -127,7 +133,7 @@ class Paging:
                 lineage.extend(natives[known:], now=now)
             if not self.lineages or self.lineages[0] is not lineage:
                 self.lineages = [lineage, *(x for x in self.lineages if x is not lineage)][:MAX_LINEAGES]
-            if record is not None and record.get("gen", 0) > lineage.view.generation:
+            if record is not None and _is_newer(record, lineage.view):
                 self._adopt(lineage, record)
             return lineage
 
@@ -213,6 +219,11 @@ class Paging:
         """Let these pages leave again."""
         with self.lock:
             lineage.adopt(lineage.view.without_pins(seqs))
+
+
+def _is_newer(record: Mapping[str, Any], view: View) -> bool:
+    generation = record.get("gen")
+    return isinstance(generation, int) and generation > view.generation
 
 
 def _census(lineage: Lineage, view: View, chosen: set[int], overhead: int) -> Census:

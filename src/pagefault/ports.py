@@ -217,8 +217,16 @@ class Codec(Protocol):
         """The body tag: ``langchain/1``, ``llamaindex/1`` or ``chat/1``."""
         ...
 
+    def bound(self, message: Any) -> int:
+        """Upper bound of the message's tokens, in about a microsecond: all that a step needs to know.
+
+        Raises:
+            UnsupportedMessage: Not a message of this framework.
+        """
+        ...
+
     def sketch(self, message: Any) -> Sketch:
-        """The little that grouping and the budget need, in a few microseconds.
+        """The little that grouping needs.
 
         Raises:
             UnsupportedMessage: Not a message of this framework.
@@ -247,18 +255,16 @@ class Codec(Protocol):
 
 
 class Sketch(NamedTuple):
-    """What grouping and the budget need of a message. A tuple, since each model call makes some.
+    """What grouping needs of a message.
 
     Attributes:
         role: ``"system"``, ``"user"``, ``"assistant"`` or ``"tool"``.
         call_ids: Ids of the tool calls of an assistant message.
         call_id: For a tool result, the call it answers.
-        bytes: Upper bound of the message's tokens: UTF-8 bytes of all that is counted.
         recalled: A tool result written by pagefault's own recall tool.
     """
 
     role: str
     call_ids: tuple[str, ...] = ()
     call_id: str = ""
-    bytes: int = 0
     recalled: bool = False

@@ -112,7 +112,7 @@ async def _walk(store: PageStore, scope: Scope, tip: str, length: int) -> list[R
 def _add(lineage: Lineage, record: Record) -> None:
     fields = record.fields
     sketch = Sketch(role=str(fields["role"]))
-    slot = Slot(record.seq, len(lineage.seen), sketch, now=float(fields["created_at"]), clock=0.0, fresh=False)
+    slot = Slot(record.seq, len(lineage.seen), sketch, 0, now=float(fields["created_at"]), clock=0.0, fresh=False)
     slot.stop = slot.start + int(fields["messages"])
     slot.has_user = bool(fields["has_user"])
     slot.kind = Kind(str(fields["type"]))

@@ -61,26 +61,32 @@ class LangChainCodec:
 
     format = "langchain/1"
 
-    def sketch(self, message: Any) -> Sketch:
-        """Role, call ids and an upper bound of the tokens, in about two microseconds."""
+    def bound(self, message: Any) -> int:
+        """UTF-8 bytes of all that is counted, and a flat rate for media."""
         try:
             fields = message.__dict__
-            kind, content = fields["type"], fields["content"]
+            content = fields["content"]
         except (AttributeError, KeyError):
             raise _not_a_message(message) from None
-        size = upper_bound(content) if type(content) is str else _bound(content)
-        name, extra = fields.get("name"), fields.get("additional_kwargs")
-        if name or extra:
-            size += upper_bound(name or "") + (_bound(extra) if extra else 0)
-        role = _ROLES.get(kind) or project(self.format, self.encode(message)).role.value
+        size = _BOUND + (upper_bound(content) if type(content) is str else _bound(content))
+        if calls := fields.get("tool_calls"):
+            size += _calls_bound(calls)
+        if calls := fields.get("invalid_tool_calls"):
+            size += _calls_bound(calls)
+        if extra := fields.get("additional_kwargs"):
+            size += _bound(extra)
+        if name := fields.get("name"):
+            size += upper_bound(name)
+        return size + len(fields.get("tool_call_id") or "")
+
+    def sketch(self, message: Any) -> Sketch:
+        """Role and call ids."""
+        fields = message.__dict__
+        role = _ROLES.get(fields["type"]) or project(self.format, self.encode(message)).role.value
         if role == "tool":
-            call_id = fields.get("tool_call_id") or ""
-            return Sketch(role, (), call_id, size + len(call_id) + _BOUND, is_recalled(fields.get("artifact")))
-        if role != "assistant" or not (fields.get("tool_calls") or fields.get("invalid_tool_calls")):
-            return Sketch(role, (), "", size + _BOUND)
-        calls = [*fields["tool_calls"], *fields["invalid_tool_calls"]]
-        asked = sum(_args_bound(call["args"]) + upper_bound(call["name"] or "") + _BOUND for call in calls)
-        return Sketch(role, tuple(call["id"] for call in calls if call.get("id")), "", size + asked + _BOUND)
+            return Sketch(role, (), fields.get("tool_call_id") or "", is_recalled(fields.get("artifact")))
+        calls = [*(fields.get("tool_calls") or ()), *(fields.get("invalid_tool_calls") or ())]
+        return Sketch(role, tuple(call["id"] for call in calls if call.get("id")))
 
     def encode(self, message: Any) -> Any:
         """The message's fields as they are."""
@@ -125,10 +131,10 @@ def _not_a_message(value: object) -> UnsupportedMessage:
     )
 
 
-def _args_bound(args: Any) -> int:
-    """Upper bound of the tokens of a call's arguments: their JSON is at most twice their ``repr``."""
+def _calls_bound(calls: Any) -> int:
+    """Upper bound of the tokens of tool calls: their JSON is at most twice their ``repr``."""
     try:
-        text = repr(args)
+        text = repr(calls)
     except RecursionError:
         return _UNKNOWN_BOUND
     return (2 if text.isascii() else 4) * len(text)
