@@ -44,6 +44,7 @@ class PagingMiddleware(AgentMiddleware[PagingState, Any, Any]):
         recall: Whether to give the model the ``recall`` tool.
 
     Example:
+        >>> import pagefault
         >>> from langchain.agents import create_agent
         >>> from langchain_core.language_models.fake_chat_models import FakeListChatModel
         >>> memory = pagefault.open(":memory:", embedder=None)

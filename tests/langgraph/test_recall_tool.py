@@ -1,0 +1,127 @@
+"""The model's own page fault, inside a real agent."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from langchain.agents import create_agent
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
+from langgraph.checkpoint.memory import InMemorySaver
+
+import pagefault
+from pagefault.messages import RECALL_MARK
+from pagefault.tokens import default_counter
+from pagefault_langgraph import PagingMiddleware, recall_tool
+from tests.langgraph.scripted import TOOLS, ScriptedModel, problems, words, worker_script
+
+BUDGET = pagefault.Budget(window=3_000, target=2_000, reserve=300)
+CONFIG: Any = {"configurable": {"thread_id": "t"}, "recursion_limit": 1_000}
+
+
+@pytest.fixture
+def memory() -> Any:
+    with pagefault.open(":memory:") as opened:
+        yield opened
+
+
+def recalling(asked: dict[str, str], after: int = 30) -> Any:
+    """Works for a while, then calls recall, then answers with what came back."""
+    worker = worker_script(10_000)
+
+    def script(call: int, messages: list[BaseMessage]) -> AIMessage:
+        if call == after:
+            return AIMessage("", tool_calls=[{"name": "recall", "args": asked, "id": "r1"}], id="ask")
+        if call > after:
+            return AIMessage(str(messages[-1].content), id="answer")
+        return worker(call, messages)
+
+    return script
+
+
+def run(memory: pagefault.Memory, asked: dict[str, str], *, is_async: bool = False) -> list[BaseMessage]:
+    model = ScriptedModel(recalling(asked))
+    agent = create_agent(
+        model, TOOLS, middleware=[PagingMiddleware(memory, budget=BUDGET)], checkpointer=InMemorySaver()
+    )
+    payload = {"messages": [("user", "work, then recall")]}
+    result = asyncio.run(agent.ainvoke(payload, CONFIG)) if is_async else agent.invoke(payload, CONFIG)
+    assert all(not problems(request) for request in model.requests)
+    messages: list[BaseMessage] = result["messages"]
+    return messages
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_by_address_the_exact_original(memory: pagefault.Memory, *, is_async: bool) -> None:
+    messages = run(memory, {"addresses": "3"}, is_async=is_async)
+    original = next(m for m in messages if isinstance(m, ToolMessage) and m.tool_call_id == "c2a")
+    assert original.content in messages[-1].content
+    assert "page 3" in messages[-1].content
+    assert "trust: tool" in messages[-1].content
+
+
+def test_by_query_the_page_that_left(memory: pagefault.Memory) -> None:
+    messages = run(memory, {"query": "record k4"})
+    assert words("k4", 18) in messages[-1].content
+    marked = next(m for m in messages if isinstance(m, ToolMessage) and m.tool_call_id == "r1")
+    assert "5" in marked.artifact[RECALL_MARK]
+    assert marked.artifact["outcome"] == "answer"
+
+
+def test_an_unanswerable_query_abstains(memory: pagefault.Memory) -> None:
+    messages = run(memory, {"query": "capital city of France and its mayor"})
+    assert "othing reliable" in messages[-1].content
+    marked = next(m for m in messages if isinstance(m, ToolMessage) and m.tool_call_id == "r1")
+    assert marked.artifact == {RECALL_MARK: [], "outcome": "abstain"}
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ({"addresses": "page twelve"}, "is not a page address"),
+        ({"addresses": "12-3"}, "runs backwards"),
+        ({"addresses": "4000"}, "no page 4000"),
+        ({"addresses": "2@99999999"}, "recall failed"),
+        ({"addresses": "", "query": "  "}, "non-empty query"),
+        ({}, "non-empty query"),
+    ],
+)
+def test_a_mistake_of_the_model_is_told_to_the_model(memory: pagefault.Memory, asked: Any, told: str) -> None:
+    assert told in run(memory, asked)[-1].content
+
+
+def test_the_model_can_name_no_tenant_and_no_ids(memory: pagefault.Memory) -> None:
+    assert set(recall_tool(memory).tool_call_schema.model_json_schema()["properties"]) == {"addresses", "query"}
+
+
+def test_a_result_takes_at_most_a_quarter_of_the_target(memory: pagefault.Memory) -> None:
+    messages = run(memory, {"addresses": "1-29"})
+    assert default_counter().count(messages[-1].content) <= BUDGET.target // 4
+    assert "continues at" in messages[-1].content or "also" in messages[-1].content or "more" in messages[-1].content
+
+
+def test_copies_leave_first_and_are_never_found(memory: pagefault.Memory) -> None:
+    worker = worker_script(10_000)
+
+    def script(call: int, messages: list[BaseMessage]) -> AIMessage:
+        if call >= 60:
+            return AIMessage("done", id="done")
+        if 20 <= call <= 24:
+            asked = [{"name": "recall", "args": {"addresses": "2"}, "id": f"r{call}"}]
+            return AIMessage("", tool_calls=asked, id=f"ask{call}")
+        return worker(call, messages)
+
+    model = ScriptedModel(script)
+    agent = create_agent(
+        model, TOOLS, middleware=[PagingMiddleware(memory, budget=BUDGET)], checkpointer=InMemorySaver()
+    )
+    agent.invoke({"messages": [HumanMessage("go", id="h")]}, CONFIG)
+    copied = words("k1", 18)
+    last = " ".join(str(m.content) for m in model.requests[-1])
+    assert copied not in last
+    found = memory.space(thread="t").recall(f"record k1 {copied[:35]}", limit=50)
+    assert [p.address for p in found.pages if copied in p.page.text] == ["2"]
+    kept = memory.space(thread="t").fault("21").pages[0]
+    assert kept.page.kind is pagefault.Kind.RECALLED
+    assert copied in kept.page.text, "a recalled page comes back like any other"
