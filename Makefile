@@ -8,7 +8,7 @@ BIN := .venv/bin
 STAMP := .venv/.stamp
 SOURCES := src/pagefault integrations/langgraph/pagefault_langgraph integrations/llamaindex/pagefault_llamaindex
 PROGRAMS := $(foreach each,examples benchmarks,$(if $(shell find $(each) -name '*.py' -print -quit 2>/dev/null),$(each)))
-CORE_TESTS := tests/core
+CORE_TESTS := tests/core tests/tokens
 SEED ?= $(shell od -An -N3 -tu4 /dev/urandom | tr -d ' ')
 SEED := $(SEED)
 PYTEST := pytest -p no:cacheprovider --randomly-seed=$(SEED) --hypothesis-seed=$(SEED)
@@ -25,7 +25,7 @@ demo: $(STAMP) ## Watch an agent page through a small window (no key, no network
 	@$(BIN)/python -m examples.demo $(ARGS)
 
 test: cover ## Default test suite; repeat a run with SEED=...
-	$(BIN)/python -m $(PYTEST) --ignore=$(CORE_TESTS) $(ARGS)
+	$(BIN)/python -m $(PYTEST) $(addprefix --ignore=,$(CORE_TESTS)) $(ARGS)
 
 cover: $(STAMP) ## Tests of the pure core; every branch of it must run
 	@echo "seed: $(SEED)   (repeat with: make test SEED=$(SEED))"
