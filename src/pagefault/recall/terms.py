@@ -164,8 +164,10 @@ def _terms_of(word: str) -> tuple[str, ...]:
     whole = _fold(word).strip("_")
     if "_" not in word and not _IS_CAMEL.search(word):
         return (whole,) if whole else ()
-    pieces = [piece for name in word.split("_") for piece in (_CAMEL.findall(name) if name.isascii() else [name])]
-    parts = [_fold(piece) for piece in pieces if piece]
+    names = [
+        (name, _CAMEL.findall(name) if name.isascii() and _IS_CAMEL.search(name) else []) for name in word.split("_")
+    ]
+    parts = [_fold(piece) for name, pieces in names for piece in (pieces or [name]) if piece]
     return tuple(dict.fromkeys([whole, *parts])) if whole else ()
 
 

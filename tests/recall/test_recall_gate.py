@@ -1,0 +1,76 @@
+"""The gate."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pagefault.recall import DEFAULT_THRESHOLDS, Evidence, Outcome, Thresholds, coverage, decide
+
+terms = st.lists(st.integers(0, 30), unique=True, max_size=12)
+weights = st.dictionaries(st.integers(0, 30), st.floats(0, 12), max_size=20)
+shares = st.floats(0, 1)
+RANK = [Outcome.ABSTAIN, Outcome.WEAK, Outcome.ANSWER]
+
+
+@given(terms, weights, st.sets(st.integers(0, 30)), st.integers(0, 10_000))
+def test_coverage_is_a_share(query, idf, page, pages):
+    assert 0 <= coverage(query, idf, page, pages=pages) <= 1
+
+
+@given(terms, weights, st.sets(st.integers(0, 30)), st.sets(st.integers(0, 30)), st.integers(0, 10_000))
+def test_more_words_never_cover_less(query, idf, page, more, pages):
+    assert coverage(query, idf, page | more, pages=pages) >= coverage(query, idf, page, pages=pages) - 1e-12
+
+
+@given(terms, st.integers(0, 500))
+def test_all_words_are_full_coverage(query, pages):
+    idf = dict.fromkeys(query, 2.5)
+    assert coverage(query, idf, set(query), pages=pages) == (pytest.approx(1) if query else 0)
+
+
+def test_rare_words_weigh_more_and_absent_ones_most():
+    idf = {1: 1.0, 2: 3.0}
+    assert coverage([1, 2], idf, {2}) == 0.75
+    assert coverage([1, 2, 9], idf, {2}) == pytest.approx(3 / 7)
+    assert coverage([9], {}, {1}) == 0
+    assert coverage([9], {9: 0.0}, {9}) == 0
+
+
+def test_a_small_space_does_not_punish_absent_words_too_much():
+    idf = {1: math.log(5 / 2.5)}  # in two of four pages
+    alone, imagined = 0.69 / (0.69 + math.log(10)), coverage([1, 9], idf, {1}, pages=4)
+    assert imagined > alone + 0.1
+
+
+@given(shares, st.floats(-1, 1) | st.none(), st.integers(0, 50), shares)
+def test_more_evidence_never_weakens_the_outcome(covered, cosine, hits, more):
+    less = decide(Evidence(coverage=covered, cosine=cosine, hits=hits))
+    better = decide(Evidence(coverage=min(1, covered + more), cosine=cosine, hits=hits + 1))
+    assert RANK.index(better) >= RANK.index(less)
+
+
+@pytest.mark.parametrize(
+    ("covered", "cosine", "hits", "outcome"),
+    [
+        (1.0, 0.9, 0, Outcome.ABSTAIN),
+        (0.6, 0.4, 5, Outcome.ANSWER),
+        (0.4, 0.4, 5, Outcome.WEAK),
+        (0.4, 0.2, 5, Outcome.ABSTAIN),
+        (0.7, None, 5, Outcome.ANSWER),
+        (0.5, None, 5, Outcome.WEAK),
+        (0.4, None, 5, Outcome.ABSTAIN),
+    ],
+)
+def test_outcomes(covered, cosine, hits, outcome):
+    assert decide(Evidence(coverage=covered, cosine=cosine, hits=hits)) is outcome
+
+
+def test_thresholds_are_the_callers_to_change():
+    strict = Thresholds(answer=1.9, weak=1.8, answer_coverage=1.0, weak_coverage=1.0)
+    assert decide(Evidence(coverage=0.9, cosine=0.8, hits=9), strict) is Outcome.ABSTAIN
+    assert DEFAULT_THRESHOLDS.weak < DEFAULT_THRESHOLDS.answer
+    assert DEFAULT_THRESHOLDS.weak_coverage < DEFAULT_THRESHOLDS.answer_coverage

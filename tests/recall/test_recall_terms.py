@@ -1,0 +1,120 @@
+"""Words of full-text search."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pagefault.recall.terms import (
+    AVERAGE_TERMS,
+    K1,
+    MAX_CHARS,
+    MAX_TERMS,
+    MAX_WORD,
+    B,
+    document_vector,
+    query_vector,
+    split_terms,
+    term_id,
+)
+
+any_text = st.text(st.characters(codec=None, categories=None), max_size=200)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Paging pages, paged!", ["page", "page", "page"]),
+        ("What did the dog eat?", ["dog", "eat"]),
+        ("What is it?", ["what", "is", "it"]),
+        ("user_id", ["user_id", "user", "id"]),
+        ("parseHTTPHeader", ["parsehttphead", "pars", "http", "header"]),
+        ("__init__ _ ___", ["init"]),
+        ("naïve Straße MÜLLER", ["naiv", "strass", "muller"]),
+        ("don't Anna's Anna\u2019s", ["anna", "anna"]),
+        ("order AX-2291 at 19.99", ["order", "ax", "2291", "19", "99"]),
+        ("utf8 x86_64", ["utf8", "x86_64", "x86", "64"]),
+        ("größe_mmÄnderung", ["grosse_mmanderung", "gross", "mmanderung"]),
+        ("昨天我们", ["昨天", "天我", "我们"]),
+        ("猫", ["猫"]),
+        ("Python3を使う", ["python3", "を使", "使う"]),
+        ("안녕하세요 친구", ["안녕", "녕하", "하세", "세요", "친구"]),
+        ("नए मकान में है।", ["नए", "मकान", "में", "है"]),
+        ("\uff46\uff55\uff4c\uff4c \ufb01ne", ["full", "fine"]),
+        ("квартиру", ["квартиру"]),
+        ("\ud800 !? 😀", []),
+        ("", []),
+    ],
+)
+def test_terms(text, expected):
+    assert split_terms(text) == expected
+
+
+@given(any_text)
+def test_vectors_are_well_formed_for_any_text(text):
+    for vector in (document_vector(text), query_vector(text)):
+        assert len(vector.indices) == len(vector.values) == len(set(vector.indices))
+        assert list(vector.indices) == sorted(vector.indices)
+        assert all(0 <= index < 2**32 for index in vector.indices)
+        assert all(0 < value <= K1 + 1 for value in vector.values)
+
+
+@given(any_text)
+def test_documents_and_queries_agree_on_the_terms(text):
+    ids = tuple(sorted({term_id(term) for term in split_terms(text)}))
+    assert document_vector(text).indices == query_vector(text).indices == ids
+    assert set(query_vector(text).values) <= {1.0}
+
+
+@given(st.lists(st.sampled_from(["apple", "pear", "plum_tree", "the", "x9"]), max_size=40))
+def test_weights_are_bm25(words):
+    text = " ".join(words)
+    found = [term_id(term) for term in split_terms(text)]
+    vector = document_vector(text)
+    for index, value in zip(vector.indices, vector.values, strict=True):
+        tf = found.count(index)
+        assert value == pytest.approx(tf * (K1 + 1) / (tf + K1 * (1 - B + B * len(found) / AVERAGE_TERMS)))
+
+
+def test_ids_are_the_same_in_every_process():
+    code = "from pagefault.recall.terms import query_vector; print(query_vector('the lost user_id').indices)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == str(query_vector("the lost user_id").indices)
+
+
+def test_a_word_is_told_apart_by_its_first_characters_only():
+    assert split_terms("a1" * MAX_WORD) == split_terms("a1" * MAX_WORD + "tail")
+
+
+def test_long_text_is_read_at_both_ends_and_cut_at_blanks():
+    filler = "lorem ipsum " * (MAX_CHARS // 12)
+    indices = set(document_vector(f"headword {filler * 3} tailword").indices)
+    assert {term_id(split_terms(w)[0]) for w in ("headword", "tailword", "lorem", "ipsum")} <= indices
+    assert len(indices) <= 6  # the words at the seam may be cut
+
+
+def test_work_on_a_huge_body_is_bounded():
+    start = time.process_time()
+    for text in ("x" * 5_000_000, " ".join(f"w{i}" for i in range(600_000)), "漢字仮名" * 1_200_000):
+        assert 0 < len(document_vector(text).indices) <= MAX_TERMS
+    assert time.process_time() - start < 10
+
+
+def test_threads_stem_alike():
+    words = [
+        f"{stem}{end}" for stem in ("walk", "jump", "page", "connect", "relat") for end in ("ing", "ed", "ions", "s")
+    ]
+    expected = split_terms(" ".join(words))
+    results = []
+    threads = [threading.Thread(target=lambda: results.append(split_terms(" ".join(words)))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results == [expected] * 8
