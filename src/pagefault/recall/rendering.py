@@ -186,7 +186,7 @@ def _choose(items: Sequence[_Item], costs: _Costs, room: int) -> list[tuple[_Ite
 
 def _fitting(item: _Item, text: str, costs: _Costs, share: float) -> int:
     """About the most characters whose block stays within a share of the room; 0 if none do."""
-    chars = len(text)
+    chars = min(len(text), int(share * _CHARS_PER_TOKEN))
     while chars > 0:
         cost = costs.of(_block(item, item.piece(chars), "00000000"))
         if cost <= share:
