@@ -7,13 +7,12 @@ from functools import lru_cache
 from typing import Any
 
 from langchain_core.messages import BaseMessage
-from langchain_core.runnables import RunnableConfig
 
 from pagefault import SpaceId
 from pagefault.errors import InvalidId
 from pagefault.memory import DEFAULT_TENANT
 
-Identity = Callable[[RunnableConfig], SpaceId]
+Identity = Callable[[Mapping[str, Any]], SpaceId]
 
 
 def space_of(config: Mapping[str, Any], messages: Sequence[BaseMessage]) -> SpaceId:

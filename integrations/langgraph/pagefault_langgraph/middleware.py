@@ -7,27 +7,24 @@ Remove the middleware and the graph is as if it had never been there.
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 from langchain.agents.middleware.types import AgentMiddleware, ExtendedModelResponse, ModelRequest, ModelResponse
 from langchain_core.messages import AIMessage
 from langchain_core.tools import BaseTool
-from langgraph.config import get_config
 from langgraph.types import Command
 
-from pagefault import Budget, Memory, SpaceId
-from pagefault.budget import DEFAULT_WINDOW
+from pagefault import Budget, Memory
 from pagefault.paging import Prompt
-from pagefault_langgraph.identity import Identity, space_of
+from pagefault_langgraph.identity import Identity
+from pagefault_langgraph.locate import OWNED, Budgets, config_of, identify
 from pagefault_langgraph.messages import LANGCHAIN
 from pagefault_langgraph.overhead import Overhead
 from pagefault_langgraph.state import VIEW_KEY, PagingState
 from pagefault_langgraph.tools import recall_tool
 
-_log: Final = logging.getLogger("pagefault")
 Response = ModelResponse[Any] | AIMessage | ExtendedModelResponse[Any]
 
 
@@ -67,10 +64,9 @@ class PagingMiddleware(AgentMiddleware[PagingState, Any, Any]):
     ) -> None:
         super().__init__()
         self._memory = memory
-        self._budget = budget
         self._identity = identity
         self._overhead = Overhead(lambda: memory.counter)
-        self._budgets: dict[int, tuple[Any, Budget]] = {}
+        self._budgets = Budgets(memory, budget)
         tools = [recall_tool(memory, identity=identity, budget=budget)] if recall else []
         self.tools: Sequence[BaseTool] = tools
 
@@ -78,7 +74,11 @@ class PagingMiddleware(AgentMiddleware[PagingState, Any, Any]):
         """Page, then call the model."""
         self._memory.ready()
         prompt = self._step(request)
-        return _answered(prompt, handler(_paged(request, prompt)))
+        owned = OWNED.set(True)
+        try:
+            return _answered(prompt, handler(_paged(request, prompt)))
+        finally:
+            OWNED.reset(owned)
 
     async def awrap_model_call(
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], Awaitable[Any]]
@@ -86,54 +86,29 @@ class PagingMiddleware(AgentMiddleware[PagingState, Any, Any]):
         """Async twin of :meth:`wrap_model_call`."""
         await self._memory.aready()
         prompt = self._step(request)
-        return _answered(prompt, await handler(_paged(request, prompt)))
+        owned = OWNED.set(True)
+        try:
+            return _answered(prompt, await handler(_paged(request, prompt)))
+        finally:
+            OWNED.reset(owned)
 
     def _step(self, request: ModelRequest[Any]) -> Prompt:
         state: Mapping[str, Any] = request.state
         history = state["messages"]
         requested = None if request.messages == history else request.messages
-        overhead = self._overhead.of(request)
+        overhead = self._overhead.of(request.system_message, request.tools)
         if requested is not None:
             overhead += self._overhead.transient(requested, history)
-        space = self._memory.at(self._space_id(history))
+        space = self._memory.at(identify(self._identity, config_of(), history))
         return space.step(
             history,
             LANGCHAIN,
-            self._budget_for(request.model),
+            self._budgets.of(request.model),
             now=time.time(),
             overhead=overhead,
             record=state.get(VIEW_KEY),
             requested=requested,
         )
-
-    def _space_id(self, history: list[Any]) -> SpaceId:
-        config = get_config()
-        return self._identity(config) if self._identity is not None else space_of(config, history)
-
-    def _budget_for(self, model: Any) -> Budget:
-        if self._budget is not None:
-            return self._budget
-        known = self._budgets.get(id(model))
-        if known is None:
-            known = self._budgets[id(model)] = (model, budget_of(model, self._memory))
-        return known[1]
-
-
-def budget_of(model: Any, memory: Memory) -> Budget:
-    """The memory's own budget, else one for the window in the model's profile."""
-    if memory.has_budget:
-        return memory.budget
-    profile = getattr(model, "profile", None)
-    window = profile.get("max_input_tokens") if isinstance(profile, dict) else None
-    if isinstance(window, int) and window > 0:
-        return Budget(window=window)
-    _log.warning(
-        "the model %s does not say how large its window is; assuming %s tokens. "
-        "Say it with PagingMiddleware(memory, budget=pagefault.Budget(window=...))",
-        type(model).__name__,
-        f"{DEFAULT_WINDOW:,}",
-    )
-    return memory.budget
 
 
 def _paged(request: ModelRequest[Any], prompt: Prompt) -> ModelRequest[Any]:

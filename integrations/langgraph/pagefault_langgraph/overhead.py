@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from langchain.agents.middleware.types import ModelRequest
 from langchain_core.messages import BaseMessage
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
@@ -27,9 +26,8 @@ class Overhead:
         self._tools: list[Any] = []
         self._tokens = 0
 
-    def of(self, request: ModelRequest[Any]) -> int:
-        """Tokens of the system message and tool schemas of a request."""
-        system, tools = request.system_message, request.tools
+    def of(self, system: BaseMessage | None, tools: Sequence[Any]) -> int:
+        """Tokens of a request's system message and tool schemas."""
         if system is not self._system or tools != self._tools:
             tokens = self.messages([system] if system is not None else []) + self._schemas(tools)
             self._system, self._tools, self._tokens = system, list(tools), tokens

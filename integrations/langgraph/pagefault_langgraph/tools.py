@@ -14,7 +14,8 @@ from pagefault.lineage import Lineage
 from pagefault.messages import RECALL_MARK
 from pagefault.recall import Found
 from pagefault.space import Space
-from pagefault_langgraph.identity import Identity, space_of
+from pagefault_langgraph.identity import Identity
+from pagefault_langgraph.locate import identify
 from pagefault_langgraph.messages import LANGCHAIN
 from pagefault_langgraph.state import VIEW_KEY
 
@@ -44,8 +45,7 @@ def recall_tool(memory: Memory, *, identity: Identity | None = None, budget: Bud
 
     def locate(runtime: ToolRuntime[Any, Any]) -> tuple[Space, Lineage]:
         history = runtime.state["messages"]
-        config = runtime.config
-        space = memory.at(identity(config) if identity is not None else space_of(config, history))
+        space = memory.at(identify(identity, runtime.config, history))
         return space, space.path(history, LANGCHAIN, record=runtime.state.get(VIEW_KEY))
 
     def recall(
