@@ -1,0 +1,61 @@
+"""From a run's config and messages to the space, path and budget that a call is about."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from contextvars import ContextVar
+from typing import Any, Final
+
+from langchain_core.runnables.config import var_child_runnable_config
+
+from pagefault import Budget, Memory, SpaceId
+from pagefault.budget import DEFAULT_WINDOW
+from pagefault_langgraph.identity import Identity, space_of
+
+_log: Final = logging.getLogger("pagefault")
+OWNED: Final[ContextVar[bool]] = ContextVar("pagefault_owned", default=False)
+"""Set while someone further out has paged this request already: a page has one owner."""
+
+
+def config_of() -> Mapping[str, Any]:
+    """The config of the run that this call is part of; empty outside of a run."""
+    return var_child_runnable_config.get() or {}
+
+
+class Budgets:
+    """Which budget holds for a call; remembers what it found out about each model."""
+
+    def __init__(self, memory: Memory, budget: Budget | None) -> None:
+        self._memory = memory
+        self._budget = budget
+        self._known: dict[int, tuple[Any, Budget]] = {}
+
+    def of(self, model: Any) -> Budget:
+        """The budget given, else the memory's own, else one for the window in the model's profile."""
+        if self._budget is not None:
+            return self._budget
+        known = self._known.get(id(model))
+        if known is None:  # the model is kept beside its budget, so that its id stays its own
+            known = self._known[id(model)] = (model, self._ask(model))
+        return known[1]
+
+    def _ask(self, model: Any) -> Budget:
+        if self._memory.has_budget:
+            return self._memory.budget
+        profile = getattr(model, "profile", None)
+        window = profile.get("max_input_tokens") if isinstance(profile, dict) else None
+        if isinstance(window, int) and window > 0:
+            return Budget(window=window)
+        _log.warning(
+            "the model %s does not say how large its window is; assuming %s tokens. "
+            "Say it with budget=pagefault.Budget(window=...)",
+            type(model).__name__,
+            f"{DEFAULT_WINDOW:,}",
+        )
+        return self._memory.budget
+
+
+def identify(identity: Identity | None, config: Mapping[str, Any], history: list[Any]) -> SpaceId:
+    """The application's own identity where it gave one, else the default."""
+    return identity(config) if identity is not None else space_of(config, history)
