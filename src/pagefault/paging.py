@@ -154,7 +154,8 @@ class Paging:
             return best
         child = best.fork(shared)
         child.seen[:] = natives[: len(child.seen)]
-        if record is not None:
+        if record:  # may name pages beyond the fork, so it is read where the whole path is known
+            child.extend(natives[len(child.seen) :], now=now)
             child.adopt(View())
             self._adopt(child, record)
         return child
@@ -174,6 +175,7 @@ class Paging:
         self.lock = threading.RLock()
         for lineage in self.lineages:
             lineage.queued = False
+            lineage._grouping = threading.Lock()
 
     # -- reclaim ---------------------------------------------------------------------------
 
@@ -203,6 +205,7 @@ class Paging:
         """Someone changed a message in place: from there on it is another path."""
         child = lineage.fork(changed.start)
         child.extend(lineage.seen[len(child.seen) :], now=now)
+        child.adopt(lineage.view)
         child.count_exactly()
         self.lineages = [child, *(x for x in self.lineages if x is not lineage)]
         return child
@@ -230,7 +233,7 @@ def _census(lineage: Lineage, view: View, chosen: set[int], overhead: int) -> Ce
     resident = [s for s in lineage.slots if s.seq not in lineage.absent and s.seq not in chosen]
     spoken = next((s for s in reversed(lineage.slots) if s.has_user), None)
     lead = next((s.seq for s in lineage.slots if s.role != Role.SYSTEM), len(lineage.slots) + 1)
-    stay = view.pinned | {lineage.slots[-1].seq} | ({spoken.seq} if spoken else set())
+    stay = view.pinned | {s.seq for s in lineage.slots[-1:]} | ({spoken.seq} if spoken else set())
 
     def is_held(slot: Slot) -> bool:
         return slot.seq < lead or slot.seq in stay or not slot.closed

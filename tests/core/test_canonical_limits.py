@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -20,7 +21,7 @@ REFUSED = "deeper than 300 levels, refers to itself or holds more than 1000000 l
 
 def doubled(levels):
     """A few objects that would be 2 ** levels if each were written wherever it occurs."""
-    value = ["leaf"]
+    value: list[Any] = ["leaf"]
     for _ in range(levels):
         value = [value, value]
     return value
@@ -28,7 +29,7 @@ def doubled(levels):
 
 def family():
     """Two children that name their parent, as parsed trees do."""
-    parent = {"name": "p", "children": [{"name": "a"}, {"name": "b"}]}
+    parent: dict[str, Any] = {"name": "p", "children": [{"name": "a"}, {"name": "b"}]}
     for child in parent["children"]:
         child["parent"] = parent
     return parent

@@ -56,7 +56,8 @@ def check_blocks(blocks, gone):
 
 @pytest.mark.parametrize(("seed", "limit", "rounds"), [(1, 300, 2_000), (2, 900, 600), (3, 2_400, 300)])
 def test_blocks_stay_within_their_share_however_long_it_goes_on(seed, limit, rounds):
-    blocks, gone = (), set()
+    blocks: tuple[Block, ...] = ()
+    gone: set[int] = set()
     for number, seqs in enumerate(reclaims(random.Random(seed), rounds)):
         blocks = compact(blocks, entries(seqs), f"tip {seqs[-1]}", limit=limit, cost=cost)
         gone.update(seqs)
@@ -68,7 +69,7 @@ def test_blocks_stay_within_their_share_however_long_it_goes_on(seed, limit, rou
 
 
 def test_old_contents_are_coarser_than_new_ones():
-    blocks = ()
+    blocks: tuple[Block, ...] = ()
     for at in range(0, 2_000, 10):
         blocks = compact(blocks, entries(range(at + 1, at + 11)), "tip", limit=1_500, cost=cost)
     per_line = [count(b.ranges) / len(b.entries) for b in blocks]
@@ -82,7 +83,8 @@ def test_old_contents_are_coarser_than_new_ones():
     st.integers(1, 600),
 )
 def test_any_reclaims_within_any_limit(steps, limit):
-    blocks, gone = (), set()
+    blocks: tuple[Block, ...] = ()
+    gone: set[int] = set()
     for step in steps:
         seqs = sorted(set(step) - gone)
         if not seqs:

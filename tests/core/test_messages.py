@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -169,7 +171,7 @@ def test_anything_becomes_compact_text(value):
 
 
 def test_compact_text_of_what_is_not_json():
-    ring = {"a": 1}
+    ring: dict[str, Any] = {"a": 1}
     ring["self"] = ring
     assert compact(ring) == '{"a":1,"self":{"__opaque__":"dict, refers to itself"}}'
     assert "nested too deep" in compact(nested(2_000))

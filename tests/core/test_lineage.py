@@ -1,0 +1,244 @@
+"""One path: messages grouped into pages, counted and chained."""
+
+from __future__ import annotations
+
+import copy
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pagefault import canonical
+from pagefault.chat import CHAT
+from pagefault.content import count, digest, materialise, reserved
+from pagefault.errors import UnsupportedMessage
+from pagefault.lineage import LEFT_BEHIND, Lineage
+from pagefault.page import Kind
+from tests.core import conversation as c
+from tests.core.strategies import json_values, nested, texts
+
+TOOLS = [
+    c.user("go"),
+    c.calls("a", "b"),
+    c.result("b", "two"),
+    c.result("a", "one"),
+    c.said("done"),
+    c.calls("c"),
+    c.user("never mind"),
+    c.said("all right"),
+    c.calls("d", "e"),
+    c.result("d", "half"),
+]
+
+
+def path(messages, **more):
+    lineage = Lineage(CHAT, c.Quarters())
+    lineage.extend(messages, now=1.0, **more)
+    return lineage
+
+
+@st.composite
+def conversations(draw):
+    """Any order of messages at all, valid for a provider or not."""
+    messages = []
+    for n in range(draw(st.integers(0, 15))):
+        ids = st.lists(st.sampled_from("abc"), max_size=3, unique=True)
+        text = draw(st.sampled_from(["", "short", "long " * 30]))
+        asked = draw(st.integers(0, 2)) == 0
+        messages.append(
+            draw(
+                st.sampled_from(
+                    [c.user(f"{n} {text}"), c.said(text), c.system(text), c.calls(*draw(ids)) if asked else c.said("")]
+                    + [c.result(i, text) for i in "abc"]
+                )
+            )
+        )
+    return messages
+
+
+@given(conversations(), st.lists(st.integers(0, 15), max_size=3))
+def test_pages_are_the_same_however_the_messages_arrive(messages, cuts):
+    lineage = Lineage(CHAT, c.Quarters())
+    cuts = sorted({0, *(min(cut, len(messages)) for cut in cuts), len(messages)})
+    for first, last in pairwise(cuts):
+        lineage.extend(messages[first:last], now=1.0)
+        if last % 2:
+            assert lineage.slots is not None
+    spans = [c.Span(s.start, s.stop, s.closed) for s in lineage.slots]
+    assert spans == c.pages(messages)
+    assert [s.seq for s in lineage.slots] == list(range(1, len(spans) + 1))
+    assert [lineage.chain_at(n) for n in range(1, lineage.length + 1)] == c.chains(messages)
+
+
+@given(conversations())
+def test_the_bound_is_a_bound_and_the_count_is_exact(messages):
+    lineage = path(messages)
+    exact = sum(c.tokens(m) for m in messages)
+    assert lineage.ceiling() >= exact
+    lineage.count_exactly()
+    assert lineage.ceiling() == exact
+    lineage.extend([c.user("more " * 20)], now=1.0)
+    assert lineage.ceiling() >= exact + c.tokens(c.user("more " * 20))
+    lineage.adopt(lineage.view)
+    lineage.count_exactly()
+    assert lineage.ceiling() == exact + c.tokens(c.user("more " * 20))
+
+
+@given(conversations(), st.integers(0, 15))
+def test_a_fork_goes_on_like_a_path_of_its_own(messages, at):
+    at = min(at, len(messages))
+    parent = path(messages)
+    child = parent.fork(at)
+    assert len(child.seen) <= at
+    tail = [*messages[len(child.seen) : at], c.user("another way")]
+    child.extend(tail, now=2.0)
+    whole = [*messages[:at], c.user("another way")]
+    assert child.seen == whole
+    assert [(s.start, s.stop, s.closed) for s in child.slots] == [
+        (s.start, s.stop, s.closed) for s in path(whole).slots
+    ]
+    assert [child.chain_at(n) for n in range(1, child.length + 1)] == c.chains(whole)
+    assert parent.seen == messages
+
+
+def test_groups():
+    lineage = path(TOOLS)
+    assert [(s.start, s.stop, s.closed) for s in lineage.slots] == [
+        (0, 1, True), (1, 4, True), (4, 5, True), (5, 7, True), (7, 8, True), (8, 10, False),
+    ]  # fmt: skip
+    assert lineage.length == 5
+    assert lineage.chain_at(6) is None
+    assert lineage.chain_at(0) is None
+    lineage.extend([c.result("e", "whole")], now=1.0)
+    assert lineage.length == 6
+    assert lineage.chain_at(6)
+
+
+@pytest.mark.parametrize(
+    ("results", "kind"),
+    [
+        ([{"artifact": {"pagefault.recalled": []}}], Kind.RECALLED),
+        ([{}], Kind.MESSAGE),
+        ([{"artifact": {"pagefault.recalled": []}}, {}], Kind.MESSAGE),
+        ([{}, {"artifact": {"pagefault.recalled": []}}], Kind.MESSAGE),
+        ([{"artifact": {"pagefault.recalled": []}}] * 2, Kind.RECALLED),
+    ],
+)
+def test_a_page_of_nothing_but_copies_is_recalled(results, kind):
+    messages = [c.calls("a", "b")] if len(results) == 2 else [c.calls("a")]
+    messages += [c.result(i, "x", **more) for i, more in zip("ab", results, strict=False)]
+    (slot,) = path(messages).slots
+    assert slot.kind is kind
+
+
+def test_the_page_is_what_was_said():
+    lineage = path(TOOLS)
+    page = lineage.page(lineage.slots[1])
+    assert canonical.load(page.body) == TOOLS[1:4]
+    assert page.sha256 == canonical.sha256(page.body)
+    assert (page.seq, page.chain, page.parent) == (2, lineage.chain_at(2), lineage.chain_at(1))
+    assert (page.tokens, page.kind, page.format) == (sum(map(c.tokens, TOOLS[1:4])), Kind.MESSAGE, "chat/1")
+    assert page.gist.startswith("search(")
+    assert not page.opaque
+
+
+def test_a_settled_page_keeps_its_numbers_and_can_be_made_again():
+    lineage = path(TOOLS)
+    before = lineage.page(lineage.slots[1])
+    lineage.settle(lineage.slots[1])
+    assert lineage.slots[1].content.body == ""
+    assert lineage.page(lineage.slots[1]) == before
+    fresh = path(TOOLS)
+    fresh.settle(fresh.slots[0])
+    assert fresh.slots[0].stored
+
+
+def test_what_is_not_stored_yet():
+    lineage = path(TOOLS)
+    assert [s.seq for s in lineage.unstored(3)] == [1, 2, 3]
+    for slot in lineage.slots[:3]:
+        lineage.settle(slot)
+    assert [s.seq for s in lineage.unstored(9)] == [4, 5], "an open page is never written"
+    assert lineage.doubt([2])
+    assert [s.seq for s in lineage.unstored(9)] == [2, 4, 5]
+
+
+def test_messages_that_are_only_in_the_store():
+    lineage = path(TOOLS)
+    page = lineage.page(lineage.slots[1])
+    lineage.seen[1:4] = [LEFT_BEHIND] * 3
+    assert lineage.left_behind([1, 2, 3]) == [2]
+    assert not lineage.doubt([2])
+    lineage.put_back(page)
+    assert lineage.seen == TOOLS
+    assert lineage.left_behind([1, 2, 3]) == []
+
+
+def test_a_change_in_place_is_noticed():
+    messages = copy.deepcopy(TOOLS)
+    lineage = path(messages)
+    assert all(map(lineage.is_unchanged, lineage.slots)), "nothing is known yet"
+    lineage.count_exactly()
+    messages[3]["content"] = "another"
+    assert [s.seq for s in lineage.slots if not lineage.is_unchanged(s)] == [2]
+
+
+def test_prefixes():
+    lineage = path(TOOLS)
+    assert lineage.is_prefix_of(TOOLS)
+    assert lineage.is_prefix_of([*TOOLS, c.user("more")])
+    assert not lineage.is_prefix_of(TOOLS[:-1])
+    assert not lineage.is_prefix_of([*TOOLS[:-1], c.result("d", "half")])
+    assert not lineage.is_prefix_of([c.user("else"), *TOOLS[1:]])
+    assert lineage.seen == TOOLS
+    assert Lineage(CHAT, c.Quarters()).is_prefix_of([])
+
+
+def test_messages_in_common():
+    lineage = path(TOOLS)
+    assert lineage.common(copy.deepcopy(TOOLS)) == len(TOOLS)
+    assert lineage.common(TOOLS[:4]) == 4
+    assert lineage.common([*TOOLS[:4], c.said("else"), *TOOLS[5:]]) == 4
+    lost = path([c.user("\ud83d"), c.user("x")])
+    assert lost.common([c.user("?"), c.user("x")]) == 2, "a serialiser's loss is no other message"
+
+
+def test_all_or_nothing():
+    lineage = path(TOOLS)
+    with pytest.raises(UnsupportedMessage):
+        lineage.extend([c.user("fine"), {"role": "critic"}], now=1.0)
+    assert lineage.seen == TOOLS
+    assert lineage.ceiling() == path(TOOLS).ceiling()
+
+
+@given(json_values(), texts())
+def test_content_of_any_message(content, name):
+    message = {"role": "user", "content": content, "name": name}
+    made = materialise([message], CHAT, c.Quarters(), Kind.MESSAGE)
+    assert canonical.load(made.body) == [message]
+    assert made.digest == digest([message], CHAT)
+    assert made.tokens == count(made.messages, c.Quarters())
+    assert not made.opaque
+
+
+def test_a_message_that_cannot_be_written_is_kept_as_far_as_it_goes():
+    ring: dict[str, Any] = {"name": "r"}
+    ring["self"] = ring
+    for odd in (nested(400), ring):
+        message = c.result("a", "text", artifact=odd)
+        made = materialise([c.calls("a"), message], CHAT, c.Quarters(), Kind.MESSAGE)
+        assert made.opaque
+        assert made.digest == digest([c.calls("a"), message], CHAT)
+        assert canonical.load(made.body)[1]["content"] == "text"
+
+
+def test_the_counters_reserve_is_added_once():
+    class Tenth(c.Quarters):
+        reserve = 0.1
+
+    assert reserved(100, c.Quarters()) == 100
+    assert reserved(100, Tenth()) == 111
+    made = materialise([c.user("x" * 400)], CHAT, Tenth(), Kind.MESSAGE)
+    assert made.tokens == int(104 * 1.1) + 1
