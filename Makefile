@@ -14,6 +14,8 @@ SEED := $(SEED)
 PYTEST := pytest -p no:cacheprovider --randomly-seed=$(SEED) --hypothesis-seed=$(SEED)
 IS_NEW_ENOUGH := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 
+export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
+
 .PHONY: help setup demo test test-long cover check format-check lint types mypy pyright imports house format bench clean
 
 help: ## Show this list
@@ -48,7 +50,8 @@ mypy: $(STAMP)
 	$(BIN)/mypy $(SOURCES) $(PROGRAMS) tests
 
 pyright: $(STAMP)
-	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright
+	$(BIN)/pyright
+	$(BIN)/pyright -p pyright-tests.json
 
 imports: $(STAMP) # import-linter
 	$(BIN)/lint-imports
