@@ -59,6 +59,14 @@ class StoreMismatch(StoreError):
     """The data directory was written with another format, embedder or dimension."""
 
 
+class StoreUnreachable(StoreError):
+    """The store's server could not be reached, or did not confirm in time, after several attempts."""
+
+
+class StoreDenied(StoreError):
+    """The store's server refused the API key."""
+
+
 class EmbedderError(PagefaultError):
     """An embedder raised, or returned vectors of the wrong count, shape or values."""
 

@@ -6,7 +6,7 @@ every filter here, or is checked on every point, so that no caller can forget it
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 from uuid import UUID
 
@@ -35,18 +35,18 @@ from qdrant_edge import (
 
 from pagefault.errors import CorruptPage, StoreError
 from pagefault.ports import Hit, Record, Scope, Sparse, Where
-from pagefault.stores.engine import DENSE, TEXT
+from pagefault.stores import answers
 from pagefault.stores.layout import (
     CHUNK,
+    DENSE,
     MAX_INT,
     SCOPE_KEY,
+    TEXT,
     Payload,
     Row,
-    chunk_ids,
-    fields_of,
     owned,
-    restore,
     scope_value,
+    stale_chunks,
 )
 
 _OWNER: Final = ["tenant", "space", "kind", "chunks"]
@@ -68,7 +68,7 @@ def write(shard: EdgeShard, scope: Scope, unit: Sequence[Row]) -> None:
         return
     mode = UpdateMode.Upsert if replaces else UpdateMode.InsertOnly
     shard.update(UpdateOperation.upsert_points(points, within(scope, unit[0].kind) if replaces else None, mode))
-    stale = [id_ for row in unit if replaces and row.id in held for id_ in _stale_chunks(row, held[row.id])]
+    stale = [id_ for row in unit if replaces and row.id in held for id_ in stale_chunks(row, held[row.id])]
     if stale:
         shard.update(UpdateOperation.delete_points(list(stale)))
 
@@ -110,9 +110,7 @@ def scan_window(
 ) -> tuple[list[Record], int | None]:
     """Up to about ``size`` records from page number ``first`` on, by (seq, id).
 
-    The engine orders by seq alone and gives no cursor, and different paths through one
-    conversation share numbers. So a window ends before the last number it saw, unless that is
-    its only one: then all records with that number are returned, however many they are.
+    Where one number fills the window, all records with it are returned, however many they are.
 
     Returns:
         The records, and the number at which to go on, ``None`` at the end.
@@ -126,14 +124,10 @@ def scan_window(
             with_vector=False,
         )
     )
-    records = _records(scope, points)
-    if len(records) < size:
-        return sorted(records, key=_by_place), None
-    last = records[-1].seq
-    complete = [record for record in records if record.seq < last]
-    if complete:
-        return sorted(complete, key=_by_place), last
-    return sorted(_all_with_seq(shard, scope, where, ids, last), key=_by_place), last + 1
+    complete, at = answers.cut(answers.records(scope, points), size)
+    if complete or at is None:
+        return complete, at
+    return answers.records(scope, _all_with_seq(shard, scope, where, ids, at)), at + 1
 
 
 def search(
@@ -154,8 +148,8 @@ def search(
         _request(query, flt, within(scope, where.kind), limit=limit + _TIES, with_payload=_without_body())
         for query in queries
     ]
-    answers = shard.query_batch(QueryBatchRequest(requests))
-    return [sorted(_hits(scope, points), key=_by_rank)[:limit] for points in answers]
+    found = shard.query_batch(QueryBatchRequest(requests))
+    return [answers.hits(scope, points, limit=limit) for points in found]
 
 
 def idf(shard: EdgeShard, scope: Scope, terms: Sequence[int]) -> dict[int, float]:
@@ -219,14 +213,14 @@ def _retrieve(shard: EdgeShard, ids: Iterable[UUID], select: list[str] | Payload
 
 def _all_with_seq(
     shard: EdgeShard, scope: Scope, where: Where, ids: HasIdCondition | None, seq: int
-) -> Iterable[Record]:
+) -> Iterable[Any]:
     flt = matching(scope, Where(kind=where.kind, last=seq), ids, first=seq)
     offset: Any = None
     while True:
         points, offset = shard.scroll(
             ScrollRequest(offset=offset, limit=256, filter=flt, with_payload=_without_body(), with_vector=False)
         )
-        yield from _records(scope, points)
+        yield from points
         if offset is None:
             return
 
@@ -238,39 +232,6 @@ def _point(row: Row) -> Point:
     if row.dense is not None:
         vectors[DENSE] = row.dense
     return Point(id=row.id, vector=vectors, payload=dict(row.payload))
-
-
-def _stale_chunks(row: Row, before: Payload) -> list[UUID]:
-    chunks = before.get("chunks")
-    if chunks is None or chunks == row.payload.get("chunks"):
-        return []
-    return chunk_ids(row.id, str(chunks))
-
-
-def _records(scope: Scope, points: Iterable[Any]) -> list[Record]:
-    return [restore(point.id, _checked(scope, point)) for point in points]
-
-
-def _hits(scope: Scope, points: Iterable[Any]) -> Iterator[Hit]:
-    for point in points:
-        payload = _checked(scope, point)
-        yield Hit(id=point.id, seq=int(payload["seq"]), score=point.score, fields=fields_of(payload))
-
-
-def _checked(scope: Scope, point: Any) -> Payload:
-    """The filter named the scope; looking again costs nothing and does not rest on the engine."""
-    if not owned(scope, point.payload, "page", "head"):
-        raise StoreError(f"the engine returned {point.id}, which is not of {scope}; please report this")
-    payload: Payload = point.payload
-    return payload
-
-
-def _by_rank(hit: Hit) -> tuple[float, int, UUID]:
-    return -hit.score, -hit.seq, hit.id
-
-
-def _by_place(record: Record) -> tuple[int, UUID]:
-    return record.seq, record.id
 
 
 def _without_body() -> PayloadSelector:

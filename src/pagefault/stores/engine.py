@@ -32,12 +32,10 @@ from pagefault.errors import MemoryClosed, PagefaultError, StoreError, StoreLock
 from pagefault.ports import Header
 from pagefault.stores import header as headers
 from pagefault.stores.durability import sync_directory
-from pagefault.stores.layout import SCOPE_KEY
+from pagefault.stores.layout import DENSE, SCOPE_KEY, TEXT
 
 T = TypeVar("T")
 
-DENSE: Final = "dense"
-TEXT: Final = "text"
 SHARD: Final = "shard"
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import math
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
@@ -23,6 +23,8 @@ Scalar = str | int | float | bool
 Payload = Mapping[str, Scalar]
 
 SCOPE_KEY: Final = "_scope"
+DENSE: Final = "dense"  # the names of the two vectors of a point
+TEXT: Final = "text"
 RESERVED: Final = frozenset({"id", "kind", "seq", "tenant", "space", "body", "sha256", "chunks", SCOPE_KEY})
 CHUNK: Final = "chunk"
 MAX_INT: Final = 2**53 - 1  # beyond it a range filter, which is float64, misses records
@@ -119,17 +121,24 @@ def rows(scope: Scope, record: Record, *, dimension: int) -> list[Row]:
     return [*chunks, Row(id=record.id, kind=record.kind, payload=payload, size=size, sparse=sparse, dense=dense)]
 
 
-def units(all_rows: Iterable[Row]) -> Iterator[list[Row]]:
+def units(
+    all_rows: Iterable[Row],
+    *,
+    records: int = UNIT_RECORDS,
+    size: int = UNIT_BYTES,
+    weigh: Callable[[Row], int] = lambda row: row.size,
+) -> Iterator[list[Row]]:
     """Cut rows, in order, into what one engine call may write."""
     unit: list[Row] = []
-    size = 0
+    filled = 0
     for row in all_rows:
-        full = len(unit) == UNIT_RECORDS or size + row.size > UNIT_BYTES
+        weight = weigh(row)
+        full = len(unit) == records or filled + weight > size
         if unit and (full or unit[0].replaces != row.replaces):
             yield unit
-            unit, size = [], 0
+            unit, filled = [], 0
         unit.append(row)
-        size += row.size
+        filled += weight
     if unit:
         yield unit
 
@@ -145,6 +154,14 @@ def chunk_ids(owner: UUID, chunks: str) -> list[UUID]:
         raise CorruptPage(f"{owner} names its chunks as {chunks!r:.60}; restore the store from a backup")
     salt = uuid.uuid5(owner, digest)
     return [chunk_id(salt, index) for index in range(int(count))]
+
+
+def stale_chunks(row: Row, before: Payload) -> list[UUID]:
+    """The chunks of what ``row`` replaces that nothing names any more."""
+    chunks = before.get("chunks")
+    if chunks is None or chunks == row.payload.get("chunks"):
+        return []
+    return chunk_ids(row.id, str(chunks))
 
 
 def owned(scope: Scope, payload: Payload | None, *kinds: str) -> bool:

@@ -1,0 +1,70 @@
+"""What an engine answered, checked once more and in our order.
+
+No client is imported here: a point is whatever has ``id``, ``payload`` and, for a hit, ``score``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+from uuid import UUID
+
+from pagefault.errors import StoreError
+from pagefault.ports import Hit, Record, Scope
+from pagefault.stores.layout import Payload, fields_of, owned, restore
+
+
+def records(scope: Scope, points: Iterable[Any]) -> list[Record]:
+    """The records of these points, by (seq, id), without bodies.
+
+    Raises:
+        StoreError: One of them is of another scope.
+    """
+    return sorted((restore(id_of(point), _checked(scope, point)) for point in points), key=_by_place)
+
+
+def hits(scope: Scope, points: Iterable[Any], *, limit: int) -> list[Hit]:
+    """The best ``limit`` of these points, by (score descending, seq descending, id).
+
+    Raises:
+        StoreError: One of them is of another scope.
+    """
+    found: list[Hit] = []
+    for point in points:
+        payload = _checked(scope, point)
+        found.append(Hit(id=id_of(point), seq=int(payload["seq"]), score=point.score, fields=fields_of(payload)))
+    return sorted(found, key=_by_rank)[:limit]
+
+
+def cut(window: Sequence[Record], size: int) -> tuple[list[Record], int | None]:
+    """What of a scan's window is complete, and the number at which to go on.
+
+    Engines order by seq alone and give no cursor, and different paths through one conversation
+    share numbers. So a window that is full ends before the last number it saw; when that is its
+    only one, nothing is complete, and the caller reads everything with that number.
+    """
+    if len(window) < size:
+        return list(window), None
+    last = window[-1].seq
+    return [record for record in window if record.seq < last], last
+
+
+def id_of(point: Any) -> UUID:
+    """The point's id; some clients give it as text."""
+    return point.id if isinstance(point.id, UUID) else UUID(str(point.id))
+
+
+def _checked(scope: Scope, point: Any) -> Payload:
+    """The filter named the scope; looking again costs nothing and does not rest on the engine."""
+    if not owned(scope, point.payload, "page", "head"):
+        raise StoreError(f"the engine returned {point.id}, which is not of {scope}; please report this")
+    payload: Payload = point.payload
+    return payload
+
+
+def _by_rank(hit: Hit) -> tuple[float, int, UUID]:
+    return -hit.score, -hit.seq, hit.id
+
+
+def _by_place(record: Record) -> tuple[int, UUID]:
+    return record.seq, record.id
