@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pagefault import canonical
 from pagefault.canonical import MAX_DEPTH
 from pagefault.errors import UnsupportedMessage
-from tests.core.strategies import json_values, nested
+from tests.core.strategies import few, json_values, nested
 
 REFUSED = "deeper than 300 levels, refers to itself or holds more than 1000000 lists; flatten"
 
@@ -102,6 +102,7 @@ def test_what_is_outside_is_kept_first():
 
 
 @given(json_values())
+@few
 def test_a_value_that_can_be_written_is_not_pruned(value):
     assert canonical.prune(value) == value
 
@@ -128,6 +129,7 @@ ODD_LEAVES = st.one_of(st.just(object()), st.binary(max_size=3), st.integers())
 
 
 @given(st.recursive(ODD_LEAVES, lambda v: st.lists(v) | st.dictionaries(ODD_KEYS, v)))
+@few
 def test_anything_at_all_can_be_written_and_read(value):
     text, _ = canonical.dump(value)
     assert canonical.dump(canonical.load(text))[0] == text

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pagefault.compaction import Block, Entry, compact, count, halve, members, to_ranges
 from pagefault.gist import gist_of
 from pagefault.page import Address, parse_addresses
-from tests.core.strategies import PROJECTIONS, texts
+from tests.core.strategies import PROJECTIONS, few, texts
 
 SEQS = st.lists(st.integers(1, 300), max_size=60)
 
@@ -82,6 +82,7 @@ def test_old_contents_are_coarser_than_new_ones():
     st.lists(st.lists(st.integers(1, 40), min_size=1, max_size=6, unique=True), min_size=1, max_size=8),
     st.integers(1, 600),
 )
+@few
 def test_any_reclaims_within_any_limit(steps, limit):
     blocks: tuple[Block, ...] = ()
     gone: set[int] = set()
@@ -144,6 +145,7 @@ def test_a_line_that_spans_others_keeps_its_span():
 
 
 @given(st.lists(st.lists(PROJECTIONS, min_size=1, max_size=2), min_size=1, max_size=12), st.integers(50, 2_000))
+@few
 def test_what_pages_say_cannot_forge_a_line(pages, limit):
     lines = [Entry(first=n, last=n, gist=gist_of(page)) for n, page in enumerate(pages, start=1)]
     (block,) = compact((), lines, "tip", limit=limit, cost=cost)
@@ -169,6 +171,7 @@ def test_the_text_of_a_block():
 
 
 @given(st.lists(st.integers(1, 10**6), min_size=1, max_size=40, unique=True))
+@few
 def test_every_address_in_a_block_can_be_used(seqs):
     (block,) = compact((), entries(sorted(seqs)), "tip", limit=10**6, cost=cost)
     spans = block.text[block.text.index("pages (") + 7 : block.text.index(") left")]

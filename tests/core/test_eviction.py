@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from pagefault.eviction import PageCost, clock_after, fifo, gdsf, priority
 from pagefault.page import Kind
+from tests.core.strategies import few
 
 POLICIES = pytest.mark.parametrize("policy", [gdsf, fifo])
 COSTS = st.lists(
@@ -27,6 +28,7 @@ NEEDS = st.integers(-5, 4_000)
 
 @POLICIES
 @given(pages=COSTS, need=NEEDS)
+@few
 def test_victims_free_what_is_needed_or_everything(policy, pages, need):
     sizes = {p.seq: p.tokens for p in pages}
     victims = policy(pages, need)
@@ -39,12 +41,14 @@ def test_victims_free_what_is_needed_or_everything(policy, pages, need):
 
 @POLICIES
 @given(pages=COSTS, need=NEEDS, data=st.data())
+@few
 def test_the_order_in_which_pages_are_listed_does_not_matter(policy, pages, need, data):
     assert policy(data.draw(st.permutations(pages)), need) == policy(pages, need)
 
 
 @POLICIES
 @given(pages=COSTS, need=NEEDS)
+@few
 def test_copies_leave_before_originals(policy, pages, need):
     victims = set(policy(pages, need))
     if any(p.seq in victims for p in pages if p.kind is Kind.MESSAGE):
@@ -53,6 +57,7 @@ def test_copies_leave_before_originals(policy, pages, need):
 
 @POLICIES
 @given(pages=COSTS, need=NEEDS, more=st.integers(0, 500))
+@few
 def test_a_greater_need_takes_no_other_pages_only_more(policy, pages, need, more):
     assert set(policy(pages, need)) <= set(policy(pages, need + more))
 
@@ -77,6 +82,7 @@ def test_fifo_keeps_the_newest(pages, need):
 
 @POLICIES
 @given(pages=COSTS, need=st.integers(1, 4_000))
+@few
 def test_the_last_page_taken_was_needed(policy, pages, need):
     sizes = {p.seq: p.tokens for p in pages}
     taken = set(policy(pages, need))

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from pagefault.gist import MAX_CHARS, gist_of, merge
 from pagefault.page import Call, Kind, Projection, Role
-from tests.core.strategies import PROJECTIONS, has_line_break, texts
+from tests.core.strategies import PROJECTIONS, few, has_line_break, texts
 
 
 def is_one_short_line(gist):
@@ -30,11 +30,13 @@ def test_any_page_has_a_gist_of_one_short_line(messages, kind):
 
 
 @given(texts(400), texts(400), st.sampled_from(Role))
+@few
 def test_the_longest_texts_are_cut(text, name, role):
     assert is_one_short_line(gist_of([said(text * 20, role=role, name=name * 20)]))
 
 
 @given(st.lists(st.lists(PROJECTIONS, min_size=1, max_size=2), min_size=2, max_size=9))
+@few
 def test_gists_merge_into_gists(pages):
     gists = [gist_of(page) for page in pages]
     while len(gists) > 1:

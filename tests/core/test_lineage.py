@@ -17,7 +17,7 @@ from pagefault.errors import UnsupportedMessage
 from pagefault.lineage import LEFT_BEHIND, Lineage
 from pagefault.page import Kind
 from tests.core import conversation as c
-from tests.core.strategies import json_values, nested, texts
+from tests.core.strategies import few, json_values, nested, texts
 
 TOOLS = [
     c.user("go"),
@@ -59,6 +59,7 @@ def conversations(draw):
 
 
 @given(conversations(), st.lists(st.integers(0, 15), max_size=3))
+@few
 def test_pages_are_the_same_however_the_messages_arrive(messages, cuts):
     lineage = Lineage(CHAT, c.Quarters())
     cuts = sorted({0, *(min(cut, len(messages)) for cut in cuts), len(messages)})
@@ -73,6 +74,7 @@ def test_pages_are_the_same_however_the_messages_arrive(messages, cuts):
 
 
 @given(conversations())
+@few
 def test_the_bound_is_a_bound_and_the_count_is_exact(messages):
     lineage = path(messages)
     exact = sum(c.tokens(m) for m in messages)
@@ -87,6 +89,7 @@ def test_the_bound_is_a_bound_and_the_count_is_exact(messages):
 
 
 @given(conversations(), st.integers(0, 15))
+@few
 def test_a_fork_goes_on_like_a_path_of_its_own(messages, at):
     at = min(at, len(messages))
     parent = path(messages)
@@ -214,6 +217,7 @@ def test_all_or_nothing():
 
 
 @given(json_values(), texts())
+@few
 def test_content_of_any_message(content, name):
     message = {"role": "user", "content": content, "name": name}
     made = materialise([message], CHAT, c.Quarters(), Kind.MESSAGE)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pagefault.errors import UnsupportedMessage
 from pagefault.messages import MEDIA_TYPES, compact, is_recalled, project, read_content
 from pagefault.page import Call, Role
-from tests.core.strategies import json_values, nested, texts
+from tests.core.strategies import few, json_values, nested, texts
 
 CHAT_ROLES = {
     "user": Role.USER, "human": Role.USER, "assistant": Role.ASSISTANT, "ai": Role.ASSISTANT, "model": Role.ASSISTANT,
@@ -158,6 +158,7 @@ def test_a_recalled_copy_is_known_by_its_mark(read):
 
 @BOTH
 @given(content=json_values(), name=texts(), artifact=json_values(3))
+@few
 def test_any_content_can_be_read(read, content, name, artifact):
     found = read(content, name=name, artifact=artifact)
     assert found.name == name
@@ -166,6 +167,7 @@ def test_any_content_can_be_read(read, content, name, artifact):
 
 
 @given(st.one_of(json_values(5), st.dictionaries(st.tuples(st.integers()), st.integers(), min_size=1), st.binary()))
+@few
 def test_anything_becomes_compact_text(value):
     assert isinstance(compact(value), str)
 

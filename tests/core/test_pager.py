@@ -11,6 +11,7 @@ from pagefault.errors import BudgetError, PageTooLarge, PinnedOverBudget
 from pagefault.eviction import PageCost, fifo, gdsf
 from pagefault.page import Kind
 from pagefault.pager import Census, check, victims
+from tests.core.strategies import few
 
 
 @st.composite
@@ -49,6 +50,7 @@ def tokens(pages):
 
 @POLICIES
 @given(window=windows())
+@few
 def test_nothing_leaves_at_or_below_high_and_never_a_held_page(policy, window):
     census, budget = window
     gone = victims(census, budget, policy)
@@ -60,6 +62,7 @@ def test_nothing_leaves_at_or_below_high_and_never_a_held_page(policy, window):
 
 @POLICIES
 @given(window=windows())
+@few
 def test_a_reclaim_reaches_low_with_its_blocks_or_takes_all_it_may(policy, window):
     census, budget = window
     assume(census.total > budget.high)
@@ -105,6 +108,7 @@ def test_a_policy_that_gives_nothing_leaves_the_newest_to_go_oldest_first():
 
 
 @given(windows())
+@few
 def test_the_same_window_gives_the_same_victims(window):
     census, budget = window
     copy = Census(

@@ -15,6 +15,7 @@ from pagefault.chat import CHAT
 from pagefault.errors import PageTooLarge, PinnedOverBudget, UnsupportedMessage
 from pagefault.view import from_record
 from tests.core import conversation as c
+from tests.core.strategies import few
 
 BUDGET = Budget(window=1_400, target=1_000, reserve=200)
 
@@ -122,6 +123,7 @@ def test_an_edit_brings_back_what_the_old_path_had_let_go():
 
 
 @given(st.integers(0, 24), st.integers(0, 24), st.booleans())
+@few
 def test_equal_prefixes_have_equal_chains(at, length, reloaded):
     paging, messages = c.paging(), c.talk(12)
     before = chains(run(paging, messages))

@@ -21,10 +21,11 @@ def test_a_message_that_grows_in_place_is_counted_again():
 
 
 @pytest.mark.xfail(strict=True, reason="an absent page that became the last user message stays absent")
-def test_what_is_last_after_a_truncation_is_in_the_prompt():
+@pytest.mark.parametrize("has_record", [True, False], ids=["messages deleted", "travelled to before the first reclaim"])
+def test_what_is_last_on_a_shorter_path_is_in_the_prompt(has_record):
     paging, messages = c.paging(), c.talk(12)
     prompt = run(paging, messages)
-    run(paging, messages[: max(prompt.evicted)], prompt.record)
+    run(paging, messages[: max(prompt.evicted)], prompt.record if has_record else None)
 
 
 @pytest.mark.xfail(strict=True, reason="a record is told from another only by its generation")

