@@ -13,7 +13,17 @@ except ImportError as error:
 from pagefault_langgraph.identity import Identity, space_of
 from pagefault_langgraph.messages import LangChainCodec
 from pagefault_langgraph.middleware import PagingMiddleware
+from pagefault_langgraph.model import NotPageable, paged
 from pagefault_langgraph.state import PagingState
 from pagefault_langgraph.tools import recall_tool
 
-__all__ = ["Identity", "LangChainCodec", "PagingMiddleware", "PagingState", "recall_tool", "space_of"]
+__all__ = [
+    "Identity",
+    "LangChainCodec",
+    "NotPageable",
+    "PagingMiddleware",
+    "PagingState",
+    "paged",
+    "recall_tool",
+    "space_of",
+]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from langchain_core.messages import (
@@ -122,6 +122,11 @@ class LangChainCodec:
 
 
 LANGCHAIN: Final = LangChainCodec()
+
+
+def lead_of(messages: Sequence[BaseMessage]) -> int:
+    """How many system messages stand at the start."""
+    return next((i for i, m in enumerate(messages) if not isinstance(m, SystemMessage)), len(messages))
 
 
 def _not_a_message(value: object) -> UnsupportedMessage:

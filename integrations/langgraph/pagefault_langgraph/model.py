@@ -1,0 +1,145 @@
+"""A chat model that pages what it is sent: for graphs that are not built with ``create_agent``.
+
+The result is an instance of a dynamic subclass of the model's own class, so tool binding,
+structured output, profiles and ``isinstance`` checks of the provider's class keep working. Only
+the wire methods that the class defines are wrapped. They call each other at times, and other
+paging may sit further out; a request is paged once.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
+from typing import Any, Final, TypeVar
+
+from langchain_core.language_models.chat_models import BaseChatModel
+from langchain_core.messages import BaseMessage
+
+from pagefault import Budget, Memory
+from pagefault.errors import PagefaultError
+from pagefault_langgraph.identity import Identity
+from pagefault_langgraph.locate import OWNED, Budgets, config_of, identify
+from pagefault_langgraph.messages import LANGCHAIN, lead_of
+from pagefault_langgraph.overhead import Overhead
+
+M = TypeVar("M", bound=BaseChatModel)
+WIRE: Final = ("_generate", "_agenerate", "_stream", "_astream")
+_MARK: Final = "__pagefault_pager__"
+_rendered: Final[ContextVar[list[BaseMessage] | None]] = ContextVar("pagefault_rendered", default=None)
+
+
+class NotPageable(PagefaultError, TypeError):
+    """What was given to ``paged`` is no chat model, or wraps one already."""
+
+
+def paged(
+    model: M,
+    memory: Memory,
+    *,
+    budget: Budget | None = None,
+    identity: Identity | None = None,
+) -> M:
+    """A copy of ``model`` that keeps every request inside the budget.
+
+    Give it the whole history at each call, as ``model.invoke([system, *state["messages"]])``.
+    System messages at the start are sent as they are and not numbered. Outside of a graph the
+    run's config does not reach a model, so give an ``identity`` there.
+
+    Args:
+        model: A chat model; wrap it before ``bind_tools``, ``with_retry`` and the like.
+        memory: From ``pagefault.open(...)``.
+        budget: For every call; by default the memory's, else the window in the model's profile.
+        identity: From the run's config to a :class:`SpaceId`.
+
+    Raises:
+        NotPageable: Not a chat model, or one that is paged already.
+    """
+    if not isinstance(model, BaseChatModel):
+        raise NotPageable(
+            f"paged() takes a chat model, got {type(model).__name__}; wrap the model itself first, "
+            "then call bind_tools, with_retry or with_fallbacks on the result"
+        )
+    if hasattr(type(model), _MARK):
+        raise NotPageable(f"{type(model).__name__} is paged already; use it as it is")
+    base = type(model)
+    pager = _Pager(memory, budget, identity)
+    body: dict[str, Any] = {"__module__": base.__module__, "__doc__": base.__doc__, "__qualname__": base.__qualname__}
+    body |= {name: _WRAPPERS[name](getattr(base, name), pager) for name in WIRE if _defines(base, name)}
+    copy = model.model_copy()
+    paged_class = type(base.__name__, (base,), body)
+    setattr(paged_class, _MARK, pager)
+    object.__setattr__(copy, "__class__", paged_class)
+    return copy
+
+
+def _defines(base: type[BaseChatModel], name: str) -> bool:
+    return getattr(base, name) is not getattr(BaseChatModel, name)
+
+
+class _Pager:
+    """Renders requests of one paged model."""
+
+    def __init__(self, memory: Memory, budget: Budget | None, identity: Identity | None) -> None:
+        self.memory = memory
+        self._budgets = Budgets(memory, budget)
+        self._identity = identity
+        self._overhead = Overhead(lambda: memory.counter)
+
+    def render(self, model: BaseChatModel, messages: list[BaseMessage], extra: Mapping[str, Any]) -> list[BaseMessage]:
+        """What to send for ``messages``; remembers it, so that an inner wire method passes it on."""
+        if OWNED.get() or messages is _rendered.get():
+            return messages
+        lead = lead_of(messages)
+        history = messages[lead:]
+        if not history:
+            return messages
+        tools: Sequence[Any] = extra.get("tools") or ()
+        overhead = self._overhead.messages(messages[:lead]) + self._overhead.of(None, list(tools))
+        prompt = self.memory.at(identify(self._identity, config_of(), history)).step(
+            history, LANGCHAIN, self._budgets.of(model), now=time.time(), overhead=overhead
+        )
+        sent = messages if prompt.natives is None else [*messages[:lead], *prompt.natives]
+        _rendered.set(sent)
+        return sent
+
+
+def _generate(wire: Callable[..., Any], pager: _Pager) -> Callable[..., Any]:
+    def generate(self: Any, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> Any:
+        pager.memory.ready()
+        return wire(self, pager.render(self, messages, kwargs), *args, **kwargs)
+
+    return generate
+
+
+def _agenerate(wire: Callable[..., Any], pager: _Pager) -> Callable[..., Any]:
+    async def agenerate(self: Any, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> Any:
+        await pager.memory.aready()
+        return await wire(self, pager.render(self, messages, kwargs), *args, **kwargs)
+
+    return agenerate
+
+
+def _stream(wire: Callable[..., Any], pager: _Pager) -> Callable[..., Any]:
+    def stream(self: Any, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> Iterator[Any]:
+        pager.memory.ready()
+        yield from wire(self, pager.render(self, messages, kwargs), *args, **kwargs)
+
+    return stream
+
+
+def _astream(wire: Callable[..., Any], pager: _Pager) -> Callable[..., Any]:
+    async def astream(self: Any, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
+        await pager.memory.aready()
+        async for chunk in wire(self, pager.render(self, messages, kwargs), *args, **kwargs):
+            yield chunk
+
+    return astream
+
+
+_WRAPPERS: Final[Mapping[str, Callable[[Callable[..., Any], _Pager], Callable[..., Any]]]] = {
+    "_generate": _generate,
+    "_agenerate": _agenerate,
+    "_stream": _stream,
+    "_astream": _astream,
+}

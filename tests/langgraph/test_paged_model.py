@@ -1,0 +1,105 @@
+"""A paged model in a graph of one's own."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from typing import Any
+
+import pytest
+from langchain.agents import create_agent
+from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
+from langchain_core.runnables import RunnableConfig, RunnableLambda
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.graph import START, MessagesState, StateGraph
+from langgraph.prebuilt import ToolNode, tools_condition
+
+import pagefault
+from pagefault_langgraph import NotPageable, PagingMiddleware, paged
+from tests.langgraph.scripted import TOOLS, ScriptedModel, is_extension, problems, worker_script
+from tests.langgraph.test_long_run import BUDGET, STEPS, TURNS, tokens
+
+CONFIG: Any = {"configurable": {"thread_id": "long"}, "recursion_limit": 1_000}
+SYSTEM = SystemMessage("You are a careful archivist.", id="sys")
+
+
+@pytest.fixture
+def memory() -> Any:
+    with pagefault.open(":memory:", embedder=None) as opened:
+        yield opened
+
+
+def graph_of(model: Any) -> Any:
+    """The usual hand-made agent."""
+
+    def call(state: MessagesState, config: RunnableConfig) -> Any:
+        return {"messages": [model.invoke([SYSTEM, *state["messages"]], config)]}
+
+    async def acall(state: MessagesState, config: RunnableConfig) -> Any:
+        return {"messages": [await model.ainvoke([SYSTEM, *state["messages"]], config)]}
+
+    builder = StateGraph(MessagesState)
+    builder.add_node("model", RunnableLambda(call, afunc=acall))
+    builder.add_node("tools", ToolNode(TOOLS))
+    builder.add_edge(START, "model")
+    builder.add_conditional_edges("model", tools_condition)
+    builder.add_edge("tools", "model")
+    return builder.compile(checkpointer=InMemorySaver())
+
+
+@pytest.mark.parametrize("how", ["sync", "async", "stream"])
+def test_three_hundred_steps_of_a_plain_graph(memory: pagefault.Memory, how: str) -> None:
+    base = ScriptedModel(worker_script(STEPS))
+    graph = graph_of(paged(base, memory, budget=BUDGET))
+    for turn in range(TURNS):
+        asked = {"messages": [HumanMessage(f"turn {turn}", id=f"h{turn}")]}
+        if how == "sync":
+            graph.invoke(asked, CONFIG)
+        elif how == "async":
+            asyncio.run(graph.ainvoke(asked, CONFIG))
+        else:
+            list(graph.stream(asked, CONFIG, stream_mode="messages"))
+    requests = base.requests
+    assert len(requests) == TURNS * STEPS
+    breaks = sum(not is_extension(a, b) for a, b in itertools.pairwise(requests))
+    assert breaks < len(requests) // 8
+    for number, request in enumerate(requests):
+        assert not problems(request), (number, problems(request))
+        assert request[0] == SYSTEM
+        assert f"turn {number // STEPS}" in [m.content for m in request]
+        assert tokens(request) <= BUDGET.window - BUDGET.reserve
+
+
+def test_it_stays_its_own_class_and_is_paged_once(memory: pagefault.Memory) -> None:
+    base = ScriptedModel(worker_script(60))
+    model = paged(base, memory, budget=BUDGET)
+    assert isinstance(model, ScriptedModel)
+    assert type(base) is ScriptedModel, "the model that was given is untouched"
+    agent = create_agent(model, TOOLS, middleware=[PagingMiddleware(memory, budget=BUDGET)])
+    agent.invoke({"messages": [("user", "go")]}, CONFIG)
+    blocks = [[m for m in request if str(m.id).startswith("pagefault-")] for request in base.requests]
+    assert any(blocks)
+    assert all(len({b.id for b in found}) == len(found) for found in blocks)
+    assert all(not problems(request) for request in base.requests)
+
+
+@pytest.mark.parametrize("given", ["model", None, 5])
+def test_what_is_no_model(memory: pagefault.Memory, given: Any) -> None:
+    with pytest.raises(NotPageable, match="takes a chat model"):
+        paged(given, memory)
+
+
+def test_wrapped_runnables_and_paged_models_are_refused(memory: pagefault.Memory) -> None:
+    base = ScriptedModel(worker_script(2))
+    with pytest.raises(NotPageable, match="wrap the model itself first"):
+        paged(base.with_retry(), memory)
+    with pytest.raises(NotPageable, match="paged already"):
+        paged(paged(base, memory), memory)
+
+
+def test_outside_of_a_graph_the_identity_says_whose_conversation_it_is(memory: pagefault.Memory) -> None:
+    mine = pagefault.SpaceId(tenant="acme", user="", thread="mine", agent="")
+    model = paged(ScriptedModel(worker_script(1)), memory, budget=BUDGET, identity=lambda config: mine)
+    messages: list[BaseMessage] = [HumanMessage("needle", id="h")]
+    model.invoke(messages)
+    assert memory.at(mine).fault(1).pages[0].page.text == "needle"
