@@ -20,7 +20,7 @@ def records(scope: Scope, points: Iterable[Any]) -> list[Record]:
     Raises:
         StoreError: One of them is of another scope.
     """
-    return sorted((restore(id_of(point), _checked(scope, point)) for point in points), key=_by_place)
+    return sorted((restore(id_of(point), check(scope, point)) for point in points), key=_by_place)
 
 
 def hits(scope: Scope, points: Iterable[Any], *, limit: int) -> list[Hit]:
@@ -31,7 +31,7 @@ def hits(scope: Scope, points: Iterable[Any], *, limit: int) -> list[Hit]:
     """
     found: list[Hit] = []
     for point in points:
-        payload = _checked(scope, point)
+        payload = check(scope, point)
         found.append(Hit(id=id_of(point), seq=int(payload["seq"]), score=point.score, fields=fields_of(payload)))
     return sorted(found, key=_by_rank)[:limit]
 
@@ -49,17 +49,23 @@ def cut(window: Sequence[Record], size: int) -> tuple[list[Record], int | None]:
     return [record for record in window if record.seq < last], last
 
 
-def id_of(point: Any) -> UUID:
-    """The point's id; some clients give it as text."""
-    return point.id if isinstance(point.id, UUID) else UUID(str(point.id))
+def check(scope: Scope, point: Any) -> Payload:
+    """The point's payload, once it is seen to be of this scope.
 
+    The filter named the scope; looking again costs nothing and does not rest on the engine.
 
-def _checked(scope: Scope, point: Any) -> Payload:
-    """The filter named the scope; looking again costs nothing and does not rest on the engine."""
+    Raises:
+        StoreError: It is of another scope.
+    """
     if not owned(scope, point.payload, "page", "head"):
         raise StoreError(f"the engine returned {point.id}, which is not of {scope}; please report this")
     payload: Payload = point.payload
     return payload
+
+
+def id_of(point: Any) -> UUID:
+    """The point's id; some clients give it as text."""
+    return point.id if isinstance(point.id, UUID) else UUID(str(point.id))
 
 
 def _by_rank(hit: Hit) -> tuple[float, int, UUID]:

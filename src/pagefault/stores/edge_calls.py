@@ -211,9 +211,7 @@ def _retrieve(shard: EdgeShard, ids: Iterable[UUID], select: list[str] | Payload
     return shard.retrieve(list(ids), with_payload=select, with_vector=False)
 
 
-def _all_with_seq(
-    shard: EdgeShard, scope: Scope, where: Where, ids: HasIdCondition | None, seq: int
-) -> Iterable[Any]:
+def _all_with_seq(shard: EdgeShard, scope: Scope, where: Where, ids: HasIdCondition | None, seq: int) -> Iterable[Any]:
     flt = matching(scope, Where(kind=where.kind, last=seq), ids, first=seq)
     offset: Any = None
     while True:

@@ -12,13 +12,14 @@ import math
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 from uuid import UUID
 
 from pagefault.chain import chunk_id
 from pagefault.errors import CorruptPage, StoreError
-from pagefault.ports import Record, Scope, Sparse
+from pagefault.ports import Record, Scope, Sparse, Where
 
+T = TypeVar("T")
 Scalar = str | int | float | bool
 Payload = Mapping[str, Scalar]
 
@@ -162,6 +163,17 @@ def stale_chunks(row: Row, before: Payload) -> list[UUID]:
     if chunks is None or chunks == row.payload.get("chunks"):
         return []
     return chunk_ids(row.id, str(chunks))
+
+
+def windows(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    """``items`` in order, at most ``size`` at a time."""
+    return (items[i : i + size] for i in range(0, len(items), size))
+
+
+def is_empty(where: Where) -> bool:
+    """Whether nothing can match, so that nobody need be asked."""
+    nowhere = where.last is not None and where.last < max(where.first, 0)
+    return nowhere or (where.ids is not None and not where.ids)
 
 
 def owned(scope: Scope, payload: Payload | None, *kinds: str) -> bool:

@@ -1,0 +1,154 @@
+"""What an error of the Qdrant client means, for REST and gRPC alike."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import grpc  # type: ignore[import-untyped]  # its types are in another package
+import httpx
+from qdrant_client.common.client_exceptions import QdrantException, ResourceExhaustedResponse
+from qdrant_client.http.exceptions import ApiException, ResponseHandlingException, UnexpectedResponse
+
+from pagefault.errors import StoreDenied, StoreError, StoreUnreachable
+
+_MAX_REASON: Final = 300
+_DENIED: Final = frozenset({401, 403})
+_PASSING: Final = frozenset({408, 429, 502, 503, 504})
+_DENIED_CODES: Final = frozenset({grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED})
+_PASSING_CODES: Final = frozenset(
+    {
+        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        grpc.StatusCode.ABORTED,
+        grpc.StatusCode.CANCELLED,
+    }
+)
+
+
+class UnconfirmedError(Exception):
+    """The server took a write but did not say that it is done."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What to do about an error.
+
+    Attributes:
+        kind: The error to raise when it lasts.
+        reason: What happened, in few words.
+        again: Whether trying again may help.
+        asked: Seconds that the server asked to wait, 0 for none.
+    """
+
+    kind: type[StoreError]
+    reason: str
+    again: bool = False
+    asked: float = 0.0
+
+
+# What the client raises; anything else is a defect and passes through. It asserts on answers
+# without a result, and lets the errors of its JSON and model parsers (ValueErrors) through.
+CLIENT_ERRORS: Final = (
+    ApiException,
+    QdrantException,
+    UnconfirmedError,
+    grpc.RpcError,
+    httpx.HTTPError,
+    AssertionError,
+    ValueError,
+    OSError,
+)
+
+
+def judge(error: Exception) -> Verdict:
+    """What ``error``, one of :data:`CLIENT_ERRORS`, means."""
+    if isinstance(error, ResponseHandlingException):  # the client wraps what the transport raised
+        error = error.source
+    for kinds, verdict in _VERDICTS:
+        if isinstance(error, kinds):
+            return verdict(error)
+    return _unforeseen(error)
+
+
+def _busy(error: QdrantException) -> Verdict:
+    """Status 429 with ``Retry-After``, which may be no number."""
+    asked = error.retry_after_s if isinstance(error, ResourceExhaustedResponse) else 0
+    reason = f"too many requests ({error})"[:_MAX_REASON]
+    return Verdict(kind=StoreUnreachable, reason=reason, again=True, asked=max(0.0, asked))
+
+
+def _answered(error: UnexpectedResponse) -> Verdict:
+    status = error.status_code or 0
+    reason = f"status {status}: {_said(error)}"
+    if status in _DENIED:
+        return Verdict(kind=StoreDenied, reason=reason)
+    if status in _PASSING:
+        return Verdict(kind=StoreUnreachable, reason=reason, again=True, asked=_retry_after(error))
+    return Verdict(kind=StoreError, reason=reason, again=status >= 500)
+
+
+def _grpc(error: grpc.RpcError) -> Verdict:
+    code, details = getattr(error, "code", None), getattr(error, "details", None)
+    status = code() if callable(code) else grpc.StatusCode.UNKNOWN
+    reason = f"gRPC {status.name}: {details() if callable(details) else error}"[:_MAX_REASON]
+    if status in _DENIED_CODES:
+        return Verdict(kind=StoreDenied, reason=reason)
+    if status in _PASSING_CODES:
+        return Verdict(kind=StoreUnreachable, reason=reason, again=True)
+    return Verdict(kind=StoreError, reason=reason, again=status is grpc.StatusCode.INTERNAL)
+
+
+def _unconfirmed(error: UnconfirmedError) -> Verdict:
+    return Verdict(kind=StoreUnreachable, reason=str(error), again=True)
+
+
+def _late(error: httpx.TimeoutException) -> Verdict:
+    return Verdict(kind=StoreUnreachable, reason=f"no answer in time ({type(error).__name__})", again=True)
+
+
+def _away(error: Exception) -> Verdict:
+    """The connection failed; a certificate that is refused now is refused again."""
+    reason = f"{type(error).__name__}: {error}"[:_MAX_REASON]
+    return Verdict(kind=StoreUnreachable, reason=reason, again="certificate" not in reason.lower())
+
+
+def _garbled(error: Exception) -> Verdict:
+    reason = f"the answer is not one of a Qdrant server ({type(error).__name__}); does a proxy stand in between?"
+    return Verdict(kind=StoreError, reason=reason)
+
+
+def _unforeseen(error: Exception) -> Verdict:
+    return Verdict(kind=StoreError, reason=f"{type(error).__name__}: {error}"[:_MAX_REASON])
+
+
+# The first that fits counts.
+_VERDICTS: Final[tuple[tuple[Any, Callable[[Any], Verdict]], ...]] = (
+    (QdrantException, _busy),
+    (UnexpectedResponse, _answered),
+    (grpc.RpcError, _grpc),
+    (UnconfirmedError, _unconfirmed),
+    (httpx.UnsupportedProtocol, _unforeseen),
+    (httpx.TimeoutException, _late),
+    ((httpx.TransportError, OSError), _away),
+    ((AssertionError, ValueError), _garbled),
+)
+
+
+def _said(error: UnexpectedResponse) -> str:
+    """The message in the body, or the body's beginning."""
+    try:
+        said = json.loads(error.content)["status"]["error"]
+    except (ValueError, LookupError, TypeError):  # not Qdrant's form: a proxy's page, or nothing
+        said = error.content.decode("utf-8", "replace").strip() or error.reason_phrase
+    return " ".join(str(said).split())[:_MAX_REASON]
+
+
+def _retry_after(error: UnexpectedResponse) -> float:
+    try:
+        return max(0.0, float(error.headers.get("Retry-After", "0")))
+    except ValueError:  # a date
+        return 0.0
