@@ -8,13 +8,16 @@ fork the child's ``Memory`` makes a new kernel.
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures.thread  # noqa: F401  # registers an exit hook, impossible when the last pages are written
+import contextvars
 import heapq
 import itertools
 import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future
-from typing import Any, Final, TypeVar
+from functools import partial
+from typing import Any, Final, NamedTuple, TypeVar
 
 from pagefault.errors import MemoryClosed
 
@@ -38,6 +41,11 @@ class Worker:
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
 
+    @property
+    def is_current(self) -> bool:
+        """Whether the caller runs on this thread."""
+        return threading.current_thread() is self._thread
+
     def submit(self, fn: Callable[[], T], *, urgent: bool) -> Future[T]:
         """Queue ``fn``; the future gives its result."""
         future: Future[T] = Future()
@@ -49,11 +57,14 @@ class Worker:
         return future
 
     def stop(self) -> None:
-        """Finish what is queued, then end the thread."""
+        """Finish what is queued, then end the thread. Does not wait for it."""
         with self._ready:
             self._stopping = True
             self._ready.notify()
-        if threading.current_thread() is not self._thread:
+
+    def join(self) -> None:
+        """Wait until the thread has ended."""
+        if not self.is_current:
             self._thread.join()
 
     def _work(self) -> None:
@@ -65,57 +76,82 @@ class Worker:
                     return
                 _, _, fn, future, urgent = heapq.heappop(self._jobs)
             if future.set_running_or_notify_cancel():
-                try:
-                    future.set_result(fn())
-                except BaseException as error:  # noqa: BLE001  # handed to whoever awaits the future, even a panic
-                    future.set_exception(error)
+                _settle(future, fn)
             del fn, future
             if not urgent:
                 time.sleep(REST_SECONDS)
 
 
+def _settle(future: Future[T], fn: Callable[[], T]) -> None:
+    try:
+        result = fn()
+    except BaseException as error:  # noqa: BLE001  # handed to whoever awaits the future
+        if not isinstance(error, Exception) or isinstance(error, StopIteration):
+            # An exit or a panic would end the loop thread, and no future can carry a StopIteration.
+            broken = RuntimeError(f"a call on the kernel's thread ended with {error!r:.200}")
+            broken.__cause__ = error
+            error = broken
+        future.set_exception(error)
+    else:
+        future.set_result(result)
+
+
+class _Threads(NamedTuple):
+    loop: asyncio.AbstractEventLoop
+    thread: threading.Thread
+    worker: Worker
+    disk: Worker
+
+    @property
+    def are_current(self) -> bool:
+        here = threading.current_thread() is self.thread
+        return here or self.worker.is_current or self.disk.is_current
+
+
 class Kernel:
-    """Runs coroutines on a loop thread of its own and blocking calls on one worker thread."""
+    """Runs coroutines on a loop thread of its own and blocking calls on one worker thread.
+
+    A third thread only waits for the disk, so that nothing queues behind it. All three are
+    our own: an executor of the event loop would be gone when the interpreter exits, which is
+    when the last pages are written.
+    """
 
     def __init__(self, name: str) -> None:
         self._name = name
         self._lock = threading.Lock()
-        self._threads: tuple[asyncio.AbstractEventLoop, threading.Thread, Worker] | None = None
-        self._closed = False
+        self._threads: _Threads | None = None
+        self._closing = False
+        self._verbs: set[Future[Any]] = set()
 
     @property
     def is_started(self) -> bool:
         """Whether its threads run."""
         return self._threads is not None
 
-    def _running(self) -> tuple[asyncio.AbstractEventLoop, threading.Thread, Worker]:
-        threads = self._threads
-        if threads is not None:
-            return threads
-        with self._lock:
-            if self._closed:
-                raise MemoryClosed(f"{self._name} is closed; open it again with pagefault.open(...)")
-            if self._threads is None:
-                loop = asyncio.new_event_loop()
-                thread = threading.Thread(target=loop.run_forever, name=f"{self._name} loop", daemon=True)
-                thread.start()
-                self._threads = loop, thread, Worker(f"{self._name} worker")
-            return self._threads
-
     def start(self, work: Coroutine[Any, Any, T]) -> Future[T]:
-        """Run a coroutine on the loop thread; context variables come along."""
+        """Run a coroutine on the loop thread; context variables come along.
+
+        Raises:
+            MemoryClosed: After ``finish``.
+        """
         try:
-            loop, _, _ = self._running()
+            with self._lock:  # so that whatever got in before ``finish`` is waited for
+                self._refuse_closed()
+                future = asyncio.run_coroutine_threadsafe(work, self._running().loop)
+                self._verbs.add(future)
         except BaseException:
             work.close()
             raise
-        return asyncio.run_coroutine_threadsafe(work, loop)
+        future.add_done_callback(self._verbs.discard)
+        return future
 
     def call(self, work: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine and block the calling thread until it is done."""
-        if self._threads is not None and threading.current_thread() is self._threads[1]:
+        try:
+            self.refuse_own_threads()
+        except BaseException:
             work.close()
-            raise RuntimeError("a sync verb was called on the kernel's own loop; use the async form")
+            raise
         future = self.start(work)
         try:
             return future.result()
@@ -129,23 +165,88 @@ class Kernel:
 
     def signal(self, callback: Callable[[], object]) -> None:
         """Call ``callback`` soon on the loop thread, without waiting."""
-        loop, _, _ = self._running()
-        loop.call_soon_threadsafe(callback)
+        with self._lock:
+            self._refuse_closed()
+            self._running().loop.call_soon_threadsafe(callback)
 
     def run(self, fn: Callable[[], T], /, *, urgent: bool) -> Awaitable[T]:
         """The ``Runner`` that stores get: from the loop thread, await ``fn`` on the worker."""
-        _, _, worker = self._running()
-        return asyncio.wrap_future(worker.submit(fn, urgent=urgent))
+        context = contextvars.copy_context()
+        return asyncio.wrap_future(self._live().worker.submit(partial(context.run, fn), urgent=urgent))
 
-    def stop(self) -> None:
-        """End both threads after what is queued. Idempotent."""
+    def offload(self, fn: Callable[[], T], /) -> Awaitable[T]:
+        """From the loop thread, await ``fn`` beside the worker: for calls that only wait for the disk."""
+        return asyncio.wrap_future(self._live().disk.submit(fn, urgent=True))
+
+    def finish(self, work: Coroutine[Any, Any, T]) -> Future[T] | None:
+        """Run a last coroutine: new ones are refused, those running end first, the threads end after it.
+
+        Gives ``None`` when nothing ever ran: then there is nothing to finish either.
+        """
         with self._lock:
-            threads, self._threads, self._closed = self._threads, None, True
-        if threads is None:
-            return
-        loop, thread, worker = threads
-        worker.stop()
-        loop.call_soon_threadsafe(loop.stop)
-        if threading.current_thread() is not thread:
-            thread.join()
-            loop.close()
+            if self._closing or self._threads is None:
+                self._closing = True
+                work.close()
+                return None
+            self._closing = True
+            return asyncio.run_coroutine_threadsafe(self._last(work), self._threads.loop)
+
+    def join(self) -> None:
+        """Wait until the threads have ended, once ``finish`` is done."""
+        if self._threads is not None and not self._threads.are_current:
+            self._threads.worker.join()
+            self._threads.disk.join()
+            self._threads.thread.join()
+
+    # -- inside ----------------------------------------------------------------------------
+
+    def _running(self) -> _Threads:
+        """With the lock held: the threads, started if need be."""
+        if self._threads is None:
+            loop = asyncio.new_event_loop()
+            thread = threading.Thread(target=_run, args=(loop,), name=f"{self._name} loop", daemon=True)
+            thread.start()
+            self._threads = _Threads(loop, thread, Worker(f"{self._name} worker"), Worker(f"{self._name} disk"))
+        return self._threads
+
+    def _live(self) -> _Threads:
+        if self._threads is None:
+            raise RuntimeError("the kernel runs blocking calls only for its own coroutines")
+        return self._threads
+
+    def _refuse_closed(self) -> None:
+        if self._closing:
+            raise MemoryClosed(f"{self._name} is closed; open it again with pagefault.open(...)")
+
+    def refuse_own_threads(self) -> None:
+        """Where a blocking verb would wait for itself, say so instead.
+
+        Raises:
+            RuntimeError: On one of the kernel's own threads.
+        """
+        if self._threads is not None and self._threads.are_current:
+            raise RuntimeError(
+                "a sync verb was called on one of the kernel's own threads, where it would wait for itself; "
+                "an embedder or store must not use the memory it serves"
+            )
+
+    async def _last(self, work: Coroutine[Any, Any, T]) -> T:
+        try:
+            await asyncio.gather(*map(asyncio.wrap_future, list(self._verbs)), return_exceptions=True)
+            return await work
+        finally:
+            left = asyncio.all_tasks() - {asyncio.current_task()}  # verbs whose callers gave up, still unwinding
+            for task in left:
+                task.cancel()
+            await asyncio.gather(*left, return_exceptions=True)
+            threads = self._live()
+            threads.worker.stop()
+            threads.disk.stop()
+            threads.loop.call_soon(threads.loop.stop)
+
+
+def _run(loop: asyncio.AbstractEventLoop) -> None:
+    try:
+        loop.run_forever()
+    finally:
+        loop.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import atexit
 import logging
 import os
@@ -11,6 +12,7 @@ import threading
 import uuid
 import weakref
 from collections import OrderedDict
+from concurrent.futures import Future
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Literal, Self
@@ -21,7 +23,7 @@ from pagefault.errors import InvalidId, MemoryClosed, PagefaultError, StoreError
 from pagefault.kernel import Kernel
 from pagefault.page import SpaceId
 from pagefault.paging import Paging
-from pagefault.ports import Embedder, PageStore, Runner, TokenCounter
+from pagefault.ports import Embedder, PageStore, TokenCounter
 from pagefault.retrieval import Retrieval
 from pagefault.space import Space
 from pagefault.stores import EdgeStore
@@ -70,7 +72,7 @@ def open(  # noqa: A001  # pagefault.open reads as it should, like gzip.open
         ...     space.recall("cat").pages[0].page.text
         'My cat is called Turing.'
     """
-    options = _Options(embedder, counter, budget, require_tenant)
+    options = _Options(embedder, counter, budget, require_tenant=require_tenant)
     path = _path(target)
     if path is None:
         return Memory(path, options)
@@ -80,7 +82,9 @@ def open(  # noqa: A001  # pagefault.open reads as it should, like gzip.open
         if memory is None:
             memory = _open[key] = Memory(path, options)
         elif memory._options != options:
-            raise StoreError(f"{path} is open already with other options; close it first, or open it with the same ones")
+            raise StoreError(
+                f"{path} is open already with other options; close it first, or open it with the same ones"
+            )
         memory._holders += 1
         return memory
 
@@ -102,7 +106,7 @@ class _Options:
     """What ``open`` was asked for; two opens of one directory must agree."""
 
     def __init__(
-        self, embedder: EmbedderChoice, counter: TokenCounter | None, budget: Budget | None, require_tenant: bool
+        self, embedder: EmbedderChoice, counter: TokenCounter | None, budget: Budget | None, *, require_tenant: bool
     ) -> None:
         self.embedder = embedder
         self.counter = counter
@@ -122,6 +126,7 @@ class Memory:
     def __init__(self, path: Path | None, options: _Options) -> None:
         self._options = options
         self._path = path
+        self._key = os.path.realpath(path) if path is not None else ""
         self._holders = 1 if path is None else 0
         self._closed = False
         self._lock = threading.Lock()
@@ -137,15 +142,15 @@ class Memory:
         chosen = self._options.embedder
         embedder = default_embedder() if isinstance(chosen, str) else chosen
         self._kernel = Kernel(f"pagefault {self._path or ':memory:'}")
-        self._store: PageStore = self._make_store(self._kernel.run)
+        self._store: PageStore = self._make_store()
         self._writeback = WriteBack(self._kernel, self._store, embedder)
         self._retrieval = Retrieval(self._kernel, self._store, self._writeback, embedder)
 
-    def _make_store(self, run: Runner) -> PageStore:
+    def _make_store(self) -> PageStore:
         path = self._path
         if path is None:
             self._temporary = path = Path(tempfile.gettempdir()) / f"pagefault-{uuid.uuid4().hex}"
-        return EdgeStore(path, run=run)
+        return EdgeStore(path, run=self._kernel.run, offload=self._kernel.offload)
 
     def _after_fork(self) -> None:
         """In a forked child: none of the parent's threads exist, so start afresh."""
@@ -153,6 +158,9 @@ class Memory:
         self._ready = False
         for paging in list(self._spaces.values()):
             paging.after_fork()
+            if self._path is None:  # the child's throw-away store is another one, and empty
+                for lineage in paging.lineages:
+                    lineage.doubt([slot.seq for slot in lineage.slots])
         if not self._closed:
             self._build()
 
@@ -189,8 +197,9 @@ class Memory:
 
     def at(self, space_id: SpaceId) -> Space:
         """The space with this id, as an adapter's ``identity`` gives it."""
-        if self._closed:
-            raise MemoryClosed(f"memory {self._path or ':memory:'} is closed; open it again with pagefault.open(...)")
+        self.check_open()
+        if not isinstance(space_id, SpaceId):
+            raise InvalidId(f"a space is named by a SpaceId, got {type(space_id).__name__} {space_id!r:.60}")
         with self._lock:
             space = self._recent.get(space_id)
             if space is None:
@@ -205,6 +214,15 @@ class Memory:
             return space
 
     # -- life ------------------------------------------------------------------------------
+
+    def check_open(self) -> None:
+        """Refuse to go on with a closed memory.
+
+        Raises:
+            MemoryClosed: After ``close()``.
+        """
+        if self._closed:
+            raise MemoryClosed(f"memory {self._path or ':memory:'} is closed; open it again with pagefault.open(...)")
 
     def ready(self) -> None:
         """Open the store now, so that what is wrong with it is raised here. Cheap afterwards."""
@@ -233,55 +251,57 @@ class Memory:
     def close(self) -> None:
         """Give back one ``open``; the last one flushes and releases the store. Idempotent.
 
+        Verbs that are running end first.
+
         Raises:
             PagefaultError: The last flush failed; the memory is closed all the same.
         """
-        if self._last_holder():
+        self._kernel.refuse_own_threads()
+        closing = self._last_close()
+        if closing is not None:
             try:
-                if self._kernel.is_started:
-                    self._kernel.call(self._shut())
+                closing.result()
             finally:
-                self._stopped()
+                self._kernel.join()
 
     async def aclose(self) -> None:
-        """Async twin of :meth:`close`."""
-        if self._last_holder():
-            try:
-                if self._kernel.is_started:
-                    await self._kernel.acall(self._shut())
-            finally:
-                self._stopped()
+        """Async twin of :meth:`close`. Cancelling it does not stop the closing."""
+        closing = self._last_close()
+        if closing is not None:
+            await asyncio.shield(asyncio.wrap_future(closing))
 
-    def _last_holder(self) -> bool:
+    def _last_close(self) -> Future[None] | None:
+        """Begin to close when nobody else holds this memory and something runs."""
         with _lock:
             if self._closed:
-                return False
+                return None
             self._holders -= 1
             if self._holders > 0:
-                return False
+                return None
             self._closed = True
-            return True
+            if _open.get(self._key) is self:
+                del _open[self._key]
+        closing = self._kernel.finish(self._shut())
+        if closing is None:
+            self._writeback.refuse()
+        return closing
 
     async def _shut(self) -> None:
         try:
-            if self._writeback.has_work:
-                await self._writeback.flush()
+            try:
+                await self._writeback.close()
+            finally:
+                await self._store.close()
         finally:
-            self._writeback.stop()
-            await self._store.close()
-
-    def _stopped(self) -> None:
-        self._kernel.stop()
-        with _lock:
-            if self._path is not None:
-                _open.pop(os.path.realpath(self._path), None)
-        if self._temporary is not None:
-            shutil.rmtree(self._temporary, ignore_errors=True)
+            if self._temporary is not None:
+                shutil.rmtree(self._temporary, ignore_errors=True)
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     async def __aenter__(self) -> Self:
@@ -302,8 +322,11 @@ def _close_all() -> None:
         memory._holders = 1
         try:
             memory.close()
-        except PagefaultError as error:
-            logging.getLogger("pagefault").error("%r could not be closed cleanly: %s", memory, error)
+        except Exception as error:  # the others are closed all the same
+            unexpected = None if isinstance(error, PagefaultError) else error
+            logging.getLogger("pagefault").error(  # noqa: TRY400  # a typed error says it all
+                "%r could not be closed cleanly: %s", memory, error, exc_info=unexpected
+            )
 
 
 def _after_fork() -> None:

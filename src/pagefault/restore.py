@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 from pagefault import canonical
 from pagefault.chain import ROOT, head_id, point_id
 from pagefault.content import Content
-from pagefault.errors import CorruptPage, PagesLost
+from pagefault.errors import CorruptPage, PagesLost, StoreMismatch, UnsupportedMessage
 from pagefault.lineage import LEFT_BEHIND, Lineage, Slot
 from pagefault.messages import project
 from pagefault.page import Kind, Page, SpaceId
 from pagefault.ports import Codec, PageStore, Record, Scope, Sketch, TokenCounter, Where
-from pagefault.view import from_record
+from pagefault.view import View, from_record
 
 WINDOW: Final = 256
 
@@ -27,54 +28,139 @@ def page_from(record: Record) -> Page:
     if canonical.sha256(_ascii(record)) != record.sha256:
         raise CorruptPage(
             f"page {record.seq} (point {record.id}) does not match its sha256; the data directory is damaged. "
-            "Restore it from a backup, or let an agent that still has the message write it again"
+            "Restore it from a backup; the other pages can be used"
         )
     fields = record.fields
-    format_ = str(fields["format"])
-    return Page(
-        seq=record.seq,
-        chain=str(fields["chain"]),
-        parent=str(fields["parent"]),
-        kind=Kind(str(fields["type"])),
-        format=format_,
-        body=record.body,
-        sha256=record.sha256,
-        messages=tuple(project(format_, item) for item in canonical.load(record.body)),
-        tokens=int(fields["tokens"]),
-        gist=str(fields["gist"]),
-        created_at=float(fields["created_at"]),
-        opaque=bool(fields["opaque"]),
-    )
+    try:
+        format_ = str(fields["format"])
+        return Page(
+            seq=record.seq,
+            chain=str(fields["chain"]),
+            parent=str(fields["parent"]),
+            kind=Kind(str(fields["type"])),
+            format=format_,
+            body=record.body,
+            sha256=record.sha256,
+            messages=tuple(project(format_, item) for item in canonical.load(record.body)),
+            tokens=int(fields["tokens"]),
+            gist=str(fields["gist"]),
+            created_at=float(fields["created_at"]),
+            opaque=bool(fields["opaque"]),
+        )
+    except (KeyError, ValueError) as error:
+        raise CorruptPage(
+            f"the fields of page {record.seq} (point {record.id}) are damaged ({error!r:.100}); "
+            "restore the data directory from a backup"
+        ) from error
 
 
 def _ascii(record: Record) -> str:
     return record.body if record.body.isascii() else record.body.encode("ascii", "replace").decode("ascii")
 
 
-async def restore(store: PageStore, space: SpaceId, codec: Codec, counter: TokenCounter) -> Lineage:
-    """The path that the space's head names, with the natives of its resident pages.
+class Restored(NamedTuple):
+    """A path as the store knows it.
+
+    Attributes:
+        lineage: The path, with the natives of its resident pages.
+        indexed: Last page up to which all are known to have their vectors.
+    """
+
+    lineage: Lineage
+    indexed: int
+
+
+async def restore(store: PageStore, space: SpaceId, codec: Codec, counter: TokenCounter) -> Restored:
+    """The path that the space's head names, and what was stored after it when the process died.
+
+    A path of another framework's messages can be read, faulted and searched, but not added to.
 
     Raises:
         PagesLost: The chain behind the head has a gap.
         CorruptPage: A resident page, or the head, does not match its hash.
+        StoreMismatch: The head was written by a release that this one cannot read.
     """
     scope = Scope(tenant=space.tenant, space=space.key)
-    lineage = Lineage(codec, counter)
+    head = await _head(store, scope, space)
+    records = await _walk(store, scope, head.tip, head.length)
+    formats = {str(record.fields["format"]) for record in records}
+    if formats <= {codec.format}:
+        records += await _after(store, scope, head.length, head.tip, codec)
+        formats = {codec.format}
+    lineage = Lineage(codec if formats == {codec.format} else Foreign(min(formats)), counter)
+    for record in records:
+        _add(lineage, record)
+    lineage.adopt(head.view)
+    if lineage.codec is codec:
+        resident = [(s.seq, s.chain) for s in lineage.slots if s.seq not in lineage.absent]
+        for page in (await bodies(store, scope, resident)).values():
+            lineage.put_back(page)
+        if len(records) == head.length:
+            lineage.extend(head.open, now=time.time())
+    return Restored(lineage, head.indexed)
+
+
+class Foreign:
+    """Stands for the codec of a framework that is not here: its pages are read, never written."""
+
+    def __init__(self, format_: str) -> None:
+        self.format = format_
+
+    def bound(self, message: Any) -> int:  # noqa: ARG002  # whatever it is
+        """Nothing can be added.
+
+        Raises:
+            UnsupportedMessage: Always.
+        """
+        raise UnsupportedMessage(f"this conversation holds {self.format} messages; add to it through its framework")
+
+    def sketch(self, message: Any) -> Sketch:
+        """As ``bound``."""
+        return Sketch(role=str(self.bound(message)))
+
+    def encode(self, message: Any) -> Any:
+        """The data itself."""
+        return message
+
+    def decode(self, data: Any) -> Any:
+        """The data itself."""
+        return data
+
+    def is_same(self, one: Any, other: Any) -> bool:  # noqa: ARG002  # nothing is known of them
+        """Never known to be."""
+        return False
+
+    def key(self, message: Any) -> str | None:  # noqa: ARG002  # as above
+        """None that is known."""
+        return None
+
+    def block(self, text: str, name: str) -> Any:
+        """Data that no framework reads."""
+        return {"text": text, "id": name}
+
+
+class _Head(NamedTuple):
+    tip: str
+    length: int
+    view: View
+    indexed: int
+    open: list[Any]
+
+
+async def _head(store: PageStore, scope: Scope, space: SpaceId) -> _Head:
     head = (await store.get(scope, [head_id(space.key)])).get(head_id(space.key))
     if head is None:
-        return lineage
+        return _Head(ROOT, 0, View(), 0, [])
     if canonical.sha256(_ascii(head)) != head.sha256:
         raise CorruptPage(f"the head record of {space} does not match its sha256; restore the directory from a backup")
     state = canonical.load(head.body)
-    records = await _walk(store, scope, str(state["tip"]), head.seq)
-    for record in records:
-        _add(lineage, record)
-    lineage.adopt(from_record(state["view"]))
-    resident = [s for s in lineage.slots if s.seq not in lineage.absent]
-    if all(r.fields["format"] == codec.format for r in records):
-        for page in (await bodies(store, scope, [(s.seq, s.chain) for s in resident])).values():
-            lineage.put_back(page)
-    return lineage
+    try:
+        view = from_record(state["view"])
+    except ValueError as error:
+        raise StoreMismatch(
+            f"the head record of {space} cannot be read ({error}); open it with the release that wrote it"
+        ) from error
+    return _Head(str(state["tip"]), head.seq, view, int(state.get("indexed", 0)), list(state.get("open", ())))
 
 
 async def bodies(store: PageStore, scope: Scope, wanted: Sequence[tuple[int, str]]) -> dict[int, Page]:
@@ -84,12 +170,21 @@ async def bodies(store: PageStore, scope: Scope, wanted: Sequence[tuple[int, str
         PagesLost: The store lacks one of them.
         CorruptPage: One does not match its hash.
     """
-    points = {point_id(scope.space, chain): seq for seq, chain in wanted}
+    points = {point_id(scope.space, chain): (seq, chain) for seq, chain in wanted}
     found = await store.get(scope, list(points)) if points else {}
-    lost = [seq for point, seq in points.items() if point not in found]
+    lost = [seq for point, (seq, _) in points.items() if point not in found]
     if lost:
         raise PagesLost(_lost(lost))
-    return {record.seq: page_from(record) for record in found.values()}
+    pages: dict[int, Page] = {}
+    for point, record in found.items():
+        page = page_from(record)
+        if (page.seq, page.chain) != points[point]:
+            raise CorruptPage(
+                f"page {points[point][0]} (point {point}) calls itself page {page.seq}; the data directory is damaged. "
+                "Restore it from a backup"
+            )
+        pages[page.seq] = page
+    return pages
 
 
 async def _walk(store: PageStore, scope: Scope, tip: str, length: int) -> list[Record]:
@@ -101,12 +196,34 @@ async def _walk(store: PageStore, scope: Scope, tip: str, length: int) -> list[R
             by_chain[str(record.fields["chain"])] = record
     path: list[Record] = []
     while tip != ROOT:
-        record = by_chain.get(tip)
-        if record is None:
-            raise PagesLost(_lost(range(1, length - len(path) + 1)))
-        path.append(record)
-        tip = str(record.fields["parent"])
+        known = by_chain.get(tip)
+        if known is None:
+            gap = length - len(path)
+            present = {r.seq for r in by_chain.values()}
+            raise PagesLost(_lost([seq for seq in range(1, gap) if seq not in present] + [gap]))
+        path.append(known)
+        tip = str(known.fields["parent"])
     return path[::-1]
+
+
+async def _after(store: PageStore, scope: Scope, length: int, tip: str, codec: Codec) -> list[Record]:
+    """What was stored behind the last page that a head names: its writer died before the next head.
+
+    Only where paths cannot branch: a page with two successors ends it, none of which is preferred.
+    """
+    more: list[Record] = []
+    while True:
+        window = Where(kind="page", first=length + 1, last=length + WINDOW)
+        records = await store.scan(scope, window, limit=WINDOW * WINDOW)
+        follows: dict[str, list[Record]] = {}
+        for record in records:
+            follows.setdefault(str(record.fields["parent"]), []).append(record)
+        before = length
+        while len(heirs := follows.get(tip, [])) == 1 and heirs[0].fields["format"] == codec.format:
+            more.append(heirs[0])
+            length, tip = heirs[0].seq, str(heirs[0].fields["chain"])
+        if length < before + WINDOW:
+            return more
 
 
 def _add(lineage: Lineage, record: Record) -> None:

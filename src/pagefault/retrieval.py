@@ -6,12 +6,14 @@ Runs on the kernel's loop thread. What to show is decided by the pure modules of
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from pagefault.chain import point_id
-from pagefault.errors import PageNotFound, PagesLost
+from pagefault.errors import CorruptPage, EmbedderError, PageNotFound, PagesLost
+from pagefault.indexing import index_text
 from pagefault.kernel import Kernel
 from pagefault.lineage import Lineage
 from pagefault.page import Address, Page
@@ -31,9 +33,11 @@ from pagefault.recall import (
     trust_of,
 )
 from pagefault.restore import bodies
-from pagefault.writeback import WriteBack, embed, index_text
+from pagefault.vectors import embed
+from pagefault.writeback import WriteBack
 
 CANDIDATES: Final = 64
+_log: Final = logging.getLogger("pagefault")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +69,7 @@ class Retrieval:
         self._store = store
         self._writeback = writeback
         self._embedder = embedder
+        self._is_deaf = False
 
     async def fault(
         self, paging: Paging, lineage: Lineage, addresses: Sequence[Address], counter: TokenCounter, budget: int
@@ -93,11 +98,12 @@ class Retrieval:
     async def search(self, paging: Paging, lineage: Lineage, query: Query, counter: TokenCounter) -> Found:
         """The pages of this path that answer a query, or an abstention."""
         await self._writeback.drain(paging, lineage)
-        sparse = query_vector(query.text)
-        dense = await self._candidates(paging, lineage, query, sparse)
-        ranked = fuse(*dense)[: query.limit * 2]
-        pages = await self._load(paging, lineage, [seq for seq, _ in ranked])
-        evidence = await self._evidence(paging, lineage, sparse, dense[0], [pages[seq] for seq, _ in ranked])
+        sparse = await self._kernel.run(lambda: query_vector(query.text), urgent=True)
+        dense, words = await self._candidates(paging, lineage, query, sparse)
+        ranked = fuse(dense or {}, words)[: query.limit * 2]
+        pages, damaged = await self._load_intact(paging, lineage, [seq for seq, _ in ranked])
+        ranked = [(seq, score) for seq, score in ranked if seq in pages]
+        evidence = await self._evidence(paging, lineage, sparse, dense, [pages[seq] for seq, _ in ranked])
         outcome = decide(evidence)
         found = [] if outcome is Outcome.ABSTAIN else [_recalled(pages[s], score, lineage) for s, score in ranked]
         found = found[: query.limit]
@@ -105,11 +111,13 @@ class Retrieval:
         with paging.lock:
             for page in shown:
                 lineage.slots[page.page.seq - 1].uses += 1
-        text = await self._kernel.run(
-            lambda: render(found, outcome, counter=counter, budget=query.budget, skip_resident=query.skip_resident),
-            urgent=True,
-        )
-        return Found(outcome=outcome, pages=tuple(found), text=text)
+        notice = _damage(damaged)
+
+        def shown_text() -> str:
+            room = query.budget - (counter.count(notice) if notice else 0)
+            return render(found, outcome, counter=counter, budget=room, skip_resident=query.skip_resident) + notice
+
+        return Found(outcome=outcome, pages=tuple(found), text=await self._kernel.run(shown_text, urgent=True))
 
     async def bring_back(self, paging: Paging, lineage: Lineage, seqs: Sequence[int]) -> None:
         """Have the messages of these pages in the path, loading those left behind in the store."""
@@ -122,13 +130,12 @@ class Retrieval:
 
     async def _candidates(
         self, paging: Paging, lineage: Lineage, query: Query, sparse: Sparse
-    ) -> tuple[dict[int, float], dict[int, float]]:
-        vector: list[Sequence[float]] = []
-        if self._embedder is not None:
-            vector = list(await self._kernel.run(lambda: embed(self._embedder, [query.text]), urgent=True))
+    ) -> tuple[dict[int, float] | None, dict[int, float]]:
+        """Scores by similarity, ``None`` without a working embedder, and by words."""
+        vector = await self._vector(query.text)
         queries: list[Sparse | Sequence[float]] = [*vector, *([sparse] if sparse.indices else [])]
         if not queries:
-            return {}, {}
+            return None, {}
         scope = Scope(tenant=paging.space.tenant, space=paging.space.key)
         with paging.lock:
             own = {slot.chain: slot.seq for slot in lineage.slots if slot.stored}
@@ -139,11 +146,25 @@ class Retrieval:
             ids = [point_id(scope.space, chain) for chain in own]
             lists = await self._store.search(scope, queries, Where(kind="page", ids=ids), limit=wide)
         scores = [_scores(hits, own, query) for hits in lists]
-        dense = scores[0] if vector else {}
-        return dense, scores[-1] if sparse.indices else {}
+        return scores[0] if vector else None, scores[-1] if sparse.indices else {}
+
+    async def _vector(self, text: str) -> list[Sequence[float]]:
+        """The query's vector; none when the embedder is down, since full text finds pages all the same."""
+        if self._embedder is None:
+            return []
+        try:
+            await self._writeback.verify()
+            vectors = await self._kernel.run(lambda: embed(self._embedder, [text]), urgent=True)
+        except EmbedderError as error:
+            if not self._is_deaf:  # said once, not at every recall
+                _log.warning("recall goes by full text alone for now: %s", error)
+            self._is_deaf = True
+            return []
+        self._is_deaf = False
+        return list(vectors)
 
     async def _evidence(
-        self, paging: Paging, lineage: Lineage, sparse: Sparse, dense: dict[int, float], pages: Sequence[Page]
+        self, paging: Paging, lineage: Lineage, sparse: Sparse, dense: dict[int, float] | None, pages: Sequence[Page]
     ) -> Evidence:
         scope = Scope(tenant=paging.space.tenant, space=paging.space.key)
         weights = await self._store.idf(scope, sparse.indices) if sparse.indices else {}
@@ -153,8 +174,25 @@ class Retrieval:
             return max((coverage(sparse.indices, weights, t, pages=lineage.length) for t in terms), default=0.0)
 
         covered = await self._kernel.run(best, urgent=True)
-        cosine = None if self._embedder is None else max(dense.values(), default=0.0)
+        cosine = None if dense is None else max(dense.values(), default=0.0)
         return Evidence(coverage=covered, cosine=cosine, hits=len(pages))
+
+    async def _load_intact(
+        self, paging: Paging, lineage: Lineage, seqs: Sequence[int]
+    ) -> tuple[dict[int, Page], list[int]]:
+        """As ``_load``, but what is damaged is left out and named: it must not hide the others."""
+        try:
+            return await self._load(paging, lineage, seqs), []
+        except (CorruptPage, PagesLost):
+            pages: dict[int, Page] = {}
+            damaged: list[int] = []
+        for seq in seqs:
+            try:
+                pages |= await self._load(paging, lineage, [seq])
+            except (CorruptPage, PagesLost) as error:
+                _log.warning("recall in %s leaves out page %d: %s", paging.space, seq, error)
+                damaged.append(seq)
+        return pages, damaged
 
     async def _load(self, paging: Paging, lineage: Lineage, seqs: Sequence[int]) -> dict[int, Page]:
         scope = Scope(tenant=paging.space.tenant, space=paging.space.key)
@@ -173,6 +211,13 @@ def _write_again(paging: Paging, lineage: Lineage, seqs: Sequence[int]) -> bool:
     """Mark pages for writing once more where the framework's state still holds their messages."""
     with paging.lock:
         return lineage.doubt(seqs)
+
+
+def _damage(seqs: Sequence[int]) -> str:
+    if not seqs:
+        return ""
+    pages = ", ".join(map(str, sorted(seqs)))
+    return f"\nLeft out, because what is stored does not match its hash any more: page {pages}."
 
 
 def _sequence(addresses: Sequence[Address], length: int) -> list[int]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pagefault.budget import Budget
@@ -16,6 +18,7 @@ from pagefault.ports import Codec
 from pagefault.recall import Found
 from pagefault.restore import restore
 from pagefault.retrieval import Query
+from pagefault.writeback import is_crowded
 
 if TYPE_CHECKING:
     from pagefault.memory import Memory
@@ -47,34 +50,44 @@ class Space:
         """Add chat dictionaries: ``role``, ``content``, ``tool_calls``, ``tool_call_id``.
 
         Accepted on return, stored behind you; ``memory.flush()`` waits until it is durable.
-        Blocks while more than 4,096 pages wait to be stored.
+        Waits first while more than 4,096 pages of this space are not stored yet. What raises
+        has added nothing.
 
         Raises:
-            UnsupportedMessage: Not such dictionaries; none of them is added.
+            UnsupportedMessage: Not such dictionaries.
+            InvalidId: An id in them is no usable string.
             MemoryClosed: After ``close()``.
+            StoreError: The store cannot be opened, or fails while that many pages wait for it.
         """
         accepted = accept(messages)
-        lineage = self._memory._kernel.call(self._own())
-        if self._admit(lineage, accepted):
-            self._memory._kernel.call(self._memory._writeback.drain(self._paging, lineage))
+        lineage = self._known()
+        if lineage is None:
+            lineage = self._memory._kernel.call(self._own())
+        if is_crowded(self._paging, lineage, MAX_BACKLOG):
+            self._memory._kernel.call(self._memory._writeback.relieve(self._paging, lineage, MAX_BACKLOG))
+        self._admit(accepted)
 
     async def aappend(self, messages: Sequence[Mapping[str, Any]] | Mapping[str, Any]) -> None:
         """Async twin of :meth:`append`."""
         accepted = accept(messages)
-        lineage = await self._memory._kernel.acall(self._own())
-        if self._admit(lineage, accepted):
-            await self._memory._kernel.acall(self._memory._writeback.drain(self._paging, lineage))
+        lineage = self._known()
+        if lineage is None:
+            lineage = await self._memory._kernel.acall(self._own())
+        if is_crowded(self._paging, lineage, MAX_BACKLOG):
+            await self._memory._kernel.acall(self._memory._writeback.relieve(self._paging, lineage, MAX_BACKLOG))
+        self._admit(accepted)
 
-    def _admit(self, lineage: Lineage, accepted: list[dict[str, Any]]) -> bool:
-        if lineage.codec is not CHAT:
-            raise UnsupportedMessage(
-                f"{self.id} belongs to a framework ({lineage.codec.format}); add messages through its graph or engine"
-            )
-        with self._paging.lock:
-            lineage.extend(accepted, now=time.time())
-            crowded = len(lineage.unstored(MAX_BACKLOG + 1)) > MAX_BACKLOG
-        self._memory._writeback.note(self._paging, lineage)
-        return crowded
+    def _admit(self, accepted: list[dict[str, Any]]) -> None:
+        with self._memory._writeback.accepting():
+            with self._paging.lock:
+                lineage = self._paging.lineages[0]  # another thread's reclaim may have changed it since
+                if lineage.codec is not CHAT:
+                    raise UnsupportedMessage(
+                        f"{self.id} belongs to a framework ({lineage.codec.format}); "
+                        "add messages through its graph or engine"
+                    )
+                lineage.extend(accepted, now=time.time())
+            self._memory._writeback.note(self._paging, lineage)
 
     # -- reading ---------------------------------------------------------------------------
 
@@ -84,21 +97,25 @@ class Space:
         Raises:
             BudgetError: What must stay does not fit.
         """
-        return self._view(self._memory._kernel.call(self._own()), budget)
+        lineage = self._known()
+        return self._view(self._memory._kernel.call(self._own()) if lineage is None else lineage, budget)
 
     async def aview(self, *, budget: Budget | None = None) -> list[dict[str, Any]]:
         """Async twin of :meth:`view`."""
-        return self._view(await self._memory._kernel.acall(self._own()), budget)
+        lineage = self._known()
+        return self._view(await self._memory._kernel.acall(self._own()) if lineage is None else lineage, budget)
 
     def _view(self, lineage: Lineage, budget: Budget | None) -> list[dict[str, Any]]:
         if lineage.codec is not CHAT:
-            raise UnsupportedMessage(f"{self.id} belongs to a framework ({lineage.codec.format}); its adapter renders it")
+            raise UnsupportedMessage(
+                f"{self.id} belongs to a framework ({lineage.codec.format}); its adapter renders it"
+            )
         with self._paging.lock:
             prompt = self._paging.decide(lineage, budget or self._memory.budget, now=time.time())
             natives = prompt.natives if prompt.natives is not None else list(prompt.lineage.seen)
         if prompt.evicted:
             self._memory._writeback.note(self._paging, prompt.lineage)
-        return [dict(native) for native in natives]
+        return [_copy(native) for native in natives]
 
     def fault(self, addresses: str | int, *, path: Lineage | None = None, budget: int | None = None) -> Found:
         """The exact pages at some addresses: ``"12"``, ``"12-14"``, ``"3, 12.2@4000"``.
@@ -151,8 +168,8 @@ class Space:
         Raises:
             ValueError: An empty query, or a limit out of range.
         """
-        work = self._recall(query, limit, after, before, path, budget, skip_resident)
-        return self._memory._kernel.call(work)
+        wanted = self._query(query, limit, after, before, budget)
+        return self._memory._kernel.call(self._recall(replace(wanted, skip_resident=skip_resident), path))
 
     async def arecall(
         self,
@@ -166,31 +183,22 @@ class Space:
         skip_resident: bool = False,
     ) -> Found:
         """Async twin of :meth:`recall`."""
-        work = self._recall(query, limit, after, before, path, budget, skip_resident)
-        return await self._memory._kernel.acall(work)
+        wanted = self._query(query, limit, after, before, budget)
+        return await self._memory._kernel.acall(self._recall(replace(wanted, skip_resident=skip_resident), path))
 
-    async def _recall(
-        self,
-        query: str,
-        limit: int,
-        after: float | None,
-        before: float | None,
-        path: Lineage | None,
-        budget: int | None,
-        skip_resident: bool,
-    ) -> Found:
-        if not isinstance(query, str) or not query.strip():
-            raise ValueError(f"recall takes a non-empty query, got {query!r:.60}")
+    def _query(
+        self, text: object, limit: object, after: float | None, before: float | None, budget: int | None
+    ) -> Query:
+        if not isinstance(text, str) or not text.strip():
+            raise ValueError(f"recall takes a non-empty query, got {text!r:.60}")
         if not isinstance(limit, int) or isinstance(limit, bool) or not 1 <= limit <= MAX_LIMIT:
-            raise ValueError(f"limit={limit!r}; ask for 1 to {MAX_LIMIT} pages")
-        wanted = Query(
-            text=query,
-            limit=limit,
-            after=after,
-            before=before,
-            budget=self._share(budget),
-            skip_resident=skip_resident,
-        )
+            raise ValueError(f"limit={limit!r:.60}; ask for 1 to {MAX_LIMIT} pages")
+        for name, moment in (("after", after), ("before", before)):
+            if moment is not None and (not isinstance(moment, int | float) or not math.isfinite(moment)):
+                raise ValueError(f"{name}={moment!r:.60}; give Unix seconds, such as time.time()")
+        return Query(text=text, limit=limit, after=after, before=before, budget=self._share(budget))
+
+    async def _recall(self, wanted: Query, path: Lineage | None) -> Found:
         lineage = path or await self._current()
         return await self._memory._retrieval.search(self._paging, lineage, wanted, self._memory.counter)
 
@@ -213,6 +221,7 @@ class Space:
         seqs = _numbers(addresses, lineage)
         await self._memory._retrieval.bring_back(self._paging, lineage, seqs)
         self._paging.pin(lineage, seqs)
+        self._memory._writeback.note(self._paging, lineage)
 
     def release(self, addresses: str | int, *, path: Lineage | None = None) -> None:
         """Let pinned pages leave again.
@@ -229,6 +238,7 @@ class Space:
     async def _release(self, addresses: str | int, path: Lineage | None) -> None:
         lineage = path or await self._current()
         self._paging.release(lineage, _numbers(addresses, lineage))
+        self._memory._writeback.note(self._paging, lineage)
 
     # -- for adapters ----------------------------------------------------------------------
 
@@ -255,26 +265,42 @@ class Space:
         """The path that a framework's messages are; adapters pass it to the other verbs."""
         return self._paging.align(natives, codec, now=time.time(), record=record)
 
+    def _known(self) -> Lineage | None:
+        """The path last used in this process, if there is one."""
+        self._memory.check_open()
+        lineages = self._paging.lineages
+        return lineages[0] if lineages else None
+
     async def _current(self) -> Lineage:
         """The path last used in this process, else the one that the store's head names."""
-        return self._paging.lineages[0] if self._paging.lineages else await self._own()
+        return self._known() or await self._own()
 
     async def _own(self) -> Lineage:
-        with self._paging.lock:
-            if self._paging.lineages:
-                return self._paging.lineages[0]
-        await self._memory._writeback.open()
-        lineage = await restore(self._memory._store, self.id, CHAT, self._memory.counter)
+        writeback = self._memory._writeback
+        await writeback.open()
+        restored = await restore(self._memory._store, self.id, CHAT, self._memory.counter)
         with self._paging.lock:
             if not self._paging.lineages:
-                self._paging.lineages = [lineage]
+                self._paging.lineages = [restored.lineage]
+                writeback.attach(self._paging, restored.lineage, restored.indexed)
             return self._paging.lineages[0]
 
     def _share(self, budget: int | None) -> int:
-        return self._memory.budget.target // 4 if budget is None else budget
+        if budget is None:
+            return self._memory.budget.target // 4
+        if not isinstance(budget, int) or isinstance(budget, bool) or budget < 0:
+            raise ValueError(f"budget={budget!r:.60}; give a number of tokens")
+        return budget
 
     def __repr__(self) -> str:
         return f"<pagefault.Space {self.id}>"
+
+
+def _copy(value: Any) -> Any:
+    """JSON-like data that a caller may change without changing ours."""
+    if isinstance(value, dict):
+        return {key: _copy(item) for key, item in value.items()}
+    return [_copy(item) for item in value] if isinstance(value, list) else value
 
 
 def _parse(addresses: object) -> tuple[Address, ...]:

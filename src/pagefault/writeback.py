@@ -1,51 +1,54 @@
 """Write-back: pages go to the store behind the agent, so that eviction is only forgetting.
 
 Paths with something to write wait in one queue; a unit of at most 16 pages is taken from one
-path at a time, so none waits behind another's backlog. A failing store is retried with a
-growing pause while the pages stay where they are, in the paths themselves: nothing is lost
-and nothing has to be copied.
+path at a time, so none waits behind another's backlog. What fails is tried again with growing
+pauses, each path for itself, while the pages stay where they are, in the paths: nothing is
+lost, nothing has to be copied, and one path's trouble is not another's.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import threading
 import time
-from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from collections.abc import Awaitable, Iterator, Sequence
+from typing import Final
 from uuid import UUID
+from weakref import WeakKeyDictionary
 
 from pagefault.chain import head_id, point_id
-from pagefault.embedders import fingerprint, validate_vectors
-from pagefault.errors import EmbedderError, PagefaultError, StoreError, StoreLocked, StoreMismatch, StoreUnwritable
+from pagefault.errors import EmbedderError, MemoryClosed, PagefaultError, StoreError
+from pagefault.indexing import Indexer
 from pagefault.kernel import Kernel
 from pagefault.lineage import Lineage, Slot
-from pagefault.page import Kind, Page, Role
+from pagefault.page import Page
 from pagefault.paging import Paging
-from pagefault.ports import Embedder, Header, PageStore, Record, Scope, Sparse
-from pagefault.recall.terms import document_vector
-from pagefault.view import to_record
-from pagefault import canonical
+from pagefault.patience import Patience
+from pagefault.ports import Embedder, Header, PageStore, Scope
+from pagefault.records import Mark, Task, head_of, indexed_of, mark_of, record_of, take
+from pagefault.vectors import header_of, identity_of
 
-UNIT_PAGES: Final = 16
-UNIT_BYTES: Final = 2**20
-PAUSES: Final = (0.1, 0.3, 1.0, 3.0, 5.0)
-BREATH_SECONDS: Final = 0.00005
 TURN_SECONDS: Final = 0.02
 """Pages of one moment are written together, and the step that noted them is not disturbed."""
+QUIET_TURNS: Final = 10
+"""A head that lags behind in what is indexed is brought up to date when nothing else is to do."""
 LINGER_TURNS: Final = 50
 """An awake writer needs no signal, which would cost the step a system call."""
+SYNC_SECONDS: Final = 0.5
+"""Under steady load, what is stored is made durable this often."""
 _log: Final = logging.getLogger("pagefault")
 
 
-@dataclass(eq=False, slots=True)
-class Task:
-    """One path of one space in the queue."""
+class _Path:
+    """What the writer remembers of one path: its turn, the head last written, its failures."""
 
-    paging: Paging
-    lineage: Lineage
+    def __init__(self) -> None:
+        self.turn = asyncio.Lock()
+        self.head: Mark | None = None
+        self.indexed: int | None = None
+        self.patience = Patience()
 
 
 class WriteBack:
@@ -55,282 +58,383 @@ class WriteBack:
         self._kernel = kernel
         self._store = store
         self._embedder = embedder
-        self._queue: deque[Task] = deque()
-        self._active: list[Task] = []
-        self._unindexed: deque[tuple[Scope, UUID, str]] = deque()
+        self._indexer = Indexer(kernel, store, embedder)
+        self._gate = threading.Lock()
+        self._queue: dict[Lineage, Task] = {}
+        self._closed = False
+        self._accepting = 0
         self._awake = False
-        self._pumping: asyncio.Task[None] | None = None
+        self._active: list[Task] = []
+        self._behind: dict[Lineage, Task] = {}
+        self._paths: WeakKeyDictionary[Lineage, _Path] = WeakKeyDictionary()
+        self._opening: asyncio.Task[None] | None = None
         self._opened = False
-        self._opening = asyncio.Lock()
-        self._indexing = asyncio.Lock()
-        self._writing: dict[int, asyncio.Lock] = {}
-        self._unsynced = False
-        self.trouble: PagefaultError | None = None
+        self._unsynced: float | None = None
+        self._failing: dict[Patience, PagefaultError] = {}
+        self._patience = {"open": Patience(), "index": Patience(), "sync": Patience()}
 
-    # -- from the caller's thread ----------------------------------------------------------
+    # -- from any thread -------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def accepting(self) -> Iterator[None]:
+        """While something is taken in and noted: closing waits for it, so that it is stored or refused.
+
+        Raises:
+            MemoryClosed: It would not be written any more.
+        """
+        with self._gate:
+            self._refuse_closed()
+            self._accepting += 1
+        try:
+            yield
+        finally:
+            with self._gate:
+                self._accepting -= 1
 
     def note(self, paging: Paging, lineage: Lineage) -> None:
-        """A path has something to write. Never blocks."""
-        if not lineage.queued:
-            lineage.queued = True
-            self._queue.append(Task(paging, lineage))
-        if not self._awake:
-            self._awake = True
-            self._kernel.signal(self._wake)
+        """A path has something to write. Never blocks on the store.
 
-    def _wake(self) -> None:
-        self._pumping = asyncio.get_running_loop().create_task(self._pump())  # the loop itself keeps no hold on it
+        Raises:
+            MemoryClosed: It will not be written any more.
+        """
+        with self._gate:
+            if not self._accepting:
+                self._refuse_closed()
+            self._enqueue(Task(paging, lineage))
+            wakes, self._awake = not self._awake, True
+        if wakes:
+            with contextlib.suppress(MemoryClosed):  # it closes just now: its last flush sees the queue
+                self._kernel.signal(self._wake)
+
+    def _refuse_closed(self) -> None:
+        if self._closed:
+            raise MemoryClosed("this memory is closed, nothing was added; open it again with pagefault.open(...)")
+
+    def refuse(self) -> None:
+        """From now on nothing is taken in."""
+        with self._gate:
+            self._closed = True
+
+    @property
+    def trouble(self) -> PagefaultError | None:
+        """Why something accepted is not durable yet; ``None`` when nothing is wrong."""
+        return next(reversed(list(self._failing.values())), None)
 
     @property
     def has_work(self) -> bool:
         """Whether something accepted is not durable yet."""
-        return bool(self._queue or self._active or self._unindexed or self._unsynced)
+        return self._is_busy or bool(self._behind)
 
-    def stop(self) -> None:
-        """End the writer; on the loop thread."""
-        if self._pumping is not None:
-            self._pumping.cancel()
+    @property
+    def _is_busy(self) -> bool:
+        return bool(self._queue or self._active or self._indexer.has_work or self._unsynced)
 
     # -- on the loop thread ----------------------------------------------------------------
 
     async def open(self) -> None:
-        """Open the store once; the embedder's header is checked against it."""
+        """Open the store once; those who ask meanwhile share the attempt, and its failure."""
         if self._opened:
             return
-        async with self._opening:
-            if not self._opened:
-                header = await self._kernel.run(lambda: header_of(self._embedder), urgent=True)
-                await self._store.open(header)
-                self._opened = True
+        if self._opening is None or self._opening.done():
+            self._opening = asyncio.get_running_loop().create_task(self._open())
+            self._opening.add_done_callback(_retrieve)
+        await asyncio.shield(self._opening)
+
+    async def verify(self) -> None:
+        """Make sure that the embedder is the one that the store was written with.
+
+        Raises:
+            EmbedderError: It fails on a probe.
+            StoreMismatch: It is another one.
+        """
+        await self._indexer.verify()
+
+    def attach(self, paging: Paging, lineage: Lineage, indexed: int) -> None:
+        """A path was rebuilt from the store; ``indexed`` is what its head says of vectors."""
+        task = Task(paging, lineage)
+        stored = [(slot.seq, slot.chain) for slot in lineage.slots if slot.stored and slot.seq > indexed]
+        self._path(lineage).head = mark_of(lineage, indexed)
+        self._indexer.add_stored(task.scope, stored)
+        if self._indexer.has_work:
+            self._behind[lineage] = task
+            self.note(paging, lineage)
 
     async def drain(self, paging: Paging, lineage: Lineage) -> None:
-        """Write all closed pages of one path now."""
+        """Write now what one path holds; what is added meanwhile may wait."""
         await self.open()
-        while await self._unit(Task(paging, lineage)):
-            pass
+        with paging.lock:
+            last = lineage.length
+        while (first := _first_unstored(paging, lineage)) is not None and first <= last:
+            await self._unit(Task(paging, lineage))
+
+    async def relieve(self, paging: Paging, lineage: Lineage, limit: int) -> None:
+        """Write until at most ``limit`` pages of one path wait."""
+        await self.open()
+        while is_crowded(paging, lineage, limit):
+            await self._unit(Task(paging, lineage))
 
     async def flush(self) -> None:
         """Everything accepted is stored, indexed and durable on return.
 
         Raises:
-            PagefaultError: The store or the embedder failed; nothing is lost, call again.
+            PagefaultError: Something failed; all else is done, nothing is lost, call again.
         """
         await self.open()
-        for task in [*self._queue, *self._active]:
-            await self.drain(task.paging, task.lineage)
-        while self._unindexed:
-            await self._index()
-        await self._sync()
-        self.trouble = None
+        errors: list[PagefaultError] = []
+        with self._gate:
+            tasks = {task.lineage: task for task in [*self._queue.values(), *self._active, *self._behind.values()]}
+        for task in tasks.values():
+            await self._collect(errors, self._path(task.lineage).patience, self.drain(task.paging, task.lineage))
+        await self._collect(errors, self._patience["index"], self._indexer.finish())
+        for task in (tasks | self._behind).values():  # now that the heads can say so
+            await self._collect(errors, self._path(task.lineage).patience, self._unit(task))
+        await self._collect(errors, self._patience["sync"], self._sync())
+        if errors:
+            raise errors[0]
 
-    async def _pump(self) -> None:
-        failures = idle = 0
-        while idle < LINGER_TURNS:
-            await asyncio.sleep(TURN_SECONDS)
-            idle = 0 if self.has_work else idle + 1
-            try:
-                await self._catch_up()
-                failures, self.trouble = 0, None
-            except PagefaultError as error:
-                if self.trouble is None:
-                    _log.warning("write-back waits, the agent goes on with what is resident: %s", error)
-                self.trouble = error
-                if isinstance(error, (StoreLocked, StoreUnwritable, StoreMismatch)):
-                    break  # waiting does not mend these; the next verb raises it
-                await asyncio.sleep(PAUSES[min(failures, len(PAUSES) - 1)])
-                failures += 1
-        self._awake = False
-        if self._queue and self.trouble is None:  # noted between the last look and going to sleep
-            self._awake = True
+    async def close(self) -> None:
+        """Refuse what comes from now on, flush, and end the writer.
+
+        Raises:
+            PagefaultError: As for ``flush``; it is closed all the same.
+        """
+        self.refuse()
+        while self._accepting:  # noqa: ASYNC110  # it is counted by other threads, for microseconds
+            await asyncio.sleep(0.001)
+        if self.has_work:
+            await self.flush()
+
+    # -- the pump --------------------------------------------------------------------------
+
+    def _wake(self) -> None:
+        task = asyncio.get_running_loop().create_task(self._pump())
+        self._pumping = task  # the loop itself keeps no hold on it
+        task.add_done_callback(self._slept)
+
+    def _slept(self, task: asyncio.Task[None]) -> None:
+        """The pump ended: in peace, with the memory, or by an error nobody thought of."""
+        with self._gate:
+            self._awake = False
+            wakes = bool(self._queue) and self._opened and not self._closed and not task.cancelled()
+            self._awake = wakes
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._failed(self._patience["open"], error)
+        if wakes:
             self._wake()
 
-    async def _catch_up(self) -> None:
-        while self.has_work:
-            await self.open()
-            await self._turn()
+    async def _pump(self) -> None:
+        idle = 0
+        while idle < LINGER_TURNS:
+            await asyncio.sleep(TURN_SECONDS)
+            idle = 0 if self._is_busy else idle + 1
+            while await self._turn(is_quiet=idle >= QUIET_TURNS):
+                pass
+            if not self._opened and self._patience["open"] in self._failing:
+                return  # the directory is not ours to use: the next verb says so, and tries again
 
-    async def _turn(self) -> None:
-        if self._queue:
-            task = self._queue.popleft()
-            task.lineage.queued = False
-            self._active.append(task)
-            try:
-                more = await self._unit(task)
-            except BaseException:
-                self._requeue(task)
-                raise
-            finally:
-                self._active.remove(task)
+    async def _turn(self, *, is_quiet: bool) -> bool:
+        """Do the most needed thing; whether something was done."""
+        patience = self._patience
+        if not self._opened:
+            return self.has_work and await self._try(patience["open"], self.open())
+        can_sync = self._unsynced is not None and patience["sync"].is_over
+        if can_sync and time.monotonic() - (self._unsynced or 0.0) > SYNC_SECONDS:
+            return await self._try(patience["sync"], self._sync())
+        can_index = self._indexer.has_work and patience["index"].is_over
+        task = None if can_index and self._indexer.is_full else self._next()
+        if task is not None or (not can_index and is_quiet and (task := self._lagging()) is not None):
+            return await self._written(task)
+        if can_index:
+            return await self._try(patience["index"], self._indexer.work())
+        return can_sync and await self._try(patience["sync"], self._sync())
+
+    async def _written(self, task: Task) -> bool:
+        self._active.append(task)
+        path = self._path(task.lineage)
+        more = True
+        try:
+            worked = await self._try(path.patience, self._unit(task))
+            with task.paging.lock:
+                more = not worked or bool(task.lineage.unstored(1))
+            return True
+        finally:
+            self._active.remove(task)
             if more:
-                self._requeue(task)
-        elif self._unindexed:
-            await self._index()
+                with self._gate:
+                    self._enqueue(task)
+
+    def _next(self) -> Task | None:
+        with self._gate:
+            for task in self._queue.values():
+                if self._path(task.lineage).patience.is_over:
+                    del self._queue[task.lineage]
+                    task.lineage.queued = False
+                    return task
+        return None
+
+    def _lagging(self) -> Task | None:
+        return next((t for t in self._behind.values() if self._path(t.lineage).patience.is_over), None)
+
+    def _enqueue(self, task: Task) -> None:
+        """With the gate held."""
+        task.lineage.queued = True
+        self._queue.setdefault(task.lineage, task)
+
+    async def _try(self, patience: Patience, work: Awaitable[None]) -> bool:
+        try:
+            await work
+        except Exception as error:  # noqa: BLE001  # whatever it is, pages wait and somebody has to know
+            self._failed(patience, error)
+            return False
+        self._mended(patience)
+        return True
+
+    async def _collect(self, errors: list[PagefaultError], patience: Patience, work: Awaitable[None]) -> None:
+        try:
+            await work
+        except Exception as error:  # noqa: BLE001  # raised by flush when the rest is done
+            errors.append(_typed(error))
         else:
-            await self._sync()
+            self._mended(patience)
+
+    def _mended(self, patience: Patience) -> None:
+        patience.worked()
+        if self._failing.pop(patience, None) is not None and not self._failing:
+            _log.info("write-back works again")
+
+    def _failed(self, patience: Patience, error: BaseException) -> None:
+        patience.failed()
+        trouble = _typed(error)
+        if not any(type(known) is type(trouble) for known in self._failing.values()):  # said once, not at every retry
+            unexpected = error if trouble is not error else None
+            _log.warning("write-back waits, the agent goes on with what is resident: %s", trouble, exc_info=unexpected)
+        self._failing[patience] = trouble
+
+    # -- the work --------------------------------------------------------------------------
+
+    async def _open(self) -> None:
+        header, probed = await self._kernel.run(lambda: _header(self._embedder), urgent=True)
+        await self._store.open(header)
+        self._indexer.is_verified = probed
+        self._opened = True
+        self._mended(self._patience["open"])
 
     async def _sync(self) -> None:
-        self._unsynced = False
+        since, self._unsynced = self._unsynced, None
         try:
             await self._store.sync()
         except BaseException:
-            self._unsynced = True
+            self._unsynced = since or time.monotonic()
             raise
 
-    def _requeue(self, task: Task) -> None:
-        if not task.lineage.queued:
-            task.lineage.queued = True
-            self._queue.append(task)
+    async def _unit(self, task: Task) -> None:
+        """Write one unit of a path, and its head when that has news."""
+        path = self._path(task.lineage)
+        async with path.turn:
+            with task.paging.lock:
+                waits = bool(task.lineage.unstored(1))
+            if waits:
+                await self._write(task, path)
+            else:
+                await self._write_head(task, path)
 
-    async def _unit(self, task: Task) -> bool:
-        """Write one unit of a path; whether there is more."""
-        lock = self._writing.setdefault(id(task.lineage), asyncio.Lock())
-        try:
-            async with lock:
-                return await self._write(task)
-        finally:
-            if not lock.locked():
-                self._writing.pop(id(task.lineage), None)
-
-    async def _write(self, task: Task) -> bool:
-        scope = Scope(tenant=task.paging.space.tenant, space=task.paging.space.key)
-        slots = await self._kernel.run(lambda: _take(task), urgent=False)
-        if not slots:
-            return False
+    async def _write(self, task: Task, path: _Path) -> None:
+        scope = task.scope
+        slots = await self._kernel.run(lambda: take(task), urgent=False)
         known = await self._known(scope, slots)
-        pages = await self._kernel.run(lambda: _pages(task, slots, known), urgent=False)
+        old = await self._lacking(task, path, [slot for slot in slots if point_id(scope.space, slot.chain) in known])
+        pages: list[Page] = await self._kernel.run(
+            lambda: [task.lineage.page(s) for s in slots if point_id(scope.space, s.chain) not in known], urgent=False
+        )
         if pages:
-            records = await self._kernel.run(lambda: [_record(scope, p) for p in pages], urgent=False)
-            await self._store.put(scope, [*records, _head(task, slots[-1])])
-            self._unsynced = True
+            records = await self._kernel.run(lambda: [record_of(scope, p) for p in pages], urgent=False)
+            indexed = self._indexer.indexed_up_to(scope, slots[-1].seq, pages)
+            mark, head = await self._kernel.run(lambda: head_of(task, slots[-1], indexed), urgent=False)
+            await self._store.put(scope, [*records, head])
+            self._written_now(task, path, mark)
         with task.paging.lock:
             for slot in slots:
                 task.lineage.settle(slot)
+        self._indexer.add(scope, pages)
+        self._indexer.add_stored(scope, old)
+
+    async def _write_head(self, task: Task, path: _Path) -> None:
+        lineage = task.lineage
+        with task.paging.lock:
+            last = next((slot for slot in reversed(lineage.slots) if slot.stored), None)
+            indexed = self._indexer.indexed_up_to(task.scope, last.seq if last else 0)
+            mark = mark_of(lineage, indexed)
+        if mark != path.head and not mark.is_empty:
+            mark, head = await self._kernel.run(lambda: head_of(task, last, indexed), urgent=False)
+            await self._store.put(task.scope, [head])
+            self._written_now(task, path, mark)
+        if not self._indexer.has_work:
+            self._behind.pop(lineage, None)
+
+    def _written_now(self, task: Task, path: _Path, mark: Mark) -> None:
+        path.head = mark
+        self._unsynced = self._unsynced or time.monotonic()
         if self._embedder is not None:
-            self._unindexed.extend((scope, point_id(scope.space, p.chain), index_text(p)) for p in pages if _is_indexed(p))
-        return True
+            self._behind[task.lineage] = task
 
     async def _known(self, scope: Scope, slots: Sequence[Slot]) -> set[UUID]:
+        """Those of the pages that the store has; one first seen in this process it cannot have."""
         old = [point_id(scope.space, slot.chain) for slot in slots if not slot.fresh]
         return set(await self._store.get(scope, old, bodies=False)) if old else set()
 
-    async def _index(self) -> None:
-        async with self._indexing:
-            await self._index_batch()
+    async def _lacking(self, task: Task, path: _Path, known: Sequence[Slot]) -> list[tuple[int, str]]:
+        """Those of the known pages that may have no vector yet: the process that wrote them may have died."""
+        if not known or self._embedder is None:
+            return []
+        if path.indexed is None:
+            point = head_id(task.scope.space)
+            path.indexed = indexed_of((await self._store.get(task.scope, [point])).get(point))
+        return [(slot.seq, slot.chain) for slot in known if slot.seq > path.indexed]
 
-    async def _index_batch(self) -> None:
-        batch = [self._unindexed[i] for i in range(min(UNIT_PAGES, len(self._unindexed)))]
-        texts = [text for _, _, text in batch]
-        vectors = await self._kernel.run(lambda: embed(self._embedder, texts), urgent=False)
-        by_scope: dict[Scope, dict[UUID, Sequence[float]]] = {}
-        for (scope, point, _), vector in zip(batch, vectors, strict=True):
-            by_scope.setdefault(scope, {})[point] = vector
-        for scope, found in by_scope.items():
-            await self._store.index(scope, found)
-        for _ in batch:
-            self._unindexed.popleft()
-        self._unsynced = True
+    def _path(self, lineage: Lineage) -> _Path:
+        path = self._paths.get(lineage)
+        if path is None:
+            path = self._paths[lineage] = _Path()
+        return path
 
 
-def header_of(embedder: Embedder | None) -> Header:
-    """What the store is opened with."""
-    if embedder is None:
-        return Header()
-    return Header(embedder=embedder.name, dimension=embedder.dimension, fingerprint=fingerprint(embedder))
+def is_crowded(paging: Paging, lineage: Lineage, limit: int) -> bool:
+    """Whether more than ``limit`` pages of a path wait to be stored."""
+    with paging.lock:
+        return len(lineage.unstored(limit + 1)) > limit
 
 
-def embed(embedder: Embedder | None, texts: Sequence[str]) -> Sequence[Sequence[float]]:
-    """Vectors of some texts, checked.
+def _header(embedder: Embedder | None) -> tuple[Header, bool]:
+    """What to open the store with, and whether the embedder could be probed.
 
-    Raises:
-        EmbedderError: The embedder raised, or its vectors are unusable.
+    One that is down today must not keep pages from being stored: it is probed again before
+    the first vector is made.
     """
-    if embedder is None:
-        return []
     try:
-        vectors = embedder.embed(texts)
-    except Exception as error:
-        raise EmbedderError(f"embedder {embedder.name!r} failed on {len(texts)} texts: {error!r}") from error
-    validate_vectors(embedder, texts, vectors)
-    return vectors
+        return header_of(embedder), True
+    except EmbedderError as error:
+        if embedder is None:
+            raise
+        name, dimension = identity_of(embedder)
+        _log.warning("pages are stored and found by full text alone for now: %s", error)
+        return Header(embedder=name, dimension=dimension), False
 
 
-def index_text(page: Page) -> str:
-    """What full-text and dense search see of a page: everything but copies of other pages."""
-    lines: list[str] = []
-    for message in page.messages:
-        if not message.recalled:
-            lines += [message.name, message.text, *(f"{c.name} {c.arguments}" for c in message.calls)]
-    return "\n".join(line for line in lines if line)
+def _typed(error: BaseException) -> PagefaultError:
+    if isinstance(error, PagefaultError):
+        return error
+    trouble = StoreError(f"write-back failed with an error that nobody foresaw, {error!r:.200}; it is tried again")
+    trouble.__cause__ = error
+    return trouble
 
 
-def _is_indexed(page: Page) -> bool:
-    return page.kind is Kind.MESSAGE
+def _first_unstored(paging: Paging, lineage: Lineage) -> int | None:
+    with paging.lock:
+        waiting = lineage.unstored(1)
+    return waiting[0].seq if waiting else None
 
 
-def _take(task: Task) -> list[Slot]:
-    """The next slots to write, materialised and chained."""
-    with task.paging.lock:
-        waiting = task.lineage.unstored(UNIT_PAGES)
-    slots: list[Slot] = []
-    size = 0
-    for slot in waiting:
-        if slots and size + slot.upper > UNIT_BYTES:
-            break
-        if slot.content is None:
-            content = task.lineage.content_of(slot)
-            with task.paging.lock:
-                slot.content = slot.content or content
-            time.sleep(BREATH_SECONDS)  # lets other threads have the interpreter
-        size += slot.upper
-        slots.append(slot)
-    with task.paging.lock:
-        if slots:
-            task.lineage.link_up_to(slots[-1].seq)
-    return slots
-
-
-def _pages(task: Task, slots: Sequence[Slot], known: set[UUID]) -> list[Page]:
-    key = task.paging.space.key
-    return [task.lineage.page(slot) for slot in slots if point_id(key, slot.chain) not in known]
-
-
-def _record(scope: Scope, page: Page) -> Record:
-    sparse: Sparse | None = None
-    if _is_indexed(page):
-        sparse = document_vector(index_text(page))
-        time.sleep(BREATH_SECONDS)
-    return Record(
-        id=point_id(scope.space, page.chain),
-        kind="page",
-        seq=page.seq,
-        fields={
-            "chain": page.chain,
-            "parent": page.parent,
-            "type": page.kind.value,
-            "format": page.format,
-            "tokens": page.tokens,
-            "gist": page.gist.encode("utf-8", "replace").decode("utf-8"),
-            "created_at": page.created_at,
-            "opaque": page.opaque,
-            "messages": len(page.messages),
-            "role": page.messages[0].role.value,
-            "has_user": any(m.role is Role.USER for m in page.messages),
-        },
-        body=page.body,
-        sha256=page.sha256,
-        sparse=sparse if sparse is not None and sparse.indices else None,
-    )
-
-
-def _head(task: Task, last: Slot) -> Record:
-    """Length and tip of the path last written, for readers that have no framework state."""
-    with task.paging.lock:
-        body = canonical.dump({"tip": last.chain, "view": to_record(task.lineage.view)})[0]
-    return Record(
-        id=head_id(task.paging.space.key),
-        kind="head",
-        seq=last.seq,
-        fields={"chain": last.chain},
-        body=body,
-        sha256=canonical.sha256(body),
-    )
+def _retrieve(task: asyncio.Task[None]) -> None:
+    """Those who waited have the error; when all of them gave up, nobody needs it."""
+    if not task.cancelled():
+        task.exception()

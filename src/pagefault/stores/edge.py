@@ -6,10 +6,10 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
 from qdrant_edge import EdgeShard, HasIdCondition
@@ -42,6 +42,7 @@ class EdgeStore:
         run: Runs blocking calls on the one thread that owns the engine.
         lock_timeout: Seconds to wait for another process to let go of the directory, for
             development servers that start the new process before the old one is gone.
+        offload: Runs a call that only waits for the disk, beside the engine's thread.
 
     Example:
         >>> import asyncio, tempfile
@@ -56,9 +57,17 @@ class EdgeStore:
         ...     asyncio.run(main(path))
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, run: Runner, lock_timeout: float = 2.0) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        run: Runner,
+        lock_timeout: float = 2.0,
+        offload: Callable[[Callable[[], Any]], Awaitable[Any]] = asyncio.to_thread,
+    ) -> None:
         self._path = Path(path)
         self._run = run
+        self._offload = offload
         self._lock_timeout = lock_timeout
         self._engine = Engine(self._path)
         self._wal = WalSync(self._engine.wal)
@@ -194,7 +203,7 @@ class EdgeStore:
         self._check()
         # Not on the engine's thread: waiting for the disk takes no interpreter lock, and a fault
         # must not queue behind it. The log on disk is all it touches.
-        full_logs = await asyncio.to_thread(self._wal.sync)
+        full_logs = await self._offload(self._wal.sync)
         if full_logs is None and not self._warned:
             self._warned = True
             _LOG.warning("%s has no write-ahead log to sync; flushing the engine instead, which is slower", self._path)

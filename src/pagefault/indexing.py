@@ -1,0 +1,246 @@
+"""Dense vectors for pages that are stored already, made behind the agent.
+
+A page without its vector is found by full text all the same. So a failing embedder holds up
+nothing, and a text that an embedder cannot take does not hold up the others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+from uuid import UUID
+
+from pagefault.chain import point_id
+from pagefault.embedders import PROBE
+from pagefault.errors import CorruptPage, EmbedderError
+from pagefault.kernel import Kernel
+from pagefault.page import Kind, Page
+from pagefault.ports import Embedder, PageStore, Record, Scope
+from pagefault.restore import page_from
+from pagefault.vectors import embed, header_of
+
+UNIT_PAGES: Final = 16
+UNIT_CHARS: Final = 2**20
+FULL_PAGES: Final = 256
+"""So many waiting pages are indexed before more is written."""
+KEPT_CHARS: Final = 2**23
+"""Texts kept for their vectors; beyond that they are read from the store again."""
+_NAMED: Final = 8
+_log: Final = logging.getLogger("pagefault")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Waiting:
+    """A stored page without its vector; ``text`` is ``None`` when only the store has it."""
+
+    scope: Scope
+    point: UUID
+    seq: int
+    text: str | None
+    ticket: int = 0
+
+
+class Indexer:
+    """The queue of pages that wait for their vectors. Used on the kernel's loop thread.
+
+    Attributes:
+        is_verified: The embedder is the one that the store was written with.
+    """
+
+    def __init__(self, kernel: Kernel, store: PageStore, embedder: Embedder | None) -> None:
+        self._kernel = kernel
+        self._store = store
+        self._embedder = embedder
+        self._waiting: OrderedDict[UUID, _Waiting] = OrderedDict()
+        self._refused: OrderedDict[UUID, _Waiting] = OrderedDict()
+        self._lowest: dict[str, int] = {}
+        self._counts: dict[str, int] = {}
+        self._kept = 0
+        self._tickets = 0
+        self._turn = asyncio.Lock()
+        self.is_verified = embedder is None
+
+    @property
+    def has_work(self) -> bool:
+        """Whether a page waits that no embedder refused yet."""
+        return bool(self._waiting)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether to index before more is written."""
+        return len(self._waiting) >= FULL_PAGES
+
+    def add(self, scope: Scope, pages: Iterable[Page]) -> None:
+        """These pages are stored; make vectors of those that are searched for."""
+        if self._embedder is None:
+            return
+        for page in pages:
+            text = index_text(page)
+            if page.kind is Kind.MESSAGE and text:
+                self._put(scope, point_id(scope.space, page.chain), page.seq, text)
+
+    def add_stored(self, scope: Scope, stored: Iterable[tuple[int, str]]) -> None:
+        """Pages stored by an earlier process, by number and chain, that may have no vector yet."""
+        if self._embedder is not None:
+            for seq, chain in stored:
+                self._put(scope, point_id(scope.space, chain), seq, None)
+
+    def indexed_up_to(self, scope: Scope, length: int, new: Sequence[Page] = ()) -> int:
+        """The last page up to which all pages of a space have their vectors; never too high."""
+        if self._embedder is None:
+            return length
+        low = [self._lowest[scope.space]] if scope.space in self._lowest else []
+        return min([*low, *(page.seq for page in new), length + 1]) - 1
+
+    async def work(self) -> None:
+        """Index one unit.
+
+        Raises:
+            EmbedderError: The embedder fails whatever the text; the unit goes on waiting.
+            StoreError: The store refused the vectors.
+        """
+        async with self._turn:
+            if self._waiting:
+                await self.verify()
+                await self._unit()
+
+    async def finish(self) -> None:
+        """Index all that waits now, and once more what was refused before.
+
+        Raises:
+            EmbedderError: As for ``work``, or there are pages that the embedder refuses.
+            StoreError: The store refused the vectors.
+        """
+        for waiting in self._refused.values():
+            self._waiting.setdefault(waiting.point, waiting)
+        self._refused.clear()
+        last = self._tickets
+        while self._waiting and next(iter(self._waiting.values())).ticket <= last:
+            await self.work()
+        if self._refused and self._embedder is not None:
+            pages = [str(w.seq) for w in self._refused.values()]
+            raise EmbedderError(
+                f"embedder {self._embedder.name!r} has no usable vector for pages {', '.join(pages[:_NAMED])}"
+                f"{', ...' if len(pages) > _NAMED else ''}; they are stored and found by full text. "
+                "Mend the embedder and flush again"
+            )
+
+    # -- inside ----------------------------------------------------------------------------
+
+    def _put(self, scope: Scope, point: UUID, seq: int, text: str | None) -> None:
+        if point in self._waiting:
+            return
+        self._tickets += 1
+        kept = text if text is not None and self._kept + len(text) <= KEPT_CHARS else None
+        self._kept += len(kept or "")
+        self._waiting[point] = _Waiting(scope=scope, point=point, seq=seq, text=kept, ticket=self._tickets)
+        if self._refused.pop(point, None) is None:
+            self._counts[scope.space] = self._counts.get(scope.space, 0) + 1
+        self._lowest[scope.space] = min(seq, self._lowest.get(scope.space, seq))
+
+    def _done(self, waiting: _Waiting) -> None:
+        if self._waiting.pop(waiting.point, None) is None:
+            return
+        self._kept -= len(waiting.text or "")
+        space = waiting.scope.space
+        self._counts[space] -= 1
+        if not self._counts[space]:
+            del self._counts[space], self._lowest[space]
+
+    def _refuse(self, waiting: _Waiting, error: EmbedderError) -> None:
+        self._waiting.pop(waiting.point, None)
+        self._kept -= len(waiting.text or "")
+        self._refused[waiting.point] = replace(waiting, text=None)
+        _log.warning("page %d is found by full text alone: %s", waiting.seq, error)
+
+    async def verify(self) -> None:
+        """Where the embedder could not be probed when the store was opened, do so now.
+
+        Raises:
+            EmbedderError: It fails on a probe.
+            StoreMismatch: It is not the one that the store was written with.
+        """
+        if not self.is_verified and self._embedder is not None:
+            header = await self._kernel.run(lambda: header_of(self._embedder), urgent=False)
+            await self._store.open(header)
+            self.is_verified = True
+
+    async def _unit(self) -> None:
+        batch = await self._read(self._first())
+        texts = [w.text or "" for w in batch]
+        try:
+            vectors = await self._embed(texts)
+        except EmbedderError:
+            await self._embed([PROBE])  # raises when the embedder is down; else it is about these texts
+            await self._one_by_one(batch)
+            return
+        await self._store_vectors(batch, vectors)
+
+    def _first(self) -> list[_Waiting]:
+        """The oldest page that waits and those after it in the same space, as far as a unit goes."""
+        first: list[_Waiting] = []
+        size = 0
+        for waiting in self._waiting.values():
+            size += len(waiting.text or "")
+            if first and (waiting.scope != first[0].scope or len(first) == UNIT_PAGES or size > UNIT_CHARS):
+                break
+            first.append(waiting)
+        return first
+
+    async def _read(self, batch: Sequence[_Waiting]) -> list[_Waiting]:
+        """The same with their texts, as far as the store has them intact."""
+        found: list[_Waiting] = []
+        for waiting in batch:
+            text = waiting.text
+            if text is None:
+                text = await self._text(waiting)
+            if text:
+                found.append(replace(waiting, text=text))
+            else:
+                self._done(waiting)
+        return found
+
+    async def _text(self, waiting: _Waiting) -> str:
+        try:
+            record = (await self._store.get(waiting.scope, [waiting.point])).get(waiting.point)
+            return "" if record is None else await self._kernel.run(lambda: _text_of(record), urgent=False)
+        except CorruptPage as error:
+            _log.warning("page %d has no vector: %s", waiting.seq, error)
+            return ""
+
+    async def _embed(self, texts: Sequence[str]) -> Sequence[Sequence[float]]:
+        return await self._kernel.run(lambda: embed(self._embedder, texts), urgent=False) if texts else []
+
+    async def _one_by_one(self, batch: Sequence[_Waiting]) -> None:
+        for waiting in batch:
+            try:
+                vectors = await self._embed([waiting.text or ""])
+            except EmbedderError as error:
+                self._refuse(waiting, error)
+            else:
+                await self._store_vectors([waiting], vectors)
+
+    async def _store_vectors(self, batch: Sequence[_Waiting], vectors: Sequence[Sequence[float]]) -> None:
+        if batch:
+            found = {w.point: vector for w, vector in zip(batch, vectors, strict=True)}
+            await self._store.index(batch[0].scope, found)
+        for waiting in batch:
+            self._done(waiting)
+
+
+def index_text(page: Page) -> str:
+    """What full-text and dense search see of a page: everything but copies of other pages."""
+    lines: list[str] = []
+    for message in page.messages:
+        if not message.recalled:
+            lines += [message.name, message.text, *(f"{c.name} {c.arguments}" for c in message.calls)]
+    return "\n".join(line for line in lines if line)
+
+
+def _text_of(record: Record) -> str:
+    page = page_from(record)
+    return index_text(page) if page.kind is Kind.MESSAGE else ""

@@ -1,0 +1,153 @@
+"""From a path to the records that a store keeps of it: its pages and one head."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+from pagefault import canonical
+from pagefault.chain import ROOT, head_id, point_id
+from pagefault.chat import CHAT
+from pagefault.indexing import index_text
+from pagefault.lineage import Lineage, Slot
+from pagefault.page import Kind, Page, Role
+from pagefault.paging import Paging
+from pagefault.ports import Record, Scope, Sparse
+from pagefault.recall.terms import document_vector
+from pagefault.view import to_record
+
+UNIT_PAGES: Final = 16
+UNIT_BYTES: Final = 2**20
+BREATH_SECONDS: Final = 0.00005
+"""Lets other threads have the interpreter between two pages."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Task:
+    """One path of one space in the queue."""
+
+    paging: Paging
+    lineage: Lineage
+
+    @property
+    def scope(self) -> Scope:
+        """Whose records they are."""
+        return Scope(tenant=self.paging.space.tenant, space=self.paging.space.key)
+
+
+class Mark(NamedTuple):
+    """What a head says, in short; another mark means that the head has news.
+
+    Attributes:
+        tip: Chain of the last stored page.
+        generation: Of the view.
+        open: Messages of a group that is not closed, which only a head can keep.
+        indexed: Last page up to which all have their vectors.
+    """
+
+    tip: str
+    generation: int
+    open: int
+    indexed: int
+
+    @property
+    def is_empty(self) -> bool:
+        """Nothing to remember yet."""
+        return not self.tip and not self.open
+
+
+def mark_of(lineage: Lineage, indexed: int) -> Mark:
+    """With the space's lock held: what a head of this path would say now."""
+    tip = next((slot.chain for slot in reversed(lineage.slots) if slot.stored), ROOT)
+    return Mark(tip, lineage.view.generation, len(open_messages(lineage)), indexed)
+
+
+def open_messages(lineage: Lineage) -> list[Any]:
+    """The messages of a group that still waits for tool results, where the store is their only copy."""
+    if lineage.codec is not CHAT or not lineage.slots or lineage.slots[-1].closed:
+        return []
+    return lineage.natives(lineage.slots[-1])
+
+
+def take(task: Task) -> list[Slot]:
+    """The next slots to write, materialised and chained."""
+    with task.paging.lock:
+        waiting = task.lineage.unstored(UNIT_PAGES)
+    slots: list[Slot] = []
+    size = 0
+    for slot in waiting:
+        if slots and size + slot.upper > UNIT_BYTES:
+            break
+        if slot.content is None:
+            content = task.lineage.content_of(slot)
+            with task.paging.lock:
+                slot.content = slot.content or content
+            time.sleep(BREATH_SECONDS)
+        size += slot.upper
+        slots.append(slot)
+    with task.paging.lock:
+        if slots:
+            task.lineage.link_up_to(slots[-1].seq)
+    return slots
+
+
+def record_of(scope: Scope, page: Page) -> Record:
+    """The record of a page."""
+    sparse: Sparse | None = None
+    if page.kind is Kind.MESSAGE:
+        sparse = document_vector(index_text(page))
+        time.sleep(BREATH_SECONDS)
+    return Record(
+        id=point_id(scope.space, page.chain),
+        kind="page",
+        seq=page.seq,
+        fields={
+            "chain": page.chain,
+            "parent": page.parent,
+            "type": page.kind.value,
+            "format": page.format,
+            "tokens": page.tokens,
+            "gist": page.gist.encode("utf-8", "replace").decode("utf-8"),
+            "created_at": page.created_at,
+            "opaque": page.opaque,
+            "messages": len(page.messages),
+            "role": page.messages[0].role.value,
+            "has_user": any(m.role is Role.USER for m in page.messages),
+        },
+        body=page.body,
+        sha256=page.sha256,
+        sparse=sparse if sparse is not None and sparse.indices else None,
+    )
+
+
+def head_of(task: Task, last: Slot | None, indexed: int) -> tuple[Mark, Record]:
+    """The head once the pages up to ``last`` are stored: for readers that have no framework state."""
+    lineage = task.lineage
+    with task.paging.lock:
+        if last is not None:  # pages written once more have stored ones behind them
+            for slot in lineage.slots[last.seq :]:
+                if not slot.stored:
+                    break
+                last = slot
+        rest = open_messages(lineage) if last is None or last.seq + 1 >= len(lineage.slots) else []
+        tip = ROOT if last is None else last.chain
+        view = lineage.view
+        body = canonical.dump({"tip": tip, "view": to_record(view), "indexed": indexed, "open": rest})[0]
+    head = Record(
+        id=head_id(task.scope.space),
+        kind="head",
+        seq=0 if last is None else last.seq,
+        fields={"chain": tip},
+        body=body,
+        sha256=canonical.sha256(body),
+    )
+    return Mark(tip, view.generation, len(rest), indexed), head
+
+
+def indexed_of(head: Record | None) -> int:
+    """What a head says about vectors; nothing when there is none or it is damaged."""
+    if head is None or canonical.sha256(head.body) != head.sha256:
+        return 0
+    indexed = canonical.load(head.body).get("indexed", 0)
+    return indexed if isinstance(indexed, int) else 0

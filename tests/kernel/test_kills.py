@@ -1,0 +1,70 @@
+"""Killed at any moment: what was acknowledged is there, exact and once, and work goes on."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import random
+import time
+from typing import Any
+
+import pytest
+
+from tests.kernel.chat_writer import main
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs SIGKILL")
+
+
+def one_life(path: Any, told: int, embedder: Any, chance: random.Random) -> tuple[int, int]:
+    """Start the writer, let it live for a while, kill it; what it found and what it last acknowledged."""
+    # Children of a server that has the imports already: a start costs the opening alone.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["pagefault", "pagefault.embedders.wordllama"])
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=main, args=(str(path), told, chance.randrange(2**32), embedder, theirs))
+    process.start()
+    theirs.close()
+    found = -1
+    early = chance.random() < 0.15
+    events = 0 if early else chance.randint(1, 6)  # the first event says what was found
+    try:
+        while events:
+            kind, value = ours.recv()
+            assert kind != "wrong", value
+            found, told = (value, told) if kind == "found" else (found, value)
+            events -= 1
+        time.sleep(chance.uniform(0.0, 0.3 if early else 0.04))
+    finally:
+        process.kill()
+        process.join()
+    while ours.poll():
+        try:
+            kind, value = ours.recv()
+        except EOFError:
+            break
+        assert kind != "wrong", value
+        found, told = (value, told) if kind == "found" else (found, value)
+    ours.close()
+    process.close()
+    return found, told
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(("embedder", "kills"), [(None, 42), ("default", 8)], ids=["no-embedder", "default-embedder"])
+def test_fifty_kills_lose_nothing(tmp_path, embedder, kills):
+    seed = int(os.environ.get("KILL_SEED", random.randrange(2**32)))
+    print(f"KILL_SEED={seed}")  # shown when the test fails: how to repeat it
+    chance = random.Random(seed)
+    told, founds = 0, []
+    for _ in range(kills):
+        found, told = one_life(tmp_path / "data", told, embedder, chance)
+        founds.append(found)
+    assert told > kills  # they did write
+    assert sum(found >= 0 for found in founds) > kills // 2  # and most of them were checked
+    context = multiprocessing.get_context("forkserver")
+    ours, theirs = context.Pipe(duplex=False)
+    last = context.Process(target=main, args=(str(tmp_path / "data"), told, 0, embedder, theirs))
+    last.start()
+    assert ours.recv()[0] == "found"
+    last.kill()
+    last.join()

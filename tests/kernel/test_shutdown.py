@@ -1,0 +1,273 @@
+"""The end: closing, leaving without closing, forking."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+import pagefault
+from pagefault.errors import EmbedderError, MemoryClosed, StoreError
+from pagefault.testing.embedders import HashingEmbedder
+from pagefault.testing.faults import BrokenEmbedder, FlakyStore, SlowStore
+from tests.kernel.exit_script import COUNT
+from tests.kernel.support import texts, until, user, users, wrapped
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(*command: object) -> subprocess.CompletedProcess[str]:
+    env = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)])}
+    arguments = [sys.executable, "-m", *map(str, command)]
+    return subprocess.run(arguments, cwd=ROOT, env=env, capture_output=True, text=True, timeout=100, check=False)
+
+
+@pytest.mark.parametrize("how", ["plain", "async", "thread", "error", "twice"])
+def test_a_script_that_never_closes_loses_nothing(tmp_path, how):
+    left = run("tests.kernel.exit_script", tmp_path / "data", how)
+    assert left.returncode == (3 if how == "error" else 0)
+    assert left.stderr == ""  # nothing was logged, no thread died on the way out
+    with pagefault.open(tmp_path / "data", embedder=None) as memory:
+        space = memory.space(thread="t")
+        assert [message["content"] for message in space.view()] == [f"message {n}" for n in range(1, COUNT + 1)]
+        assert texts(space) == [f"message {n}" for n in range(1, COUNT + 1)]
+
+
+def test_closing_flushes(tmp_path):
+    memory = pagefault.open(tmp_path, embedder=None)
+    memory.space(thread="t").append(users(1, 300))
+    memory.close()
+    with pagefault.open(tmp_path, embedder=None) as memory:
+        assert len(memory.space(thread="t").view()) == 300
+
+
+def test_context_managers_close(tmp_path):
+    with pagefault.open(tmp_path, embedder=None) as memory:
+        memory.space(thread="t").append(user("one"))
+    with pytest.raises(MemoryClosed):
+        memory.space(thread="t")
+
+    async def main():
+        async with pagefault.open(tmp_path, embedder=None) as memory:
+            space = memory.space(thread="t")
+            await space.aappend(user("two"))
+            assert [m["content"] for m in await space.aview()] == ["one", "two"]
+        with pytest.raises(MemoryClosed):
+            memory.space(thread="t")
+        await memory.aclose()
+
+    asyncio.run(main())
+
+
+def test_closing_twice_is_closing_once(tmp_path):
+    memory = pagefault.open(tmp_path, embedder=None)
+    memory.space(thread="t").append(user("one"))
+    memory.close()
+    memory.close()
+    asyncio.run(memory.aclose())
+
+
+def test_a_memory_that_was_never_used_leaves_no_trace(tmp_path):
+    before = threading.active_count()
+    with pagefault.open(tmp_path / "data", embedder=None) as memory:
+        memory.space(thread="t")
+    assert threading.active_count() == before
+    assert not (tmp_path / "data").exists()
+
+
+def test_threads_end_and_throw_away_files_go(monkeypatch):
+    before = set(threading.enumerate())
+    with pagefault.open(":memory:", embedder=None) as memory:
+        memory.space(thread="t").append(user("one"))
+        memory.flush()
+        place = memory._temporary
+        assert place is not None
+        assert place.exists()
+    assert not place.exists()
+    assert set(threading.enumerate()) == before
+
+
+def test_verbs_after_closing_say_so(tmp_path):
+    memory = pagefault.open(tmp_path, embedder=None)
+    space = memory.space(thread="t")
+    space.append(users(1, 3))
+    memory.close()
+    verbs = [
+        lambda: space.append(user("x")),
+        space.view,
+        lambda: space.recall("x"),
+        lambda: space.fault("1"),
+        lambda: space.pin("1"),
+        lambda: space.release("1"),
+        memory.flush,
+        memory.ready,
+        lambda: memory.space(thread="t"),
+    ]
+    for verb in verbs:
+        with pytest.raises(MemoryClosed, match=r"open it again with pagefault\.open"):
+            verb()
+
+    async def main():
+        for verb in (
+            space.aappend(user("x")),
+            space.aview(),
+            space.arecall("x"),
+            space.afault("1"),
+            space.apin("1"),
+            space.arelease("1"),
+            memory.aflush(),
+        ):
+            with pytest.raises(MemoryClosed):
+                await verb
+
+    asyncio.run(main())
+    with pagefault.open(tmp_path, embedder=None) as memory:  # and none of them had an effect
+        assert len(memory.space(thread="t").view()) == 3
+
+
+def test_opening_twice_gives_one_memory_that_closes_with_the_second_close(tmp_path):
+    one = pagefault.open(tmp_path, embedder=None)
+    two = pagefault.open(str(tmp_path) + "/.", embedder=None)
+    assert one is two
+    one.close()
+    two.space(thread="t").append(user("still open"))
+    two.close()
+    with pytest.raises(MemoryClosed):
+        two.space(thread="t")
+    with pagefault.open(tmp_path, embedder=None) as three:
+        assert three is not one
+        assert len(three.space(thread="t").view()) == 1
+
+
+def test_closing_waits_for_a_recall_that_runs(monkeypatch):
+    with wrapped(monkeypatch, SlowStore) as (memory, store):
+        space = memory.space(thread="t")
+        space.append([user("the cat is called Turing"), user("something else")])
+        memory.flush()
+        store.hold("search")
+        found = []
+        recalling = threading.Thread(target=lambda: found.append(space.recall("cat")))
+        recalling.start()
+        until(lambda: store.waiting, "the recall")
+        closing = threading.Thread(target=memory.close)
+        closing.start()
+        until(lambda: memory._closed, "the closing")
+        store.let_go()
+        recalling.join()
+        closing.join()
+        assert found[0].pages[0].page.text == "the cat is called Turing"
+
+
+def test_what_is_added_while_it_closes_is_stored_or_refused(tmp_path):
+    for attempt in range(5):
+        memory = pagefault.open(tmp_path / str(attempt), embedder=None)
+        space = memory.space(thread="t")
+        space.append(user("0"))
+        accepted = [0]
+
+        def work(space=space, accepted=accepted):
+            try:
+                while True:
+                    space.append(user(str(accepted[-1] + 1)))
+                    accepted.append(accepted[-1] + 1)
+            except MemoryClosed:
+                pass
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        until(lambda accepted=accepted: len(accepted) > 20, "some messages")
+        memory.close()
+        thread.join()
+        with pagefault.open(tmp_path / str(attempt), embedder=None) as memory:
+            view = memory.space(thread="t").view(budget=pagefault.Budget(window=10**9, target=5 * 10**8))
+            assert [m["content"] for m in view] == [str(n) for n in accepted]
+
+
+def test_a_cancelled_close_closes_all_the_same(monkeypatch, tmp_path):
+    async def main():
+        with wrapped(monkeypatch, SlowStore, tmp_path) as (memory, store):
+            space = memory.space(thread="t")
+            await space.aappend(users(1, 5))
+            store.hold("put")
+            closing = asyncio.create_task(memory.aclose())
+            await asyncio.to_thread(until, lambda: store.waiting, "the last flush")
+            closing.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await closing
+            store.let_go()
+            await asyncio.to_thread(memory._kernel.join)
+            assert store.calls["close"] == 1
+
+    asyncio.run(main())
+    monkeypatch.undo()
+    with pagefault.open(tmp_path, embedder=None) as memory:
+        assert len(memory.space(thread="t").view()) == 5
+
+
+def test_closing_with_a_failing_store_says_so_and_closes(monkeypatch):
+    with wrapped(monkeypatch, FlakyStore) as (memory, store):
+        space = memory.space(thread="t")
+        space.append(user("one"))
+        memory.flush()
+        store.fail("put")
+        space.append(user("two"))
+        with pytest.raises(StoreError, match="outage has hit put"):
+            memory.close()
+        assert store.calls["close"] == 1
+        with pytest.raises(MemoryClosed):
+            space.append(user("three"))
+
+
+def test_closing_with_a_failing_embedder_says_so_and_what_is_stored_gets_its_vectors_next_time(tmp_path):
+    broken = BrokenEmbedder(HashingEmbedder())
+    memory = pagefault.open(tmp_path, embedder=broken)
+    space = memory.space(thread="t")
+    space.append(users(1, 20))
+    memory.flush()
+    broken.fault = "raises"
+    space.append([user("apples and pears"), user("planes and trains")])
+    with pytest.raises(EmbedderError, match="is down"):
+        memory.close()
+    healthy = BrokenEmbedder(HashingEmbedder())
+    with pagefault.open(tmp_path, embedder=healthy) as memory:
+        assert len(memory.space(thread="t").view()) == 22
+        memory.flush()
+        assert [text for call in healthy.calls for text in call if "and" in text] == [
+            "apples and pears",
+            "planes and trains",
+        ]
+        assert not any("message" in text for call in healthy.calls for text in call)  # those had theirs
+    again = BrokenEmbedder(HashingEmbedder())
+    with pagefault.open(tmp_path, embedder=again) as memory:
+        assert len(memory.space(thread="t").view()) == 22
+        memory.flush()
+        assert not any("and" in text for call in again.calls for text in call if "fox" not in text)
+
+
+def test_a_directory_can_be_opened_again_while_it_closes(tmp_path):
+    first = pagefault.open(tmp_path, embedder=None)
+    first.space(thread="t").append(users(1, 200))
+    closing = threading.Thread(target=first.close)
+    closing.start()
+    with pagefault.open(tmp_path, embedder=None) as second:
+        closing.join()
+        assert len(second.space(thread="t").view()) == 200
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_child_starts_afresh_and_the_parent_goes_on(tmp_path):
+    left = run("tests.kernel.fork_script", tmp_path / "data")
+    assert left.stderr == ""
+    assert left.stdout.splitlines() == [
+        "child, the parent's directory: StoreLocked",
+        "child, a new memory: ['new one']",
+        "child, the parent's throw-away memory: ['old one', 'old two', 'old three']",
+        "child ends: 0",
+        "parent: ['one', 'two', 'three']",
+        "parent, throw-away: ['old one', 'old two']",
+    ]
