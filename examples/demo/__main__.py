@@ -16,17 +16,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
     if missing:
-        print(f"the demo needs {', '.join(missing)}: pip install 'pagefault[langgraph,demo]'", file=sys.stderr)
+        print(
+            f"the demo needs {', '.join(missing)}: pip install '.[langgraph,demo]' in a clone, or run `make demo`",
+            file=sys.stderr,
+        )
         return 2
     from rich.console import Console  # noqa: PLC0415  # as above
 
-    from examples.demo.models import NoModel  # noqa: PLC0415  # as above
     from examples.demo.program import run  # noqa: PLC0415  # as above
+    from examples.demo.trouble import CannotRun  # noqa: PLC0415  # as above
     from pagefault import PagefaultError  # noqa: PLC0415  # imported once it is known to be there
 
     try:
         return 0 if run(options, Console(highlight=False)) else 1
-    except (NoModel, PagefaultError) as error:
+    except (CannotRun, PagefaultError) as error:
         print(f"demo: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.messages import BaseMessage
 
 from examples.demo.questions import Question
 from examples.demo.task import read_answer
@@ -19,13 +19,14 @@ BATCH: Final = 16
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What became of a question."""
+    """What became of a question; ``was_away``: the page quoted was not in the window when it was asked."""
 
     question: Question
     shown: str
     page: str
     is_right: bool
     reason: str
+    was_away: bool = False
 
 
 def judge(question: Question, reply: str, topics: Mapping[str, str], space: Space, gone: set[int]) -> Verdict:
@@ -45,8 +46,8 @@ def judge(question: Question, reply: str, topics: Mapping[str, str], space: Spac
         reason = "not in the source" if not question.is_answerable else "the source has an answer"
         return Verdict(question, "does not say", "", not question.is_answerable, reason)
     faults = _faults(question, answer.quote, topics) + _page_faults(answer.quote, answer.page, space)
-    away = "had left the window" if int(answer.page) in gone else "was in the window"
-    return Verdict(question, answer.quote, answer.page, not faults, "; ".join(faults) or f"verbatim; {away}")
+    reason = "; ".join(faults) or "verbatim"
+    return Verdict(question, answer.quote, answer.page, not faults, reason, was_away=int(answer.page) in gone)
 
 
 def _faults(question: Question, quote: str, topics: Mapping[str, str]) -> list[str]:
@@ -96,10 +97,5 @@ def is_identical(page: Page, originals: Sequence[BaseMessage]) -> bool:
     """Whether a page's stored bytes hash as recorded and say exactly what the messages say."""
     if hashlib.sha256(page.body.encode("ascii")).hexdigest() != page.sha256:
         return False
-    stored = json.loads(page.body)
-    return len(stored) == len(originals) and all(map(_is_same_message, stored, originals))
-
-
-def _is_same_message(stored: Mapping[str, Any], original: BaseMessage) -> bool:
-    calls = stored["tool_calls"] == original.tool_calls if isinstance(original, AIMessage) else True
-    return bool(calls) and stored["content"] == original.content and stored["id"] == original.id
+    stored: list[dict[str, Any]] = json.loads(page.body)
+    return stored == [json.loads(original.model_dump_json()) for original in originals]

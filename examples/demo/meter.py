@@ -44,6 +44,8 @@ class Meter:
     largest: int = 0
     reclaims: int = 0
     overflow_call: int = 0
+    steady: int = 0
+    extending: int = 0
     refaults: int = 0
     abstentions: int = 0
     recalls_ms: list[float] = field(default_factory=list)
@@ -71,8 +73,8 @@ class Meter:
         self._history += sum(self.tokens(m) for m in history[self._counted :])
         self._counted = len(history)
         self._group(history)
-        self._residence(history, request.messages)
-        self._totals(request.messages)
+        is_reclaimed = self._residence(history, request.messages)
+        self._totals(request.messages, is_reclaimed=is_reclaimed)
 
     def recall(self, result: ToolMessage, seconds: float) -> None:
         """Take in one result of the recall tool."""
@@ -106,14 +108,17 @@ class Meter:
             else:
                 self.pages.append((index, index + 1))
 
-    def _residence(self, history: Sequence[AnyMessage], sent: Sequence[AnyMessage]) -> None:
+    def _residence(self, history: Sequence[AnyMessage], sent: Sequence[AnyMessage]) -> bool:
+        """Whether pages have left since the last request."""
         there = {message.id for message in sent}
         absent = {n for n, (start, _) in enumerate(self.pages, 1) if history[start].id not in there}
-        self.reclaims += bool(absent - self.absent)
+        is_reclaimed = bool(absent - self.absent)
+        self.reclaims += is_reclaimed
         self.absent = absent
         self.ever_absent |= absent
+        return is_reclaimed
 
-    def _totals(self, sent: Sequence[AnyMessage]) -> None:
+    def _totals(self, sent: Sequence[AnyMessage], *, is_reclaimed: bool) -> None:
         self.calls += 1
         self.window = [(Part.SYSTEM, self._overhead), *((kind_of(m), self.tokens(m)) for m in sent)]
         total = sum(tokens for _, tokens in self.window)
@@ -121,6 +126,8 @@ class Meter:
         while same < min(len(sent), len(self._last)) and sent[same] == self._last[same]:
             same += 1
         if self.calls > 1:
+            self.steady += not is_reclaimed
+            self.extending += not is_reclaimed and same == len(self._last)
             self.reused += self._overhead + sum(self.tokens(m) for m in sent[:same])
         self._last = list(sent)
         self.sent += total

@@ -11,10 +11,7 @@ from langchain.chat_models import init_chat_model
 from langchain_core.language_models.chat_models import BaseChatModel
 
 from examples.demo.stand_in import StandInModel
-
-
-class NoModel(Exception):
-    """The model cannot be used; the message says what to do."""
+from examples.demo.trouble import CannotRun
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,20 +40,20 @@ def model_for(spec: str | None) -> BaseChatModel:
     """The stand-in for ``None``, else a real model.
 
     Raises:
-        NoModel: Its package or key is missing, or nobody knows the provider.
+        CannotRun: Its package or key is missing, or nobody knows the provider.
     """
     if spec is None:
         return StandInModel()
     provider, _, name = spec.partition(":")
     if not name:
-        raise NoModel(f"--model {spec}: write provider:name, such as openai:gpt-5-mini or ollama:qwen3")
+        raise CannotRun(f"--model {spec}: write provider:name, such as openai:gpt-5-mini or ollama:qwen3")
     _check(provider)
     try:
         model = init_chat_model(name, model_provider=provider)
     except (ImportError, ValueError) as error:
-        raise NoModel(f"--model {spec}: {error}") from error
+        raise CannotRun(f"--model {spec}: {error}") from error
     if not isinstance(model, BaseChatModel):
-        raise NoModel(f"--model {spec}: {type(model).__name__} is not a chat model")
+        raise CannotRun(f"--model {spec}: {type(model).__name__} is not a chat model")
     return model
 
 
@@ -66,6 +63,6 @@ def _check(provider: str) -> None:
     if needs is None:
         return
     if importlib.util.find_spec(needs.package.replace("-", "_")) is None:
-        raise NoModel(f"{provider} needs a package that is not installed: pip install {needs.package}")
+        raise CannotRun(f"{provider} needs a package that is not installed: pip install {needs.package}")
     if needs.key and not os.environ.get(needs.key):
-        raise NoModel(f"{provider} needs a key: set {needs.key} in the environment")
+        raise CannotRun(f"{provider} needs a key: set {needs.key} in the environment")

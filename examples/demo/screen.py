@@ -23,8 +23,8 @@ STYLES: Final = {
 }
 CELL: Final = "■"
 RESIDENT: Final = ("green", "in the window")
-FAULTED: Final = ("bright_cyan", "left, faulted back since")
-AWAY: Final = ("blue", "left the window, in Qdrant")
+FAULTED: Final = ("bright_cyan", "recalled")
+AWAY: Final = ("blue", "only in Qdrant")
 
 
 class Screen:
@@ -112,7 +112,7 @@ class Screen:
         meter = self._meter
         ratio = meter.unbounded / meter.sent if meter.sent else 1
         text = Text(
-            f"model calls {meter.calls}   reclaims {meter.reclaims}   left the window {len(meter.ever_absent)}   "
+            f"calls {meter.calls}   reclaims {meter.reclaims}   evicted {len(meter.ever_absent)}   "
             f"recalls {len(meter.recalls_ms)}   prefix reuse {meter.prefix_reuse:.0%}\n"
             f"tokens sent {meter.sent:,}   never evict {meter.unbounded:,} ({ratio:.1f} x)"
         )

@@ -18,35 +18,39 @@ import pagefault
 from examples.demo.library import Library
 from examples.demo.meter import Meter, Observer
 from examples.demo.task import SYSTEM
+from examples.demo.trouble import CannotRun
 from pagefault_langgraph import PagingMiddleware
 
 WINDOW: Final = 8_000
 MAX_STEPS: Final = 20_000
 STATE_FILE: Final = "conversation.json"
+PAGES: Final = "pages"
 
 
 class Session:
-    """One agent with its memory in a directory."""
+    """One agent with its memory in a directory, where it may find a conversation to go on with."""
 
-    def __init__(self, model: BaseChatModel, library: Library, directory: Path) -> None:
+    def __init__(self, model: BaseChatModel, topics: int | None, directory: Path) -> None:
         self._file = directory / STATE_FILE
-        kept = json.loads(self._file.read_text(encoding="utf-8")) if self._file.exists() else {}
-        thread = kept.get("thread", f"reader-{uuid.uuid4().hex[:8]}")
-        self.memory: Final = pagefault.open(directory / "pages", budget=pagefault.Budget(window=WINDOW))
+        kept = _load(self._file)
+        thread = kept.get("thread") or f"reader-{uuid.uuid4().hex[:8]}"
+        self.is_resumed: Final = bool(kept)
+        self.library: Final = Library(kept.get("topics", topics))
+        self.memory: Final = pagefault.open(directory / PAGES, budget=pagefault.Budget(window=WINDOW))
         self.space: Final = self.memory.space(thread=thread)
         self.meter: Final = Meter(self.memory.budget, self.memory.counter)
         self._config: RunnableConfig = {"configurable": {"thread_id": thread}, "recursion_limit": MAX_STEPS}
         paging = PagingMiddleware(self.memory, identity=lambda _: self.space.id)
         self._agent = create_agent(
             model,
-            library.tools(),
+            self.library.tools(),
             system_prompt=SYSTEM,
             middleware=[paging, Observer(self.meter)],
             checkpointer=InMemorySaver(),
         )
-        self.is_resumed = bool(kept)
         if kept:
-            self._agent.update_state(self._config, {**kept["state"], "messages": messages_from_dict(kept["messages"])})
+            state = {**kept["state"], "messages": messages_from_dict(kept["messages"])}
+            self._agent.update_state(self._config, state)
 
     @property
     def messages(self) -> list[BaseMessage]:
@@ -59,12 +63,26 @@ class Session:
         turn: Any = {"messages": [HumanMessage(content=text)]}
         for _ in self._agent.stream(turn, self._config, stream_mode="updates", durability="exit"):
             on_step()
-        return str(self.messages[-1].content)
+        return self.messages[-1].text
 
     def keep(self) -> None:
         """Write the conversation beside its pages, so that a later run goes on with it."""
-        values = dict(self._agent.get_state(self._config).values)
-        messages = messages_to_dict(values.pop("messages"))
-        thread = self.space.id.thread
-        text = json.dumps({"thread": thread, "state": values, "messages": messages})
-        self._file.write_text(text, encoding="utf-8")
+        state = dict(self._agent.get_state(self._config).values)
+        kept = {
+            "thread": self.space.id.thread,
+            "topics": len(self.library.topics),
+            "messages": messages_to_dict(state.pop("messages")),
+            "state": state,
+        }
+        self._file.write_text(json.dumps(kept), encoding="utf-8")
+
+
+def _load(file: Path) -> dict[str, Any]:
+    """What an earlier run kept; empty without one."""
+    if not file.exists():
+        return {}
+    try:
+        kept: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise CannotRun(f"{file} cannot be read ({error}); remove it to begin a new conversation") from error
+    return kept

@@ -17,10 +17,15 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMe
 from langchain_core.outputs import ChatGeneration, ChatResult
 
 from examples.demo.passages import Passage, best_sentence, passages
-from examples.demo.task import NOT_SAID, quoted
+from examples.demo.task import NOT_SAID, quoted, read_answer
 
 ENOUGH: Final = 0.5
 """Share of a question that a sentence must cover to be given as its answer."""
+
+LOOK: Final = "The contents list a page about this."
+SEARCH: Final = "I search the pages that left my window."
+READ: Final = "I read the best pages whole."
+FOLLOW: Final = "I gave an answer before; I read the page that it names."
 
 WHOLE: Final = 6
 """Pages that it reads whole after a search, two to a call."""
@@ -29,6 +34,7 @@ _NEXT: Final = re.compile(r"([\w-]+) (\d+)(?=[,\]])")
 _LINE: Final = re.compile(r"^(\d+)(?:-(\d+))? (read_topic.*)$", re.MULTILINE)
 _TOPIC: Final = re.compile(r'"name": ?"([\w-]+)"')
 _HERE: Final = re.compile(r"^already in your context at ([\d, ]+)", re.MULTILINE)
+_NO_ROOM: Final = re.compile(r"^No room here for ([\d, ]+)", re.MULTILINE)
 _NUMBER: Final = re.compile(r"\d+")
 
 
@@ -67,37 +73,49 @@ def _is_contents(message: BaseMessage) -> bool:
 def _read_on(turn: Sequence[BaseMessage]) -> AIMessage:
     """Follow the directions at the end of the last result."""
     if not turn:
-        return _call(("list_topics", {}))
+        return _call("", ("list_topics", {}))
     directions = str(turn[-1].content).rsplit("next: ", 1)
     if len(directions) == 1:
         return AIMessage(content="I have read the documentation.")
-    return _call(*(("read_topic", {"name": name, "part": int(part)}) for name, part in _NEXT.findall(directions[1])))
+    return _call(
+        "", *(("read_topic", {"name": name, "part": int(part)}) for name, part in _NEXT.findall(directions[1]))
+    )
 
 
 def _answer(question: str, turn: Sequence[BaseMessage], contents: Sequence[str]) -> AIMessage:
-    """Look in the contents or search, then read the best pages whole, then quote what fits best."""
-    asked = [call["args"] for message in turn if isinstance(message, AIMessage) for call in message.tool_calls]
+    """Look in the contents or search, then read the best pages whole, then quote what fits best.
+
+    Its own last message says how far it has come: the steps before may have left the window.
+    """
+    step = str(next((m.content for m in reversed(turn) if isinstance(m, AIMessage)), ""))
     results = [str(message.content) for message in turn if isinstance(message, ToolMessage)]
-    found = [passage for result in results for passage in passages(result) if passage.trust == "tool"]
-    if not asked:
+    recalled = [passage for result in results for passage in passages(result)]
+    if not step:
         listed = _listed(question, contents)
-        return _call(("recall", {"addresses": listed} if listed else {"query": question}))
-    if "query" in asked[-1] and (whole := _worth_reading(results[-1], found)):
-        pairs = [", ".join(whole[at : at + 2]) for at in range(0, len(whole), 2)]
-        return _call(*(("recall", {"addresses": pair}) for pair in pairs))
-    best = best_sentence(question, found)
+        return _recall(LOOK, [listed]) if listed else _search(question)
+    if step == SEARCH and (whole := _worth_reading(results[-1], recalled)):
+        return _recall(READ, whole)
+    best = best_sentence(question, [passage for passage in recalled if passage.trust == "tool"])
     if best is not None and best.score >= ENOUGH:
         return AIMessage(content=quoted(best.text, best.page))
-    if len(asked) == 1 and "addresses" in asked[0]:  # the contents led nowhere
-        return _call(("recall", {"query": question}))
+    if step == LOOK:
+        return _search(question)
+    if step == READ and (named := _named(recalled)):
+        return _recall(FOLLOW, named)
     return AIMessage(content=NOT_SAID)
 
 
-def _worth_reading(result: str, found: Sequence[Passage]) -> list[str]:
-    """Addresses of pages that a search showed in part, or only named since the window holds them."""
-    cut = [passage.page for passage in found if passage.is_cut]
-    here = [number for line in _HERE.findall(result) for number in _NUMBER.findall(line)]
-    return [*cut[:WHOLE], *here[:2]]
+def _worth_reading(result: str, recalled: Sequence[Passage]) -> list[str]:
+    """Pages that an earlier answer names, that a search showed in part, and that it only named."""
+    cut = [passage.page for passage in recalled if passage.trust == "tool" and passage.is_cut]
+    missing, here = (_NUMBER.findall(" ".join(line.findall(result))) for line in (_NO_ROOM, _HERE))
+    return [*dict.fromkeys([*_named(recalled), *cut, *missing])][:WHOLE] + here[:2]
+
+
+def _named(recalled: Sequence[Passage]) -> list[str]:
+    """Pages that recalled answers of its own give as their source."""
+    answers = [read_answer(passage.text) for passage in recalled if passage.trust == "assistant"]
+    return list(dict.fromkeys(answer.page for answer in answers if answer and answer.page))[:2]
 
 
 def _listed(question: str, contents: Sequence[str]) -> str:
@@ -108,8 +126,18 @@ def _listed(question: str, contents: Sequence[str]) -> str:
     return ""
 
 
-def _call(*calls: tuple[str, dict[str, Any]]) -> AIMessage:
+def _search(question: str) -> AIMessage:
+    return _call(SEARCH, ("recall", {"query": question}))
+
+
+def _recall(step: str, addresses: Sequence[str]) -> AIMessage:
+    """Two pages to a call, so that each result holds them whole."""
+    pairs = [", ".join(addresses[at : at + 2]) for at in range(0, len(addresses), 2)]
+    return _call(step, *(("recall", {"addresses": pair}) for pair in pairs))
+
+
+def _call(step: str, *calls: tuple[str, dict[str, Any]]) -> AIMessage:
     return AIMessage(
-        content="",
+        content=step,
         tool_calls=[{"name": name, "args": args, "id": f"call-{uuid.uuid4().hex[:12]}"} for name, args in calls],
     )
