@@ -1,0 +1,246 @@
+"""A server's REST interface, in process: what the real client sends is checked, then executed.
+
+Each body must fit the model of the server's own schema exactly (unknown fields are refused),
+and must keep the rules that make tenants safe and retries harmless; :attr:`RestServer.broken`
+collects what does not. Local mode executes the request. Faults come before or after that.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+import pydantic_core
+from pydantic import BaseModel, TypeAdapter, ValidationError
+from qdrant_client import models
+
+from pagefault.ports import Scope
+from pagefault.stores.layout import SCOPE_KEY, scope_value
+from pagefault.stores.server_setup import HEADER_ID
+from tests.stores.local_server import LocalServer
+
+Fault = Callable[[httpx.Request, Callable[[], Any]], Any]
+POINTS = "/collections/{name}/points"
+
+
+@dataclass
+class Seen:
+    """One request: what the client asked, as the server reads it."""
+
+    method: str
+    path: str
+    query: dict[str, str]
+    headers: httpx.Headers
+    body: Any = None
+    size: int = 0
+    raw: str = field(default="", repr=False)
+
+
+class RestServer:
+    """Answers an ``httpx`` client. ``fault`` sees each request first and may answer instead."""
+
+    def __init__(self, *, version: str = "1.19.2", fault: Fault | None = None, name: str = "pagefault") -> None:
+        self.local = LocalServer()
+        self.version = version
+        self.fault = fault
+        self.name = name
+        self.seen: list[Seen] = []
+        self.broken: list[str] = []
+        self.filters_work = True
+        self.indexes: dict[str, Any] = {}
+
+    @property
+    def transport(self) -> httpx.MockTransport:
+        return httpx.MockTransport(self._handle)
+
+    def sent(self, method: str, path: str) -> list[Seen]:
+        return [each for each in self.seen if (each.method, each.path) == (method, path.format(name=self.name))]
+
+    async def _handle(self, request: httpx.Request) -> httpx.Response:
+        async def execute() -> httpx.Response:
+            return await self._execute(request)
+
+        return await self.fault(request, execute) if self.fault else await execute()
+
+    async def _execute(self, request: httpx.Request) -> httpx.Response:
+        path = request.url.path
+        seen = Seen(
+            request.method,
+            path,
+            dict(request.url.params),
+            request.headers,
+            None,
+            len(request.content),
+            str(request.url),
+        )
+        self.seen.append(seen)
+        for method, pattern, model, handler in _ROUTES:
+            if request.method == method and re.fullmatch(pattern.format(name=re.escape(self.name)), path):
+                try:
+                    seen.body = TypeAdapter(model).validate_json(request.content) if model else None
+                    result = await handler(self, seen)
+                except ValidationError as error:
+                    self.broken.append(f"{method} {path}: {error}")
+                    return said(400, f"Format error in JSON body: {error}")
+                except ValueError as error:
+                    return said(404 if "not found" in str(error) else 409, str(error))
+                if path == "/":
+                    return httpx.Response(200, json=result)
+                return ok(result)
+        self.broken.append(f"unknown route {method} {path}")
+        return said(404, "")
+
+    def _rule(self, kept: object, what: str, seen: Seen) -> None:
+        if not kept:
+            self.broken.append(f"{seen.method} {seen.path}: {what}")
+
+    # -- routes ------------------------------------------------------------------------
+
+    async def _root(self, seen: Seen) -> Any:
+        return {"title": "qdrant - vector search engine", "version": self.version}
+
+    async def _exists(self, seen: Seen) -> Any:
+        return {"exists": await self.local.collection_exists(self.name)}
+
+    async def _info(self, seen: Seen) -> Any:
+        info = await self.local.get_collection(self.name)
+        return info.model_copy(update={"payload_schema": self.indexes})
+
+    async def _create(self, seen: Seen) -> Any:
+        body = seen.body
+        return await self.local.create_collection(
+            self.name, vectors_config=body.vectors or {}, sparse_vectors_config=body.sparse_vectors
+        )
+
+    async def _index(self, seen: Seen) -> Any:
+        self._rule(seen.query.get("wait") == "true", "does not wait", seen)
+        schema = seen.body.field_schema
+        self.indexes[seen.body.field_name] = {"data_type": schema.type.value, "params": schema, "points": 0}
+        return done()
+
+    async def _retrieve(self, seen: Seen) -> Any:
+        body = seen.body
+        return await self.local.retrieve(
+            self.name, ids=body.ids, with_payload=body.with_payload, with_vectors=body.with_vector or False
+        )
+
+    async def _upsert(self, seen: Seen) -> Any:
+        body: models.PointsList = seen.body
+        self._writes(seen)
+        for point in body.points:
+            payload = point.payload or {}
+            if str(point.id) == str(HEADER_ID):
+                self._rule(seen.query["ordering"] == "strong", "header without strong ordering", seen)
+                continue
+            kind = payload.get("kind")
+            scope = Scope(tenant=str(payload.get("tenant")), space=str(payload.get("space")))
+            self._rule(payload.get(SCOPE_KEY) == scope_value(scope, str(kind)), "point without its scope", seen)
+            if kind == "head":
+                self._rule(scoped(body.update_filter) == payload[SCOPE_KEY], "head without its scope's filter", seen)
+                self._rule(seen.query["ordering"] == "strong", "head without strong ordering", seen)
+            else:
+                self._rule(kind in {"page", "chunk"}, f"kind {kind}", seen)
+                self._rule(body.update_mode == models.UpdateMode.INSERT_ONLY, "page not insert-only", seen)
+                self._rule(seen.query["ordering"] == "weak", "page with costly ordering", seen)
+        return await self.local.upsert(
+            self.name, points=body.points, update_filter=body.update_filter, update_mode=body.update_mode
+        )
+
+    async def _vectors(self, seen: Seen) -> Any:
+        self._writes(seen)
+        self._rule(scoped(seen.body.update_filter), "vectors without a scope's filter", seen)
+        return await self.local.update_vectors(
+            self.name, points=seen.body.points, update_filter=seen.body.update_filter
+        )
+
+    async def _delete(self, seen: Seen) -> Any:
+        self._writes(seen)
+        is_filter = isinstance(seen.body, models.FilterSelector)
+        self._rule(is_filter and scoped(seen.body.filter), "delete without a scope's filter", seen)
+        return await self.local.delete(self.name, points_selector=seen.body)
+
+    async def _scroll(self, seen: Seen) -> Any:
+        body: models.ScrollRequest = seen.body
+        shows_nothing = body.with_payload is False and not body.with_vector
+        self._rule(scoped(body.filter) or shows_nothing, "scroll without a scope's filter", seen)
+        points, offset = await self.local.scroll(
+            self.name,
+            scroll_filter=body.filter if self.filters_work else None,
+            limit=body.limit,
+            order_by=body.order_by,
+            offset=body.offset,
+            with_payload=body.with_payload,
+            with_vectors=body.with_vector,
+        )
+        return {"points": points, "next_page_offset": offset}
+
+    async def _query(self, seen: Seen) -> Any:
+        answers = []
+        for each in seen.body.searches:
+            place = scoped(each.filter)
+            self._rule(place, "search without a scope's filter", seen)
+            if each.using == "text":
+                idf = each.params and each.params.idf
+                only = isinstance(idf, models.IdfCorpusParams) and scoped(idf.corpus) == place
+                self._rule(only and len(idf.corpus.must) == 1, "terms weighed over another corpus", seen)
+            answers.append(each if self.filters_work else each.model_copy(update={"filter": None}))
+        return await self.local.query_batch_points(self.name, requests=answers)
+
+    def _writes(self, seen: Seen) -> None:
+        self._rule(seen.query.get("wait") == "true", "does not wait", seen)
+        self._rule(seen.query.get("ordering") in {"weak", "strong"}, "names no ordering", seen)
+        self._rule(seen.size < 8 * 1024 * 1024, f"{seen.size} bytes in one request", seen)
+
+
+_ROUTES: tuple[tuple[str, str, Any, Callable[..., Any]], ...] = (
+    ("GET", "/", None, RestServer._root),
+    ("GET", "/collections/{name}/exists", None, RestServer._exists),
+    ("GET", "/collections/{name}", None, RestServer._info),
+    ("PUT", "/collections/{name}", models.CreateCollection, RestServer._create),
+    ("PUT", "/collections/{name}/index", models.CreateFieldIndex, RestServer._index),
+    ("POST", POINTS, models.PointRequest, RestServer._retrieve),
+    ("PUT", POINTS, models.PointsList, RestServer._upsert),
+    ("PUT", POINTS + "/vectors", models.UpdateVectors, RestServer._vectors),
+    ("POST", POINTS + "/delete", models.PointIdsList | models.FilterSelector, RestServer._delete),
+    ("POST", POINTS + "/scroll", models.ScrollRequest, RestServer._scroll),
+    ("POST", POINTS + "/query/batch", models.QueryRequestBatch, RestServer._query),
+)
+
+
+def scoped(flt: models.Filter | None) -> str:
+    """The one scope that a filter lets through, ``""`` when it lets more through."""
+    if flt is None or flt.should or flt.min_should or not isinstance(flt.must, list):
+        return ""
+    places = [
+        condition.match.value
+        for condition in flt.must
+        if isinstance(condition, models.FieldCondition)
+        and condition.key == SCOPE_KEY
+        and isinstance(condition.match, models.MatchValue)
+    ]
+    return str(places[0]) if len(places) == 1 else ""
+
+
+def ok(result: Any) -> httpx.Response:
+    envelope = {"result": result, "status": "ok", "time": 0.001}
+    content = pydantic_core.to_json(envelope, exclude_none=True, inf_nan_mode="constants")
+    return httpx.Response(200, content=content, headers={"content-type": "application/json"})
+
+
+def said(status: int, error: str, headers: dict[str, str] | None = None) -> httpx.Response:
+    return httpx.Response(status, json={"status": {"error": error}, "time": 0.0}, headers=headers)
+
+
+def done(status: models.UpdateStatus = models.UpdateStatus.COMPLETED) -> models.UpdateResult:
+    return models.UpdateResult(operation_id=1, status=status)
+
+
+def is_write(request: httpx.Request) -> bool:
+    return request.url.path.endswith(("/points", "/vectors")) and request.method == "PUT"
+
+
+def bodies(seen: Iterable[Seen]) -> list[BaseModel]:
+    return [each.body for each in seen]
