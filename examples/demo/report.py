@@ -18,7 +18,8 @@ SHORT: Final = 96
 def answers(verdicts: Sequence[Verdict]) -> Table:
     """One row for each question."""
     table = Table(title="Questions and answers", title_justify="left", expand=True, row_styles=["", "on grey11"])
-    table.caption = "ok: quoted verbatim from the source and from the page named; or rightly found in no page"
+    table.caption = "yes: quoted verbatim from the source and from the page named, or rightly not answered"
+    table.caption_justify = "left"
     table.add_column("question", ratio=1)
     table.add_column("answer, quoted", ratio=1)
     table.add_column("page", justify="right")

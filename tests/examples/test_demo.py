@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import sys
+from argparse import Namespace
 
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
+from rich.console import Console
 
 import pagefault
 from examples.demo.__main__ import main
 from examples.demo.checks import judge
 from examples.demo.library import Library, split
 from examples.demo.passages import best_sentence, passages
+from examples.demo.program import run
 from examples.demo.questions import ANSWERABLE, UNANSWERABLE, asked
-from examples.demo.stand_in import respond
+from examples.demo.stand_in import StandInModel, respond
 from examples.demo.task import NOT_SAID, quoted, read_answer
 
 
@@ -31,6 +35,25 @@ def test_a_kept_directory_is_gone_on_with(tmp_path, capsys):
     assert "reading 3 topics" in capsys.readouterr().out
     assert main(options) == 0
     assert "nothing is read again" in capsys.readouterr().out
+
+
+def test_the_live_picture_shows_the_window(monkeypatch):
+    monkeypatch.setattr("examples.demo.program.PAUSE", 0)
+    output = io.StringIO()
+    options = Namespace(model=None, topics=2, data=None, plain=False)
+    assert run(options, Console(file=output, force_terminal=True, width=80, height=24))
+    shown = output.getvalue()
+    assert "context window: 8,000 tokens" in shown
+    assert "recalled pages" in shown
+    assert "All checks passed." in shown
+
+
+def test_another_model_takes_the_place_of_the_stand_in(monkeypatch, capsys):
+    monkeypatch.setattr("examples.demo.models.init_chat_model", lambda name, model_provider: StandInModel())
+    assert main(["--plain", "--topics", "1", "--model", "elsewhere:some-model"]) == 0
+    shown = capsys.readouterr().out
+    assert "elsewhere:some-model" in shown
+    assert "StandInModel" not in shown
 
 
 @pytest.mark.parametrize("package", ["rich", "langchain"])
