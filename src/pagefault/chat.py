@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from pagefault import canonical
 from pagefault.errors import UnsupportedMessage
-from pagefault.messages import project
+from pagefault.messages import compact, project
 from pagefault.page import check_id
 from pagefault.ports import Sketch
 from pagefault.tokens import MEDIA_TOKENS, upper_bound
@@ -45,8 +45,8 @@ class ChatCodec:
         return data
 
     def is_same(self, one: Any, other: Any) -> bool:
-        """Whether two dictionaries are equal."""
-        return bool(one == other)
+        """Whether two dictionaries are equal as JSON: Python takes 1, 1.0 and True for one value."""
+        return bool(one == other) and compact(one) == compact(other)
 
     def key(self, message: Any) -> str | None:
         """The message's id, if it has one."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import Any, Final, NamedTuple
@@ -118,6 +118,9 @@ class Lineage:
         self.loose = 0
         self.block_tokens = 0
         self.queued = False
+        self.record: Mapping[str, Any] | None = None
+        self.is_checked = True
+        self.tail_bound = 0
         self._clean = 0
         self._uncounted: deque[Slot] = deque()
 
@@ -138,6 +141,10 @@ class Lineage:
         finally:
             del self.seen[length:]
 
+    def has_grown(self) -> bool:
+        """Whether the last message was changed in place since it came, as some frameworks do."""
+        return bool(self.seen) and self.codec.bound(self.seen[-1]) != self.tail_bound
+
     def common(self, natives: Sequence[Any]) -> int:
         """How many leading messages are the same, by identity, then reading, then digest."""
         for index, (mine, theirs) in enumerate(zip(self.seen, natives, strict=False)):
@@ -156,6 +163,8 @@ class Lineage:
         self.seen.extend(natives)
         self._arrivals.append(_Arrival(len(self.seen), now, fresh, bounds))
         self.loose += sum(bounds)
+        if bounds:
+            self.tail_bound = bounds[-1]
         if self.rendered is not None:
             self.rendered.extend(natives)
 
@@ -203,6 +212,7 @@ class Lineage:
             keep -= 1
         child._slots = self.slots[:keep]
         child.seen = self.seen[: child._slots[-1].stop if keep else 0]
+        child.tail_bound = self.codec.bound(child.seen[-1]) if child.seen else 0
         child.adopt(self.view)
         return child
 
@@ -234,6 +244,7 @@ class Lineage:
         self.absent = self.view.absent
         self.block_tokens = self.view.block_tokens
         self.rendered = None
+        self.is_checked = False
         resident = [s for s in self.slots if s.seq not in self.absent]
         self.counted = sum(s.content.tokens for s in resident if s.content is not None)
         self._uncounted = deque(s for s in resident if s.content is None)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
 from pagefault.budget import Budget
@@ -86,10 +87,13 @@ class Paging:
             lineage = self.lineages[0] if self.lineages else None
             if lineage is None or lineage.codec is not codec or not lineage.is_prefix_of(natives):
                 lineage = self.align(natives, codec, now=now, record=record)
-            elif len(natives) > (known := len(lineage.seen)):
-                lineage.extend(natives[known:], now=now)
-            if record is not None and _is_newer(record, lineage.view):
-                self._adopt(lineage, record)
+            else:
+                if lineage.has_grown():
+                    lineage = self._rebuild(lineage, lineage.slots[-1], now)
+                if len(natives) > (known := len(lineage.seen)):
+                    lineage.extend(natives[known:], now=now)
+                if record is not lineage.record:
+                    self._reconcile(lineage, record)
             return self.decide(lineage, budget, now=now, overhead=overhead, record=record, requested=requested)
 
     def decide(
@@ -105,6 +109,8 @@ class Paging:
         """What to send of a path that is up to date; see :meth:`step`."""
         with self.lock:
             evicted: tuple[int, ...] = ()
+            if not lineage.is_checked:
+                _keep_last(lineage)
             total = overhead + lineage.ceiling()
             if total > budget.high:
                 lineage, evicted = self._reclaim(lineage, budget, overhead, now)
@@ -133,8 +139,8 @@ class Paging:
                 lineage.extend(natives[known:], now=now)
             if not self.lineages or self.lineages[0] is not lineage:
                 self.lineages = [lineage, *(x for x in self.lineages if x is not lineage)][:MAX_LINEAGES]
-            if record is not None and _is_newer(record, lineage.view):
-                self._adopt(lineage, record)
+            if record is not lineage.record:
+                self._reconcile(lineage, record)
             return lineage
 
     def _find(self, natives: list[Any], codec: Codec, record: Mapping[str, Any] | None, now: float) -> Lineage:
@@ -158,7 +164,17 @@ class Paging:
             child.extend(natives[len(child.seen) :], now=now)
             child.adopt(View())
             self._adopt(child, record)
+            child.record = record
         return child
+
+    def _reconcile(self, lineage: Lineage, record: Mapping[str, Any] | None) -> None:
+        """Take the state's record where it knows more than this process, or something else."""
+        lineage.record = record
+        if not record:
+            return
+        ours, theirs = lineage.view.generation, record.get("gen")
+        if not isinstance(theirs, int) or theirs > ours or (theirs == ours and record != to_record(lineage.view)):
+            self._adopt(lineage, record)
 
     def _adopt(self, lineage: Lineage, record: Mapping[str, Any]) -> None:
         try:
@@ -167,6 +183,8 @@ class Paging:
             if self._refused != str(error):  # said once, not at every step
                 self._refused = str(error)
                 _log.warning("view record of %s ignored, the window is rebuilt: %s", self.space, error)
+            if isinstance(refused := record.get("gen"), int):  # the next decision must win over it
+                lineage.view = replace(lineage.view, generation=max(refused, lineage.view.generation))
             return
         lineage.adopt(view)
 
@@ -224,16 +242,25 @@ class Paging:
             lineage.adopt(lineage.view.without_pins(seqs))
 
 
-def _is_newer(record: Mapping[str, Any], view: View) -> bool:
-    generation = record.get("gen")
-    return isinstance(generation, int) and generation > view.generation
+def _staying(lineage: Lineage) -> set[int]:
+    """Pages that no prompt goes without: pins, the last user message and the last page."""
+    spoken = next((s for s in reversed(lineage.slots) if s.has_user), None)
+    return lineage.view.pinned | {s.seq for s in lineage.slots[-1:]} | ({spoken.seq} if spoken else set())
+
+
+def _keep_last(lineage: Lineage) -> None:
+    """Bring back what has to stay: on a shorter path an older page may have become the last."""
+    lineage.is_checked = True
+    back = _staying(lineage) & lineage.absent
+    if back and not lineage.left_behind(sorted(back)):
+        lineage.adopt(lineage.view.with_present(back))
+        lineage.is_checked = True
 
 
 def _census(lineage: Lineage, view: View, chosen: set[int], overhead: int) -> Census:
     resident = [s for s in lineage.slots if s.seq not in lineage.absent and s.seq not in chosen]
-    spoken = next((s for s in reversed(lineage.slots) if s.has_user), None)
     lead = next((s.seq for s in lineage.slots if s.role != Role.SYSTEM), len(lineage.slots) + 1)
-    stay = view.pinned | {s.seq for s in lineage.slots[-1:]} | ({spoken.seq} if spoken else set())
+    stay = _staying(lineage)
 
     def is_held(slot: Slot) -> bool:
         return slot.seq < lead or slot.seq in stay or not slot.closed

@@ -64,9 +64,14 @@ class View:
     def with_pins(self, pins: Iterable[Pin]) -> View:
         """The view with these pins; a pinned page that was absent is resident again."""
         wanted = {p.seq: p for p in (*self.pins, *pins)}
-        blocks = tuple(b for b in (_without(block, set(wanted)) for block in self.blocks) if b is not None)
         ordered = tuple(wanted[seq] for seq in sorted(wanted))
-        return replace(self, generation=self.generation + 1, blocks=blocks, pins=ordered)
+        return replace(self.with_present(wanted), pins=ordered)
+
+    def with_present(self, seqs: Iterable[int]) -> View:
+        """The view with these pages in the window, whatever the blocks said."""
+        back = set(seqs)
+        blocks = tuple(b for b in (_without(block, back) for block in self.blocks) if b is not None)
+        return replace(self, generation=self.generation + 1, blocks=blocks)
 
     def without_pins(self, seqs: Iterable[int]) -> View:
         """The view with these pages free to leave again."""

@@ -9,7 +9,7 @@ import pytest
 from tests.house.tree import REPO, contracts, dotted, modules, project
 
 # Pure modules that `make cover` does not measure yet. This list only ever shrinks.
-NOT_COVERED_YET = ("pagefault.recall.*",)
+NOT_COVERED_YET: tuple[str, ...] = ()
 LISTED = tuple(contracts()["importlinter:contract:pure-core"]["source_modules"].split())
 COVERED_FILES = tuple(project()["tool"]["coverage"]["run"]["include"])
 

@@ -50,8 +50,10 @@ PUBLIC: dict[str, tuple[str, ...]] = {
     "pagefault_langgraph": (
         "Identity",
         "LangChainCodec",
+        "NotPageable",
         "PagingMiddleware",
         "PagingState",
+        "paged",
         "recall_tool",
         "space_of",
     ),

@@ -1,4 +1,4 @@
-"""Behaviour that is wanted and not there yet. Each test fails today; the mark goes with the fix."""
+"""Cases that once went wrong: records, shorter paths, messages changed in place."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from tests.core import conversation as c
 from tests.core.test_paging import grown, run
 
 
-@pytest.mark.xfail(strict=True, reason="a message that grew in place keeps its old count until its page is a victim")
 def test_a_message_that_grows_in_place_is_counted_again():
     paging, messages = c.paging(), c.talk(8)
     run(paging, messages)
@@ -20,7 +19,6 @@ def test_a_message_that_grows_in_place_is_counted_again():
     run(paging, [*messages, c.user("next")])
 
 
-@pytest.mark.xfail(strict=True, reason="an absent page that became the last user message stays absent")
 @pytest.mark.parametrize("has_record", [True, False], ids=["messages deleted", "travelled to before the first reclaim"])
 def test_what_is_last_on_a_shorter_path_is_in_the_prompt(has_record):
     paging, messages = c.paging(), c.talk(12)
@@ -28,7 +26,6 @@ def test_what_is_last_on_a_shorter_path_is_in_the_prompt(has_record):
     run(paging, messages[: max(prompt.evicted)], prompt.record if has_record else None)
 
 
-@pytest.mark.xfail(strict=True, reason="a record is told from another only by its generation")
 def test_two_paths_of_one_generation_keep_their_own_windows():
     paging, base = c.paging(), c.talk(10)
     first = run(paging, base)
@@ -40,14 +37,12 @@ def test_two_paths_of_one_generation_keep_their_own_windows():
     assert c.is_extension(back.natives, there.natives)
 
 
-@pytest.mark.xfail(strict=True, reason="the view that replaces a refused record starts from generation 0")
 def test_a_refused_record_is_replaced_by_the_next_decision():
     newer = {"v": 2, "gen": 7}
     prompt = run(c.paging(), c.talk(12), newer)
     assert merge_records(newer, prompt.record) == prompt.record
 
 
-@pytest.mark.xfail(strict=True, reason="Python takes 1, 1.0 and True for equal, so the chat codec does, too")
 def test_equal_for_python_is_not_equal_as_json():
     paging, messages = c.paging(), [c.user("go"), c.calls("a"), c.result("a", "found"), c.said("done")]
     messages[1]["tool_calls"][0]["args"] = {"limit": 1, "q": "x"}
