@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from pagefault import canonical
 from pagefault.chain import ROOT, head_id, point_id
+from pagefault.compaction import to_ranges
 from pagefault.content import Content
 from pagefault.errors import CorruptPage, PagesLost, StoreMismatch, UnsupportedMessage
 from pagefault.lineage import LEFT_BEHIND, Lineage, Slot
@@ -248,8 +249,9 @@ def _add(lineage: Lineage, record: Record) -> None:
 
 
 def _lost(seqs: Sequence[int]) -> str:
-    span = f"{min(seqs)}-{max(seqs)}" if len(seqs) > 1 else f"{seqs[0]}"
+    ranges = ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in to_ranges(set(seqs)))
+    named = f"page {ranges} is" if len(seqs) == 1 else f"pages {ranges} are"
     return (
-        f"pages {span} are not in the store although they were stored; the data directory lost its newest writes. "
-        "Run the agent once with its framework state to write them again, or restore a backup"
+        f"{named} not in the store although it was told so; the data directory was damaged or lost its newest writes. "
+        "Restore a backup; an agent that still has the messages in its framework's state writes them again when it runs"
     )

@@ -1,0 +1,207 @@
+"""An embedder that fails: pages are stored and found by text meanwhile, and get their vectors later."""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+import pytest
+
+import pagefault
+from pagefault.errors import EmbedderError, StoreMismatch
+from pagefault.ports import Where
+from pagefault.testing.embedders import HashingEmbedder
+from pagefault.testing.faults import BrokenEmbedder, FlakyStore
+from tests.kernel.support import scope_of, texts, until, user, users, wrapped
+
+FAULTS = ["raises", "exits", "count", "nothing", "nan", "dimension"]
+
+
+@pytest.fixture
+def embedder():
+    return BrokenEmbedder(HashingEmbedder())
+
+
+def has_vectors(memory, space):
+    """The pages that a search by similarity alone finds."""
+    query = [HashingEmbedder().embed(["anything"])[0]]
+    (hits,) = memory._kernel.call(memory._store.search(scope_of(space), query, Where(), limit=1000))
+    return sorted(hit.seq for hit in hits)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_pages_are_stored_and_found_by_text_and_get_their_vectors_later(embedder, fault, caplog):
+    with pagefault.open(":memory:", embedder=embedder) as memory:
+        space = memory.space(thread="t")
+        space.append(users(1, 3))
+        memory.flush()
+        embedder.fault = fault
+        space.append([user("the cat is called Turing"), user("the dog is called Ada")])
+        with pytest.raises(EmbedderError, match="fake-hashing"):
+            memory.flush()
+        assert texts(space)[3:] == ["the cat is called Turing", "the dog is called Ada"]
+        found = space.recall("what is the cat called")
+        assert found.pages[0].page.text == "the cat is called Turing"
+        space.recall("and the dog")
+        assert caplog.text.count("recall goes by full text alone") == 1  # said once, not at every recall
+        assert has_vectors(memory, space) == [1, 2, 3]
+        embedder.fault = ""
+        memory.flush()
+        assert has_vectors(memory, space) == [1, 2, 3, 4, 5]
+        assert memory._writeback.trouble is None
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_an_embedder_that_fails_from_the_start_keeps_nothing_from_being_stored(tmp_path, embedder, fault):
+    embedder.fault = fault
+    with pagefault.open(tmp_path, embedder=embedder) as memory:
+        space = memory.space(thread="t")
+        space.append(user("the cat is called Turing"))
+        assert space.recall("cat").pages[0].page.text == "the cat is called Turing"
+        with pytest.raises(EmbedderError):
+            memory.flush()
+        embedder.fault = ""
+        memory.flush()
+        assert has_vectors(memory, space) == [1]
+    with pagefault.open(tmp_path, embedder=embedder) as memory:
+        assert memory.space(thread="t").recall("cat").pages
+
+
+def test_an_embedder_that_was_down_is_not_trusted_before_it_proves_to_be_the_one(tmp_path):
+    class Other(HashingEmbedder):
+        def embed(self, texts):
+            return [[-x for x in vector] for vector in super().embed(texts)]
+
+    with pagefault.open(tmp_path, embedder=HashingEmbedder()) as memory:
+        memory.space(thread="t").append(users(1, 2))
+    impostor = BrokenEmbedder(Other(), "raises")
+    memory = pagefault.open(tmp_path, embedder=impostor)
+    space = memory.space(thread="t")
+    space.append(user("three"))
+    impostor.fault = ""
+    with pytest.raises(StoreMismatch, match="reindex"):
+        memory.flush()
+    assert has_vectors(memory, space) == [1, 2]
+    with pytest.raises(StoreMismatch):
+        memory.close()
+    with pagefault.open(tmp_path, embedder=HashingEmbedder()) as memory:
+        space = memory.space(thread="t")
+        assert len(space.view()) == 3
+        memory.flush()
+        assert has_vectors(memory, space) == [1, 2, 3]
+
+
+def test_a_text_that_no_embedder_takes_holds_up_no_other(embedder, caplog):
+    embedder.refuses = "poison"
+    with pagefault.open(":memory:", embedder=embedder) as memory:
+        one, two = memory.space(thread="one"), memory.space(thread="two")
+        one.append([*users(1, 5), user("poison in the well"), *users(6, 30)])
+        two.append(users(1, 5))
+        with pytest.raises(EmbedderError, match=r"no usable vector for pages 6; .*found by full text"):
+            memory.flush()
+        assert has_vectors(memory, one) == [n for n in range(1, 32) if n != 6]
+        assert has_vectors(memory, two) == [1, 2, 3, 4, 5]
+        assert one.recall("the well").pages[0].address == "6"
+        assert caplog.text.count("page 6 is found by full text alone") == 1
+        embedder.refuses = ""
+        memory.flush()
+        assert has_vectors(memory, one) == list(range(1, 32))
+
+
+def test_the_pump_does_not_ask_again_and_again_for_what_was_refused(embedder):
+    embedder.refuses = "poison"
+    with pagefault.open(":memory:", embedder=embedder) as memory:
+        space = memory.space(thread="t")
+        space.append(user("poison"))
+        until(lambda: memory._writeback._indexer._refused, "the refusal")
+        asked = len(embedder.calls)
+        space.append(user("fine"))
+        until(lambda: has_vectors(memory, space) == [2], "the other's vector")
+        assert not any("poison" in text for call in embedder.calls[asked:] for text in call)
+        embedder.refuses = ""
+
+
+def test_a_hang_holds_up_and_loses_nothing(embedder):
+    with pagefault.open(":memory:", embedder=embedder) as memory:
+        space = memory.space(thread="t")
+        space.append(users(1, 3))
+        memory.flush()
+        embedder.fault = "hangs"
+        space.append(users(4, 5))
+        flushing = threading.Thread(target=memory.flush)
+        flushing.start()
+        embedder.hanging.wait()
+        space.append(users(6, 8))  # appending waits for nobody
+        assert len(space.view()) == 8
+        embedder.fault = ""
+        embedder.release.set()
+        flushing.join()
+        memory.flush()
+        assert has_vectors(memory, space) == list(range(1, 9))
+
+
+def test_a_failing_embedder_is_reported_once_and_tried_again_by_itself(embedder, caplog):
+    caplog.set_level(logging.INFO, "pagefault")
+    with pagefault.open(":memory:", embedder=embedder) as memory:
+        space = memory.space(thread="t")
+        memory.ready()
+        embedder.fault = "raises"
+        space.append(users(1, 3))
+        asked = len(embedder.calls)
+        until(lambda: len(embedder.calls) >= asked + 4, "two attempts, each with a probe")
+        assert isinstance(memory._writeback.trouble, EmbedderError)
+        embedder.fault = ""
+        until(lambda: has_vectors(memory, space) == [1, 2, 3], "recovery without anybody asking")
+        until(lambda: memory._writeback.trouble is None, "the end of the trouble")
+    assert caplog.text.count("write-back waits") == 1
+    assert caplog.text.count("write-back works again") == 1
+
+
+def test_vectors_missing_since_a_crash_are_made_at_the_next_start(tmp_path, monkeypatch):
+    """What a process that died between storing and indexing leaves behind."""
+    with wrapped(monkeypatch, FlakyStore, tmp_path, embedder=HashingEmbedder()) as (memory, store):
+        space = memory.space(thread="t")
+        space.append(users(1, 40))
+        memory.flush()
+        store.fail("index")
+        space.append(users(41, 60))
+        with pytest.raises(pagefault.StoreError, match="hit index"):
+            memory.flush()
+        monkeypatch.setattr(type(memory._writeback), "flush", lambda self: memory._store.inner.sync())  # as a kill
+        store.heal()
+        store.fail("index", "put")
+        memory.close()
+    monkeypatch.undo()
+    with pagefault.open(tmp_path, embedder=HashingEmbedder()) as memory:
+        space = memory.space(thread="t")
+        memory.ready()
+        assert has_vectors(memory, space) == list(range(1, 41))
+        assert len(space.view()) == 60
+        until(lambda: has_vectors(memory, space) == list(range(1, 61)), "the vectors")
+
+
+def test_texts_that_wait_take_bounded_memory(embedder, monkeypatch):
+    monkeypatch.setattr("pagefault.indexing.KEPT_CHARS", 1_000)
+    with pagefault.open(":memory:", embedder=embedder) as memory:
+        space = memory.space(thread="t")
+        memory.ready()
+        embedder.fault = "raises"
+        space.append([user(f"{n} " * 100) for n in range(50)])
+        with pytest.raises(EmbedderError):
+            memory.flush()
+        waiting = memory._writeback._indexer._waiting.values()
+        assert len(waiting) == 50
+        assert sum(len(w.text or "") for w in waiting) <= 1_000
+        embedder.fault = ""
+        memory.flush()
+        assert has_vectors(memory, space) == list(range(1, 51))
+
+
+def test_the_default_embedder_takes_any_text(caplog):
+    odd = ["\x00", "\ud800", "\u200b", " ", "\n", "\U0001d573", "", "\x7f", "a" * 100_000, "🧑‍🚀" * 1000, "\u202e", "ﷺ"]
+    with pagefault.open(":memory:") as memory:
+        space = memory.space(thread="t")
+        space.append([user(text) for text in odd])
+        memory.flush()
+        assert texts(space) == odd
+        assert not caplog.records

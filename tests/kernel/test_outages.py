@@ -1,0 +1,219 @@
+"""A store that fails or is slow: appends go on or wait, nothing is lost, and it is said once."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+
+import pytest
+
+from pagefault.errors import StoreError
+from pagefault.testing.embedders import HashingEmbedder
+from pagefault.testing.faults import FlakyStore, SlowStore
+from tests.kernel.support import records, texts, until, user, users, wrapped
+
+
+@pytest.fixture
+def small_backlog(monkeypatch):
+    monkeypatch.setattr("pagefault.space.MAX_BACKLOG", 20)
+
+
+def test_a_full_backlog_makes_append_wait(monkeypatch, small_backlog):
+    with wrapped(monkeypatch, SlowStore) as (memory, store):
+        space = memory.space(thread="t")
+        memory.ready()
+        store.hold("put")
+        space.append(users(1, 21))  # one more than may wait: taken in, since nothing was too many before
+        appending = threading.Thread(target=space.append, args=(users(22, 22),))
+        appending.start()
+        until(lambda: memory._kernel._verbs, "the append to wait")
+        assert appending.is_alive()
+        assert len(space.view()) == 21
+        store.let_go()
+        appending.join()
+        assert len(space.view()) == 22
+        assert texts(space) == [f"message {n}" for n in range(1, 23)]
+
+
+def test_waiting_for_room_blocks_no_other_task_and_no_other_space(monkeypatch, small_backlog):
+    async def main():
+        with wrapped(monkeypatch, SlowStore) as (memory, store):
+            space, other = memory.space(thread="t"), memory.space(thread="other")
+            await space.aappend(users(1, 2))
+            await other.aappend(users(1, 2))
+            store.hold("put")
+            await space.aappend(users(3, 40))
+            waiting = asyncio.create_task(space.aappend(user("late")))
+            await asyncio.to_thread(until, lambda: store.waiting, "the write")
+            await other.aappend(user("at once"))
+            assert len(await other.aview()) == 3
+            assert not waiting.done()
+            store.let_go()
+            await waiting
+            assert [m["content"] for m in await space.aview()][-1] == "late"
+
+    asyncio.run(main())
+
+
+def test_a_cancelled_append_that_waited_added_nothing(monkeypatch, small_backlog):
+    async def main():
+        with wrapped(monkeypatch, SlowStore) as (memory, store):
+            space = memory.space(thread="t")
+            await memory.aready()
+            store.hold("put")
+            await space.aappend(users(1, 30))
+            waiting = asyncio.create_task(space.aappend(user("never")))
+            await asyncio.to_thread(until, lambda: store.waiting, "the write")
+            waiting.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await waiting
+            store.let_go()
+            await memory.aflush()
+            assert len(await space.aview()) == 30
+
+    asyncio.run(main())
+
+
+def test_many_writers_never_have_much_more_than_the_limit_waiting(monkeypatch, small_backlog):
+    with wrapped(monkeypatch, FlakyStore) as (memory, _):
+        space = memory.space(thread="t")
+        space.append(user("0"))
+        most = [0]
+
+        def write(name):
+            for n in range(100):
+                space.append(user(f"{name} {n}"))
+                with space._paging.lock:
+                    most[0] = max(most[0], len(space._paging.lineages[0].unstored(1000)))
+
+        threads = [threading.Thread(target=write, args=(f"writer {n}",)) for n in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert most[0] <= 20 + len(threads)
+        assert len(texts(space)) == 401
+
+
+@pytest.mark.parametrize("broken", ["put", "sync", "index"])
+def test_an_outage_loses_nothing_and_is_said_once(monkeypatch, caplog, broken):
+    caplog.set_level(logging.INFO, "pagefault")
+    monkeypatch.setattr("pagefault.patience.PAUSES", (0.01, 0.02))
+    with wrapped(monkeypatch, FlakyStore, embedder=HashingEmbedder()) as (memory, store):
+        space = memory.space(thread="t")
+        space.append(users(1, 5))
+        memory.flush()
+        store.fail(broken)
+        for n in range(6, 106):
+            space.append(user(f"message {n}"))  # goes on
+        assert len(space.view()) == 105  # and so does the agent
+        tries = store.calls[broken]
+        until(lambda: store.calls[broken] >= tries + 5, "several retries")
+        with pytest.raises(StoreError, match=f"outage has hit {broken}"):
+            memory.flush()
+        assert memory._writeback.has_work
+        assert isinstance(memory._writeback.trouble, StoreError)
+        store.heal()
+        until(lambda: not memory._writeback.has_work, "recovery without anybody asking")
+        until(lambda: memory._writeback.trouble is None, "the end of the trouble")
+        memory.flush()
+        assert texts(space) == [f"message {n}" for n in range(1, 106)]
+        assert [r.seq for r in records(memory, space)] == list(range(1, 106))
+    assert caplog.text.count("write-back waits, the agent goes on") == 1
+    assert caplog.text.count("write-back works again") == 1
+
+
+def test_an_append_that_finds_no_room_during_an_outage_adds_nothing(monkeypatch, small_backlog):
+    with wrapped(monkeypatch, FlakyStore) as (memory, store):
+        space = memory.space(thread="t")
+        memory.ready()
+        store.fail("put")
+        space.append(users(1, 21))
+        with pytest.raises(StoreError, match="hit put"):
+            space.append(users(22, 30))
+        assert len(space.view()) == 21
+        store.heal()
+        space.append(users(22, 30))  # the caller's own retry does not double anything
+        assert texts(space) == [f"message {n}" for n in range(1, 31)]
+
+
+@pytest.mark.parametrize("error", [ValueError("odd"), RuntimeError("odd"), KeyError("odd"), StopAsyncIteration()])
+def test_an_error_that_nobody_foresaw_is_typed_said_and_retried(monkeypatch, caplog, error):
+    monkeypatch.setattr("pagefault.patience.PAUSES", (0.01,))
+    with wrapped(monkeypatch, FlakyStore) as (memory, store):
+        space = memory.space(thread="t")
+        memory.ready()
+        store.fail("put", error=error)
+        space.append(users(1, 3))
+        until(lambda: store.calls["put"] >= 4, "retries")
+        trouble = memory._writeback.trouble
+        assert isinstance(trouble, StoreError)
+        assert trouble.__cause__ is error
+        with pytest.raises(StoreError, match="nobody foresaw"):
+            memory.flush()
+        store.heal()
+        until(lambda: len(records(memory, space)) == 3, "recovery")
+    logged = [record for record in caplog.records if "write-back waits" in record.message]
+    assert len(logged) == 1
+    assert logged[0].exc_info is not None  # with its traceback: it is a bug of somebody's
+
+
+def test_a_store_that_fails_now_and_then_still_ends_up_complete(monkeypatch):
+    monkeypatch.setattr("pagefault.patience.PAUSES", (0.001,))
+
+    class Moody(FlakyStore):
+        async def _before(self, call, scope=None):
+            await super()._before(call, scope)
+            if call in {"put", "index", "sync"} and self.calls[call] % 3:
+                raise StoreError(f"moody {call}")
+
+    with wrapped(monkeypatch, Moody, embedder=HashingEmbedder()) as (memory, store):
+        spaces = [memory.space(thread=f"{n}") for n in range(5)]
+        for n in range(1, 41):
+            for space in spaces:
+                space.append(user(f"message {n}"))
+        until(lambda: not memory._writeback.has_work, "all to be written")
+        for space in spaces:
+            assert [r.seq for r in records(memory, space)] == list(range(1, 41))
+        assert store.calls["put"] > 5
+        monkeypatch.setattr(Moody, "_before", FlakyStore._before)
+
+
+def test_reads_fail_typed_and_recover(monkeypatch):
+    with wrapped(monkeypatch, FlakyStore) as (memory, store):
+        space = memory.space(thread="t")
+        space.append(user("the cat is called Turing"))
+        memory.flush()
+        store.fail()
+        for verb in (lambda: space.recall("cat"), lambda: space.fault("1")):
+            with pytest.raises(StoreError, match="outage"):
+                verb()
+        assert len(space.view()) == 1
+        store.heal()
+        assert space.recall("cat").pages
+
+
+def test_a_store_that_cannot_be_opened_is_tried_again_at_the_next_verb(monkeypatch):
+    with wrapped(monkeypatch, FlakyStore) as (memory, store):
+        space = memory.space(thread="t")
+        store.fail("open")
+        for _ in range(3):
+            with pytest.raises(StoreError, match="hit open"):
+                space.append(user("x"))
+        store.heal()
+        space.append(user("x"))
+        assert texts(space) == ["x"]
+
+
+def test_under_steady_load_pages_become_durable_all_the_same(monkeypatch):
+    monkeypatch.setattr("pagefault.writeback.SYNC_SECONDS", 0.05)
+    with wrapped(monkeypatch, FlakyStore) as (memory, store):
+        space = memory.space(thread="t")
+        space.append(user("0"))
+        synced = store.calls["sync"]
+        n = 0
+        while store.calls["sync"] < synced + 3 and n < 100_000:  # never idle, never flushed
+            n += 1
+            space.append(user(str(n)))
+        assert store.calls["sync"] >= synced + 3

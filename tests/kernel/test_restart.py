@@ -1,0 +1,190 @@
+"""A conversation reopened by another process: the same view, the same past, the same chain."""
+
+from __future__ import annotations
+
+import pytest
+
+import pagefault
+from pagefault.budget import Budget
+from pagefault.chain import head_id
+from pagefault.chat import CHAT
+from pagefault.lineage import Lineage
+from pagefault.testing.embedders import HashingEmbedder
+from pagefault.testing.faults import FlakyStore
+from tests.kernel.conversation import bodies, message
+from tests.kernel.support import records, scope_of, texts, user, users, wrapped
+
+SMALL = Budget(window=4_000, target=2_000)
+
+
+def reopen(path, **options):
+    return pagefault.open(path, **({"embedder": None} | options))
+
+
+def chat(count):
+    return [
+        {"role": "user" if n % 2 else "assistant", "content": f"message {n}: " + f"word{n} " * 40}
+        for n in range(1, count + 1)
+    ]
+
+
+def test_the_view_is_what_it_was_with_blocks_and_pins(tmp_path):
+    with reopen(tmp_path, budget=SMALL) as memory:
+        space = memory.space(thread="t")
+        for one in chat(120):
+            space.append(one)
+            space.view()
+        space.pin("3")
+        space.pin("7-8")
+        space.release("7")
+        before = space.view()
+        memory.flush()
+        chains = [slot.chain for slot in space._paging.lineages[0].slots]
+    assert any("pagefault:" in str(m["content"]) for m in before)  # there are blocks
+    assert any(str(m["content"]).startswith("message 3:") for m in before)
+    with reopen(tmp_path, budget=SMALL) as memory:
+        space = memory.space(thread="t")
+        assert space.view() == before
+        assert space.view() == before
+        assert texts(space) == [m["content"] for m in chat(120)]
+        assert space.recall("word17").pages[0].address == "17"
+        assert not space.recall("word17").pages[0].resident
+        space.append(user("one more"))
+        space.view()
+        lineage = space._paging.lineages[0]
+        assert [slot.chain for slot in lineage.slots][:120] == chains
+        assert space.fault("121").pages[0].page.parent == chains[-1]
+        for one in chat(100):  # long enough for everything that may leave to leave
+            space.append(one)
+            view = space.view()
+        assert any(str(m["content"]).startswith("message 3:") for m in view)  # the pin still holds
+
+
+def test_a_pin_alone_is_remembered(tmp_path):
+    with reopen(tmp_path) as memory:
+        space = memory.space(thread="t")
+        space.append(users(1, 5))
+        memory.flush()
+        space.pin("2")  # with nothing new to write
+        memory.flush()
+    with reopen(tmp_path) as memory:
+        space = memory.space(thread="t")
+        space.view()
+        assert space._paging.lineages[0].view.pinned == {2}
+        space.release("2")
+    with reopen(tmp_path) as memory:
+        space = memory.space(thread="t")
+        space.view()
+        assert space._paging.lineages[0].view.pinned == set()
+
+
+@pytest.mark.parametrize("count", range(1, 20))
+def test_any_number_of_messages_comes_back_open_groups_included(tmp_path, count):
+    with reopen(tmp_path) as memory:
+        memory.space(thread="t").append([message(n) for n in range(count)])
+        memory.flush()  # everything accepted is stored, though a tool result is still missing
+        memory.close()
+    with reopen(tmp_path) as memory:
+        space = memory.space(thread="t")
+        assert len(space.view()) == count
+        space.append([message(n) for n in range(count, count + 9)])
+        lineage = space._paging.lineages[0]
+        pages = [found.page.body for found in space.fault(f"1-{lineage.length}").pages]
+        assert pages == bodies(count + 9)
+
+
+def test_what_was_stored_after_the_last_head_is_taken_up(tmp_path, monkeypatch):
+    """The process died after a page was written and before the head that names it."""
+    with wrapped(monkeypatch, FlakyStore, tmp_path) as (memory, store):
+        space = memory.space(thread="t")
+        space.append(users(1, 10))
+        memory.flush()
+        put = store.inner.put
+
+        async def without_head(scope, records):
+            await put(scope, [record for record in records if record.kind == "page"])
+
+        monkeypatch.setattr(store.inner, "put", without_head)
+        space.append(users(11, 320))  # more than one window of the scan
+        memory.flush()
+    monkeypatch.undo()
+    with reopen(tmp_path) as memory:
+        space = memory.space(thread="t")
+        assert len(space.view()) == 320
+        space.append(user("message 321"))
+        assert texts(space) == [f"message {n}" for n in range(1, 322)]
+        assert [r.seq for r in records(memory, space)] == list(range(1, 322))
+    with reopen(tmp_path) as memory:
+        assert len(memory.space(thread="t").view()) == 321
+
+
+def test_a_conversation_whose_first_head_was_never_written(tmp_path, monkeypatch):
+    with wrapped(monkeypatch, FlakyStore, tmp_path) as (memory, store):
+        put = store.inner.put
+
+        async def without_head(scope, records):
+            await put(scope, [record for record in records if record.kind == "page"])
+
+        monkeypatch.setattr(store.inner, "put", without_head)
+        memory.space(thread="t").append(users(1, 3))
+        memory.flush()
+    monkeypatch.undo()
+    with reopen(tmp_path) as memory:
+        assert len(memory.space(thread="t").view()) == 3
+
+
+def test_reading_writes_nothing(tmp_path, monkeypatch):
+    with reopen(tmp_path) as memory:
+        memory.space(thread="t").append(users(1, 30))
+    with wrapped(monkeypatch, FlakyStore, tmp_path) as (memory, store):
+        space = memory.space(thread="t")
+        space.view()
+        space.recall("message 7")
+        space.fault("1-30")
+        memory.space(thread="never seen").recall("anything")
+        memory.flush()
+        assert store.calls["put"] == 0
+        assert store.calls["index"] == 0
+
+
+def test_a_retry_after_a_restart_writes_the_same_points(tmp_path):
+    with reopen(tmp_path) as memory:
+        space = memory.space(thread="t")
+        space.append(users(1, 5))
+        memory.flush()
+        first = {r.id for r in records(memory, space)}
+    with reopen(tmp_path) as memory:
+        space = memory.space(thread="t")
+        space.view()
+        space._paging.lineages[:] = [Lineage(CHAT, memory.counter)]  # as if nothing had been found
+        space.append(users(1, 5))
+        memory.flush()
+        assert {r.id for r in records(memory, space)} == first
+
+
+def test_a_space_that_left_the_process_comes_back_from_the_store(monkeypatch):
+    monkeypatch.setattr("pagefault.memory.MAX_LIVE_SPACES", 4)
+    with pagefault.open(":memory:", embedder=HashingEmbedder()) as memory:
+        for n in range(40):
+            memory.space(thread=f"{n}").append([user(f"secret {n}"), message(4), message(5)])
+        for n in range(40):
+            space = memory.space(thread=f"{n}")
+            assert len(space.view()) == 3  # the group that waits for its last tool result, too
+            space.append(message(6))
+            assert space.fault("1").pages[0].page.text == f"secret {n}"
+            assert len(space.fault("2").pages[0].page.messages) == 3
+
+
+def test_the_head_is_only_written_when_it_has_news(monkeypatch):
+    with wrapped(monkeypatch, FlakyStore) as (memory, store):
+        space = memory.space(thread="t")
+        space.append(users(1, 5))
+        memory.flush()
+        puts = store.calls["put"]
+        for _ in range(5):
+            space.recall("message")
+            space.view()
+            memory.flush()
+        assert store.calls["put"] == puts
+        head = memory._kernel.call(memory._store.get(scope_of(space), [head_id(space.id.key)]))
+        assert [record.seq for record in head.values()] == [5]

@@ -1,0 +1,313 @@
+"""Many threads and event loops on one memory: nothing lost, nothing twice, nobody stuck."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import threading
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from qdrant_edge import UpdateOperation
+
+import pagefault
+import pagefault.records
+from pagefault.chain import head_id
+from pagefault.errors import CorruptPage, PagefaultError, StoreError
+from pagefault.testing.embedders import HashingEmbedder
+from pagefault.testing.faults import FlakyStore, SlowStore
+from tests.kernel.support import records, texts, until, user, users, wrapped
+
+WIDE = pagefault.Budget(window=10**9, target=5 * 10**8)
+
+
+def test_threads_and_loops_share_one_space():
+    threads, loops, each = 6, 3, 60
+
+    def sync_writer(space, name):
+        for n in range(each):
+            space.append(user(f"{name} {n}"))
+            if n % 17 == 0:
+                space.recall("writer")
+            if n % 23 == 0:
+                space.view()
+
+    async def async_writer(space, name):
+        for n in range(each):
+            await space.aappend(user(f"{name} {n}"))
+            if n % 19 == 0:
+                await space.arecall("writer")
+            if n % 29 == 0:
+                await space._memory.aflush()
+
+    async def several(space, name):
+        await asyncio.gather(*(async_writer(space, f"{name}.{n}") for n in range(3)))
+
+    with pagefault.open(":memory:", embedder=HashingEmbedder()) as memory:
+        space = memory.space(thread="t")
+        with ThreadPoolExecutor(threads + loops) as pool:
+            work = [pool.submit(sync_writer, space, f"writer {n}") for n in range(threads)]
+            work += [pool.submit(lambda n=n: asyncio.run(several(space, f"loop {n}"))) for n in range(loops)]
+            for done in work:
+                done.result()
+        memory.flush()
+        written = [f"writer {w} {n}" for w in range(threads) for n in range(each)]
+        written += [f"loop {x}.{y} {n}" for x in range(loops) for y in range(3) for n in range(each)]
+        assert Counter(texts(space)) == Counter(written)
+        assert [r.seq for r in records(memory, space)] == list(range(1, len(written) + 1))
+        for name in {text.rsplit(" ", 1)[0] for text in written}:  # each writer's own order is kept
+            assert [t for t in texts(space) if t.rsplit(" ", 1)[0] == name] == [f"{name} {n}" for n in range(each)]
+
+
+def test_many_spaces_at_once_keep_apart():
+    with pagefault.open(":memory:", embedder=None) as memory:
+
+        def work(n):
+            space = memory.space(tenant=f"tenant {n % 5}", thread=f"{n}")
+            for i in range(20):
+                space.append(user(f"secret {n} number {i}"))
+            return [page.page.text for page in space.recall("secret", limit=50).pages]
+
+        with ThreadPoolExecutor(8) as pool:
+            for n, found in enumerate(pool.map(work, range(40))):
+                assert set(found) <= {f"secret {n} number {i}" for i in range(20)}
+        memory.flush()
+        for n in range(40):
+            assert len(memory.space(tenant=f"tenant {n % 5}", thread=f"{n}").view()) == 20
+
+
+def test_the_first_use_by_many_at_once_is_one_opening(tmp_path):
+    with pagefault.open(tmp_path, embedder=None) as memory:
+        memory.space(thread="t").append(users(1, 50))
+    with pagefault.open(tmp_path, embedder=None) as memory:
+        gate = threading.Barrier(12)
+
+        def work(n):
+            gate.wait()
+            space = memory.space(thread="t")
+            space.append(user(f"new {n}"))
+            return space
+
+        with ThreadPoolExecutor(12) as pool:
+            spaces = list(pool.map(work, range(12)))
+        assert len({id(space) for space in spaces}) == 1
+        found = texts(spaces[0])
+        assert found[:50] == [f"message {n}" for n in range(1, 51)]
+        assert sorted(found[50:]) == sorted(f"new {n}" for n in range(12))
+
+
+def test_two_memories_at_once(tmp_path):
+    with contextlib.ExitStack() as stack:
+        memories = [stack.enter_context(pagefault.open(tmp_path / str(n), embedder=None)) for n in range(3)]
+        for n, memory in enumerate(memories):
+            memory.space(thread="t").append([user(f"mine {n}"), user("the same")])
+        for n, memory in enumerate(memories):
+            assert texts(memory.space(thread="t")) == [f"mine {n}", "the same"]
+        memories[0].close()
+        memories[1].space(thread="t").append(user("goes on"))
+        assert texts(memories[1].space(thread="t"))[-1] == "goes on"
+
+
+def test_a_memory_outlives_the_loop_that_first_used_it():
+    with pagefault.open(":memory:", embedder=None) as memory:
+        space = memory.space(thread="t")
+        for n in range(4):
+            asyncio.run(space.aappend(user(str(n))))
+            asyncio.run(memory.aflush())
+        assert [m["content"] for m in asyncio.run(space.aview())] == ["0", "1", "2", "3"]
+
+
+def test_a_sync_verb_inside_a_running_loop_works():
+    with pagefault.open(":memory:", embedder=None) as memory:
+        space = memory.space(thread="t")
+
+        async def main():
+            space.append(user("the cat is called Turing"))
+            memory.flush()
+            return space.recall("cat").pages[0].page.text
+
+        assert asyncio.run(main()) == "the cat is called Turing"
+
+
+def test_an_embedder_that_uses_its_own_memory_gets_an_error_not_a_deadlock():
+    told = []
+
+    class Curious(HashingEmbedder):
+        def embed(self, texts):
+            if "cat" in texts[0]:
+                with pytest.raises(RuntimeError, match="must not use the memory it serves"):
+                    memory.space(thread="t").recall("anything")
+                told.append(texts[0])
+            return super().embed(texts)
+
+    with pagefault.open(":memory:", embedder=Curious()) as memory:
+        memory.space(thread="t").append(user("cat"))
+        memory.flush()
+        assert told == ["cat"]
+
+
+# -- cancellation ---------------------------------------------------------------------------------
+
+
+def test_cancelling_at_any_moment_leaves_everything_consistent():
+    chance = random.Random(11)
+
+    async def main():
+        async with pagefault.open(":memory:", embedder=HashingEmbedder()) as memory:
+            space = memory.space(thread="t")
+            for n in range(150):
+                await space.aappend(user(f"kept {n}"))
+                match chance.choice(["append", "flush", "recall"]):
+                    case "append":
+                        task = asyncio.create_task(space.aappend(user(f"{n}")))
+                    case "flush":
+                        task = asyncio.create_task(memory.aflush())
+                    case _:
+                        task = asyncio.create_task(space.arecall("cat"))
+                for _ in range(chance.randrange(6)):
+                    await asyncio.sleep(0)
+                if chance.random() < 0.5:
+                    await asyncio.sleep(chance.random() * 0.01)
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+            await memory.aflush()
+            accepted = [m["content"] for m in await space.aview(budget=WIDE)]
+            assert [t for t in accepted if t.startswith("kept")] == [f"kept {n}" for n in range(150)]
+            assert len(accepted) == len(set(accepted))
+            length = len(accepted)
+            found = await space.afault(f"1-{length}")
+            assert [page.page.text for page in found.pages] == accepted
+            assert memory._writeback.trouble is None
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("held", ["put", "index", "sync"])
+def test_a_cancelled_flush_can_be_called_again(monkeypatch, held):
+    async def main():
+        with wrapped(monkeypatch, SlowStore, embedder=HashingEmbedder()) as (memory, store):
+            space = memory.space(thread="t")
+            await memory.aready()
+            store.hold(held)
+            await space.aappend(users(1, 40))
+            flushing = asyncio.create_task(memory.aflush())
+            await asyncio.to_thread(until, lambda: store.waiting, held)
+            flushing.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await flushing
+            store.let_go()
+            await memory.aflush()
+            assert not memory._writeback._indexer.has_work
+            found = await space.afault("1-40")
+            assert [page.page.text for page in found.pages] == [f"message {n}" for n in range(1, 41)]
+
+    asyncio.run(main())
+
+
+def test_a_cancelled_first_use_does_not_spoil_the_opening_for_others(monkeypatch):
+    async def main():
+        with wrapped(monkeypatch, SlowStore) as (memory, store):
+            store.hold("open")
+            first = asyncio.create_task(memory.space(thread="one").aview())
+            second = asyncio.create_task(memory.space(thread="two").aview())
+            await asyncio.to_thread(until, lambda: store.waiting, "the opening")
+            first.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await first
+            store.let_go()
+            assert await second == []
+            assert store.calls["open"] == 1
+
+    asyncio.run(main())
+
+
+# -- one caller's trouble is its own ----------------------------------------------------------------
+
+
+def test_one_tenants_outage_is_not_anothers(monkeypatch, caplog):
+    with wrapped(monkeypatch, FlakyStore) as (memory, store):
+        bad, good = memory.space(tenant="bad", thread="t"), memory.space(tenant="good", thread="t")
+        bad.append(user("0"))
+        good.append(user("0"))
+        memory.flush()
+        store.fail("put", tenant="bad")
+        bad.append(users(1, 100))
+        good.append(users(1, 100))
+        # No pause of the one holds up the other: all is stored while the first is still in trouble.
+        until(lambda: len(records(memory, good)) == 101, "the other tenant's pages")
+        assert len(records(memory, bad)) == 1
+        assert isinstance(memory._writeback.trouble, StoreError)
+        assert good.recall("message 7").pages
+        good.fault("1-101")
+        with pytest.raises(StoreError, match="hit put"):
+            bad.recall("message 7")
+        with pytest.raises(StoreError, match="hit put"):
+            memory.flush()
+        store.heal()
+        memory.flush()
+        assert len(records(memory, bad)) == 101
+
+
+def test_one_spaces_bad_call_fails_nobody_elses():
+    with pagefault.open(":memory:", embedder=None) as memory:
+        space = memory.space(thread="t")
+        space.append(users(1, 10))
+
+        def good(n):
+            return memory.space(thread=f"good {n}").append(user("x")) or len(space.fault("1-10").pages)
+
+        def bad(n):
+            with pytest.raises(PagefaultError):
+                space.fault("99")
+            with pytest.raises(PagefaultError):
+                space.append(["nonsense"])
+            with pytest.raises(ValueError, match="query"):
+                space.recall("")
+            return 10
+
+        with ThreadPoolExecutor(8) as pool:
+            work = [pool.submit(bad if n % 2 else good, n) for n in range(80)]
+            assert {done.result() for done in work} == {10}
+
+
+def test_a_page_that_cannot_be_written_holds_up_only_its_own_path(monkeypatch):
+    """An error that nobody foresaw, in the middle of making one space's page."""
+    with pagefault.open(":memory:", embedder=None) as memory:
+        bad, good = memory.space(thread="bad"), memory.space(thread="good")
+        bad.append(user("fine"))
+        good.append(user("fine"))
+        memory.flush()
+        real = pagefault.records.record_of
+
+        def broken(scope, page):
+            if page.text == "poison":
+                raise ZeroDivisionError("a bug")
+            return real(scope, page)
+
+        monkeypatch.setattr("pagefault.writeback.record_of", broken)
+        bad.append(user("poison"))
+        good.append(users(1, 30))
+        until(lambda: len(records(memory, good)) == 31, "the good pages")
+        with pytest.raises(StoreError, match=r"nobody foresaw, ZeroDivisionError\('a bug'\)") as caught:
+            memory.flush()
+        assert isinstance(caught.value.__cause__, ZeroDivisionError)
+        monkeypatch.undo()
+        memory.flush()
+        assert texts(bad) == ["fine", "poison"]
+
+
+def test_a_corrupt_head_is_that_spaces_trouble_alone(tmp_path):
+    with pagefault.open(tmp_path, embedder=None) as memory:
+        for name in ("bad", "good"):
+            memory.space(thread=name).append(user(name))
+        key = memory.space(thread="bad").id.key
+        memory.flush()
+        spoil = UpdateOperation.set_payload([head_id(key)], {"body": "{}"})
+        memory._kernel.call(memory._store._call(lambda shard: shard.update(spoil), urgent=True))
+    with pagefault.open(tmp_path, embedder=None) as memory:
+        with pytest.raises(CorruptPage):
+            memory.space(thread="bad").append(user("x"))
+        memory.space(thread="good").append(user("more"))
+        assert texts(memory.space(thread="good")) == ["good", "more"]
