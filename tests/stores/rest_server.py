@@ -7,6 +7,7 @@ collects what does not. Local mode executes the request. Faults come before or a
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -61,6 +62,7 @@ class RestServer:
 
     async def _handle(self, request: httpx.Request) -> httpx.Response:
         async def execute() -> httpx.Response:
+            await asyncio.sleep(0)  # so that clients side by side really take turns
             return await self._execute(request)
 
         return await self.fault(request, execute) if self.fault else await execute()
@@ -150,11 +152,14 @@ class RestServer:
         )
 
     async def _vectors(self, seen: Seen) -> Any:
+        body: models.UpdateVectors = seen.body
         self._writes(seen)
-        self._rule(scoped(seen.body.update_filter), "vectors without a scope's filter", seen)
-        return await self.local.update_vectors(
-            self.name, points=seen.body.points, update_filter=seen.body.update_filter
-        )
+        place = scoped(body.update_filter)
+        self._rule(place, "vectors without a scope's filter", seen)
+        held = await self.local.retrieve(self.name, ids=[point.id for point in body.points])
+        ours = {point.id for point in held if point.payload[SCOPE_KEY] == place}
+        self._rule(ours == {str(point.id) for point in body.points}, "vectors of unknown or foreign points", seen)
+        return await self.local.update_vectors(self.name, points=body.points, update_filter=body.update_filter)
 
     async def _delete(self, seen: Seen) -> Any:
         self._writes(seen)

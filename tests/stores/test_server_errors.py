@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import traceback
+from typing import Any
 
-import grpc
+import grpc  # type: ignore[import-untyped]  # its types are in another package
 import httpx
 import pytest
-from grpc.aio import AioRpcError, Metadata
 from qdrant_client.common.client_exceptions import QdrantException, ResourceExhaustedResponse
 from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
 
@@ -23,7 +23,7 @@ KEY = "s3cr3t-key-of-ours"
 
 
 def rpc(code, details="told"):
-    return AioRpcError(code, Metadata(), Metadata(), details=details)
+    return grpc.aio.AioRpcError(code, grpc.aio.Metadata(), grpc.aio.Metadata(), details=details)
 
 
 def answered(status, content=b"", **headers):
@@ -114,7 +114,8 @@ async def outcome(errors):
 
     settings = server_settings("qdrant+grpc://host", api_key=KEY)
     pace = Pace(backoff=Backoff(attempts=4, first=1.0), sleep=sleep, clock=lambda: sum(waits), draw=lambda: 1.0)
-    link = Link(settings, client=object(), client_options={}, pace=pace)  # type: ignore[arg-type]  # nothing is called on it
+    nobody: Any = object()
+    link = Link(settings, client=nobody, client_options={}, pace=pace)
     try:
         return await link.call("asking", ask), waits
     except StoreError as error:

@@ -36,6 +36,8 @@ class Waits(list[float]):
     def pace(self, **backoff: Any) -> Pace:
         async def sleep(seconds: float) -> None:
             self.append(seconds)
+            for _ in range(20):  # whatever else can go on does
+                await asyncio.sleep(0)
 
         return Pace(backoff=Backoff(**backoff), sleep=sleep, clock=lambda: sum(self), draw=lambda: 1.0)
 
@@ -188,49 +190,77 @@ def test_two_processes_that_make_it_at_once():
     assert server.broken == []
 
 
-def test_two_processes_with_different_embedders_at_once():
+@pytest.mark.parametrize("made", [False, True], ids=["a new collection", "one without a fingerprint"])
+def test_two_processes_with_different_embedders_at_once(made):
     server = RestServer()
+    rival = replace(HEADER, fingerprint="e" * 64)
 
-    async def main() -> list[Any]:
-        one, other = store_on(server), store_on(server)
-        rival = replace(HEADER, fingerprint="e" * 64)
-        found = await asyncio.gather(one.open(HEADER), other.open(rival), return_exceptions=True)
-        await asyncio.gather(one.close(), other.close())
-        return found
-
-    found = asyncio.run(main())
-    assert sorted(type(each) for each in found if each is not None) == [StoreMismatch]
-
-
-def test_two_processes_that_learn_the_fingerprint_at_once():
-    server = RestServer()
-
-    async def main() -> list[Any]:
-        first = store_on(server)
-        await first.open(replace(HEADER, fingerprint=""))
-        one, other = store_on(server), store_on(server)
-        rival = replace(HEADER, fingerprint="e" * 64)
+    async def main() -> list[type]:
+        first, one, other = store_on(server), store_on(server), store_on(server)
+        if made:
+            await first.open(replace(HEADER, fingerprint=""))
         found = await asyncio.gather(one.open(HEADER), other.open(rival), return_exceptions=True)
         await asyncio.gather(first.close(), one.close(), other.close())
-        return found
+        return [type(each) for each in found if each is not None]
 
-    assert [type(each) for each in asyncio.run(main()) if each is not None] == [StoreMismatch]
+    assert asyncio.run(main()) == [StoreMismatch]
 
 
-def test_somebody_elses_collection_is_left_alone():
+def dense(size: int = 3, distance: models.Distance = models.Distance.COSINE) -> dict[str, models.VectorParams]:
+    return {"dense": models.VectorParams(size=size, distance=distance)}
+
+
+TEXT = {"text": models.SparseVectorParams(modifier=models.Modifier.IDF)}
+
+
+@pytest.mark.parametrize(
+    ("vectors", "sparse"),
+    [
+        ({}, {}),
+        ({}, TEXT),
+        (dense(), {}),
+        (dense(4), TEXT),
+        (dense(distance=models.Distance.DOT), TEXT),
+        (dense(), {"text": models.SparseVectorParams()}),
+        (dense(), {"words": TEXT["text"]}),
+        (dense() | {"image": dense()["dense"]}, TEXT),
+        (dense()["dense"], TEXT),
+    ],
+)
+def test_a_collection_with_other_vectors_is_left_alone(vectors, sparse):
     server = RestServer()
-
-    asyncio.run(server.local.create_collection("pagefault", vectors_config={}))
+    asyncio.run(server.local.create_collection("pagefault", vectors_config=vectors, sparse_vectors_config=sparse))
     assert "other vectors" in failing(server, nothing, StoreMismatch)
+    assert {each.method for each in server.seen} <= {"GET", "POST"}
+
+
+def test_a_collection_with_other_points_is_left_alone():
     server = RestServer()
-    asyncio.run(fill_foreign(server))
+
+    async def fill() -> None:
+        await server.local.create_collection("pagefault", vectors_config=dense(), sparse_vectors_config=TEXT)
+        await server.local.upsert("pagefault", points=[models.PointStruct(id=1, vector={}, payload={"a": 1})])
+
+    asyncio.run(fill())
     assert "something else's" in failing(server, nothing, StoreMismatch)
-    assert not any(is_write(httpx.Request(each.method, each.raw)) for each in server.seen)
+    assert {each.method for each in server.seen} <= {"GET", "POST"}
 
 
-async def fill_foreign(server: RestServer) -> None:
-    await server.local.create_collection("pagefault", vectors_config={})
-    await server.local.upsert("pagefault", points=[models.PointStruct(id=1, vector={}, payload={"a": 1})])
+def test_an_empty_collection_made_by_an_operator_is_used():
+    server = RestServer()
+    asyncio.run(server.local.create_collection("pagefault", vectors_config=dense(), sparse_vectors_config=TEXT))
+    on(server, write)
+
+
+def test_a_head_that_shrinks_leaves_nothing_behind():
+    server = RestServer()
+
+    async def use(store: ServerStore) -> None:
+        for size in (3_000_000, 2_000_000, 10):
+            await store.put(OURS, [head(1, f'"{"x" * size}"')])
+
+    on(server, use)
+    assert asyncio.run(server.local.count("pagefault")).count == 2  # the head and the header
 
 
 def test_every_request_carries_the_key_and_no_other_place_does():
