@@ -191,19 +191,33 @@ def test_two_processes_that_make_it_at_once():
 
 
 @pytest.mark.parametrize("made", [False, True], ids=["a new collection", "one without a fingerprint"])
-def test_two_processes_with_different_embedders_at_once(made):
-    server = RestServer()
-    rival = replace(HEADER, fingerprint="e" * 64)
+def test_of_two_processes_with_different_embedders_the_first_decides(made):
+    """The second one has seen no header either, and writes its own after the first one is done."""
+    server, rival = RestServer(), replace(HEADER, fingerprint="e" * 64)
 
-    async def main() -> list[type]:
+    async def main() -> None:
         first, one, other = store_on(server), store_on(server), store_on(server)
         if made:
             await first.open(replace(HEADER, fingerprint=""))
-        found = await asyncio.gather(one.open(HEADER), other.open(rival), return_exceptions=True)
-        await asyncio.gather(first.close(), one.close(), other.close())
-        return [type(each) for each in found if each is not None]
+        one_is_open = asyncio.Event()
 
-    assert asyncio.run(main()) == [StoreMismatch]
+        async def fault(request: httpx.Request, execute: Execute) -> httpx.Response:
+            if is_write(request) and rival.fingerprint.encode() in request.content:
+                await one_is_open.wait()
+            return await execute()
+
+        server.fault = fault
+        late = asyncio.create_task(other.open(rival))
+        for _ in range(200):
+            await asyncio.sleep(0)
+        await one.open(HEADER)
+        one_is_open.set()
+        with pytest.raises(StoreMismatch):
+            await late
+        await asyncio.gather(first.close(), one.close(), other.close())
+
+    asyncio.run(main())
+    on(server, nothing)
 
 
 def dense(size: int = 3, distance: models.Distance = models.Distance.COSINE) -> dict[str, models.VectorParams]:
