@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
+import time
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -29,6 +31,8 @@ FULL_PAGES: Final = 256
 """So many waiting pages are indexed before more is written."""
 KEPT_CHARS: Final = 2**23
 """Texts kept for their vectors; beyond that they are read from the store again."""
+QUICK_SECONDS: Final = 0.002
+"""An embedder that takes less for a text makes vectors before the page is stored: one write, not two."""
 _NAMED: Final = 8
 _log: Final = logging.getLogger("pagefault")
 
@@ -41,7 +45,6 @@ class _Waiting:
     point: UUID
     seq: int
     text: str | None
-    ticket: int = 0
 
 
 class Indexer:
@@ -60,7 +63,7 @@ class Indexer:
         self._lowest: dict[str, int] = {}
         self._counts: dict[str, int] = {}
         self._kept = 0
-        self._tickets = 0
+        self._pace = math.inf
         self._turn = asyncio.Lock()
         self.is_verified = embedder is None
 
@@ -74,13 +77,26 @@ class Indexer:
         """Whether to index before more is written."""
         return len(self._waiting) >= FULL_PAGES
 
+    async def at_once(self, scope: Scope, pages: Sequence[Page]) -> dict[UUID, Sequence[float]]:
+        """Vectors to store along with new pages, by point; none where that would hold up storing."""
+        if self._embedder is None or not self.is_verified or self._pace > QUICK_SECONDS:
+            return {}
+        texts = {point_id(scope.space, page.chain): text for page in pages if (text := vector_text(page))}
+        if sum(map(len, texts.values())) > UNIT_CHARS:
+            return {}
+        try:
+            vectors = await self._embed(list(texts.values()))
+        except EmbedderError:  # they wait for their vectors like others, and that says what is wrong
+            self._pace = math.inf
+            return {}
+        return dict(zip(texts, vectors, strict=True))
+
     def add(self, scope: Scope, pages: Iterable[Page]) -> None:
         """These pages are stored; make vectors of those that are searched for."""
         if self._embedder is None:
             return
         for page in pages:
-            text = index_text(page)
-            if page.kind is Kind.MESSAGE and text:
+            if text := vector_text(page):
                 self._put(scope, point_id(scope.space, page.chain), page.seq, text)
 
     def add_stored(self, scope: Scope, stored: Iterable[tuple[int, str]]) -> None:
@@ -118,9 +134,12 @@ class Indexer:
         for waiting in self._refused.values():
             self._waiting.setdefault(waiting.point, waiting)
         self._refused.clear()
-        last = self._tickets
-        while self._waiting and next(iter(self._waiting.values())).ticket <= last:
-            await self.work()
+        wanted = dict.fromkeys(self._waiting)
+        while wanted:
+            if (oldest := next(iter(wanted))) in self._waiting:
+                await self.work()
+            else:
+                del wanted[oldest]
         if self._refused and self._embedder is not None:
             pages = [str(w.seq) for w in self._refused.values()]
             raise EmbedderError(
@@ -129,15 +148,29 @@ class Indexer:
                 "Mend the embedder and flush again"
             )
 
+    async def catch_up(self, scope: Scope) -> None:
+        """Index what waits of one space before the rest, unless it is a lot.
+
+        Raises:
+            EmbedderError: As for ``work``.
+            StoreError: The store refused the vectors.
+        """
+        mine = [waiting for waiting in self._waiting.values() if waiting.scope == scope]
+        if len(mine) > FULL_PAGES:
+            return
+        for waiting in reversed(mine):
+            self._waiting.move_to_end(waiting.point, last=False)
+        while self._waiting and next(iter(self._waiting.values())).scope == scope:
+            await self.work()
+
     # -- inside ----------------------------------------------------------------------------
 
     def _put(self, scope: Scope, point: UUID, seq: int, text: str | None) -> None:
         if point in self._waiting:
             return
-        self._tickets += 1
         kept = text if text is not None and self._kept + len(text) <= KEPT_CHARS else None
         self._kept += len(kept or "")
-        self._waiting[point] = _Waiting(scope=scope, point=point, seq=seq, text=kept, ticket=self._tickets)
+        self._waiting[point] = _Waiting(scope=scope, point=point, seq=seq, text=kept)
         if self._refused.pop(point, None) is None:
             self._counts[scope.space] = self._counts.get(scope.space, 0) + 1
         self._lowest[scope.space] = min(seq, self._lowest.get(scope.space, seq))
@@ -213,7 +246,17 @@ class Indexer:
             return ""
 
     async def _embed(self, texts: Sequence[str]) -> Sequence[Sequence[float]]:
-        return await self._kernel.run(lambda: embed(self._embedder, texts), urgent=False) if texts else []
+        if not texts:
+            return []
+
+        def timed() -> tuple[Sequence[Sequence[float]], float]:
+            began = time.perf_counter()
+            vectors = embed(self._embedder, texts)
+            return vectors, time.perf_counter() - began
+
+        vectors, seconds = await self._kernel.run(timed, urgent=False)
+        self._pace = seconds / len(texts)
+        return vectors
 
     async def _one_by_one(self, batch: Sequence[_Waiting]) -> None:
         for waiting in batch:
@@ -232,6 +275,11 @@ class Indexer:
             self._done(waiting)
 
 
+def vector_text(page: Page) -> str:
+    """What a page's vector is made of; nothing for one that is not searched for, or says nothing."""
+    return index_text(page) if page.kind is Kind.MESSAGE else ""
+
+
 def index_text(page: Page) -> str:
     """What full-text and dense search see of a page: everything but copies of other pages."""
     lines: list[str] = []
@@ -242,5 +290,4 @@ def index_text(page: Page) -> str:
 
 
 def _text_of(record: Record) -> str:
-    page = page_from(record)
-    return index_text(page) if page.kind is Kind.MESSAGE else ""
+    return vector_text(page_from(record))

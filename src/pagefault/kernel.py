@@ -24,6 +24,7 @@ from pagefault.errors import MemoryClosed
 T = TypeVar("T")
 REST_SECONDS: Final = 0.0005
 _Job = tuple[int, int, Callable[[], Any], "Future[Any]", bool]
+"""Urgency, order, what to run, whose result it is, and whether to rest after it."""
 
 
 class Worker:
@@ -46,13 +47,20 @@ class Worker:
         """Whether the caller runs on this thread."""
         return threading.current_thread() is self._thread
 
-    def submit(self, fn: Callable[[], T], *, urgent: bool) -> Future[T]:
-        """Queue ``fn``; the future gives its result."""
+    def submit(self, fn: Callable[[], T], *, urgent: bool, rest: bool | None = None) -> Future[T]:
+        """Queue ``fn``; the future gives its result.
+
+        Args:
+            fn: What blocks.
+            urgent: Goes before what is not.
+            rest: Sleep after it; by default after what is not urgent.
+        """
         future: Future[T] = Future()
         with self._ready:
             if self._stopping:
                 raise MemoryClosed("this memory is closed; open it again with pagefault.open(...)")
-            heapq.heappush(self._jobs, (0 if urgent else 1, next(self._order), fn, future, urgent))
+            rests = not urgent if rest is None else rest
+            heapq.heappush(self._jobs, (0 if urgent else 1, next(self._order), fn, future, rests))
             self._ready.notify()
         return future
 
@@ -74,11 +82,11 @@ class Worker:
                     self._ready.wait()
                 if not self._jobs:
                     return
-                _, _, fn, future, urgent = heapq.heappop(self._jobs)
+                _, _, fn, future, rests = heapq.heappop(self._jobs)
             if future.set_running_or_notify_cancel():
                 _settle(future, fn)
             del fn, future
-            if not urgent:
+            if rests:
                 time.sleep(REST_SECONDS)
 
 
@@ -169,10 +177,13 @@ class Kernel:
             self._refuse_closed()
             self._running().loop.call_soon_threadsafe(callback)
 
-    def run(self, fn: Callable[[], T], /, *, urgent: bool) -> Awaitable[T]:
-        """The ``Runner`` that stores get: from the loop thread, await ``fn`` on the worker."""
-        context = contextvars.copy_context()
-        return asyncio.wrap_future(self._live().worker.submit(partial(context.run, fn), urgent=urgent))
+    def run(self, fn: Callable[[], T], /, *, urgent: bool, rest: bool | None = None) -> Awaitable[T]:
+        """The ``Runner`` that stores get: from the loop thread, await ``fn`` on the worker.
+
+        ``rest=False`` is for calls that take breaths themselves.
+        """
+        work = partial(contextvars.copy_context().run, fn)
+        return asyncio.wrap_future(self._live().worker.submit(work, urgent=urgent, rest=rest))
 
     def offload(self, fn: Callable[[], T], /) -> Awaitable[T]:
         """From the loop thread, await ``fn`` beside the worker: for calls that only wait for the disk."""

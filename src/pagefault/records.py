@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
+from uuid import UUID
 
 from pagefault import canonical
 from pagefault.chain import ROOT, head_id, point_id
@@ -13,7 +14,7 @@ from pagefault.indexing import index_text
 from pagefault.lineage import Lineage, Slot
 from pagefault.page import Kind, Page, Role
 from pagefault.paging import Paging
-from pagefault.ports import Record, Scope, Sparse
+from pagefault.ports import Record, Scope
 from pagefault.recall.terms import document_vector
 from pagefault.view import to_record
 
@@ -21,6 +22,8 @@ UNIT_PAGES: Final = 16
 UNIT_BYTES: Final = 2**20
 BREATH_SECONDS: Final = 0.00005
 """Lets other threads have the interpreter between two pages."""
+STRETCH_SECONDS: Final = 0.0003
+"""After so long without a breath one is due."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -70,7 +73,34 @@ def open_messages(lineage: Lineage) -> list[Any]:
     return lineage.natives(lineage.slots[-1])
 
 
-def take(task: Task) -> list[Slot]:
+class Breath:
+    """Sleeps for a moment where a stretch of work has been long enough."""
+
+    def __init__(self) -> None:
+        self._last = time.perf_counter()
+
+    def draw(self, *, anyway: bool = False) -> None:
+        """Let others have the interpreter, if it is time."""
+        if anyway or time.perf_counter() - self._last > STRETCH_SECONDS:
+            time.sleep(BREATH_SECONDS)
+            self._last = time.perf_counter()
+
+
+class Unit(NamedTuple):
+    """What is written together.
+
+    Attributes:
+        slots: Consecutive places of one path.
+        pages: Their pages, as far as the store lacks them.
+        records: One for each page.
+    """
+
+    slots: list[Slot]
+    pages: list[Page]
+    records: list[Record]
+
+
+def take(task: Task, breath: Breath) -> list[Slot]:
     """The next slots to write, materialised and chained."""
     with task.paging.lock:
         waiting = task.lineage.unstored(UNIT_PAGES)
@@ -83,7 +113,7 @@ def take(task: Task) -> list[Slot]:
             content = task.lineage.content_of(slot)
             with task.paging.lock:
                 slot.content = slot.content or content
-            time.sleep(BREATH_SECONDS)
+            breath.draw()
         size += slot.upper
         slots.append(slot)
     with task.paging.lock:
@@ -92,12 +122,32 @@ def take(task: Task) -> list[Slot]:
     return slots
 
 
+def unit_of(task: Task) -> Unit:
+    """The next unit to write; without pages when the store has to be asked first what it has."""
+    breath = Breath()
+    slots = take(task, breath)
+    if not all(slot.fresh for slot in slots):
+        return Unit(slots, [], [])
+    return pages_of(task, slots, set())
+
+
+def pages_of(task: Task, slots: list[Slot], known: set[UUID]) -> Unit:
+    """The pages and records of these slots that the store does not know."""
+    breath, scope = Breath(), task.scope
+    pages: list[Page] = []
+    records: list[Record] = []
+    for slot in slots:
+        if point_id(scope.space, slot.chain) not in known:
+            pages.append(task.lineage.page(slot))
+            records.append(record_of(scope, pages[-1]))
+            breath.draw()
+    breath.draw(anyway=True)
+    return Unit(slots, pages, records)
+
+
 def record_of(scope: Scope, page: Page) -> Record:
     """The record of a page."""
-    sparse: Sparse | None = None
-    if page.kind is Kind.MESSAGE:
-        sparse = document_vector(index_text(page))
-        time.sleep(BREATH_SECONDS)
+    sparse = document_vector(index_text(page)) if page.kind is Kind.MESSAGE else None
     return Record(
         id=point_id(scope.space, page.chain),
         kind="page",

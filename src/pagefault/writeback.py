@@ -14,6 +14,7 @@ import logging
 import threading
 import time
 from collections.abc import Awaitable, Iterator, Sequence
+from dataclasses import replace
 from typing import Final
 from uuid import UUID
 from weakref import WeakKeyDictionary
@@ -23,11 +24,10 @@ from pagefault.errors import EmbedderError, MemoryClosed, PagefaultError, StoreE
 from pagefault.indexing import Indexer
 from pagefault.kernel import Kernel
 from pagefault.lineage import Lineage, Slot
-from pagefault.page import Page
 from pagefault.paging import Paging
 from pagefault.patience import Patience
 from pagefault.ports import Embedder, Header, PageStore, Scope
-from pagefault.records import Mark, Task, head_of, indexed_of, mark_of, record_of, take
+from pagefault.records import Mark, Task, head_of, indexed_of, mark_of, pages_of, unit_of
 from pagefault.vectors import header_of, identity_of
 
 TURN_SECONDS: Final = 0.02
@@ -36,6 +36,8 @@ QUIET_TURNS: Final = 10
 """A head that lags behind in what is indexed is brought up to date when nothing else is to do."""
 LINGER_TURNS: Final = 50
 """An awake writer needs no signal, which would cost the step a system call."""
+HEAD_UNITS: Final = 8
+"""A head is written after so many units of a long backlog, and with its last."""
 SYNC_SECONDS: Final = 0.5
 """Under steady load, what is stored is made durable this often."""
 _log: Final = logging.getLogger("pagefault")
@@ -48,6 +50,7 @@ class _Path:
         self.turn = asyncio.Lock()
         self.head: Mark | None = None
         self.indexed: int | None = None
+        self.units = 0
         self.patience = Patience()
 
 
@@ -166,6 +169,14 @@ class WriteBack:
             last = lineage.length
         while (first := _first_unstored(paging, lineage)) is not None and first <= last:
             await self._unit(Task(paging, lineage))
+
+    async def index(self, scope: Scope) -> None:
+        """Make the vectors that one space waits for, so that a search right after a write finds all.
+
+        Raises:
+            EmbedderError: The embedder is down; full text finds the pages all the same.
+        """
+        await self._indexer.catch_up(scope)
 
     async def relieve(self, paging: Paging, lineage: Lineage, limit: int) -> None:
         """Write until at most ``limit`` pages of one path wait."""
@@ -340,23 +351,35 @@ class WriteBack:
 
     async def _write(self, task: Task, path: _Path) -> None:
         scope = task.scope
-        slots = await self._kernel.run(lambda: take(task), urgent=False)
-        known = await self._known(scope, slots)
-        old = await self._lacking(task, path, [slot for slot in slots if point_id(scope.space, slot.chain) in known])
-        pages: list[Page] = await self._kernel.run(
-            lambda: [task.lineage.page(s) for s in slots if point_id(scope.space, s.chain) not in known], urgent=False
-        )
-        if pages:
-            records = await self._kernel.run(lambda: [record_of(scope, p) for p in pages], urgent=False)
-            indexed = self._indexer.indexed_up_to(scope, slots[-1].seq, pages)
-            mark, head = await self._kernel.run(lambda: head_of(task, slots[-1], indexed), urgent=False)
-            await self._store.put(scope, [*records, head])
+        unit = await self._kernel.run(lambda: unit_of(task), urgent=False, rest=False)
+        slots, old = unit.slots, list[tuple[int, str]]()
+        if not all(slot.fresh for slot in slots):
+            known = await self._known(scope, slots)
+            stored = [slot for slot in slots if point_id(scope.space, slot.chain) in known]
+            old = await self._lacking(task, path, stored)
+            unit = await self._kernel.run(lambda: pages_of(task, slots, known), urgent=False, rest=False)
+        vectors = await self._indexer.at_once(scope, unit.pages)
+        records = [replace(r, dense=vectors.get(r.id)) if vectors else r for r in unit.records]
+        later = [page for page in unit.pages if point_id(scope.space, page.chain) not in vectors]
+        mark = None
+        if unit.pages and self._is_head_due(task, path, slots[-1]):
+            indexed = self._indexer.indexed_up_to(scope, slots[-1].seq, later)
+            mark, head = await self._kernel.run(lambda: head_of(task, slots[-1], indexed), urgent=False, rest=False)
+            records = [*records, head]
+        if records:
+            await self._store.put(scope, records)
             self._written_now(task, path, mark)
         with task.paging.lock:
             for slot in slots:
                 task.lineage.settle(slot)
-        self._indexer.add(scope, pages)
+        self._indexer.add(scope, later)
         self._indexer.add_stored(scope, old)
+
+    def _is_head_due(self, task: Task, path: _Path, last: Slot) -> bool:
+        """With the last page that waits, and now and then: a restart finds what lies behind the head, too."""
+        path.units += 1
+        with task.paging.lock:
+            return path.units % HEAD_UNITS == 0 or last.seq >= task.lineage.length
 
     async def _write_head(self, task: Task, path: _Path) -> None:
         lineage = task.lineage
@@ -371,8 +394,8 @@ class WriteBack:
         if not self._indexer.has_work:
             self._behind.pop(lineage, None)
 
-    def _written_now(self, task: Task, path: _Path, mark: Mark) -> None:
-        path.head = mark
+    def _written_now(self, task: Task, path: _Path, mark: Mark | None) -> None:
+        path.head = mark or path.head
         self._unsynced = self._unsynced or time.monotonic()
         if self._embedder is not None:
             self._behind[task.lineage] = task

@@ -8,8 +8,10 @@ import threading
 import pytest
 
 import pagefault
+from pagefault.chain import head_id
 from pagefault.errors import EmbedderError, StoreMismatch
 from pagefault.ports import Where
+from pagefault.records import indexed_of
 from pagefault.testing.embedders import HashingEmbedder
 from pagefault.testing.faults import BrokenEmbedder, FlakyStore
 from tests.kernel.support import scope_of, texts, until, user, users, wrapped
@@ -159,6 +161,7 @@ def test_a_failing_embedder_is_reported_once_and_tried_again_by_itself(embedder,
 
 def test_vectors_missing_since_a_crash_are_made_at_the_next_start(tmp_path, monkeypatch):
     """What a process that died between storing and indexing leaves behind."""
+    monkeypatch.setattr("pagefault.indexing.QUICK_SECONDS", 0.0)  # vectors come after the page
     with wrapped(monkeypatch, FlakyStore, tmp_path, embedder=HashingEmbedder()) as (memory, store):
         space = memory.space(thread="t")
         space.append(users(1, 40))
@@ -178,6 +181,22 @@ def test_vectors_missing_since_a_crash_are_made_at_the_next_start(tmp_path, monk
         assert has_vectors(memory, space) == list(range(1, 41))
         assert len(space.view()) == 60
         until(lambda: has_vectors(memory, space) == list(range(1, 61)), "the vectors")
+
+
+def test_a_quick_embedder_costs_no_second_write(monkeypatch, caplog):
+    embedder = BrokenEmbedder(HashingEmbedder())
+    monkeypatch.setattr("pagefault.indexing.QUICK_SECONDS", 60.0)
+    with wrapped(monkeypatch, FlakyStore, embedder=embedder) as (memory, store):
+        space = memory.space(thread="t")
+        space.append(user("the first one shows how quick it is"))
+        memory.flush()
+        indexed = store.calls["index"]
+        space.append([*users(2, 40), user(""), user("x" * 2_000_000)])
+        memory.flush()
+        assert store.calls["index"] == indexed + 1  # the large text is not made to wait for
+        assert has_vectors(memory, space) == [*range(1, 41), 42]
+        head = memory._kernel.call(store.get(scope_of(space), [head_id(space.id.key)]))
+        assert indexed_of(head[head_id(space.id.key)]) == 42
 
 
 def test_texts_that_wait_take_bounded_memory(embedder, monkeypatch):

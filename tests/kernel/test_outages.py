@@ -100,6 +100,7 @@ def test_many_writers_never_have_much_more_than_the_limit_waiting(monkeypatch, s
 def test_an_outage_loses_nothing_and_is_said_once(monkeypatch, caplog, broken):
     caplog.set_level(logging.INFO, "pagefault")
     monkeypatch.setattr("pagefault.patience.PAUSES", (0.01, 0.02))
+    monkeypatch.setattr("pagefault.indexing.QUICK_SECONDS", 0.0)  # vectors come after the page
     with wrapped(monkeypatch, FlakyStore, embedder=HashingEmbedder()) as (memory, store):
         space = memory.space(thread="t")
         space.append(users(1, 5))
