@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 _QUOTED: Final = re.compile(
-    r"^\[(\w{8})\] page (\d+)\S* \|[^\n]*trust: (\w+)[^\n]*\n<\1\n(.*?)\n\1>(\n\[\1\] continues at)?",
+    r"^\[(\w{8})\] page (\d+)(\S*) \|[^\n]*trust: (\w+)[^\n]*\n<\1\n(.*?)\n\1>(\n\[\1\] continues at)?",
     re.DOTALL | re.MULTILINE,
 )
 _FRAME: Final = re.compile(r"^(?:(?:assistant|tool)(?: \w+)?: ?|-> .*$|\[.*\]$|[*=~^-]{3,}$)", re.MULTILINE)
@@ -49,7 +49,8 @@ class Sentence:
 
 def passages(result: str) -> list[Passage]:
     """The pages quoted in a result of the recall tool."""
-    return [Passage(match[2], match[3], match[4], match[5] is not None) for match in _QUOTED.finditer(result)]
+    found = _QUOTED.finditer(result)
+    return [Passage(match[2], match[4], match[5], bool(match[3]) or match[6] is not None) for match in found]
 
 
 def words(text: str) -> set[str]:

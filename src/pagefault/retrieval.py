@@ -20,16 +20,17 @@ from pagefault.page import Address, Page
 from pagefault.paging import Paging
 from pagefault.ports import Embedder, Hit, PageStore, Scope, Sparse, TokenCounter, Where
 from pagefault.recall import (
-    Evidence,
     Found,
     Outcome,
+    Question,
     RecalledPage,
-    coverage,
-    decide,
     document_vector,
     fuse,
+    is_evidence,
+    judge,
     query_vector,
     render,
+    starts,
     trust_of,
 )
 from pagefault.restore import bodies
@@ -98,26 +99,38 @@ class Retrieval:
     async def search(self, paging: Paging, lineage: Lineage, query: Query, counter: TokenCounter) -> Found:
         """The pages of this path that answer a query, or an abstention."""
         await self._writeback.drain(paging, lineage)
+        scope = Scope(tenant=paging.space.tenant, space=paging.space.key)
         sparse = await self._kernel.run(lambda: query_vector(query.text), urgent=True)
         dense, words = await self._candidates(paging, lineage, query, sparse)
         ranked = fuse(dense or {}, words)[: query.limit * 2]
         pages, damaged = await self._load_intact(paging, lineage, [seq for seq, _ in ranked])
-        ranked = [(seq, score) for seq, score in ranked if seq in pages]
-        evidence = await self._evidence(paging, lineage, sparse, dense, [pages[seq] for seq, _ in ranked])
-        outcome = decide(evidence)
-        found = [] if outcome is Outcome.ABSTAIN else [_recalled(pages[s], score, lineage) for s, score in ranked]
-        found = found[: query.limit]
-        shown = [f for f in found if not (query.skip_resident and f.resident)]
+        weights = await self._store.idf(scope, sparse.indices) if sparse.indices else {}
+        question = Question(terms=sparse.indices, weights=weights, dense=dense, pages=lineage.length)
+
+        def judged() -> tuple[Outcome, list[RecalledPage]]:
+            terms = {seq: set(document_vector(index_text(page)).indices) for seq, page in pages.items()}
+            asking = {seq for seq, page in pages.items() if not is_evidence(page, question.terms, terms[seq])}
+            scores = [{s: v for s, v in part.items() if s not in asking} for part in (dense or {}, words)]
+            order = [*fuse(*scores), *((seq, 0.0) for seq in sorted(asking, reverse=True))]
+            found = [_recalled(pages[seq], score, lineage) for seq, score in order if seq in pages]
+            return judge(found, terms, question, skip_resident=query.skip_resident)
+
+        outcome, answers = await self._kernel.run(judged, urgent=True)
+        answers = answers[: query.limit]
         with paging.lock:
-            for page in shown:
-                lineage.slots[page.page.seq - 1].uses += 1
+            for page in answers:
+                if not (query.skip_resident and page.resident):
+                    lineage.slots[page.page.seq - 1].uses += 1
         notice = _damage(damaged)
 
-        def shown_text() -> str:
+        def shown() -> str:
             room = query.budget - (counter.count(notice) if notice else 0)
-            return render(found, outcome, counter=counter, budget=room, skip_resident=query.skip_resident) + notice
+            addresses = starts(answers, weights, room)
+            skip = query.skip_resident
+            text = render(answers, outcome, counter=counter, budget=room, addresses=addresses, skip_resident=skip)
+            return text + notice
 
-        return Found(outcome=outcome, pages=tuple(found), text=await self._kernel.run(shown_text, urgent=True))
+        return Found(outcome=outcome, pages=tuple(answers), text=await self._kernel.run(shown, urgent=True))
 
     async def bring_back(self, paging: Paging, lineage: Lineage, seqs: Sequence[int]) -> None:
         """Have the messages of these pages in the path, loading those left behind in the store."""
@@ -137,6 +150,8 @@ class Retrieval:
         if not queries:
             return None, {}
         scope = Scope(tenant=paging.space.tenant, space=paging.space.key)
+        if vector:
+            await self._index(scope)
         with paging.lock:
             own = {slot.chain: slot.seq for slot in lineage.slots if slot.stored}
         wide = max(CANDIDATES, 2 * query.limit)
@@ -147,6 +162,12 @@ class Retrieval:
             lists = await self._store.search(scope, queries, Where(kind="page", ids=ids), limit=wide)
         scores = [_scores(hits, own, query) for hits in lists]
         return scores[0] if vector else None, scores[-1] if sparse.indices else {}
+
+    async def _index(self, scope: Scope) -> None:
+        try:
+            await self._writeback.index(scope)
+        except EmbedderError as error:  # their vectors are missing, their words are not
+            _log.warning("the newest pages are found by full text alone for now: %s", error)
 
     async def _vector(self, text: str) -> list[Sequence[float]]:
         """The query's vector; none when the embedder is down, since full text finds pages all the same."""
@@ -162,20 +183,6 @@ class Retrieval:
             return []
         self._is_deaf = False
         return list(vectors)
-
-    async def _evidence(
-        self, paging: Paging, lineage: Lineage, sparse: Sparse, dense: dict[int, float] | None, pages: Sequence[Page]
-    ) -> Evidence:
-        scope = Scope(tenant=paging.space.tenant, space=paging.space.key)
-        weights = await self._store.idf(scope, sparse.indices) if sparse.indices else {}
-
-        def best() -> float:
-            terms = (set(document_vector(index_text(page)).indices) for page in pages)
-            return max((coverage(sparse.indices, weights, t, pages=lineage.length) for t in terms), default=0.0)
-
-        covered = await self._kernel.run(best, urgent=True)
-        cosine = None if dense is None else max(dense.values(), default=0.0)
-        return Evidence(coverage=covered, cosine=cosine, hits=len(pages))
 
     async def _load_intact(
         self, paging: Paging, lineage: Lineage, seqs: Sequence[int]

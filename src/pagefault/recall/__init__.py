@@ -1,7 +1,9 @@
 """The fault path: words, fusion, the gate and the rendering. Everything here is pure."""
 
+from pagefault.recall.focus import focus, is_evidence
 from pagefault.recall.fusion import fuse
 from pagefault.recall.gate import DEFAULT_THRESHOLDS, Evidence, Outcome, Thresholds, coverage, decide
+from pagefault.recall.judgement import Question, judge, starts
 from pagefault.recall.rendering import Found, RecalledPage, fence_of, render
 from pagefault.recall.slices import Slice, reading, slice_page, trust_of
 from pagefault.recall.terms import document_vector, query_vector, split_terms, term_id
@@ -11,6 +13,7 @@ __all__ = [
     "Evidence",
     "Found",
     "Outcome",
+    "Question",
     "RecalledPage",
     "Slice",
     "Thresholds",
@@ -18,12 +21,16 @@ __all__ = [
     "decide",
     "document_vector",
     "fence_of",
+    "focus",
     "fuse",
+    "is_evidence",
+    "judge",
     "query_vector",
     "reading",
     "render",
     "slice_page",
     "split_terms",
+    "starts",
     "term_id",
     "trust_of",
 ]

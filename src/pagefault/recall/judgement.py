@@ -1,0 +1,85 @@
+"""What the pages found are worth to the asker, and where in them to start reading."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from pagefault.page import Address
+from pagefault.recall.focus import focus, is_evidence
+from pagefault.recall.gate import Evidence, Outcome, coverage, decide
+from pagefault.recall.rendering import RecalledPage
+from pagefault.recall.slices import reading
+
+MIN_WIDTH: Final = 400
+CHARS_PER_TOKEN: Final = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What is known of a query once it was searched for.
+
+    Attributes:
+        terms: Term ids of the query.
+        weights: IDF of those that occur in the space.
+        dense: Similarity by page number, ``None`` without an embedder.
+        pages: Pages in the space.
+    """
+
+    terms: Sequence[int]
+    weights: Mapping[int, float]
+    dense: Mapping[int, float] | None
+    pages: int
+
+
+def judge(
+    found: Sequence[RecalledPage],
+    terms: Mapping[int, Collection[int]],
+    question: Question,
+    *,
+    skip_resident: bool,
+) -> tuple[Outcome, list[RecalledPage]]:
+    """The outcome, and the pages to show, evidence first.
+
+    Args:
+        found: Candidates, best first.
+        terms: Term ids of each candidate, by page number.
+        question: What they shall answer.
+        skip_resident: The asker sees its window: pages in it are no news, and count only when
+            nothing outside of it answers.
+    """
+    evident = [p for p in found if is_evidence(p.page, question.terms, terms[p.page.seq])]
+    away = [p for p in evident if not (skip_resident and p.resident)]
+    outcome = decide(_weigh(away, terms, question))
+    if outcome is not Outcome.ABSTAIN:
+        others = [p for p in found if p not in evident and not (skip_resident and p.resident)]
+        return outcome, [*evident, *others]
+    here = [p for p in evident if skip_resident and p.resident]
+    if decide(_weigh(here, terms, question)) is Outcome.ANSWER:
+        return Outcome.ANSWER, here
+    return Outcome.ABSTAIN, []
+
+
+def _weigh(pages: Sequence[RecalledPage], terms: Mapping[int, Collection[int]], question: Question) -> Evidence:
+    seqs = [p.page.seq for p in pages]
+    shares = [coverage(question.terms, question.weights, terms[seq], pages=question.pages) for seq in seqs]
+    similar = None if question.dense is None else [question.dense.get(seq, 0.0) for seq in seqs]
+    return Evidence(
+        coverage=max(shares, default=0.0),
+        cosine=None if similar is None else max(similar, default=0.0),
+        hits=len(seqs),
+    )
+
+
+def starts(pages: Sequence[RecalledPage], weights: Mapping[int, float], budget: int) -> list[Address]:
+    """Where to start quoting those long pages whose beginning is not the place that answers.
+
+    Args:
+        pages: The pages to show.
+        weights: The query's terms and how much each tells.
+        budget: Tokens for all of them together.
+    """
+    width = max(MIN_WIDTH, budget * CHARS_PER_TOKEN // max(1, len(pages)))
+    found = [(p.page.seq, focus(reading(p.page), weights, width)) for p in pages]
+    return [Address(first=seq, last=seq, offset=offset) for seq, offset in found if offset]

@@ -1,0 +1,144 @@
+"""What counts as evidence, what is shown, and where in a page reading starts."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pagefault.page import Kind, Page, Projection, Role
+from pagefault.recall import (
+    Outcome,
+    Question,
+    RecalledPage,
+    document_vector,
+    focus,
+    is_evidence,
+    judge,
+    query_vector,
+    starts,
+    term_id,
+)
+
+QUERY = "What is the name of my dog?"
+TERMS = query_vector(QUERY).indices
+
+
+def page(seq, *said):
+    messages = tuple(Projection(role=role, text=text) for role, text in said)
+    return Page(
+        seq=seq, chain=f"{seq:032x}", parent="", kind=Kind.MESSAGE, format="chat/1", body="", sha256="",
+        messages=messages, tokens=1, gist="", created_at=0.0,
+    )  # fmt: skip
+
+
+def user(seq, text):
+    return page(seq, (Role.USER, text))
+
+
+def found(one, *, resident=False, score=1.0):
+    return RecalledPage(
+        address=str(one.seq), page=one, score=score, message_ids=(), trust="user", resident=resident, superseded_by=None
+    )
+
+
+def words(one):
+    return set(document_vector(one.text).indices)
+
+
+@pytest.mark.parametrize(
+    ("text", "counts"),
+    [
+        ("My dog is called Rex.", True),
+        (QUERY, False),
+        ("the name of my dog", False),
+        ("Do you know the name of my dog?", False),
+        ("My dog Rex is sick and does not eat, what should I do?", True),
+        ("", False),
+    ],
+)
+def test_a_question_is_no_evidence_for_its_answer(text, counts):
+    one = user(1, text)
+    assert is_evidence(one, TERMS, words(one)) is counts
+
+
+def test_only_a_user_asks():
+    one = page(1, (Role.TOOL, "name of the dog: unknown?"))
+    assert is_evidence(one, TERMS, words(one))
+
+
+def judged(pages, *, skip_resident=False, dense=None):
+    terms = {p.page.seq: words(p.page) for p in pages}
+    weights = {t: 2.0 for p in pages for t in terms[p.page.seq] if t in TERMS}
+    question = Question(terms=TERMS, weights=weights, dense=dense, pages=50)
+    return judge(pages, terms, question, skip_resident=skip_resident)
+
+
+def test_the_question_alone_answers_nothing():
+    assert judged([found(user(3, QUERY))]) == (Outcome.ABSTAIN, [])
+
+
+def test_evidence_comes_before_what_only_asks():
+    asks, says = found(user(9, QUERY)), found(user(2, "The name of my dog is Rex."))
+    assert judged([asks, says]) == (Outcome.ANSWER, [says, asks])
+
+
+def test_what_is_in_the_window_is_no_news_to_the_model():
+    here = found(user(9, "The name of my dog is Rex."), resident=True)
+    away = found(user(2, "My dog got his name, Rex, from my sister."))
+    assert judged([here, away], skip_resident=True) == (Outcome.ANSWER, [here, away])
+    assert judged([here], skip_resident=True) == (Outcome.ANSWER, [here])
+    assert judged([here, away]) == (Outcome.ANSWER, [here, away])
+
+
+def test_weak_evidence_in_the_window_does_not_make_an_answer():
+    here = found(user(9, "Something else about a dog."), resident=True)
+    assert judged([here], skip_resident=True)[0] is Outcome.ABSTAIN
+
+
+def test_similarity_counts_where_there_is_an_embedder():
+    one = found(user(2, "My dog got called Rex."))
+    assert judged([one], dense={2: 0.9})[0] is Outcome.ANSWER
+    assert judged([one], dense={})[0] is not Outcome.ANSWER
+    assert judged([], dense={}) == (Outcome.ABSTAIN, [])
+
+
+def test_reading_starts_where_the_answer_stands():
+    filler = "Nothing of interest happens in this sentence. " * 30
+    text = f"{filler}The name of the dog is Rex.\n\n{filler}"
+    at = focus(text, dict.fromkeys(TERMS, 1.0), 200)
+    assert text[at:].startswith("The name of the dog is Rex.")
+    assert focus(text, {}, 200) == 0
+    assert focus("The dog. " * 3, dict.fromkeys(TERMS, 1.0), 200) == 0
+
+
+def test_lines_divide_a_text_without_sentences():
+    rows = [f"row{n},value" for n in range(200)]
+    rows[150] = "rex,dog"
+    text = "\n".join(rows)
+    at = focus(text, {term_id("dog"): 1.0}, 100)
+    assert text[at:].startswith("rex,dog")
+
+
+@given(st.text(st.characters(codec="utf-8"), max_size=600), st.integers(1, 200))
+def test_focus_is_a_place_in_the_text(text, width):
+    at = focus(text, {term_id("dog"): 1.0, term_id("rex"): 2.0}, width)
+    assert 0 <= at <= max(0, len(text) - 1)
+
+
+@given(st.integers(0, 80), st.sampled_from([". ", "\n\n", "! ", "\n- "]))
+def test_the_chosen_width_holds_the_only_match(place, mark):
+    parts = [f"filler number {n} of many" for n in range(81)]
+    parts[place] = "here is the dog"
+    text = mark.join(parts)
+    at = focus(text, {term_id("dog"): 1.0}, 60)
+    assert "dog" in text[at : at + 60]
+
+
+def test_starts_names_only_pages_that_begin_elsewhere():
+    short = found(user(1, "The name of my dog is Rex."))
+    long = found(user(2, "Nothing here. " * 200 + "The name of my dog is Rex. " + "Nothing here. " * 20))
+    (address,) = starts([short, long], dict.fromkeys(TERMS, 1.0), 300)
+    assert address.first == address.last == 2
+    assert address.offset > 2_000
+    assert starts([], {}, 300) == []
