@@ -69,10 +69,11 @@ class TimedSummarization(SummarizationMiddleware):
 def run(middleware: Any, messages: list[BaseMessage]) -> list[float]:
     """Costs in seconds of each model call after the first, which sees the whole history as new."""
     agent = create_agent(ScriptedModel(worker_script(STEPS)), TOOLS, middleware=[middleware])
+    asked: Any = {"messages": messages}
     gc.collect()
     gc.disable()
     try:
-        agent.invoke({"messages": messages}, {"recursion_limit": RECURSION})
+        agent.invoke(asked, {"recursion_limit": RECURSION})
     finally:
         gc.enable()
     costs: list[float] = middleware.costs[1:]

@@ -11,7 +11,6 @@ from langchain.agents import create_agent
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
 from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
-from pydantic import Field
 
 import pagefault
 from pagefault_langgraph import LangChainCodec, PagingMiddleware
@@ -158,14 +157,8 @@ def test_objects_that_are_no_messages() -> None:
         LANGCHAIN.bound("text")
 
 
-class Profiled(ScriptedModel):
-    """A model that says how large its window is."""
-
-    profile: Any = Field(default_factory=lambda: {"max_input_tokens": 2_000})
-
-
 def test_the_window_comes_from_the_model(memory: pagefault.Memory, caplog: pytest.LogCaptureFixture) -> None:
-    model = Profiled(worker_script(60))
+    model = ScriptedModel(worker_script(60), profile={"max_input_tokens": 2_000})
     agent = create_agent(model, TOOLS, middleware=[PagingMiddleware(memory)])
     agent.invoke({"messages": [("user", "go")]}, config())
     assert any(str(m.id).startswith("pagefault-") for m in model.requests[-1])

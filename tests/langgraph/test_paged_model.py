@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from langchain.agents import create_agent
@@ -92,7 +92,7 @@ def test_what_is_no_model(memory: pagefault.Memory, given: Any) -> None:
 def test_wrapped_runnables_and_paged_models_are_refused(memory: pagefault.Memory) -> None:
     base = ScriptedModel(worker_script(2))
     with pytest.raises(NotPageable, match="wrap the model itself first"):
-        paged(base.with_retry(), memory)
+        paged(cast("Any", base.with_retry()), memory)
     with pytest.raises(NotPageable, match="paged already"):
         paged(paged(base, memory), memory)
 

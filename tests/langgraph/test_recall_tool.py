@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from langchain.agents import create_agent
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
+from langchain_core.utils.function_calling import convert_to_openai_tool
 from langgraph.checkpoint.memory import InMemorySaver
 
 import pagefault
@@ -92,7 +93,8 @@ def test_a_mistake_of_the_model_is_told_to_the_model(memory: pagefault.Memory, a
 
 
 def test_the_model_can_name_no_tenant_and_no_ids(memory: pagefault.Memory) -> None:
-    assert set(recall_tool(memory).tool_call_schema.model_json_schema()["properties"]) == {"addresses", "query"}
+    schema = convert_to_openai_tool(recall_tool(memory))
+    assert set(schema["function"]["parameters"]["properties"]) == {"addresses", "query"}
 
 
 def test_a_result_takes_at_most_a_quarter_of_the_target(memory: pagefault.Memory) -> None:
