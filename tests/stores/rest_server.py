@@ -52,6 +52,7 @@ class RestServer:
         self.broken: list[str] = []
         self.filters_work = True
         self.indexes: dict[str, Any] = {}
+        self.shards = 1
 
     @property
     def transport(self) -> httpx.MockTransport:
@@ -109,10 +110,12 @@ class RestServer:
 
     async def _info(self, seen: Seen) -> Any:
         info = await self.local.get_collection(self.name)
+        info.config.params.shard_number = self.shards
         return info.model_copy(update={"payload_schema": self.indexes})
 
     async def _create(self, seen: Seen) -> Any:
         body = seen.body
+        self.shards = body.shard_number
         return await self.local.create_collection(
             self.name, vectors_config=body.vectors or {}, sparse_vectors_config=body.sparse_vectors
         )

@@ -151,6 +151,15 @@ def test_the_collection_is_laid_out_for_many_small_tenants():
     assert (indexes["seq"].lookup, indexes["seq"].range) == (True, True)
 
 
+@pytest.mark.parametrize(("url", "shards", "warned"), [(URL, 1, 0), (URL + "?shard_number=4", 4, 1)])
+def test_several_shards_are_a_choice_that_is_warned_of(url, shards, warned, caplog):
+    server = RestServer()
+    on(server, nothing, url=url)
+    (created,) = server.sent("PUT", "/collections/{name}")
+    assert created.body.shard_number == shards
+    assert len([r for r in caplog.records if "several shards" in r.message]) == warned
+
+
 def test_a_collection_that_is_ready_is_only_read():
     server = RestServer()
     on(server, nothing)
@@ -695,3 +704,21 @@ def test_text_alone_makes_no_dense_vector():
     asyncio.run(main())
     (created,) = server.sent("PUT", "/collections/{name}")
     assert created.body.vectors == {}
+
+
+def test_a_forked_child_leaves_the_connections_alone(monkeypatch):
+    server = RestServer()
+
+    async def main() -> None:
+        store = store_on(server)
+        await store.open(HEADER)
+        client = store._link._client
+        assert client is not None
+        monkeypatch.setattr("os.getpid", lambda: -1)
+        with pytest.raises(StoreError, match="before this process was forked"):
+            await store.get(OURS, [page(1).id])
+        await store.close()
+        await client.info()  # still open
+        await client.close()
+
+    asyncio.run(main())

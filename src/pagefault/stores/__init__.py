@@ -1,4 +1,8 @@
-"""Page stores: where pages live once they have left the window."""
+"""Page stores: where pages live once they have left the window.
+
+The server store is in :mod:`pagefault.stores.server`, which loads a client of its own and is
+therefore imported only where a server is used.
+"""
 
 from __future__ import annotations
 

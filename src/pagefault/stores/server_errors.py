@@ -92,9 +92,10 @@ def _answered(error: UnexpectedResponse) -> Verdict:
 
 
 def _grpc(error: grpc.RpcError) -> Verdict:
-    code, details = getattr(error, "code", None), getattr(error, "details", None)
-    status = code() if callable(code) else grpc.StatusCode.UNKNOWN
-    reason = f"gRPC {status.name}: {details() if callable(details) else error}"[:_MAX_REASON]
+    call: Any = error  # only errors of a call have a code and details
+    has_code = hasattr(error, "code")
+    status = call.code() if has_code else grpc.StatusCode.UNKNOWN
+    reason = f"gRPC {status.name}: {call.details() if has_code else error}"[:_MAX_REASON]
     if status in _DENIED_CODES:
         return Verdict(kind=StoreDenied, reason=reason)
     if status in _PASSING_CODES:

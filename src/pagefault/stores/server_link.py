@@ -33,7 +33,7 @@ class Pace:
         draw: Numbers from 0 to 1, for jitter.
     """
 
-    backoff: Backoff = Backoff()  # noqa: RUF009  # frozen
+    backoff: Backoff = Backoff()  # noqa: RUF009  # frozen, so it may be shared
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
     clock: Callable[[], float] = time.monotonic
     draw: Callable[[], float] = random.random

@@ -46,8 +46,8 @@ class ServerSettings:
         read_consistency: How many copies a read by id or number asks: a number, ``"majority"``,
             ``"quorum"`` or ``"all"``. By default any one, as the server keeps copies that missed a
             write out of reads; asking several returns only what they agree on.
-        shard_number: How many shards a collection gets when it is created. With more than one, term
-            statistics are taken in each shard by itself, so full-text scores are approximate.
+        shard_number: How many shards the collection gets when it is created. The server takes term
+            statistics in each shard by itself, so with more than one, full-text scores are approximate.
         timeout: Seconds that one request may take.
         allow_shared_idf: Accept a server older than 1.19, where text of other tenants changes
             full-text scores.
@@ -63,7 +63,7 @@ class ServerSettings:
     replication_factor: int | None = None
     write_consistency_factor: int | None = None
     read_consistency: int | str | None = None
-    shard_number: int | None = None
+    shard_number: int = 1
     timeout: int = 10
     allow_shared_idf: bool = False
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping
 from functools import partial
@@ -16,6 +17,8 @@ from pagefault.stores import header as headers
 from pagefault.stores.layout import DENSE, SCOPE_KEY, TEXT
 from pagefault.stores.server_link import Link
 from pagefault.stores.server_settings import ServerSettings
+
+_LOG: Final = logging.getLogger(__name__)
 
 OLDEST: Final = (1, 17)  # insert-only writes and writes on a condition
 SCOPED_IDF: Final = (1, 19)  # term statistics over one scope alone
@@ -66,6 +69,11 @@ async def prepare(link: Link, header: Header) -> Header:
         StoreMismatch: It was written with another header, or is not ours.
     """
     info = await _info(link) or await _create(link, header)
+    if (info.config.params.shard_number or 1) > 1:
+        _LOG.warning(
+            "%s has several shards and takes term statistics in each by itself: full-text scores are approximate",
+            link.settings.place,
+        )
     stored = await read_header(link)
     if stored is None:
         await _check_ours(link, info, header)
