@@ -1,21 +1,29 @@
 """Compaction blocks: what stays in the window in place of the pages that left it.
 
-A reclaim leaves one block, a table of contents with a line per range of pages. Blocks are
-merged like the levels of a log-structured tree: two neighbours of one level become one of
-the next, with half the lines, so that all blocks together stay inside their share of the
-budget however long the conversation grows. Addresses in a block stay valid for ever.
+A reclaim leaves one block, a table of contents with a line per range of pages, and takes up
+what the block before said. Lines are as fine as their age allows, like the levels of a
+log-structured tree: a page that left lately has its own, and the older the pages, the wider
+the ranges. So the block stays inside its share of the budget however long the conversation
+grows. Addresses in a block stay valid for ever.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from heapq import heapify, heappop, heapreplace
+from itertools import pairwise
 from typing import Final
 
 from pagefault.gist import merge as merge_gists
 
 Range = tuple[int, int]
 SPANS: Final = 6
+RECENT: Final = 8
+"""Pages that count as the newest: among them, age makes no difference."""
+LINE_TOKENS: Final = 20
+"""About what a line costs: where the search for the number of lines begins."""
 HEADER: Final = (
     '[pagefault: {count} pages ({spans}) left this window. Nothing is lost: recall(addresses="{first}") '
     "returns the exact original. Contents, quoted:]"
@@ -92,64 +100,116 @@ def count(ranges: Iterable[Range]) -> int:
 def compact(
     blocks: Sequence[Block], victims: Sequence[Entry], tip: str, *, limit: int, cost: Callable[[str], int]
 ) -> tuple[Block, ...]:
-    """The blocks after one more reclaim.
+    """The contents after one more reclaim: one block, whatever there was before.
 
     Args:
-        blocks: The blocks so far, oldest first.
+        blocks: The blocks so far, oldest first; more than one only in records of earlier releases.
         victims: One entry per page that leaves, in page order.
         tip: Chain of the youngest victim.
-        limit: Tokens that all blocks together may use. Kept unless even one block with one
-            line exceeds it.
+        limit: Tokens that the block may use. Kept unless even one line exceeds it.
         cost: Tokens of a text as a message.
 
     Returns:
-        All blocks, oldest first, within ``limit``.
+        The block, within ``limit``.
     """
     fresh = Block(ranges=to_ranges(e.first for e in victims), entries=tuple(victims), at=victims[-1].last, tip=tip)
-    every = [*blocks, _fit(fresh, max(1, limit // 2), cost)]
-    while len(every) > 1 and sum(b.tokens for b in every) > limit:
-        at = _pair(every)
-        every[at : at + 2] = [_fit(_merge(every[at], every[at + 1]), max(1, limit // 2), cost)]
-    if len(every) == 1 and every[0].tokens > limit:
-        every = [_fit(every[0], limit, cost)]
-    return tuple(every)
+    every = [*blocks, fresh]
+    youngest = max(every, key=lambda b: b.at)
+    whole = Block(
+        ranges=_union(r for b in every for r in b.ranges),
+        entries=tuple(sorted((e for b in every for e in _needed(b)), key=lambda e: (e.first, e.last))),
+        at=youngest.at,
+        tip=youngest.tip,
+        level=max((b.level + 1 for b in blocks), default=0),
+    )
+    return (_fit(whole, limit, cost),)
 
 
-def halve(entries: Sequence[Entry]) -> tuple[Entry, ...]:
-    """Join each pair of neighbouring lines into one."""
-    joined = [
-        Entry(first=a.first, last=max(a.last, b.last), gist=merge_gists(a.gist, b.gist))
-        for a, b in zip(entries[::2], entries[1::2], strict=False)
-    ]
-    return (*joined, entries[-1]) if len(entries) % 2 else tuple(joined)
+def join(entries: Sequence[Entry], newest: int) -> list[int]:
+    """In which order lines stop being lines of their own.
+
+    Of all neighbouring pairs the one is joined next whose joined width is smallest for its age, the
+    distance to the newest page: ranges grow in proportion to their age, and pages far apart are joined last.
+
+    Returns:
+        The positions at which a line begins (never 0), the first to be given up first.
+    """
+    before, after = list(range(-1, len(entries) - 1)), list(range(1, len(entries) + 1))
+    last = [e.last for e in entries]
+
+    def pair(at: int) -> tuple[float, int, int]:
+        end = max(last[before[at]], last[at])
+        return (end - entries[before[at]].first + 1) / (newest - end + 1 + RECENT), at, end
+
+    heap = [pair(at) for at in range(1, len(entries))]
+    heapify(heap)
+    order: list[int] = []
+    while heap:
+        price, at, end = heap[0]
+        if (now := pair(at)) != (price, at, end):  # a neighbour has grown, which only makes a pair dearer
+            heapreplace(heap, now)
+            continue
+        heappop(heap)
+        order.append(at)
+        left, right = before[at], after[at]
+        last[left] = end
+        after[left] = right
+        if right < len(entries):
+            before[right] = left
+    return order
 
 
 def _fit(block: Block, limit: int, cost: Callable[[str], int]) -> Block:
-    block = replace(block, tokens=cost(block.text))
-    while block.tokens > limit and len(block.entries) > 1:
-        block = replace(block, entries=halve(block.entries))
-        block = replace(block, tokens=cost(block.text))
-    return block
+    """The block with as many of its lines as fit, at least one."""
+    order = join(block.entries, block.at)[::-1]
+    known: dict[Range, Entry] = {}
+
+    def with_lines(lines: int) -> Block:
+        starts = [0, *sorted(order[: lines - 1]), len(block.entries)]
+        found = replace(block, entries=tuple(_line(block.entries, span, known) for span in pairwise(starts)))
+        return replace(found, tokens=cost(found.text))
+
+    best = with_lines(1)
+    low, high, lines = 1, len(block.entries) + 1, limit // LINE_TOKENS
+    while high - low > 1:
+        lines = min(max(lines, low + 1), high - 1)
+        tried = with_lines(lines)
+        if tried.tokens <= limit:
+            low, best = lines, tried
+        else:
+            high = lines
+        guess = lines * limit // max(1, tried.tokens)  # what the lines tried cost tells how many fit
+        lines = guess if low < guess < high else (low + high) // 2
+    return best
 
 
-def _merge(older: Block, newer: Block) -> Block:
-    entries = sorted((*older.entries, *newer.entries), key=lambda e: (e.first, e.last))
-    youngest = max(older, newer, key=lambda b: b.at)
-    return Block(
-        ranges=to_ranges(members(older.ranges) | members(newer.ranges)),
-        entries=halve(entries),
-        at=youngest.at,
-        tip=youngest.tip,
-        level=max(older.level, newer.level) + 1,
-    )
+def _line(entries: Sequence[Entry], span: Range, known: dict[Range, Entry]) -> Entry:
+    """One line for the lines from ``span[0]`` up to before ``span[1]``."""
+    if span not in known:
+        lines = entries[span[0] : span[1]]
+        gist = lines[0].gist if len(lines) == 1 else merge_gists(*(e.gist for e in lines))
+        known[span] = Entry(first=lines[0].first, last=max(e.last for e in lines), gist=gist)
+    return known[span]
 
 
-def _pair(blocks: Sequence[Block]) -> int:
-    """Index of the older block of the pair to merge: the lowest equal levels, oldest first."""
-    return min(
-        range(len(blocks) - 1),
-        key=lambda i: (blocks[i].level != blocks[i + 1].level, max(blocks[i].level, blocks[i + 1].level), i),
-    )
+def _needed(block: Block) -> Iterator[Entry]:
+    """The lines of a block, no wider than from the first to the last page that is still away."""
+    firsts, lasts = [r[0] for r in block.ranges], [r[1] for r in block.ranges]
+    for entry in block.entries:
+        begin, end = bisect_left(lasts, entry.first), bisect_right(firsts, entry.last) - 1
+        if begin <= end:
+            first, last = max(entry.first, firsts[begin]), min(entry.last, lasts[end])
+            yield entry if (first, last) == (entry.first, entry.last) else replace(entry, first=first, last=last)
+
+
+def _union(ranges: Iterable[Range]) -> tuple[Range, ...]:
+    found: list[Range] = []
+    for first, last in sorted(ranges):
+        if found and first <= found[-1][1] + 1:
+            found[-1] = (found[-1][0], max(found[-1][1], last))
+        else:
+            found.append((first, last))
+    return tuple(found)
 
 
 def _span(span: Range) -> str:

@@ -1,20 +1,45 @@
 """Extractive gists: one short line that says what a page or a range of pages holds.
 
-Nothing here calls a model. A gist quotes the page's own opening words, so it can be made
-while the page is written back and never claims what the page does not say.
+Nothing here calls a model. A gist quotes the page's own words (what was called with which
+arguments, how the result or the message opens), so it can be made while the page is written
+back and never claims what the page does not say.
 """
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import Any, Final, TypeVar
 
-from pagefault.page import Kind, Projection, Role
+from pagefault.page import Call, Kind, Projection, Role
 
+_T = TypeVar("_T")
 MAX_CHARS: Final = 96
-_SENTENCE: Final = re.compile(r"(?<=[.!?。！？])\s")
+_ARGUMENTS: Final = 48
+"""Characters of a page's arguments where a result follows: its title is worth more."""
+_VALUE: Final = 24
+_CALLS: Final = 4
+_QUOTES: Final = 6
+_SCANNED_GISTS: Final = 8
+"""A merged gist reads so many gists and quotes so many pages of them at most, from all along the range."""
+_WORDS: Final = 28
+"""Characters that a quote is worth, before the opening of a result gets any."""
 _SCANNED: Final = 2_000
+_PARSED: Final = 100_000
+_RESULT: Final = 40
+_STUMP: Final = 12
+"""Characters of a result that a merged gist quotes at most, and below which it leaves it out."""
+_SEPARATOR: Final = " | "
+_SENTENCE: Final = re.compile(r"(?<=[.!?。！？])\s")
+_MARKS: Final = " \t#=~->`|"
+_RULES: Final = re.compile(r"\||[=~_*+-]{4,}")
+_NUMBERING: Final = re.compile(r"\W*\w{1,3}\W*")
+_CALL: Final = re.compile(r"([^\s()]*)\((.*?)\)(?: -> (.*))?")
+_KEY: Final = re.compile(r"(?:^|(?<=[,;] ))[\w.-]+=")
+_RUN: Final = re.compile(r"(.*?)(\d{1,9})(?:\.\.(\d{1,9}))?")
 _LABELS: Final = {Role.USER: "user", Role.ASSISTANT: "assistant", Role.TOOL: "tool", Role.SYSTEM: "system"}
 
 
@@ -28,33 +53,175 @@ def gist_of(messages: Sequence[Projection], kind: Kind = Kind.MESSAGE) -> str:
     """
     calls = [call for message in messages for call in message.calls]
     if kind is Kind.RECALLED:
-        return _cut("recalled " + ", ".join(_line(c.arguments) for c in calls), MAX_CHARS)
+        return _cut("recalled " + ", ".join(_arguments(c.arguments) for c in calls), MAX_CHARS)
     if calls:
-        names = ", ".join(f"{_line(c.name)}({_cut(_line(c.arguments), 40)})" for c in calls[:3])
         result = next((m.text for m in messages if m.role is Role.TOOL and m.text), "")
-        return _cut(f"{names} -> {_opening(result)}" if result else names, MAX_CHARS)
+        opening = _opening(result)
+        names = _named(calls[:_CALLS], _ARGUMENTS if opening else MAX_CHARS)
+        return _cut(f"{names} -> {opening}" if opening else names, MAX_CHARS)
     spoken = next((m for m in messages if m.text), messages[0])
     label = _LABELS[spoken.role]
     who = f"{label} {_line(spoken.name)}" if spoken.name else label
     return _cut(f"{who}: {_opening(spoken.text)}" if spoken.text else f"{who}: (no text)", MAX_CHARS)
 
 
-def merge(first: str, second: str) -> str:
-    """One gist for two neighbouring ranges, half of it from each."""
-    if first == second:
-        return first
-    half = (MAX_CHARS - 3) // 2
-    spare = max(0, half - len(first))
-    return f"{_cut(first, half)} | {_cut(second, half + spare)}"
+def merge(*gists: str) -> str:
+    """One gist for neighbouring ranges: quotes from all along, without what they repeat.
+
+    Example:
+        >>> merge("read(name=with, part=1) -> The with statement", "read(name=with, part=2) -> It guarantees")
+        'read(name=with, part=1..2) -> The with statement'
+        >>> merge("read(name=with) -> The with statement", "read(name=yield) -> Yield expressions")
+        'read(with) -> The with statement | (yield) -> Yield expressions'
+    """
+    pieces: dict[_Piece, None] = {}
+    for gist in _spread(gists, _SCANNED_GISTS):
+        for piece in _pieces(gist):
+            last = next(reversed(pieces), None)
+            if last is not None and (run := _joined(last, piece)) is not None:
+                del pieces[last]
+                pieces[run] = None
+            else:
+                pieces.setdefault(piece)
+    return _SEPARATOR.join(_fitted(list(pieces)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """What a gist quotes of one page, or of some that follow each other: a call, or just text."""
+
+    tool: str
+    arguments: str | None
+    opening: str
+
+    @property
+    def words(self) -> str:
+        """What was called, or what was said."""
+        return self.opening if self.arguments is None else f"{self.tool}({self.arguments})"
+
+    @property
+    def result(self) -> str:
+        """How the result of a call opens."""
+        return f" -> {self.opening}" if self.opening and self.arguments is not None else ""
+
+    def clipped(self, words: int, result: int) -> str:
+        """In at most so many characters; a stump of a result is left out."""
+        text = self.words
+        if len(text) > words:
+            text = _cut(text, words) if self.arguments is None else _cut(text[:-1], words - 1) + ")"
+        return text + (_cut(self.result, result) if result == len(self.result) or result > _STUMP else "")
+
+
+def _fitted(pieces: Sequence[_Piece]) -> Iterator[str]:
+    """Quotes of as many pieces as can say something in one line."""
+    most = min(_QUOTES, len(pieces))
+    while _needs(quoted := list(_relative(_spread(pieces, most)))) > MAX_CHARS:
+        most -= 1
+    room = MAX_CHARS - len(_SEPARATOR) * (most - 1)
+    words = _shares([len(p.words) for p in quoted], room)
+    results = _shares([min(len(p.result), _RESULT) for p in quoted], room - sum(words))
+    return (p.clipped(*shares) for p, *shares in zip(quoted, words, results, strict=True))
+
+
+def _needs(pieces: Sequence[_Piece]) -> int:
+    """Characters for these pieces to say something."""
+    return sum(min(len(p.words), _WORDS) + len(_SEPARATOR) for p in pieces) - len(_SEPARATOR)
+
+
+def _pieces(gist: str) -> Iterator[_Piece]:
+    """What a gist quotes; a call without a name is one of the tool before."""
+    tool = ""
+    for text in _line(gist).split(_SEPARATOR):
+        if match := _CALL.fullmatch(text):
+            tool = match[1] or tool
+            yield _Piece(tool, match[2], match[3] or "")
+        elif text:
+            yield _Piece("", None, text)
+
+
+def _joined(first: _Piece, second: _Piece) -> _Piece | None:
+    """One piece for two calls that differ in a last number that rises."""
+    if first.arguments is None or second.arguments is None or first.tool != second.tool:
+        return None
+    one, two = _RUN.fullmatch(first.arguments), _RUN.fullmatch(second.arguments)
+    if one is None or two is None or _KEY.sub("", one[1]) != _KEY.sub("", two[1]):
+        return None
+    until = two[3] or two[2]
+    return replace(first, arguments=f"{one[1]}{one[2]}..{until}") if int(one[3] or one[2]) < int(two[2]) else None
+
+
+def _relative(pieces: Sequence[_Piece]) -> Iterator[_Piece]:
+    """The pieces without the tool that the one before already names, and, if there are several, without keys."""
+    tool = None
+    for piece in pieces:
+        if piece.arguments is None or len(pieces) == 1:
+            yield piece
+        else:
+            named = "" if piece.tool == tool else piece.tool
+            yield replace(piece, tool=named, arguments=_KEY.sub("", piece.arguments))
+        tool = piece.tool if piece.arguments is not None else None
+
+
+def _shares(lengths: Sequence[int], room: int) -> list[int]:
+    """Characters for each; what a short one leaves is shared by the others."""
+    shares = [0] * len(lengths)
+    for done, index in enumerate(sorted(range(len(lengths)), key=lambda i: lengths[i])):
+        shares[index] = min(lengths[index], room // (len(lengths) - done))
+        room -= shares[index]
+    return shares
+
+
+def _spread(items: Sequence[_T], most: int) -> Sequence[_T]:
+    """At most so many of the items: the first, the last and some all along between."""
+    if len(items) <= most:
+        return items
+    return [items[i * (len(items) - 1) // max(1, most - 1)] for i in range(most)]
+
+
+def _named(calls: Sequence[Call], limit: int) -> str:
+    """Calls as a reader would write them; those of one tool in one pair of parentheses."""
+    told: list[str] = []
+    for name, same in groupby(calls, key=lambda c: _line(c.name)):
+        pieces: list[_Piece] = []
+        for call in same:
+            piece = _Piece(name, _arguments(call.arguments), "")
+            run = _joined(pieces[-1], piece) if pieces else None
+            pieces[len(pieces) - (run is not None) :] = [run or piece]
+        told.append(f"{name}({_cut('; '.join(p.arguments or '' for p in pieces), limit)})")
+    return ", ".join(told)
+
+
+def _arguments(text: str) -> str:
+    """``name=typesseq, part=3`` for a JSON object; anything else as it stands."""
+    try:
+        data = json.loads(text) if len(text) <= _PARSED else None
+    except (ValueError, RecursionError):
+        data = None
+    if not isinstance(data, dict):
+        return _cut(_line(text), 2 * _VALUE)
+    return ", ".join(f"{_cut(_line(key), _VALUE)}={_value(data[key])}" for key in list(data)[:8])
+
+
+def _value(value: Any) -> str:
+    return _cut(_line(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)), _VALUE)
 
 
 def _opening(text: str) -> str:
-    return _SENTENCE.split(_line(text[:_SCANNED]), maxsplit=1)[0]
+    """The title that a text opens with, else its first sentence; not what only numbers or draws it."""
+    lines = [_RULES.sub(" ", line).strip(_MARKS) for line in text[:_SCANNED].splitlines()]
+    start = next((i for i, line in enumerate(lines) if any(map(str.isalnum, line))), None)
+    if start is None:
+        return _line(text)
+    stop = next((i for i in range(start, len(lines)) if not lines[i]), len(lines))
+    first, *rest = _SENTENCE.split(_line(" ".join(lines[start:stop])), maxsplit=2)
+    return f"{first} {rest[0]}" if rest and _NUMBERING.fullmatch(first) else first
 
 
 def _line(text: str) -> str:
-    printable = "".join(c if c.isprintable() else " " for c in text[:_SCANNED])
-    return " ".join(printable.split())
+    text = text[:_SCANNED]
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else " " for c in text)
+    return " ".join(text.split())
 
 
 def _cut(text: str, limit: int) -> str:

@@ -56,8 +56,8 @@ def test_gists_merge_into_gists(pages):
         ([said("hi", name="Ada\nLovelace")], "user Ada Lovelace: hi"),
         ([said("", role=Role.ASSISTANT), said("later", role=Role.TOOL)], "tool: later"),
         ([said("Be brief.", role=Role.SYSTEM)], "system: Be brief."),
-        ([calls(("search", '{"q": "x"}')), said("Found. More.", role=Role.TOOL)], 'search({"q": "x"}) -> Found.'),
-        ([calls(("a", "1"), ("b", "2"), ("c", "3"), ("d", "4"))], "a(1), b(2), c(3)"),
+        ([calls(("search", '{"q": "x"}')), said("Found. More.", role=Role.TOOL)], "search(q=x) -> Found."),
+        ([calls(("a", "1"), ("b", "2"), ("c", "3"), ("d", "4"))], "a(1), b(2), c(3), d(4)"),
         ([calls(("a", ""), ("b", "")), said("", role=Role.TOOL), said("ok", role=Role.TOOL)], "a(), b() -> ok"),
         ([calls(("evil\nname", "x\r\ny"))], "evil name(x y)"),
     ],
@@ -68,11 +68,11 @@ def test_a_gist_quotes_the_opening(messages, expected):
 
 def test_long_arguments_leave_room_for_the_result():
     gist = gist_of([calls(("f", "x" * 500)), said("done", role=Role.TOOL)])
-    assert gist == f"f({'x' * 39}…) -> done"
+    assert gist == f"f({'x' * 47}…) -> done"
 
 
 def test_a_recall_says_what_was_asked():
-    assert gist_of([calls(("recall", '{"query": "rent"}'))], Kind.RECALLED) == 'recalled {"query": "rent"}'
+    assert gist_of([calls(("recall", '{"query": "rent"}'))], Kind.RECALLED) == "recalled query=rent"
     assert gist_of([said("text only", role=Role.TOOL)], Kind.RECALLED) == "recalled "
 
 
@@ -86,5 +86,105 @@ def test_merging_keeps_something_of_both():
     assert merge("same", "same") == "same"
     assert merge("one", "two") == "one | two"
     long = merge("a" * 96, "b" * 96)
-    assert long == f"{'a' * 45}… | {'b' * 45}…"
-    assert merge("one", "b" * 96) == f"one | {'b' * 88}…"
+    assert long == f"{'a' * 45}… | {'b' * 46}…"
+    assert merge("one", "b" * 96) == f"one | {'b' * 89}…"
+
+
+PARTS = [f"read(name=typesseq, part={n}) -> {title}" for n, title in ((1, "Sequence Types"), (2, "x"), (3, "y"))]
+
+
+@pytest.mark.parametrize(
+    ("gists", "expected"),
+    [
+        (PARTS, "read(name=typesseq, part=1..3) -> Sequence Types"),
+        ([merge(*PARTS[:2]), PARTS[2]], "read(name=typesseq, part=1..3) -> Sequence Types"),
+        ([PARTS[0], merge(*PARTS[1:])], "read(name=typesseq, part=1..3) -> Sequence Types"),
+        (PARTS[::-1], "read(typesseq, 3) -> y | (typesseq, 2) -> x | (typesseq, 1) -> Sequence Types"),
+        ([PARTS[0], "list()", PARTS[2]], "read(typesseq, 1) -> Sequence Types | list() | read(typesseq, 3) -> y"),
+        (["user: hi", PARTS[0], "user: bye"], "user: hi | read(typesseq, 1) -> Sequence Types | user: bye"),
+        (["a(k=1)", "b(k=2)"], "a(1) | b(2)"),
+        (["a(1, b)", "a(2, c)"], "a(1, b) | (2, c)"),
+        (["a(1)", "hi", "a(2)"], "a(1) | hi | a(2)"),
+        (["a(x=1) | (2)", "a(3)"], "a(x=1..3)"),
+        (["a(x=1) | b | (u)", "a(v)"], "a(1) | b | a(u) | (v)"),
+        (["a(1)", "b(2)"], "a(1) | b(2)"),
+        (["", "  "], ""),
+        (["one", ""], "one"),
+        ([], ""),
+        (["one"], "one"),
+    ],
+)
+def test_a_merged_gist_drops_what_repeats(gists, expected):
+    assert merge(*gists) == expected
+
+
+def test_a_result_gives_way_to_what_was_called():
+    first, second = (f"read({c * 36}) -> The {c} {'word ' * 8}" for c in "ab")
+    assert merge(first, second) == f"read({'a' * 36}) | ({'b' * 36})"
+    assert merge("f(a) -> " + "t" * 60, "f(b) -> u") == f"f(a) -> {'t' * 35}… | (b) -> u"
+    assert merge("f(" + "a" * 90 + ")", "f(" + "b" * 90 + ")") == f"f({'a' * 43}…) | ({'b' * 43}…)"
+
+
+def test_a_long_range_is_quoted_from_all_along():
+    assert merge(*(f"read(topic-{c}) -> Title" for c in "abcdefghijklmnopqrst")).startswith(
+        "read(topic-a) | (topic-c) |"
+    )
+    assert merge(*(f"read(topic-{c}) -> Title" for c in "abcdefghijklmnopqrst")).endswith("(topic-t)")
+    assert merge(*("user: " + c * 40 for c in "abcde")) == " | ".join(f"user: {c * 23}…" for c in "ace")
+
+
+@given(st.lists(texts(200), max_size=12))
+def test_gists_from_elsewhere_merge_too(gists):
+    assert is_one_short_line(merge(*gists))
+
+
+@pytest.mark.parametrize(
+    "call", ["(" * 3_000, "a(" * 400, "a() -> " * 300, "x" * 50_000, "1" * 3_000 + "(1..", " | " * 900]
+)
+def test_gists_made_to_be_slow_are_not(call):
+    assert is_one_short_line(merge(call, call + "2"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ('{"name":"typesseq","part":3}', "name=typesseq, part=3"),
+        ('{"a":null,"b":true,"c":[1,{"d":"é"}]}', 'a=null, b=true, c=[1, {"d": "é"}]'),
+        ('{"path":"a\\nb","text":"' + "y" * 30_000 + '"}', f"path=a b, text={'y' * 23}…"),
+        ('{"' + "k" * 30 + '":1}', f"{'k' * 23}…=1"),
+        ("{}", ""),
+        ("", ""),
+        ("[1, 2]", "[1, 2]"),
+        ('{"a": ', '{"a":'),
+        ("x" * 200_000, "x" * 47 + "…"),
+        ("[" * 90_000, "[" * 47 + "…"),
+        ("9" * 5_000, "9" * 47 + "…"),
+        ('{"a":"\\ud83d"}', "a="),
+    ],
+)
+def test_arguments_read_like_a_call(arguments, expected):
+    assert gist_of([calls(("f", arguments))]) == f"f({expected})"
+
+
+def test_calls_of_one_tool_share_their_parentheses():
+    same = [("read", '{"n":"if","p":1}'), ("read", '{"n":"if","p":2}'), ("read", '{"n":"in","p":1}'), ("list", "{}")]
+    assert gist_of([calls(*same, ("read", "{}"))]) == "read(n=if, p=1..2; n=in, p=1), list()"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('\n\n# The "with" statement\n****\n\nIt guarantees. More.', 'The "with" statement'),
+        ("Title\n=====\nText", "Title"),
+        ("```\n===\n\n> quoted", "quoted"),
+        ("wrapped\nline. Next", "wrapped line."),
+        ("1. First do this. Then that.", "1. First do this."),
+        ("7.", "7."),
+        ("| a | b |\n|---|---|\n| c | d |", "a b"),
+        ("...", "..."),
+        ("**kwargs** are", "**kwargs** are"),
+        ('{"status": "ok"}', '{"status": "ok"}'),
+    ],
+)
+def test_an_opening_is_the_title_or_the_first_sentence(text, expected):
+    assert gist_of([said(text)]) == f"user: {expected}"
