@@ -27,11 +27,14 @@ from pagefault.ports import Embedder, PageStore, TokenCounter
 from pagefault.retrieval import Retrieval
 from pagefault.space import Space
 from pagefault.stores import EdgeStore
+from pagefault.stores.server_settings import is_server_url, server_settings
 from pagefault.tokens import default_counter
 from pagefault.writeback import WriteBack
 
 MAX_LIVE_SPACES: Final = 512
 DEFAULT_TENANT: Final = "default"
+Place = Path | str | None
+"""A data directory, the URL of a server, or nowhere that lasts."""
 EmbedderChoice = Embedder | Literal["default"] | None
 _lock = threading.Lock()
 _open: Final[dict[str, Memory]] = {}
@@ -48,11 +51,12 @@ def open(  # noqa: A001  # pagefault.open reads as it should, like gzip.open
 ) -> Memory:
     """Open a memory. Does no I/O: the store is opened at first use.
 
-    The same directory gives the same ``Memory`` as long as it is open; each ``open`` wants its
-    own ``close``. Adapters never close a memory that they were given.
+    The same place gives the same ``Memory`` as long as it is open; each ``open`` wants its own
+    ``close``. Adapters never close a memory that they were given.
 
     Args:
-        target: A data directory (embedded Qdrant), or ``":memory:"`` for a throw-away one.
+        target: A data directory (embedded Qdrant), ``":memory:"`` for a throw-away one, or a Qdrant
+            server such as ``"qdrant://host:6333"`` (its key in ``QDRANT_API_KEY``, never in the URL).
         embedder: ``"default"`` for the small static model that comes along, ``None`` for
             full-text search alone, or an :class:`Embedder` of your own.
         counter: Counts tokens; by default tiktoken when its files are on this machine, else an
@@ -62,8 +66,7 @@ def open(  # noqa: A001  # pagefault.open reads as it should, like gzip.open
 
     Raises:
         InvalidId: ``target`` is empty or no path.
-        StoreError: ``target`` names a server (not supported yet), or the directory is open
-            with other options.
+        StoreError: The URL of a server cannot be used, or the place is open with other options.
 
     Example:
         >>> with open(":memory:", embedder=None) as memory:
@@ -73,23 +76,23 @@ def open(  # noqa: A001  # pagefault.open reads as it should, like gzip.open
         'My cat is called Turing.'
     """
     options = _Options(embedder, counter, budget, require_tenant=require_tenant)
-    path = _path(target)
-    if path is None:
-        return Memory(path, options)
-    key = os.path.realpath(path)
+    place = _place(target)
+    if place is None:
+        return Memory(place, options)
+    key = _key_of(place)
     with _lock:
         memory = _open.get(key)
         if memory is None:
-            memory = _open[key] = Memory(path, options)
+            memory = _open[key] = Memory(place, options)
         elif memory._options != options:
             raise StoreError(
-                f"{path} is open already with other options; close it first, or open it with the same ones"
+                f"{place} is open already with other options; close it first, or open it with the same ones"
             )
         memory._holders += 1
         return memory
 
 
-def _path(target: object) -> Path | None:
+def _place(target: object) -> Place:
     if not isinstance(target, str | os.PathLike) or not str(target):
         raise InvalidId(f"open takes a directory or ':memory:', got {type(target).__name__} {target!r:.60}")
     text = os.fspath(target)
@@ -97,9 +100,18 @@ def _path(target: object) -> Path | None:
         raise InvalidId(f"open takes a text path, got {text!r:.60}")
     if text == ":memory:":
         return None
+    if is_server_url(text):
+        return text
     if "://" in text:
-        raise StoreError(f"{text!r}: only data directories are supported so far; give a path such as './agent-memory'")
+        raise StoreError(f"{text!r} is no place for pages; give a directory such as './agent-memory' or qdrant://host")
     return Path(text)
+
+
+def _key_of(place: Place) -> str:
+    """What tells two places apart; a server's URL is checked here."""
+    if place is None:
+        return ""
+    return server_settings(place).place if isinstance(place, str) else os.path.realpath(place)
 
 
 class _Options:
@@ -123,11 +135,11 @@ class _Options:
 class Memory:
     """One store and the spaces in it. Made by :func:`open`; works from any thread and loop."""
 
-    def __init__(self, path: Path | None, options: _Options) -> None:
+    def __init__(self, place: Place, options: _Options) -> None:
         self._options = options
-        self._path = path
-        self._key = os.path.realpath(path) if path is not None else ""
-        self._holders = 1 if path is None else 0
+        self._place = place
+        self._key = _key_of(place)
+        self._holders = 1 if place is None else 0
         self._closed = False
         self._lock = threading.Lock()
         self._recent: OrderedDict[SpaceId, Space] = OrderedDict()
@@ -141,13 +153,17 @@ class Memory:
     def _build(self) -> None:
         chosen = self._options.embedder
         embedder = default_embedder() if isinstance(chosen, str) else chosen
-        self._kernel = Kernel(f"pagefault {self._path or ':memory:'}")
+        self._kernel = Kernel(f"pagefault {self._place or ':memory:'}")
         self._store: PageStore = self._make_store()
         self._writeback = WriteBack(self._kernel, self._store, embedder)
         self._retrieval = Retrieval(self._kernel, self._store, self._writeback, embedder)
 
     def _make_store(self) -> PageStore:
-        path = self._path
+        path = self._place
+        if isinstance(path, str):
+            from pagefault.stores.server import ServerStore  # noqa: PLC0415  # its client takes a second to load
+
+            return ServerStore(path)
         if path is None:
             self._temporary = path = Path(tempfile.gettempdir()) / f"pagefault-{uuid.uuid4().hex}"
         return EdgeStore(path, run=self._kernel.run, offload=self._kernel.offload)
@@ -158,7 +174,7 @@ class Memory:
         self._ready = False
         for paging in list(self._spaces.values()):
             paging.after_fork()
-            if self._path is None:  # the child's throw-away store is another one, and empty
+            if self._place is None:  # the child's throw-away store is another one, and empty
                 for lineage in paging.lineages:
                     lineage.doubt([slot.seq for slot in lineage.slots])
         if not self._closed:
@@ -222,7 +238,7 @@ class Memory:
             MemoryClosed: After ``close()``.
         """
         if self._closed:
-            raise MemoryClosed(f"memory {self._path or ':memory:'} is closed; open it again with pagefault.open(...)")
+            raise MemoryClosed(f"memory {self._place or ':memory:'} is closed; open it again with pagefault.open(...)")
 
     def ready(self) -> None:
         """Open the store now, so that what is wrong with it is raised here. Cheap afterwards."""
@@ -313,7 +329,7 @@ class Memory:
         await self.aclose()
 
     def __repr__(self) -> str:
-        return f"<pagefault.Memory {str(self._path or ':memory:')!r}{' closed' if self._closed else ''}>"
+        return f"<pagefault.Memory {str(self._place or ':memory:')!r}{' closed' if self._closed else ''}>"
 
 
 def _close_all() -> None:
