@@ -68,6 +68,11 @@ class Indexer:
         self.is_verified = embedder is None
 
     @property
+    def is_on(self) -> bool:
+        """Whether there is an embedder at all."""
+        return self._embedder is not None
+
+    @property
     def has_work(self) -> bool:
         """Whether a page waits that no embedder refused yet."""
         return bool(self._waiting)

@@ -13,22 +13,19 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Awaitable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Awaitable, Iterator
 from typing import Final
-from uuid import UUID
-from weakref import WeakKeyDictionary
 
-from pagefault.chain import head_id, point_id
 from pagefault.errors import EmbedderError, MemoryClosed, PagefaultError, StoreError
 from pagefault.indexing import Indexer
 from pagefault.kernel import Kernel
-from pagefault.lineage import Lineage, Slot
+from pagefault.lineage import Lineage
 from pagefault.paging import Paging
 from pagefault.patience import Patience
 from pagefault.ports import Embedder, Header, PageStore, Scope
-from pagefault.records import Mark, Task, head_of, indexed_of, mark_of, pages_of, unit_of
+from pagefault.records import Task, mark_of
 from pagefault.vectors import header_of, identity_of
+from pagefault.writer import Writer
 
 TURN_SECONDS: Final = 0.02
 """Pages of one moment are written together, and the step that noted them is not disturbed."""
@@ -36,22 +33,9 @@ QUIET_TURNS: Final = 10
 """A head that lags behind in what is indexed is brought up to date when nothing else is to do."""
 LINGER_TURNS: Final = 50
 """An awake writer needs no signal, which would cost the step a system call."""
-HEAD_UNITS: Final = 8
-"""A head is written after so many units of a long backlog, and with its last."""
 SYNC_SECONDS: Final = 0.5
 """Under steady load, what is stored is made durable this often."""
 _log: Final = logging.getLogger("pagefault")
-
-
-class _Path:
-    """What the writer remembers of one path: its turn, the head last written, its failures."""
-
-    def __init__(self) -> None:
-        self.turn = asyncio.Lock()
-        self.head: Mark | None = None
-        self.indexed: int | None = None
-        self.units = 0
-        self.patience = Patience()
 
 
 class WriteBack:
@@ -62,19 +46,17 @@ class WriteBack:
         self._store = store
         self._embedder = embedder
         self._indexer = Indexer(kernel, store, embedder)
+        self._writer = Writer(kernel, store, self._indexer)
         self._gate = threading.Lock()
         self._queue: dict[Lineage, Task] = {}
         self._closed = False
         self._accepting = 0
         self._awake = False
         self._active: list[Task] = []
-        self._behind: dict[Lineage, Task] = {}
-        self._paths: WeakKeyDictionary[Lineage, _Path] = WeakKeyDictionary()
         self._opening: asyncio.Task[None] | None = None
         self._opened = False
-        self._unsynced: float | None = None
         self._failing: dict[Patience, PagefaultError] = {}
-        self._patience = {"open": Patience(), "index": Patience(), "sync": Patience()}
+        self._patience = {"open": Patience(), "index": Patience(), "sync": Patience(), "pump": Patience()}
 
     # -- from any thread -------------------------------------------------------------------
 
@@ -126,11 +108,11 @@ class WriteBack:
     @property
     def has_work(self) -> bool:
         """Whether something accepted is not durable yet."""
-        return self._is_busy or bool(self._behind)
+        return self._is_busy or bool(self._writer.behind)
 
     @property
     def _is_busy(self) -> bool:
-        return bool(self._queue or self._active or self._indexer.has_work or self._unsynced)
+        return bool(self._queue or self._active or self._indexer.has_work or self._writer.unsynced)
 
     # -- on the loop thread ----------------------------------------------------------------
 
@@ -156,10 +138,10 @@ class WriteBack:
         """A path was rebuilt from the store; ``indexed`` is what its head says of vectors."""
         task = Task(paging, lineage)
         stored = [(slot.seq, slot.chain) for slot in lineage.slots if slot.stored and slot.seq > indexed]
-        self._path(lineage).head = mark_of(lineage, indexed)
+        self._writer.path(lineage).head = mark_of(lineage, indexed)
         self._indexer.add_stored(task.scope, stored)
         if self._indexer.has_work:
-            self._behind[lineage] = task
+            self._writer.behind[lineage] = task
             self.note(paging, lineage)
 
     async def drain(self, paging: Paging, lineage: Lineage) -> None:
@@ -168,7 +150,7 @@ class WriteBack:
         with paging.lock:
             last = lineage.length
         while (first := _first_unstored(paging, lineage)) is not None and first <= last:
-            await self._unit(Task(paging, lineage))
+            await self._writer.unit(Task(paging, lineage))
 
     async def index(self, scope: Scope) -> None:
         """Make the vectors that one space waits for, so that a search right after a write finds all.
@@ -182,7 +164,7 @@ class WriteBack:
         """Write until at most ``limit`` pages of one path wait."""
         await self.open()
         while is_crowded(paging, lineage, limit):
-            await self._unit(Task(paging, lineage))
+            await self._writer.unit(Task(paging, lineage))
 
     async def flush(self) -> None:
         """Everything accepted is stored, indexed and durable on return.
@@ -193,13 +175,15 @@ class WriteBack:
         await self.open()
         errors: list[PagefaultError] = []
         with self._gate:
-            tasks = {task.lineage: task for task in [*self._queue.values(), *self._active, *self._behind.values()]}
+            tasks = {
+                task.lineage: task for task in [*self._queue.values(), *self._active, *self._writer.behind.values()]
+            }
         for task in tasks.values():
-            await self._collect(errors, self._path(task.lineage).patience, self.drain(task.paging, task.lineage))
+            await self._collect(errors, self._writer.path(task.lineage).patience, self.drain(task.paging, task.lineage))
         await self._collect(errors, self._patience["index"], self._indexer.finish())
-        for task in (tasks | self._behind).values():  # now that the heads can say so
-            await self._collect(errors, self._path(task.lineage).patience, self._unit(task))
-        await self._collect(errors, self._patience["sync"], self._sync())
+        for task in (tasks | self._writer.behind).values():  # now that the heads can say so
+            await self._collect(errors, self._writer.path(task.lineage).patience, self._writer.unit(task))
+        await self._collect(errors, self._patience["sync"], self._writer.sync())
         if errors:
             raise errors[0]
 
@@ -229,7 +213,7 @@ class WriteBack:
             wakes = bool(self._queue) and self._opened and not self._closed and not task.cancelled()
             self._awake = wakes
         if not task.cancelled() and (error := task.exception()) is not None:
-            self._failed(self._patience["open"], error)
+            self._failed(self._patience["pump"], error)
         if wakes:
             self._wake()
 
@@ -240,6 +224,7 @@ class WriteBack:
             idle = 0 if self._is_busy else idle + 1
             while await self._turn(is_quiet=idle >= QUIET_TURNS):
                 pass
+            self._mended(self._patience["pump"])
             if not self._opened and self._patience["open"] in self._failing:
                 return  # the directory is not ours to use: the next verb says so, and tries again
 
@@ -248,23 +233,23 @@ class WriteBack:
         patience = self._patience
         if not self._opened:
             return self.has_work and await self._try(patience["open"], self.open())
-        can_sync = self._unsynced is not None and patience["sync"].is_over
-        if can_sync and time.monotonic() - (self._unsynced or 0.0) > SYNC_SECONDS:
-            return await self._try(patience["sync"], self._sync())
+        can_sync = self._writer.unsynced is not None and patience["sync"].is_over
+        if can_sync and time.monotonic() - (self._writer.unsynced or 0.0) > SYNC_SECONDS:
+            return await self._try(patience["sync"], self._writer.sync())
         can_index = self._indexer.has_work and patience["index"].is_over
         task = None if can_index and self._indexer.is_full else self._next()
         if task is not None or (not can_index and is_quiet and (task := self._lagging()) is not None):
             return await self._written(task)
         if can_index:
             return await self._try(patience["index"], self._indexer.work())
-        return can_sync and await self._try(patience["sync"], self._sync())
+        return can_sync and await self._try(patience["sync"], self._writer.sync())
 
     async def _written(self, task: Task) -> bool:
         self._active.append(task)
-        path = self._path(task.lineage)
+        path = self._writer.path(task.lineage)
         more = True
         try:
-            worked = await self._try(path.patience, self._unit(task))
+            worked = await self._try(path.patience, self._writer.unit(task))
             with task.paging.lock:
                 more = not worked or bool(task.lineage.unstored(1))
             return True
@@ -277,14 +262,14 @@ class WriteBack:
     def _next(self) -> Task | None:
         with self._gate:
             for task in self._queue.values():
-                if self._path(task.lineage).patience.is_over:
+                if self._writer.path(task.lineage).patience.is_over:
                     del self._queue[task.lineage]
                     task.lineage.queued = False
                     return task
         return None
 
     def _lagging(self) -> Task | None:
-        return next((t for t in self._behind.values() if self._path(t.lineage).patience.is_over), None)
+        return next((t for t in self._writer.behind.values() if self._writer.path(t.lineage).patience.is_over), None)
 
     def _enqueue(self, task: Task) -> None:
         """With the gate held."""
@@ -321,104 +306,12 @@ class WriteBack:
             _log.warning("write-back waits, the agent goes on with what is resident: %s", trouble, exc_info=unexpected)
         self._failing[patience] = trouble
 
-    # -- the work --------------------------------------------------------------------------
-
     async def _open(self) -> None:
         header, probed = await self._kernel.run(lambda: _header(self._embedder), urgent=True)
         await self._store.open(header)
         self._indexer.is_verified = probed
         self._opened = True
         self._mended(self._patience["open"])
-
-    async def _sync(self) -> None:
-        since, self._unsynced = self._unsynced, None
-        try:
-            await self._store.sync()
-        except BaseException:
-            self._unsynced = since or time.monotonic()
-            raise
-
-    async def _unit(self, task: Task) -> None:
-        """Write one unit of a path, and its head when that has news."""
-        path = self._path(task.lineage)
-        async with path.turn:
-            with task.paging.lock:
-                waits = bool(task.lineage.unstored(1))
-            if waits:
-                await self._write(task, path)
-            else:
-                await self._write_head(task, path)
-
-    async def _write(self, task: Task, path: _Path) -> None:
-        scope = task.scope
-        unit = await self._kernel.run(lambda: unit_of(task), urgent=False, rest=False)
-        slots, old = unit.slots, list[tuple[int, str]]()
-        if not all(slot.fresh for slot in slots):
-            known = await self._known(scope, slots)
-            stored = [slot for slot in slots if point_id(scope.space, slot.chain) in known]
-            old = await self._lacking(task, path, stored)
-            unit = await self._kernel.run(lambda: pages_of(task, slots, known), urgent=False, rest=False)
-        vectors = await self._indexer.at_once(scope, unit.pages)
-        records = [replace(r, dense=vectors.get(r.id)) if vectors else r for r in unit.records]
-        later = [page for page in unit.pages if point_id(scope.space, page.chain) not in vectors]
-        mark = None
-        if unit.pages and self._is_head_due(task, path, slots[-1]):
-            indexed = self._indexer.indexed_up_to(scope, slots[-1].seq, later)
-            mark, head = await self._kernel.run(lambda: head_of(task, slots[-1], indexed), urgent=False, rest=False)
-            records = [*records, head]
-        if records:
-            await self._store.put(scope, records)
-            self._written_now(task, path, mark)
-        with task.paging.lock:
-            for slot in slots:
-                task.lineage.settle(slot)
-        self._indexer.add(scope, later)
-        self._indexer.add_stored(scope, old)
-
-    def _is_head_due(self, task: Task, path: _Path, last: Slot) -> bool:
-        """With the last page that waits, and now and then: a restart finds what lies behind the head, too."""
-        path.units += 1
-        with task.paging.lock:
-            return path.units % HEAD_UNITS == 0 or last.seq >= task.lineage.length
-
-    async def _write_head(self, task: Task, path: _Path) -> None:
-        lineage = task.lineage
-        with task.paging.lock:
-            last = next((slot for slot in reversed(lineage.slots) if slot.stored), None)
-            indexed = self._indexer.indexed_up_to(task.scope, last.seq if last else 0)
-            mark = mark_of(lineage, indexed)
-        if mark != path.head and not mark.is_empty:
-            mark, head = await self._kernel.run(lambda: head_of(task, last, indexed), urgent=False)
-            await self._store.put(task.scope, [head])
-            self._written_now(task, path, mark)
-        if not self._indexer.has_work:
-            self._behind.pop(lineage, None)
-
-    def _written_now(self, task: Task, path: _Path, mark: Mark | None) -> None:
-        path.head = mark or path.head
-        self._unsynced = self._unsynced or time.monotonic()
-        if self._embedder is not None:
-            self._behind[task.lineage] = task
-
-    async def _known(self, scope: Scope, slots: Sequence[Slot]) -> set[UUID]:
-        """Those of the pages that the store has; one first seen in this process it cannot have."""
-        old = [point_id(scope.space, slot.chain) for slot in slots if not slot.fresh]
-        return set(await self._store.get(scope, old, bodies=False)) if old else set()
-
-    async def _lacking(self, task: Task, path: _Path, known: Sequence[Slot]) -> list[tuple[int, str]]:
-        """Those of the known pages that may have no vector yet: the process that wrote them may have died."""
-        if not known or self._embedder is None:
-            return []
-        if path.indexed is None:
-            point = head_id(task.scope.space)
-            path.indexed = indexed_of((await self._store.get(task.scope, [point])).get(point))
-        return [(slot.seq, slot.chain) for slot in known if slot.seq > path.indexed]
-
-    def _path(self, lineage: Lineage) -> _Path:
-        path = self._paths.get(lineage)
-        if path is None:
-            path = self._paths[lineage] = _Path()
-        return path
 
 
 def is_crowded(paging: Paging, lineage: Lineage, limit: int) -> bool:

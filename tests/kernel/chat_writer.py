@@ -20,6 +20,7 @@ from pagefault.space import Space
 from tests.kernel.conversation import bodies, message
 from tests.kernel.support import records
 
+EVICTING = pagefault.Budget(window=1_000_000, target=20_000)
 AHEAD = 120
 """More than this and it waits to be killed, so that fifty rounds do not fill the disk."""
 
@@ -66,5 +67,5 @@ def write(memory: Memory, space: Space, count: int, chance: random.Random, pipe:
         elif chance.random() < 0.2:
             time.sleep(chance.random() * 0.05)
         elif chance.random() < 0.1:
-            space.view()
+            space.view(budget=EVICTING)
     time.sleep(3600)

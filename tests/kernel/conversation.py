@@ -16,7 +16,7 @@ def message(n: int) -> dict[str, Any]:
     if place == 4:
         return {"role": "assistant", "content": "", "tool_calls": [_call(turn, "a"), _call(turn, "b")]}
     if place in {5, 6}:
-        size = 40_000 if turn % LARGE_EVERY == LARGE_EVERY - 1 else 12  # the large ones are stored in chunks
+        size = 8_000 if turn % LARGE_EVERY == LARGE_EVERY - 1 else 12  # the large ones are stored in chunks
         return {"role": "tool", "tool_call_id": f"{turn}{'ab'[place - 5]}", "content": f"result {n} é\udce9 " * size}
     return {"role": "user" if place % 2 else "assistant", "content": f"message {n} of turn {turn}", "id": f"m{n}"}
 

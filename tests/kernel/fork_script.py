@@ -37,6 +37,8 @@ def child(kept: Space, thrown: Space) -> None:
         new = memory.space(thread="t")
         add(new, "new one")
         say("child, a new memory", contents(new))
+    found = thrown.recall("what is the cat called")
+    say("child, a recall in the parent's throw-away memory", [p.page.text for p in found.pages][:1])
     add(thrown, "old three")
     say("child, the parent's throw-away memory", contents(thrown))
 
@@ -46,7 +48,7 @@ def main(directory: str) -> None:
     kept = pagefault.open(directory, embedder=None).space(thread="t")
     thrown = pagefault.open(":memory:", embedder=None).space(thread="t")
     add(kept, "one", "two")
-    add(thrown, "old one", "old two")
+    add(thrown, "the cat is called Turing", "old two")
     contents(kept)
     contents(thrown)
     pid = os.fork()

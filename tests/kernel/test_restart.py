@@ -182,6 +182,7 @@ def test_the_head_is_only_written_when_it_has_news(monkeypatch):
         memory.flush()
         puts = store.calls["put"]
         for _ in range(5):
+            memory._writeback.note(space._paging, space._paging.lineages[0])  # as every step does
             space.recall("message")
             space.view()
             memory.flush()

@@ -188,6 +188,33 @@ def test_what_is_added_while_it_closes_is_stored_or_refused(tmp_path):
             assert [m["content"] for m in view] == [str(n) for n in accepted]
 
 
+def test_closing_waits_for_an_append_that_was_let_in(tmp_path):
+    memory = pagefault.open(tmp_path, embedder=None)
+    space = memory.space(thread="t")
+    space.append(user("one"))
+    memory.flush()
+    lineage = space._paging.lineages[0]
+    entered, gate, extend = threading.Event(), threading.Event(), lineage.extend
+
+    def slow(*args, **kwargs):
+        entered.set()
+        gate.wait()
+        extend(*args, **kwargs)
+
+    lineage.extend = slow
+    appending = threading.Thread(target=space.append, args=(user("two"),))
+    appending.start()
+    entered.wait()
+    closing = threading.Thread(target=memory.close)
+    closing.start()
+    until(lambda: memory._writeback._closed, "the closing")
+    gate.set()
+    appending.join()
+    closing.join()
+    with pagefault.open(tmp_path, embedder=None) as memory:
+        assert [m["content"] for m in memory.space(thread="t").view()] == ["one", "two"]
+
+
 def test_a_cancelled_close_closes_all_the_same(monkeypatch, tmp_path):
     async def main():
         with wrapped(monkeypatch, SlowStore, tmp_path) as (memory, store):
@@ -266,8 +293,9 @@ def test_a_forked_child_starts_afresh_and_the_parent_goes_on(tmp_path):
     assert left.stdout.splitlines() == [
         "child, the parent's directory: StoreLocked",
         "child, a new memory: ['new one']",
-        "child, the parent's throw-away memory: ['old one', 'old two', 'old three']",
+        "child, a recall in the parent's throw-away memory: ['the cat is called Turing']",
+        "child, the parent's throw-away memory: ['the cat is called Turing', 'old two', 'old three']",
         "child ends: 0",
         "parent: ['one', 'two', 'three']",
-        "parent, throw-away: ['old one', 'old two']",
+        "parent, throw-away: ['the cat is called Turing', 'old two']",
     ]

@@ -252,6 +252,24 @@ def test_one_tenants_outage_is_not_anothers(monkeypatch, caplog):
         assert len(records(memory, bad)) == 101
 
 
+def test_a_path_in_trouble_is_left_alone_until_its_pause_is_over(monkeypatch):
+    monkeypatch.setattr("pagefault.patience.PAUSES", (3600.0,))
+    with wrapped(monkeypatch, FlakyStore) as (memory, store):
+        bad, good = memory.space(tenant="bad", thread="t"), memory.space(tenant="good", thread="t")
+        memory.ready()
+        store.fail("put", tenant="bad")
+        bad.append(user("waits"))
+        until(lambda: memory._writeback.trouble, "the trouble")
+        tries = store.calls["put"]
+        for n in range(5):
+            good.append(user(str(n)))
+            until(lambda n=n: len(records(memory, good)) == n + 1, "the other's page")
+        assert store.calls["put"] <= tries + 5
+        store.heal()
+        memory.flush()  # asked for, it does not wait
+        assert texts(bad) == ["waits"]
+
+
 def test_one_spaces_bad_call_fails_nobody_elses():
     with pagefault.open(":memory:", embedder=None) as memory:
         space = memory.space(thread="t")

@@ -1,0 +1,142 @@
+"""Writing one path: its pages a unit at a time, and the head that says how far they go."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+from uuid import UUID
+from weakref import WeakKeyDictionary
+
+from pagefault.chain import head_id, point_id
+from pagefault.indexing import Indexer
+from pagefault.kernel import Kernel
+from pagefault.lineage import Lineage, Slot
+from pagefault.patience import Patience
+from pagefault.ports import PageStore, Scope
+from pagefault.records import Mark, Task, head_of, indexed_of, mark_of, pages_of, unit_of
+
+HEAD_UNITS: Final = 8
+"""A head is written after so many units of a long backlog, and with its last."""
+
+
+class PathState:
+    """What the writer remembers of one path: its turn, the head last written, its failures."""
+
+    def __init__(self) -> None:
+        self.turn = asyncio.Lock()
+        self.head: Mark | None = None
+        self.indexed: int | None = None
+        self.units = 0
+        self.patience = Patience()
+
+
+class Writer:
+    """Writes units and heads. Used on the kernel's loop thread.
+
+    Attributes:
+        behind: Paths whose head may say less of their vectors than there is to say.
+        unsynced: Since when something stored is not durable yet (monotonic), ``None`` for nothing.
+    """
+
+    def __init__(self, kernel: Kernel, store: PageStore, indexer: Indexer) -> None:
+        self._kernel = kernel
+        self._store = store
+        self._indexer = indexer
+        self._paths: WeakKeyDictionary[Lineage, PathState] = WeakKeyDictionary()
+        self.behind: dict[Lineage, Task] = {}
+        self.unsynced: float | None = None
+
+    async def unit(self, task: Task) -> None:
+        """Write one unit of a path, and its head when that has news."""
+        path = self.path(task.lineage)
+        async with path.turn:
+            with task.paging.lock:
+                waits = bool(task.lineage.unstored(1))
+            if waits:
+                await self._write(task, path)
+            else:
+                await self._write_head(task, path)
+
+    async def _write(self, task: Task, path: PathState) -> None:
+        scope = task.scope
+        unit = await self._kernel.run(lambda: unit_of(task), urgent=False, rest=False)
+        slots, old = unit.slots, list[tuple[int, str]]()
+        if not all(slot.fresh for slot in slots):
+            known = await self._known(scope, slots)
+            stored = [slot for slot in slots if point_id(scope.space, slot.chain) in known]
+            old = await self._lacking(task, path, stored)
+            unit = await self._kernel.run(lambda: pages_of(task, slots, known), urgent=False, rest=False)
+        vectors = await self._indexer.at_once(scope, unit.pages)
+        records = [replace(r, dense=vectors.get(r.id)) if vectors else r for r in unit.records]
+        later = [page for page in unit.pages if point_id(scope.space, page.chain) not in vectors]
+        mark = None
+        if unit.pages and self._is_head_due(task, path, slots[-1]):
+            indexed = self._indexer.indexed_up_to(scope, slots[-1].seq, later)
+            mark, head = await self._kernel.run(lambda: head_of(task, slots[-1], indexed), urgent=False, rest=False)
+            records = [*records, head]
+        if records:
+            await self._store.put(scope, records)
+            self._written_now(task, path, mark)
+        with task.paging.lock:
+            for slot in slots:
+                task.lineage.settle(slot)
+        self._indexer.add(scope, later)
+        self._indexer.add_stored(scope, old)
+
+    def _is_head_due(self, task: Task, path: PathState, last: Slot) -> bool:
+        """With the last page that waits, and now and then: a restart finds what lies behind the head, too."""
+        path.units += 1
+        with task.paging.lock:
+            return path.units % HEAD_UNITS == 0 or last.seq >= task.lineage.length
+
+    async def _write_head(self, task: Task, path: PathState) -> None:
+        lineage = task.lineage
+        with task.paging.lock:
+            last = next((slot for slot in reversed(lineage.slots) if slot.stored), None)
+            indexed = self._indexer.indexed_up_to(task.scope, last.seq if last else 0)
+            mark = mark_of(lineage, indexed)
+        if mark != path.head and not mark.is_empty:
+            mark, head = await self._kernel.run(lambda: head_of(task, last, indexed), urgent=False)
+            await self._store.put(task.scope, [head])
+            self._written_now(task, path, mark)
+        if not self._indexer.has_work:
+            self.behind.pop(lineage, None)
+
+    def _written_now(self, task: Task, path: PathState, mark: Mark | None) -> None:
+        path.head = mark or path.head
+        self.unsynced = self.unsynced or time.monotonic()
+        if self._indexer.is_on:
+            self.behind[task.lineage] = task
+
+    async def _known(self, scope: Scope, slots: Sequence[Slot]) -> set[UUID]:
+        """Those of the pages that the store has; one first seen in this process it cannot have."""
+        old = [point_id(scope.space, slot.chain) for slot in slots if not slot.fresh]
+        return set(await self._store.get(scope, old, bodies=False)) if old else set()
+
+    async def _lacking(self, task: Task, path: PathState, known: Sequence[Slot]) -> list[tuple[int, str]]:
+        """Those of the known pages that may have no vector yet: the process that wrote them may have died."""
+        if not known or not self._indexer.is_on:
+            return []
+        if path.indexed is None:
+            point = head_id(task.scope.space)
+            path.indexed = indexed_of((await self._store.get(task.scope, [point])).get(point))
+        return [(slot.seq, slot.chain) for slot in known if slot.seq > path.indexed]
+
+    def path(self, lineage: Lineage) -> PathState:
+        """What is remembered of a path."""
+        path = self._paths.get(lineage)
+        if path is None:
+            path = self._paths[lineage] = PathState()
+        return path
+
+    async def sync(self) -> None:
+        """Make what is stored durable."""
+        since, self.unsynced = self.unsynced, None
+        try:
+            await self._store.sync()
+        except BaseException:
+            self.unsynced = since or time.monotonic()
+            raise

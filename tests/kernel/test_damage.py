@@ -1,0 +1,164 @@
+"""What is stored is damaged: a typed error for its reader, and everything else goes on."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from dataclasses import replace
+
+import pytest
+from qdrant_edge import EdgeShard, UpdateOperation
+
+import pagefault
+from pagefault.chain import head_id, point_id
+from pagefault.errors import CorruptPage, PagesLost
+from tests.kernel.support import scope_of, texts, user, users
+
+
+@pytest.fixture(scope="module")
+def memory():
+    with pagefault.open(":memory:", embedder=None) as memory:
+        yield memory
+
+
+@pytest.fixture
+def space(memory, request):
+    space = memory.space(thread=f"thread {id(request)} {time.monotonic_ns()}")
+    space.append([user("the cat is called Turing"), user("the dog is called Ada"), user("it rains")])
+    return space
+
+
+def spoil(memory, space, seq, **changes):
+    """Write a page that has the right place and the wrong content, through the store's own port."""
+    slot = space._paging.lineages[0].slots[seq - 1]
+    point = point_id(space.id.key, slot.chain)
+    store, scope = memory._store, scope_of(space)
+
+    async def rewrite():
+        record = (await store.get(scope, [point]))[point]
+        await store._call(lambda shard: shard.update(UpdateOperation.delete_points([point])), urgent=True)
+        await store.put(scope, [replace(record, **changes)])
+
+    memory._kernel.call(rewrite())
+
+
+def test_a_corrupt_body_is_an_error_for_its_reader_and_left_out_of_a_recall(memory, space, caplog):
+    space.append(user("the cat sleeps"))
+    memory.flush()
+    spoil(memory, space, 1, body='[{"role":"user","content":"the cat is called Eve"}]')
+    with pytest.raises(CorruptPage, match=r"page 1 .*does not match its sha256.*backup"):
+        space.fault("1")
+    with pytest.raises(CorruptPage):
+        space.fault("1-2")
+    assert space.fault("2").pages[0].page.text == "the dog is called Ada"
+    assert space._paging.lineages[0].seen[0]["content"] == "the cat is called Turing"
+
+
+def test_a_recall_says_what_it_leaves_out(memory, space, caplog):
+    space.append(user("a cat and a dog play"))
+    memory.flush()
+    scope = scope_of(space)
+    slot = space._paging.lineages[0].slots[0]
+    point = point_id(space.id.key, slot.chain)
+
+    async def flip():
+        store = memory._store
+        await store._call(lambda shard: shard.update(UpdateOperation.set_payload([point], {"body": "[]"})), urgent=True)
+        assert (await store.get(scope, [point]))[point].body == "[]"
+
+    memory._kernel.call(flip())
+    found = space.recall("what is the cat called")
+    assert "1" not in [page.address for page in found.pages]
+    assert "4" in [page.address for page in found.pages]
+    assert found.text.endswith("does not match its hash any more: page 1.")
+    assert "leaves out page 1" in caplog.text
+    assert space.recall("dog").pages
+
+
+@pytest.mark.parametrize(
+    "fields", [{"seq": 2}, {"chain": "0" * 32}, {"type": "other"}, {"tokens": "many"}], ids=lambda f: next(iter(f))
+)
+def test_damaged_fields_are_noticed_too(memory, space, fields):
+    memory.flush()
+    slot = space._paging.lineages[0].slots[0]
+    point = point_id(space.id.key, slot.chain)
+
+    async def flip():
+        await memory._store._call(lambda shard: shard.update(UpdateOperation.set_payload([point], fields)), urgent=True)
+
+    memory._kernel.call(flip())
+    with pytest.raises(CorruptPage, match="damaged"):
+        space.fault("1")
+
+
+@contextlib.contextmanager
+def shard_of(path):
+    """The engine itself, while no memory has the directory open."""
+    shard = EdgeShard.load(str(path / "shard"))
+    try:
+        yield shard
+    finally:
+        shard.flush()
+        shard.close()
+
+
+def written(tmp_path, count=6):
+    with pagefault.open(tmp_path, embedder=None) as memory:
+        space = memory.space(thread="t")
+        space.append(users(1, count))
+        memory.flush()
+        return space.id.key, [slot.chain for slot in space._paging.lineages[0].slots]
+
+
+def test_a_body_changed_on_disk_is_noticed_at_the_next_start(tmp_path):
+    key, chains = written(tmp_path)
+    with shard_of(tmp_path) as shard:
+        shard.update(UpdateOperation.set_payload([point_id(key, chains[2])], {"body": '[{"role":"user"}]'}))
+    with pagefault.open(tmp_path, embedder=None) as memory:
+        space = memory.space(thread="t")
+        with pytest.raises(CorruptPage, match="page 3 "):
+            space.view()
+        with pytest.raises(CorruptPage, match="page 3 "):
+            space.append(user("x"))
+
+
+def test_a_damaged_head_is_noticed(tmp_path):
+    key, _ = written(tmp_path)
+    with shard_of(tmp_path) as shard:
+        shard.update(UpdateOperation.set_payload([head_id(key)], {"body": "{}"}))
+    with pagefault.open(tmp_path, embedder=None) as memory, pytest.raises(CorruptPage, match="head record"):
+        memory.space(thread="t").view()
+
+
+@pytest.mark.parametrize(
+    ("gone", "named"),
+    [([6], "page 6 "), ([5, 6], "pages 5-6 "), ([3], "page 3 "), ([1], "page 1 "), ([2, 4], "pages 2, 4 ")],
+)
+def test_pages_that_vanished_are_named(tmp_path, gone, named):
+    key, chains = written(tmp_path)
+    with shard_of(tmp_path) as shard:
+        shard.update(UpdateOperation.delete_points([point_id(key, chains[seq - 1]) for seq in gone]))
+    with pagefault.open(tmp_path, embedder=None) as memory:
+        space = memory.space(thread="t")
+        with pytest.raises(PagesLost, match=rf"{named}.*not in the store.*Restore a backup"):
+            space.view()
+        other = memory.space(thread="other")
+        other.append(user("other conversations go on"))
+        assert texts(other) == ["other conversations go on"]
+
+
+def test_pages_that_vanish_while_their_messages_are_here_are_written_again(memory, monkeypatch):
+    monkeypatch.setattr("pagefault.writer.HEAD_UNITS", 1)
+    space = memory.space(thread="vanishing")
+    space.append(users(1, 10))
+    memory.flush()
+    points = [point_id(space.id.key, slot.chain) for slot in space._paging.lineages[0].slots[2:4]]
+
+    async def lose():
+        await memory._store._call(lambda shard: shard.update(UpdateOperation.delete_points(points)), urgent=True)
+
+    memory._kernel.call(lose())
+    assert texts(space) == [f"message {n}" for n in range(1, 11)]
+    memory.flush()
+    space._paging.lineages.clear()  # what a new process finds
+    assert len(space.view()) == 10  # the head still names the tenth page, not the fourth
