@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 from pagefault.page import Call, Kind, Projection, Role
 
@@ -21,6 +21,7 @@ MAX_CHARS: Final = 96
 _ARGUMENTS: Final = 48
 """Characters of a page's arguments where a result follows: its title is worth more."""
 _VALUE: Final = 24
+_NAMES: Final = 8
 _CALLS: Final = 4
 _QUOTES: Final = 6
 _SCANNED_GISTS: Final = 8
@@ -194,12 +195,13 @@ def _named(calls: Sequence[Call], limit: int) -> str:
 def _arguments(text: str) -> str:
     """``name=typesseq, part=3`` for a JSON object; anything else as it stands."""
     try:
-        data = json.loads(text) if len(text) <= _PARSED else None
+        data: Any = json.loads(text) if len(text) <= _PARSED else None
     except (ValueError, RecursionError):
         data = None
     if not isinstance(data, dict):
         return _cut(_line(text), 2 * _VALUE)
-    return ", ".join(f"{_cut(_line(key), _VALUE)}={_value(data[key])}" for key in list(data)[:8])
+    named = cast("dict[str, Any]", data)
+    return ", ".join(f"{_cut(_line(key), _VALUE)}={_value(named[key])}" for key in list(named)[:_NAMES])
 
 
 def _value(value: Any) -> str:

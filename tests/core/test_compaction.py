@@ -263,3 +263,10 @@ def test_a_reclaim_of_many_pages_counts_few_texts():
 def test_texts_that_cost_nothing_all_fit():
     (block,) = compact((), entries(range(1, 60)), "tip", limit=0, cost=lambda _: 0)
     assert len(block.entries) == 59
+
+
+def test_ranges_that_contain_each_other_in_a_strange_record_become_one():
+    line = Entry(first=1, last=9, gist="a")
+    wide, inner = (Block(ranges=(r,), entries=(line,), at=9, tip="t") for r in ((1, 9), (2, 3)))
+    (block,) = compact((wide, inner), entries([20]), "t", limit=10_000, cost=cost)
+    assert block.ranges == ((1, 9), (20, 20))

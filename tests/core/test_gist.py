@@ -71,6 +71,13 @@ def test_long_arguments_leave_room_for_the_result():
     assert gist == f"f({'x' * 47}…) -> done"
 
 
+def test_a_result_is_worth_more_than_long_arguments():
+    gist = gist_of([calls(("f", "x" * 40)), said("A title that matters", role=Role.TOOL)])
+    assert gist.endswith(" -> A title that matters")
+    many = gist_of([calls(*[("f", "x" * 30), ("f", "y" * 30)]), said("A title that matters", role=Role.TOOL)])
+    assert many == f"f({'x' * 30}; {'y' * 15}…) -> A title that matters"
+
+
 def test_a_recall_says_what_was_asked():
     assert gist_of([calls(("recall", '{"query": "rent"}'))], Kind.RECALLED) == "recalled query=rent"
     assert gist_of([said("text only", role=Role.TOOL)], Kind.RECALLED) == "recalled "
@@ -108,6 +115,9 @@ PARTS = [f"read(name=typesseq, part={n}) -> {title}" for n, title in ((1, "Seque
         (["a(x=1) | (2)", "a(3)"], "a(x=1..3)"),
         (["a(x=1) | b | (u)", "a(v)"], "a(1) | b | a(u) | (v)"),
         (["a(1)", "b(2)"], "a(1) | b(2)"),
+        (["a(2)", "a(2)"], "a(2)"),
+        (["a(2)", "a(2) -> x"], "a(2) | (2) -> x"),
+        (["a(1..5)", "a(3)"], "a(1..5) | (3)"),
         (["", "  "], ""),
         (["one", ""], "one"),
         ([], ""),
