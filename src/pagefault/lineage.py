@@ -43,13 +43,14 @@ class Slot:
         uses: How often the page was wanted, decayed.
         born: The replacement clock when it came in.
         content: What it holds, once materialised; the body is dropped when it is stored.
-        chain: Set together with ``parent`` once everything before it is materialised.
+        digest: What it was chained with, empty before.
+        chain: Set together with ``parent`` and ``digest``, once it is needed.
         stored: The store has it.
     """
 
     __slots__ = (
-        "born", "chain", "closed", "content", "created_at", "fresh", "has_user", "kind", "parent", "role", "seq",
-        "start", "stop", "stored", "upper", "uses", "waiting",
+        "born", "chain", "closed", "content", "created_at", "digest", "fresh", "has_user", "kind", "parent", "role",
+        "seq", "start", "stop", "stored", "upper", "uses", "waiting",
     )  # fmt: skip
 
     def __init__(
@@ -69,6 +70,7 @@ class Slot:
         self.uses = 1.0
         self.born = clock
         self.content: Content | None = None
+        self.digest = b""
         self.chain = ""
         self.parent = ROOT
         self.stored = False
@@ -276,17 +278,16 @@ class Lineage:
         return self.slots[seq - 1].chain
 
     def link_up_to(self, seq: int) -> None:
-        """Materialise and chain all closed pages up to ``seq``."""
+        """Chain all closed pages up to ``seq``; takes their digests, not their whole content."""
         first = seq
         while first > 1 and not self.slots[first - 2].chain:
             first -= 1
         for slot in self.slots[first - 1 : seq]:
             if slot.chain or not slot.closed:
                 continue
-            if slot.content is None:
-                slot.content = self.content_of(slot)
+            slot.digest = slot.content.digest if slot.content else digest(self.natives(slot), self.codec)
             slot.parent = self.slots[slot.seq - 2].chain if slot.seq > 1 else ROOT
-            slot.chain = link(slot.parent, slot.content.digest)
+            slot.chain = link(slot.parent, slot.digest)
 
     def page(self, slot: Slot) -> Page:
         """The immutable page of a closed slot."""
@@ -302,10 +303,9 @@ class Lineage:
         )
 
     def is_unchanged(self, slot: Slot) -> bool:
-        """Whether the messages still read as they did when the slot was materialised."""
-        if slot.content is None or not slot.content.digest:
-            return True
-        return digest(self.natives(slot), self.codec) == slot.content.digest
+        """Whether the messages still read as they did when the slot was chained or materialised."""
+        known = slot.digest or (slot.content.digest if slot.content else b"")
+        return not known or digest(self.natives(slot), self.codec) == known
 
     def unstored(self, limit: int) -> list[Slot]:
         """Up to ``limit`` closed pages that the store does not have yet, oldest first."""

@@ -51,10 +51,11 @@ def words(one):
     [
         ("My dog is called Rex.", True),
         (QUERY, False),
-        ("the name of my dog", False),
+        ("the name of my dog", True),
         ("Do you know the name of my dog?", False),
         ("My dog Rex is sick and does not eat, what should I do?", True),
-        ("", False),
+        ("?", False),
+        ("", True),
     ],
 )
 def test_a_question_is_no_evidence_for_its_answer(text, counts):

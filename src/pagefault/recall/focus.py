@@ -23,21 +23,19 @@ def is_evidence(page: Page, query_terms: Collection[int], page_terms: Collection
     """Whether a page can answer, or only asks as the query does.
 
     In an agent the question itself is a page, and so are its earlier copies; they hold every word
-    of the query and answer nothing. A page without a word beyond the query's is no evidence, nor is
-    a user's question of which at least half the words are the query's.
+    of the query and answer nothing. So a user's message that ends with a question mark, and of which
+    at least half the words are the query's, is no evidence.
 
     Args:
         page: The page.
         query_terms: Term ids of the query.
         page_terms: Term ids of the page.
     """
-    own = set(page_terms)
-    shared = len(own & set(query_terms))
-    if shared == len(own):
-        return False
     spoken = page.messages[0]
-    asks = len(page.messages) == 1 and spoken.role is Role.USER and spoken.text.rstrip().endswith(_QUESTION)
-    return not (asks and 2 * shared >= len(own))
+    if len(page.messages) > 1 or spoken.role is not Role.USER or not spoken.text.rstrip().endswith(_QUESTION):
+        return True
+    own = set(page_terms)
+    return 2 * len(own & set(query_terms)) < len(own)
 
 
 def focus(text: str, weights: Mapping[int, float], width: int) -> int:
