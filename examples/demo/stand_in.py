@@ -32,7 +32,7 @@ WHOLE: Final = 6
 
 _NEXT: Final = re.compile(r"([\w-]+) (\d+)(?=[,\]])")
 _LINE: Final = re.compile(r"^(\d+)(?:-(\d+))? (read_topic.*)$", re.MULTILINE)
-_TOPIC: Final = re.compile(r'"name": ?"([\w-]+)"')
+_TOPIC: Final = re.compile(r"[(;] ?(?:name=)?([\w-]+), (?:part=)?\d")
 _HERE: Final = re.compile(r"^already in your context at ([\d, ]+)", re.MULTILINE)
 _NO_ROOM: Final = re.compile(r"^No room here for ([\d, ]+)", re.MULTILINE)
 _NUMBER: Final = re.compile(r"\d+")
@@ -121,7 +121,7 @@ def _named(recalled: Sequence[Passage]) -> list[str]:
 def _listed(question: str, contents: Sequence[str]) -> str:
     """Where the contents in the window list a topic that the question names, if they say so to the page."""
     for first, last, gist in _LINE.findall("\n".join(contents)):
-        if int(last or first) - int(first) < 3 and any(f'"{name}"' in question for name in _TOPIC.findall(gist)):
+        if int(last or first) - int(first) < 4 and any(f'"{name}"' in question for name in _TOPIC.findall(gist)):
             return f"{first}-{last}" if last else str(first)
     return ""
 
