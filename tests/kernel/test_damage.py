@@ -158,7 +158,10 @@ def test_pages_that_vanish_while_their_messages_are_here_are_written_again(memor
         await memory._store._call(lambda shard: shard.update(UpdateOperation.delete_points(points)), urgent=True)
 
     memory._kernel.call(lose())
-    assert texts(space) == [f"message {n}" for n in range(1, 11)]
+    assert [found.page.text for found in space.fault("3-4").pages] == ["message 3", "message 4"]
+    head = memory._kernel.call(memory._store.get(scope_of(space), [head_id(space.id.key)]))
+    assert [record.seq for record in head.values()] == [10]  # the tenth page still, not the fourth
     memory.flush()
     space._paging.lineages.clear()  # what a new process finds
-    assert len(space.view()) == 10  # the head still names the tenth page, not the fourth
+    assert len(space.view()) == 10
+    assert texts(space) == [f"message {n}" for n in range(1, 11)]
