@@ -63,7 +63,7 @@ format: $(STAMP) ## Rewrite files in the house style
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
-bench: $(STAMP) ## Measure: cost per call, recall, eviction policies
+bench: $(STAMP) ## Measure: cost per model call beside a peer, the event loop during write-back
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 clean: ## Remove .venv and everything generated

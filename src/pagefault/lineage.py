@@ -334,6 +334,11 @@ class Lineage:
         return True
 
     @property
+    def request(self) -> int:
+        """Number of the page with the last user message, 0 without one."""
+        return next((slot.seq for slot in reversed(self.slots) if slot.has_user), 0)
+
+    @property
     def length(self) -> int:
         """Number of closed pages."""
         return len(self.slots) - (1 if self.slots and not self.slots[-1].closed else 0)

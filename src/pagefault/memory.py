@@ -104,7 +104,7 @@ def _place(target: object) -> Place:
         return text
     if "://" in text:
         raise StoreError(f"{text!r} is no place for pages; give a directory such as './agent-memory' or qdrant://host")
-    return Path(text)
+    return Path(text).expanduser()
 
 
 def _key_of(place: Place) -> str:

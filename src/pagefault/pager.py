@@ -109,6 +109,11 @@ def check(census: Census, budget: Budget) -> None:
 
 def _overflow(census: Census, budget: Budget, limit: int) -> BudgetError:
     room = limit - census.overhead
+    if room <= 0:
+        return PinnedOverBudget(
+            f"system prompt and tools alone have {census.overhead} tokens, window={budget.window} less "
+            f"reserve={budget.reserve} allows {limit}; shorten them, or use a model with a larger window"
+        )
     largest = max(census.held, key=lambda p: p.tokens, default=None)
     if largest is not None and largest.tokens > room:
         return PageTooLarge(
@@ -117,9 +122,10 @@ def _overflow(census: Census, budget: Budget, limit: int) -> BudgetError:
             "return less from that tool (or split the message), or use a model with a larger window"
         )
     pages = ", ".join(str(p.seq) for p in census.held[:NAMED]) + (", ..." if len(census.held) > NAMED else "")
-    what = f"pages that must stay ({pages}) and " if pages else ""
+    kinds = "pins, system messages, the last user message, the last tool results"
+    what = f"pages that must stay ({pages}: {kinds}) and " if pages else ""
     return PinnedOverBudget(
         f"{what}{census.overhead} tokens of system prompt and tools need {census.total} tokens, "
         f"window={budget.window} less reserve={budget.reserve} allows {limit}; "
-        "release pins, shorten the system prompt or tools, or use a model with a larger window"
+        "release pins, have tools return less, shorten the system prompt, or use a model with a larger window"
     )

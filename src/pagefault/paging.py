@@ -53,6 +53,7 @@ class Paging:
         self.space = space
         self.lock = threading.RLock()
         self.lineages: list[Lineage] = []
+        self.target = 0
         self._counter = counter
         self._policy = policy
         self._refused: object = None
@@ -109,6 +110,7 @@ class Paging:
         """What to send of a path that is up to date; see :meth:`step`."""
         with self.lock:
             evicted: tuple[int, ...] = ()
+            self.target = budget.target
             if not lineage.is_checked:
                 _keep_last(lineage)
             total = overhead + lineage.ceiling()
@@ -244,8 +246,7 @@ class Paging:
 
 def _staying(lineage: Lineage) -> set[int]:
     """Pages that no prompt goes without: pins, the last user message and the last page."""
-    spoken = next((s for s in reversed(lineage.slots) if s.has_user), None)
-    return lineage.view.pinned | {s.seq for s in lineage.slots[-1:]} | ({spoken.seq} if spoken else set())
+    return lineage.view.pinned | {s.seq for s in lineage.slots[-1:]} | ({lineage.request} - {0})
 
 
 def _keep_last(lineage: Lineage) -> None:

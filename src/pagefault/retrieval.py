@@ -24,9 +24,9 @@ from pagefault.recall import (
     Outcome,
     Question,
     RecalledPage,
+    counts,
     document_vector,
     fuse,
-    is_evidence,
     judge,
     query_vector,
     render,
@@ -105,11 +105,13 @@ class Retrieval:
         ranked = fuse(dense or {}, words)[: query.limit * 2]
         pages, damaged = await self._load_intact(paging, lineage, [seq for seq, _ in ranked])
         weights = await self._store.idf(scope, sparse.indices) if sparse.indices else {}
-        question = Question(terms=sparse.indices, weights=weights, dense=dense, pages=lineage.length)
+        with paging.lock:
+            request = lineage.request if query.skip_resident else 0
+        question = Question(terms=sparse.indices, weights=weights, dense=dense, pages=lineage.length, request=request)
 
         def judged() -> tuple[Outcome, list[RecalledPage]]:
             terms = {seq: set(document_vector(index_text(page)).indices) for seq, page in pages.items()}
-            asking = {seq for seq, page in pages.items() if not is_evidence(page, question.terms, terms[seq])}
+            asking = {seq for seq, page in pages.items() if not counts(page, terms[seq], question)}
             scores = [{s: v for s, v in part.items() if s not in asking} for part in (dense or {}, words)]
             order = [*fuse(*scores), *((seq, 0.0) for seq in sorted(asking, reverse=True))]
             found = [_recalled(pages[seq], score, lineage) for seq, score in order if seq in pages]

@@ -240,6 +240,11 @@ class Space:
         self._paging.release(lineage, _numbers(addresses, lineage))
         self._memory._writeback.note(self._paging, lineage)
 
+    @property
+    def share(self) -> int:
+        """Tokens that one recall may use: a quarter of the target of the last call, or of the memory's budget."""
+        return (self._paging.target or self._memory.budget.target) // 4
+
     # -- for adapters ----------------------------------------------------------------------
 
     def step(
@@ -287,7 +292,7 @@ class Space:
 
     def _share(self, budget: int | None) -> int:
         if budget is None:
-            return self._memory.budget.target // 4
+            return self.share
         if not isinstance(budget, int) or isinstance(budget, bool) or budget < 0:
             raise ValueError(f"budget={budget!r:.60}; give a number of tokens")
         return budget

@@ -144,7 +144,8 @@ def _way_out(encoding: str) -> str:
     return (
         f"no local copy of the {encoding} tokenizer; run "
         f"`python -c \"import tiktoken; tiktoken.get_encoding('{encoding}')\"` once with network access, point "
-        "TIKTOKEN_CACHE_DIR at a copy, `pip install llama-index-core` (which ships it), or pass counter="
+        "TIKTOKEN_CACHE_DIR at a copy, `pip install llama-index-core` (which ships it), or pass counter=... "
+        "to pagefault.open"
     )
 
 

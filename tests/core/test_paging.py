@@ -247,7 +247,7 @@ def test_a_prompt_without_messages(overhead):
 
 
 def test_tools_that_do_not_fit_are_refused_even_without_messages():
-    with pytest.raises(PinnedOverBudget, match=r"^1300 tokens of system prompt and tools need 1300"):
+    with pytest.raises(PinnedOverBudget, match=r"^system prompt and tools alone have 1300 tokens"):
         run(c.paging(), [], overhead=1_300)
 
 

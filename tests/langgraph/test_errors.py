@@ -13,7 +13,7 @@ from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 
 import pagefault
-from pagefault_langgraph import LangChainCodec, PagingMiddleware
+from pagefault_langgraph import LangChainCodec, PagingMiddleware, space_of
 from pagefault_langgraph.messages import LANGCHAIN
 from tests.langgraph.scripted import TOOLS, ScriptedModel, words, worker_script
 
@@ -57,6 +57,26 @@ def test_a_tool_result_larger_than_the_window_names_its_page(memory: pagefault.M
 
     with pytest.raises(pagefault.PageTooLarge, match="return less from that tool"):
         build(memory, script, [flood]).invoke({"messages": [("user", "go")]}, config())
+
+
+def test_a_system_prompt_larger_than_the_budget(memory: pagefault.Memory) -> None:
+    model = ScriptedModel(worker_script(2))
+    agent = create_agent(
+        model, TOOLS, middleware=[PagingMiddleware(memory, budget=BUDGET)], system_prompt=words("rule", 1_500)
+    )
+    with pytest.raises(pagefault.PinnedOverBudget, match="system prompt and tools alone"):
+        agent.invoke({"messages": [("user", "go")]}, config())
+
+
+@pytest.mark.parametrize(("given", "error"), [({"budget": 4_000}, pagefault.BudgetError), ({}, TypeError)])
+def test_wrong_things_given_to_the_middleware(memory: pagefault.Memory, given: Any, error: type[Exception]) -> None:
+    with pytest.raises(error, match=r"pagefault\.(Budget|open)"):
+        PagingMiddleware(memory if given else "./dir", **given)
+
+
+def test_the_default_identity_can_be_named(memory: pagefault.Memory) -> None:
+    build(memory, identity=space_of).invoke({"messages": [("user", "needle")]}, config())
+    assert memory.space(thread="t").fault(1).pages[0].page.text == "needle"
 
 
 def test_pins_larger_than_the_budget(memory: pagefault.Memory) -> None:

@@ -103,6 +103,39 @@ def test_a_result_takes_at_most_a_quarter_of_the_target(memory: pagefault.Memory
     assert "continues at" in messages[-1].content or "also" in messages[-1].content or "more" in messages[-1].content
 
 
+def test_recalls_asked_for_at_once_share_the_room(memory: pagefault.Memory) -> None:
+    worker = worker_script(10_000)
+
+    def script(call: int, messages: list[BaseMessage]) -> AIMessage:
+        if call == 30:
+            asked = [{"name": "recall", "args": {"addresses": "2-20"}, "id": f"r{n}"} for n in range(6)]
+            return AIMessage("", tool_calls=asked, id="ask")
+        return AIMessage("done", id="done") if call > 30 else worker(call, messages)
+
+    model = ScriptedModel(script)
+    agent = create_agent(model, TOOLS, middleware=[PagingMiddleware(memory, budget=BUDGET)])
+    messages = agent.invoke({"messages": [("user", "go")]}, CONFIG)["messages"]
+    assert messages[-1].content == "done"
+    results = [m.content for m in messages if isinstance(m, ToolMessage) and m.name == "recall"]
+    assert len(results) == 6
+    assert sum(map(default_counter().count, results)) <= BUDGET.target // 3
+
+
+def test_the_room_follows_the_budget_of_the_model_in_use(memory: pagefault.Memory) -> None:
+    model = ScriptedModel(recalling({"addresses": "2-40"}, after=50), profile={"max_input_tokens": 4_000})
+    agent = create_agent(model, TOOLS, middleware=[PagingMiddleware(memory)])
+    messages = agent.invoke({"messages": [("user", "go")]}, CONFIG)["messages"]
+    assert default_counter().count(messages[-1].content) <= pagefault.Budget(window=4_000).target // 4
+
+
+def test_a_request_is_no_evidence_for_itself(memory: pagefault.Memory) -> None:
+    script = recalling({"query": "IBAN Acme Corporation"}, after=20)
+    model = ScriptedModel(script)
+    agent = create_agent(model, TOOLS, middleware=[PagingMiddleware(memory, budget=BUDGET)])
+    messages = agent.invoke({"messages": [("user", "I need the IBAN of Acme Corporation.")]}, CONFIG)["messages"]
+    assert "othing reliable" in messages[-1].content
+
+
 def test_copies_leave_first_and_are_never_found(memory: pagefault.Memory) -> None:
     worker = worker_script(10_000)
 

@@ -11,6 +11,7 @@ from pagefault.recall import (
     Outcome,
     Question,
     RecalledPage,
+    counts,
     document_vector,
     focus,
     is_evidence,
@@ -61,6 +62,34 @@ def words(one):
 def test_a_question_is_no_evidence_for_its_answer(text, counts):
     one = user(1, text)
     assert is_evidence(one, TERMS, words(one)) is counts
+
+
+@pytest.mark.parametrize(
+    ("text", "counts_for_a_model"),
+    [
+        ("Tell me the name of my dog.", False),
+        ("I need the name of the dog, please.", True),
+        ("My dog is called Rex.", True),
+        ("the name of my dog", False),
+    ],
+)
+def test_a_model_asks_for_what_the_user_asked_for(text, counts_for_a_model):
+    one = user(1, text)
+    assert is_evidence(one, TERMS, words(one), asked_by_model=True) is counts_for_a_model
+    assert is_evidence(one, TERMS, words(one))
+
+
+def test_the_request_itself_never_counts():
+    one = user(7, "I need the name of the dog, please, since the vet wants to know.")
+    question = Question(terms=TERMS, weights={}, dense=None, pages=9, request=7)
+    assert not counts(one, words(one), question)
+    assert counts(user(6, "My dog is called Rex."), {1, 2, 3}, question)
+
+
+def test_one_long_line_is_cut_anywhere():
+    text = "{" + ",".join(f'"k{n}":{n}' for n in range(4_000)) + ',"dog":"Rex"}'
+    at = focus(text, {term_id("dog"): 1.0}, 300)
+    assert '"dog":"Rex"' in text[at : at + 300]
 
 
 def test_only_a_user_asks():

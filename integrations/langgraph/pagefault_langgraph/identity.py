@@ -15,7 +15,7 @@ from pagefault.memory import DEFAULT_TENANT
 Identity = Callable[[Mapping[str, Any]], SpaceId]
 
 
-def space_of(config: Mapping[str, Any], messages: Sequence[BaseMessage]) -> SpaceId:
+def space_of(config: Mapping[str, Any], messages: Sequence[BaseMessage] = ()) -> SpaceId:
     """The default identity.
 
     Tenant ``"default"``; user from the authenticated LangGraph user, else
@@ -33,7 +33,10 @@ def space_of(config: Mapping[str, Any], messages: Sequence[BaseMessage]) -> Spac
     if thread is None:
         thread = f"~{messages[0].id}" if messages and messages[0].id else None
     if thread is None:
-        raise InvalidId("no thread_id in configurable and no message id to go by; pass configurable={'thread_id': ...}")
+        raise InvalidId(
+            "no thread_id in the run's config and no message id to go by; pass configurable={'thread_id': ...} to the "
+            "graph, or, outside of a graph, identity=... to paged() or the middleware"
+        )
     user = _user(configurable)
     namespace = str(configurable.get("checkpoint_ns") or "")
     parents = tuple(part.split(":", 1)[0] for part in namespace.split("|")[:-1]) if "|" in namespace else ()

@@ -11,6 +11,7 @@ from langchain_core.runnables.config import var_child_runnable_config
 
 from pagefault import Budget, Memory, SpaceId
 from pagefault.budget import DEFAULT_WINDOW
+from pagefault.errors import BudgetError
 from pagefault_langgraph.identity import Identity, space_of
 
 _log: Final = logging.getLogger("pagefault")
@@ -27,6 +28,10 @@ class Budgets:
     """Which budget holds for a call; remembers what it found out about each model."""
 
     def __init__(self, memory: Memory, budget: Budget | None) -> None:
+        if not isinstance(memory, Memory):
+            raise TypeError(f"memory is what pagefault.open(...) returns, got {type(memory).__name__} {memory!r:.60}")
+        if budget is not None and not isinstance(budget, Budget):
+            raise BudgetError(f"budget is a pagefault.Budget(window=...), got {type(budget).__name__} {budget!r:.60}")
         self._memory = memory
         self._budget = budget
         self._known: dict[int, tuple[Any, Budget]] = {}

@@ -65,8 +65,8 @@ class PagingMiddleware(AgentMiddleware[PagingState, Any, Any]):
         super().__init__()
         self._memory = memory
         self._identity = identity
-        self._overhead = Overhead(lambda: memory.counter)
         self._budgets = Budgets(memory, budget)
+        self._overhead = Overhead(lambda: memory.counter)
         tools = [recall_tool(memory, identity=identity, budget=budget)] if recall else []
         self.tools: Sequence[BaseTool] = tools
 

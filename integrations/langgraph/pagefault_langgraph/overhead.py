@@ -47,5 +47,14 @@ class Overhead:
 
     def _schemas(self, tools: Sequence[Any]) -> int:
         counter = self._counter()
-        schemas = [tool if isinstance(tool, dict) else convert_to_openai_tool(tool) for tool in tools]
-        return reserved(sum(counter.count(compact(schema)) + TOOL_OVERHEAD for schema in schemas), counter)
+        return reserved(sum(counter.count(compact(_schema(tool))) + TOOL_OVERHEAD for tool in tools), counter)
+
+
+def _schema(tool: Any) -> Any:
+    """What of a tool is sent; a kind that only its provider knows is counted as it prints."""
+    if isinstance(tool, dict | str):
+        return tool
+    try:
+        return convert_to_openai_tool(tool)
+    except (TypeError, ValueError):
+        return repr(tool)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import Annotated, Any, Final
 
 from langchain.tools import ToolRuntime
+from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.tools import BaseTool, StructuredTool
 
 from pagefault import Budget, Memory
@@ -20,6 +22,7 @@ from pagefault_langgraph.messages import LANGCHAIN
 from pagefault_langgraph.state import VIEW_KEY
 
 _log: Final = logging.getLogger("pagefault")
+NAME: Final = "recall"
 DESCRIPTION: Final = (
     "Read again what has left your context window. Pages of this conversation that no longer fit are listed in "
     "[pagefault: ...] messages with their page numbers. Pass addresses (such as '12', '12-14', '3, 7' or '12@4000' to "
@@ -39,9 +42,13 @@ def recall_tool(memory: Memory, *, identity: Identity | None = None, budget: Bud
     Args:
         memory: From ``pagefault.open(...)``.
         identity: The same as given to the middleware.
-        budget: A result uses at most a quarter of its target; the memory's budget by default.
+        budget: The results of one step use at most a quarter of its target together; by default that
+            of the budget which the agent's last call had.
     """
-    share = (budget or memory.budget).target // 4
+
+    def share(space: Space, runtime: ToolRuntime[Any, Any]) -> int:
+        limit = space.share if budget is None else min(space.share, budget.target // 4)
+        return limit // max(1, _asked_at_once(runtime.state["messages"]))
 
     def locate(runtime: ToolRuntime[Any, Any]) -> tuple[Space, Lineage]:
         history = runtime.state["messages"]
@@ -56,8 +63,8 @@ def recall_tool(memory: Memory, *, identity: Identity | None = None, budget: Bud
         space, path = locate(runtime)
         try:
             if addresses.strip():
-                return _answer(space.fault(addresses, path=path, budget=share))
-            return _answer(space.recall(query, path=path, budget=share, skip_resident=True))
+                return _answer(space.fault(addresses, path=path, budget=share(space, runtime)))
+            return _answer(space.recall(query, path=path, budget=share(space, runtime), skip_resident=True))
         except (PagefaultError, ValueError) as error:
             return _refusal(error)
 
@@ -69,18 +76,24 @@ def recall_tool(memory: Memory, *, identity: Identity | None = None, budget: Bud
         space, path = locate(runtime)
         try:
             if addresses.strip():
-                return _answer(await space.afault(addresses, path=path, budget=share))
-            return _answer(await space.arecall(query, path=path, budget=share, skip_resident=True))
+                return _answer(await space.afault(addresses, path=path, budget=share(space, runtime)))
+            return _answer(await space.arecall(query, path=path, budget=share(space, runtime), skip_resident=True))
         except (PagefaultError, ValueError) as error:
             return _refusal(error)
 
     return StructuredTool.from_function(
         func=recall,
         coroutine=arecall,
-        name="recall",
+        name=NAME,
         description=DESCRIPTION,
         response_format="content_and_artifact",
     )
+
+
+def _asked_at_once(history: Sequence[BaseMessage]) -> int:
+    """How many recalls the model asked for in this step: they share the room, since they share a page."""
+    asking = next((m for m in reversed(history) if isinstance(m, AIMessage)), None)
+    return sum(call["name"] == NAME for call in asking.tool_calls) if asking is not None else 0
 
 
 def _answer(found: Found) -> Answer:

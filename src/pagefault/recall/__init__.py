@@ -3,7 +3,7 @@
 from pagefault.recall.focus import focus, is_evidence
 from pagefault.recall.fusion import fuse
 from pagefault.recall.gate import DEFAULT_THRESHOLDS, Evidence, Outcome, Thresholds, coverage, decide
-from pagefault.recall.judgement import Question, judge, starts
+from pagefault.recall.judgement import Question, counts, judge, starts
 from pagefault.recall.rendering import Found, RecalledPage, fence_of, render
 from pagefault.recall.slices import Slice, reading, slice_page, trust_of
 from pagefault.recall.terms import document_vector, query_vector, split_terms, term_id
@@ -17,6 +17,7 @@ __all__ = [
     "RecalledPage",
     "Slice",
     "Thresholds",
+    "counts",
     "coverage",
     "decide",
     "document_vector",

@@ -19,23 +19,30 @@ _LINE: Final = re.compile(r"\n+")
 _QUESTION: Final = ("?", "？", "؟")
 
 
-def is_evidence(page: Page, query_terms: Collection[int], page_terms: Collection[int]) -> bool:
+def is_evidence(
+    page: Page, query_terms: Collection[int], page_terms: Collection[int], *, asked_by_model: bool = False
+) -> bool:
     """Whether a page can answer, or only asks as the query does.
 
     In an agent the question itself is a page, and so are its earlier copies; they hold every word
     of the query and answer nothing. So a user's message that ends with a question mark, and of which
-    at least half the words are the query's, is no evidence.
+    at least half the words are the query's, is no evidence. When a model asks, it asks what the user
+    asked for, so the same holds without the question mark from two thirds of the words on.
 
     Args:
         page: The page.
         query_terms: Term ids of the query.
         page_terms: Term ids of the page.
+        asked_by_model: The query stands for a request that is itself a page.
     """
     spoken = page.messages[0]
-    if len(page.messages) > 1 or spoken.role is not Role.USER or not spoken.text.rstrip().endswith(_QUESTION):
+    if len(page.messages) > 1 or spoken.role is not Role.USER:
         return True
     own = set(page_terms)
-    return 2 * len(own & set(query_terms)) < len(own)
+    shared = len(own & set(query_terms))
+    if spoken.text.rstrip().endswith(_QUESTION) and 2 * shared >= len(own):
+        return False
+    return not (asked_by_model and 3 * shared >= 2 * len(own))
 
 
 def focus(text: str, weights: Mapping[int, float], width: int) -> int:
@@ -78,11 +85,13 @@ def focus(text: str, weights: Mapping[int, float], width: int) -> int:
 
 
 def _starts(text: str, width: int) -> list[int]:
-    """Where sentences and paragraphs begin, and lines where nothing else divides the text."""
+    """Where sentences and paragraphs begin; lines, and then any place, where nothing else divides the text."""
     marks = [0, *(m.end() for m in _SENTENCE.finditer(text))]
     starts: list[int] = []
     for first, last in pairwise([*marks, len(text)]):
-        starts.append(first)
+        lines = [first]
         if last - first > width:
-            starts += [m.end() for m in _LINE.finditer(text, first + 1, last) if m.end() < last]
+            lines += [m.end() for m in _LINE.finditer(text, first + 1, last) if m.end() < last]
+        for begin, end in pairwise([*lines, last]):  # a line without an end, such as minified JSON, is cut anywhere
+            starts += range(begin, max(begin + 1, end - width // 2), max(1, width // 2))
     return starts

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from pagefault.page import Address
+from pagefault.page import Address, Page
 from pagefault.recall.focus import focus, is_evidence
 from pagefault.recall.gate import Evidence, Outcome, coverage, decide
 from pagefault.recall.rendering import RecalledPage
@@ -25,12 +25,14 @@ class Question:
         weights: IDF of those that occur in the space.
         dense: Similarity by page number, ``None`` without an embedder.
         pages: Pages in the space.
+        request: The page with the user's present request, when a model asks; 0 otherwise.
     """
 
     terms: Sequence[int]
     weights: Mapping[int, float]
     dense: Mapping[int, float] | None
     pages: int
+    request: int = 0
 
 
 def judge(
@@ -49,7 +51,7 @@ def judge(
         skip_resident: The asker sees its window: pages in it are no news, and count only when
             nothing outside of it answers.
     """
-    evident = [p for p in found if is_evidence(p.page, question.terms, terms[p.page.seq])]
+    evident = [p for p in found if counts(p.page, terms[p.page.seq], question)]
     away = [p for p in evident if not (skip_resident and p.resident)]
     outcome = decide(_weigh(away, terms, question))
     if outcome is not Outcome.ABSTAIN:
@@ -59,6 +61,12 @@ def judge(
     if decide(_weigh(here, terms, question)) is Outcome.ANSWER:
         return Outcome.ANSWER, here
     return Outcome.ABSTAIN, []
+
+
+def counts(page: Page, terms: Collection[int], question: Question) -> bool:
+    """Whether a page may answer the question at all; the request that led to it never does."""
+    asked = question.request > 0
+    return page.seq != question.request and is_evidence(page, question.terms, terms, asked_by_model=asked)
 
 
 def _weigh(pages: Sequence[RecalledPage], terms: Mapping[int, Collection[int]], question: Question) -> Evidence:
