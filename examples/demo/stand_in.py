@@ -25,9 +25,11 @@ ENOUGH: Final = 0.5
 LOOK: Final = "The contents list a page about this."
 SEARCH: Final = "I search the pages that left my window."
 READ: Final = "I read the best pages whole."
+NEXT: Final = " If they do not say, I read on in: "
 FOLLOW: Final = "I gave an answer before; I read the page that it names."
 
 WHOLE: Final = 6
+AT_ONCE: Final = 4
 """Pages that it reads whole after a search, two to a call."""
 
 _NEXT: Final = re.compile(r"([\w-]+) (\d+)(?=[,\]])")
@@ -94,14 +96,17 @@ def _answer(question: str, turn: Sequence[BaseMessage], contents: Sequence[str])
         listed = _listed(question, contents)
         return _recall(LOOK, [listed]) if listed else _search(question)
     if step == SEARCH and (whole := _worth_reading(results[-1], recalled)):
-        return _recall(READ, whole)
+        later = f"{NEXT}{', '.join(whole[AT_ONCE:])}" if whole[AT_ONCE:] else ""
+        return _recall(READ + later, whole[:AT_ONCE])
     best = best_sentence(question, [passage for passage in recalled if passage.trust == "tool"])
     if best is not None and best.score >= ENOUGH:
         return AIMessage(content=quoted(best.text, best.page))
     if step == LOOK:
         return _search(question)
-    if step == READ and (named := _named(recalled)):
-        return _recall(FOLLOW, named)
+    if step.startswith(READ):
+        rest = step.split(NEXT)[1].split(", ") if NEXT in step else _named(recalled)
+        if rest:
+            return _recall(READ if NEXT in step else FOLLOW, rest)
     return AIMessage(content=NOT_SAID)
 
 

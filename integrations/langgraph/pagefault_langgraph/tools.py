@@ -42,13 +42,13 @@ def recall_tool(memory: Memory, *, identity: Identity | None = None, budget: Bud
     Args:
         memory: From ``pagefault.open(...)``.
         identity: The same as given to the middleware.
-        budget: The results of one step use at most a quarter of its target together; by default that
-            of the budget which the agent's last call had.
+        budget: A result uses at most a quarter of its target, all results of one step together half
+            of it. By default the budget that the agent's last call had.
     """
 
     def share(space: Space, runtime: ToolRuntime[Any, Any]) -> int:
         limit = space.share if budget is None else min(space.share, budget.target // 4)
-        return limit // max(1, _asked_at_once(runtime.state["messages"]))
+        return min(limit, 2 * limit // max(1, _asked_at_once(runtime.state["messages"])))
 
     def locate(runtime: ToolRuntime[Any, Any]) -> tuple[Space, Lineage]:
         history = runtime.state["messages"]
