@@ -1,7 +1,8 @@
 """The process that is killed: it checks what it finds, then appends until it dies.
 
 Talks to its parent over a pipe: ``("found", messages)`` once all that is stored was checked,
-``("flushed", messages)`` after every flush, ``("wrong", what)`` if anything is not as it must be.
+``("flushed", messages)`` after every flush, ``("done", messages)`` when it has written all
+that it will, ``("wrong", what)`` if anything is not as it must be.
 """
 
 from __future__ import annotations
@@ -68,4 +69,7 @@ def write(memory: Memory, space: Space, count: int, chance: random.Random, pipe:
             time.sleep(chance.random() * 0.05)
         elif chance.random() < 0.1:
             space.view(budget=EVICTING)
+    memory.flush()
+    pipe.send(("flushed", count))
+    pipe.send(("done", count))  # by the time it is killed it waits for nothing but that
     time.sleep(3600)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -176,11 +177,12 @@ def test_a_directory_of_an_embedder_with_the_same_name_but_other_vectors(tmp_pat
 
 def test_a_directory_is_open_already_with_other_options(tmp_path):
     with pagefault.open(tmp_path, embedder=None) as memory:
-        for options in (
+        others: list[dict[str, Any]] = [
             {"embedder": HashingEmbedder()},
             {"embedder": None, "require_tenant": True},
             {"embedder": None, "budget": pagefault.Budget(window=1000)},
-        ):
+        ]
+        for options in others:
             with pytest.raises(StoreError, match=r"open already with other options; close it first"):
                 pagefault.open(tmp_path, **options)
         memory.space(thread="t").append(user("still there"))
@@ -327,7 +329,7 @@ def deep(levels):
 
 
 def loop():
-    value = {"role": "user", "content": "x"}
+    value: dict[str, object] = {"role": "user", "content": "x"}
     value["self"] = value
     return value
 
@@ -408,26 +410,21 @@ def test_a_frameworks_conversation_is_read_but_not_added_to(memory):
 
 @pytest.mark.parametrize("name", ["", None, 7])
 def test_an_embedder_without_a_name(name):
-    class Nameless(HashingEmbedder):
-        pass
-
-    Nameless.name = name
-    with pagefault.open(":memory:", embedder=Nameless()) as memory, pytest.raises(EmbedderError, match="name"):
+    nameless = type("Nameless", (HashingEmbedder,), {"name": name})
+    with pagefault.open(":memory:", embedder=nameless()) as memory, pytest.raises(EmbedderError, match="name"):
         memory.space(thread="t").append(user("x"))
 
 
 @pytest.mark.parametrize("dimension", [0, -3, 2.5, None, True])
 def test_an_embedder_without_a_dimension(dimension):
-    class Flat(HashingEmbedder):
-        pass
-
-    Flat.dimension = dimension
-    with pagefault.open(":memory:", embedder=Flat()) as memory, pytest.raises(EmbedderError, match="dimension"):
+    flat = type("Flat", (HashingEmbedder,), {"dimension": dimension})
+    with pagefault.open(":memory:", embedder=flat()) as memory, pytest.raises(EmbedderError, match="dimension"):
         memory.space(thread="t").append(user("x"))
 
 
 def test_something_that_is_no_embedder():
-    with pagefault.open(":memory:", embedder=object()) as memory, pytest.raises(EmbedderError, match="object"):
+    nothing: Any = object()
+    with pagefault.open(":memory:", embedder=nothing) as memory, pytest.raises(EmbedderError, match="object"):
         memory.space(thread="t").append(user("x"))
 
 

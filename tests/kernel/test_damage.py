@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from qdrant_edge import EdgeShard, UpdateOperation
@@ -152,7 +153,7 @@ def test_pages_that_vanish_while_their_messages_are_here_are_written_again(memor
     space = memory.space(thread="vanishing")
     space.append(users(1, 10))
     memory.flush()
-    points = [point_id(space.id.key, slot.chain) for slot in space._paging.lineages[0].slots[2:4]]
+    points: list[Any] = [point_id(space.id.key, slot.chain) for slot in space._paging.lineages[0].slots[2:4]]
 
     async def lose():
         await memory._store._call(lambda shard: shard.update(UpdateOperation.delete_points(points)), urgent=True)

@@ -170,7 +170,7 @@ def test_vectors_missing_since_a_crash_are_made_at_the_next_start(tmp_path, monk
         space.append(users(41, 60))
         with pytest.raises(pagefault.StoreError, match="hit index"):
             memory.flush()
-        monkeypatch.setattr(type(memory._writeback), "flush", lambda self: memory._store.inner.sync())  # as a kill
+        monkeypatch.setattr(type(memory._writeback), "flush", lambda self: store.inner.sync())  # as a kill
         store.heal()
         store.fail("index", "put")
         memory.close()

@@ -195,8 +195,10 @@ def test_threads_end_and_loops_are_closed():
     before = set(threading.enumerate())
     kernel = Kernel("test")
     kernel.call(value(1))
-    loop = kernel._threads.loop
-    kernel.finish(value(1)).result()
+    threads, closing = kernel._threads, kernel.finish(value(1))
+    assert threads is not None
+    assert closing is not None
+    closing.result()
     kernel.join()
-    assert loop.is_closed()
+    assert threads.loop.is_closed()
     assert set(threading.enumerate()) == before

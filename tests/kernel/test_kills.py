@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import random
 import time
+from multiprocessing.connection import Connection
 from typing import Any
 
 import pytest
@@ -24,29 +25,31 @@ def one_life(path: Any, told: int, embedder: Any, chance: random.Random) -> tupl
     process = context.Process(target=main, args=(str(path), told, chance.randrange(2**32), embedder, theirs))
     process.start()
     theirs.close()
-    found = -1
     early = chance.random() < 0.15
     events = 0 if early else chance.randint(1, 6)  # the first event says what was found
+    heard: dict[str, Any] = {"found": -1, "flushed": told}
     try:
-        while events:
-            kind, value = ours.recv()
-            assert kind != "wrong", value
-            found, told = (value, told) if kind == "found" else (found, value)
+        while events and "done" not in heard:
+            listen(ours, heard)
             events -= 1
         time.sleep(chance.uniform(0.0, 0.3 if early else 0.04))
     finally:
         process.kill()
         process.join()
-    while ours.poll():
+    while ours.poll():  # what it said before it died
         try:
-            kind, value = ours.recv()
+            listen(ours, heard)
         except EOFError:
             break
-        assert kind != "wrong", value
-        found, told = (value, told) if kind == "found" else (found, value)
     ours.close()
     process.close()
-    return found, told
+    return heard["found"], heard["flushed"]
+
+
+def listen(pipe: Connection, heard: dict[str, Any]) -> None:
+    kind, value = pipe.recv()
+    assert kind != "wrong", value
+    heard[kind] = value
 
 
 @pytest.mark.timeout(600)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 import pagefault
@@ -17,8 +19,9 @@ from tests.kernel.support import records, scope_of, texts, user, users, wrapped
 SMALL = Budget(window=4_000, target=2_000)
 
 
-def reopen(path, **options):
-    return pagefault.open(path, **({"embedder": None} | options))
+def reopen(path, **options: Any):
+    options.setdefault("embedder", None)
+    return pagefault.open(path, **options)
 
 
 def chat(count):
@@ -56,8 +59,8 @@ def test_the_view_is_what_it_was_with_blocks_and_pins(tmp_path):
         assert space.fault("121").pages[0].page.parent == chains[-1]
         for one in chat(100):  # long enough for everything that may leave to leave
             space.append(one)
-            view = space.view()
-        assert any(str(m["content"]).startswith("message 3:") for m in view)  # the pin still holds
+            space.view()
+        assert any(str(m["content"]).startswith("message 3:") for m in space.view())  # the pin still holds
 
 
 def test_a_pin_alone_is_remembered(tmp_path):

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -113,7 +114,7 @@ def test_verbs_after_closing_say_so(tmp_path):
             verb()
 
     async def main():
-        for verb in (
+        twins: list[Any] = [
             space.aappend(user("x")),
             space.aview(),
             space.arecall("x"),
@@ -121,9 +122,10 @@ def test_verbs_after_closing_say_so(tmp_path):
             space.apin("1"),
             space.arelease("1"),
             memory.aflush(),
-        ):
+        ]
+        for twin in twins:
             with pytest.raises(MemoryClosed):
-                await verb
+                await twin
 
     asyncio.run(main())
     with pagefault.open(tmp_path, embedder=None) as memory:  # and none of them had an effect

@@ -16,6 +16,7 @@ import pagefault
 import pagefault.records
 from pagefault.chain import head_id
 from pagefault.errors import CorruptPage, PagefaultError, StoreError
+from pagefault.stores import EdgeStore
 from pagefault.testing.embedders import HashingEmbedder
 from pagefault.testing.faults import FlakyStore, SlowStore
 from tests.kernel.support import records, texts, until, user, users, wrapped
@@ -282,7 +283,7 @@ def test_one_spaces_bad_call_fails_nobody_elses():
             with pytest.raises(PagefaultError):
                 space.fault("99")
             with pytest.raises(PagefaultError):
-                space.append(["nonsense"])
+                space.append([{"role": "nobody"}])
             with pytest.raises(ValueError, match="query"):
                 space.recall("")
             return 10
@@ -325,7 +326,9 @@ def test_a_corrupt_head_is_that_spaces_trouble_alone(tmp_path):
         key = memory.space(thread="bad").id.key
         memory.flush()
         spoil = UpdateOperation.set_payload([head_id(key)], {"body": "{}"})
-        memory._kernel.call(memory._store._call(lambda shard: shard.update(spoil), urgent=True))
+        store = memory._store
+        assert isinstance(store, EdgeStore)
+        memory._kernel.call(store._call(lambda shard: shard.update(spoil), urgent=True))
     with pagefault.open(tmp_path, embedder=None) as memory:
         with pytest.raises(CorruptPage):
             memory.space(thread="bad").append(user("x"))
