@@ -128,8 +128,8 @@ def test_verbs_after_closing_say_so(tmp_path):
                 await twin
 
     asyncio.run(main())
-    with pagefault.open(tmp_path, embedder=None) as memory:  # and none of them had an effect
-        assert len(memory.space(thread="t").view()) == 3
+    with pagefault.open(tmp_path, embedder=None) as again:  # and none of them had an effect
+        assert len(again.space(thread="t").view()) == 3
 
 
 def test_opening_twice_gives_one_memory_that_closes_with_the_second_close(tmp_path):
