@@ -16,7 +16,7 @@ from langchain_core.messages import AIMessage
 from langchain_core.tools import BaseTool
 from langgraph.types import Command
 
-from pagefault import Budget, Memory
+from pagefault import Budget, Memory, Space, SpaceId
 from pagefault.paging import Prompt
 from pagefault_langgraph.identity import Identity
 from pagefault_langgraph.locate import OWNED, Budgets, config_of, identify
@@ -65,6 +65,7 @@ class PagingMiddleware(AgentMiddleware[PagingState, Any, Any]):
         super().__init__()
         self._memory = memory
         self._identity = identity
+        self._last: tuple[SpaceId | None, Space | None] = None, None
         self._budgets = Budgets(memory, budget)
         self._overhead = Overhead(lambda: memory.counter)
         tools = [recall_tool(memory, identity=identity, budget=budget)] if recall else []
@@ -92,6 +93,14 @@ class PagingMiddleware(AgentMiddleware[PagingState, Any, Any]):
         finally:
             OWNED.reset(owned)
 
+    def _space(self, space_id: SpaceId) -> Space:
+        """The space; that of the last call is at hand, since an agent calls many times in a row."""
+        known, space = self._last
+        if space is None or known is not space_id:
+            space = self._memory.at(space_id)
+            self._last = space_id, space
+        return space
+
     def _step(self, request: ModelRequest[Any]) -> Prompt:
         state: Mapping[str, Any] = request.state
         history = state["messages"]
@@ -99,8 +108,7 @@ class PagingMiddleware(AgentMiddleware[PagingState, Any, Any]):
         overhead = self._overhead.of(request.system_message, request.tools)
         if requested is not None:
             overhead += self._overhead.transient(requested, history)
-        space = self._memory.at(identify(self._identity, config_of(), history))
-        return space.step(
+        return self._space(identify(self._identity, config_of(), history)).step(
             history,
             LANGCHAIN,
             self._budgets.of(request.model),
