@@ -31,6 +31,10 @@ class ChatCodec:
         size = upper_bound(read.text) + upper_bound(read.name) + len(read.parts) + read.media * MEDIA_TOKENS
         return size + calls + len(read.call_id) + MESSAGE_BOUND
 
+    def content(self, message: Any) -> Any:
+        """The content object itself."""
+        return message.get("content") if message.__class__ is dict else None
+
     def sketch(self, message: Any) -> Sketch:
         """Role and call ids."""
         read = project(self.format, message)

@@ -122,7 +122,8 @@ class Lineage:
         self.queued = False
         self.record: Mapping[str, Any] | None = None
         self.is_checked = True
-        self.tail_bound = 0
+        self._tail: Any = None
+        self._tail_size = 0
         self._clean = 0
         self._uncounted: deque[Slot] = deque()
 
@@ -144,8 +145,22 @@ class Lineage:
             del self.seen[length:]
 
     def has_grown(self) -> bool:
-        """Whether the last message was changed in place since it came, as some frameworks do."""
-        return bool(self.seen) and self.codec.bound(self.seen[-1]) != self.tail_bound
+        """Whether the last message got another content since it came, as some frameworks do it in place."""
+        if not self.seen:
+            return False
+        content = self.codec.content(self.seen[-1])
+        return content is not self._tail or (type(content) is list and len(content) != self._tail_size)
+
+    def take_over(self, natives: Sequence[Any]) -> None:
+        """Hold these objects in place of equal ones, such as those of a reloaded state."""
+        self.seen[:] = natives
+        self.rendered = None
+        if self.seen:
+            self._note_tail()
+
+    def _note_tail(self) -> None:
+        self._tail = self.codec.content(self.seen[-1])
+        self._tail_size = len(self._tail) if type(self._tail) is list else 0
 
     def common(self, natives: Sequence[Any]) -> int:
         """How many leading messages are the same, by identity, then reading, then digest."""
@@ -166,7 +181,7 @@ class Lineage:
         self._arrivals.append(_Arrival(len(self.seen), now, fresh, bounds))
         self.loose += sum(bounds)
         if bounds:
-            self.tail_bound = bounds[-1]
+            self._note_tail()
         if self.rendered is not None:
             self.rendered.extend(natives)
 
@@ -214,7 +229,8 @@ class Lineage:
             keep -= 1
         child._slots = self.slots[:keep]
         child.seen = self.seen[: child._slots[-1].stop if keep else 0]
-        child.tail_bound = self.codec.bound(child.seen[-1]) if child.seen else 0
+        if child.seen:
+            child._note_tail()
         child.adopt(self.view)
         return child
 

@@ -157,11 +157,10 @@ class Paging:
             fresh.extend(natives, now=now, fresh=False)
             return fresh
         if shared == len(best.seen):  # the same path, reloaded: take over the new objects
-            best.seen[:] = natives[:shared]
-            best.rendered = None
+            best.take_over(natives[:shared])
             return best
         child = best.fork(shared)
-        child.seen[:] = natives[: len(child.seen)]
+        child.take_over(natives[: len(child.seen)])
         if record:  # may name pages beyond the fork, so it is read where the whole path is known
             child.extend(natives[len(child.seen) :], now=now)
             child.adopt(View())

@@ -225,6 +225,10 @@ class Codec(Protocol):
         """
         ...
 
+    def content(self, message: Any) -> Any:
+        """The content object itself, by which a change in place is noticed."""
+        ...
+
     def sketch(self, message: Any) -> Sketch:
         """The little that grouping needs.
 

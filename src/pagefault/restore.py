@@ -115,6 +115,10 @@ class Foreign:
         """
         raise UnsupportedMessage(f"this conversation holds {self.format} messages; add to it through its framework")
 
+    def content(self, message: Any) -> Any:  # noqa: ARG002  # as below
+        """None that could change."""
+        return None
+
     def sketch(self, message: Any) -> Sketch:
         """As ``bound``."""
         return Sketch(role=str(self.bound(message)))

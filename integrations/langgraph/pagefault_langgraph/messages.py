@@ -79,6 +79,10 @@ class LangChainCodec:
             size += upper_bound(name)
         return size + len(fields.get("tool_call_id") or "")
 
+    def content(self, message: Any) -> Any:
+        """The content object itself."""
+        return message.content
+
     def sketch(self, message: Any) -> Sketch:
         """Role and call ids."""
         fields = message.__dict__
