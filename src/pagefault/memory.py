@@ -240,6 +240,11 @@ class Memory:
         if self._closed:
             raise MemoryClosed(f"memory {self._place or ':memory:'} is closed; open it again with pagefault.open(...)")
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether the store was opened; a call of an agent asks first, since this costs next to nothing."""
+        return self._ready
+
     def ready(self) -> None:
         """Open the store now, so that what is wrong with it is raised here. Cheap afterwards."""
         if not self._ready:

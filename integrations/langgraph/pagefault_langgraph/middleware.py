@@ -18,8 +18,8 @@ from langgraph.types import Command
 
 from pagefault import Budget, Memory, Space, SpaceId
 from pagefault.paging import Prompt
-from pagefault_langgraph.identity import Identity
-from pagefault_langgraph.locate import OWNED, Budgets, config_of, identify
+from pagefault_langgraph.identity import Identity, space_of
+from pagefault_langgraph.locate import OWNED, Budgets, config_of
 from pagefault_langgraph.messages import LANGCHAIN
 from pagefault_langgraph.overhead import Overhead
 from pagefault_langgraph.state import VIEW_KEY, PagingState
@@ -65,6 +65,7 @@ class PagingMiddleware(AgentMiddleware[PagingState, Any, Any]):
         super().__init__()
         self._memory = memory
         self._identity = identity
+        self._budget = budget
         self._last: tuple[SpaceId | None, Space | None] = None, None
         self._budgets = Budgets(memory, budget)
         self._overhead = Overhead(lambda: memory.counter)
@@ -73,33 +74,29 @@ class PagingMiddleware(AgentMiddleware[PagingState, Any, Any]):
 
     def wrap_model_call(self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], Any]) -> Response:
         """Page, then call the model."""
-        self._memory.ready()
+        if not self._memory.is_ready:
+            self._memory.ready()
         prompt = self._step(request)
         owned = OWNED.set(True)
         try:
-            return _answered(prompt, handler(_paged(request, prompt)))
+            response: Response = handler(request if prompt.natives is None else _paged(request, prompt.natives))
         finally:
             OWNED.reset(owned)
+        return response if prompt.record is None else _noted(response, prompt.record)
 
     async def awrap_model_call(
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], Awaitable[Any]]
     ) -> Response:
         """Async twin of :meth:`wrap_model_call`."""
-        await self._memory.aready()
+        if not self._memory.is_ready:
+            await self._memory.aready()
         prompt = self._step(request)
         owned = OWNED.set(True)
         try:
-            return _answered(prompt, await handler(_paged(request, prompt)))
+            response: Response = await handler(request if prompt.natives is None else _paged(request, prompt.natives))
         finally:
             OWNED.reset(owned)
-
-    def _space(self, space_id: SpaceId) -> Space:
-        """The space; that of the last call is at hand, since an agent calls many times in a row."""
-        known, space = self._last
-        if space is None or known is not space_id:
-            space = self._memory.at(space_id)
-            self._last = space_id, space
-        return space
+        return response if prompt.record is None else _noted(response, prompt.record)
 
     def _step(self, request: ModelRequest[Any]) -> Prompt:
         state: Mapping[str, Any] = request.state
@@ -108,10 +105,16 @@ class PagingMiddleware(AgentMiddleware[PagingState, Any, Any]):
         overhead = self._overhead.of(request.system_message, request.tools)
         if requested is not None:
             overhead += self._overhead.transient(requested, history)
-        return self._space(identify(self._identity, config_of(), history)).step(
+        config = config_of()
+        space_id = space_of(config, history) if self._identity is None else self._identity(config)
+        known, space = self._last  # an agent calls many times in a row
+        if space is None or known is not space_id:
+            space = self._memory.at(space_id)
+            self._last = space_id, space
+        return space.step(
             history,
             LANGCHAIN,
-            self._budgets.of(request.model),
+            self._budget or self._budgets.of(request.model),
             now=time.time(),
             overhead=overhead,
             record=state.get(VIEW_KEY),
@@ -119,12 +122,9 @@ class PagingMiddleware(AgentMiddleware[PagingState, Any, Any]):
         )
 
 
-def _paged(request: ModelRequest[Any], prompt: Prompt) -> ModelRequest[Any]:
-    return request if prompt.natives is None else request.override(messages=prompt.natives)
+def _paged(request: ModelRequest[Any], natives: list[Any]) -> ModelRequest[Any]:
+    return request.override(messages=natives)
 
 
-def _answered(prompt: Prompt, response: Any) -> Response:
-    if prompt.record is None:
-        answer: Response = response
-        return answer
-    return ExtendedModelResponse(model_response=response, command=Command(update={VIEW_KEY: prompt.record}))
+def _noted(response: Any, record: dict[str, Any]) -> Response:
+    return ExtendedModelResponse(model_response=response, command=Command(update={VIEW_KEY: record}))
