@@ -266,6 +266,11 @@ class Space:
             self._memory._writeback.note(self._paging, prompt.lineage)
         return prompt
 
+    def begins_with(self, native: Any, codec: Codec) -> bool:
+        """Whether the path last used begins with this message."""
+        seen = next((lineage.seen for lineage in self._paging.lineages[:1] if lineage.codec is codec), [])
+        return bool(seen) and (seen[0] is native or codec.is_same(seen[0], native))
+
     def path(self, natives: list[Any], codec: Codec, *, record: Mapping[str, Any] | None = None) -> Lineage:
         """The path that a framework's messages are; adapters pass it to the other verbs."""
         return self._paging.align(natives, codec, now=time.time(), record=record)

@@ -8,14 +8,14 @@ from typing import Any, cast
 
 import pytest
 from langchain.agents import create_agent
-from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 from langchain_core.runnables import RunnableConfig, RunnableLambda
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.prebuilt import ToolNode, tools_condition
 
 import pagefault
-from pagefault_langgraph import NotPageable, PagingMiddleware, paged
+from pagefault_langgraph import NotPageable, PagingMiddleware, paged, recall_tool
 from tests.langgraph.scripted import TOOLS, ScriptedModel, is_extension, problems, worker_script
 from tests.langgraph.test_long_run import BUDGET, STEPS, TURNS, tokens
 
@@ -68,6 +68,29 @@ def test_three_hundred_steps_of_a_plain_graph(memory: pagefault.Memory, how: str
         assert request[0] == SYSTEM
         assert f"turn {number // STEPS}" in [m.content for m in request]
         assert tokens(request) <= BUDGET.window - BUDGET.reserve
+
+
+def test_addresses_mean_the_same_to_the_tool_where_the_state_begins_with_a_system_message(
+    memory: pagefault.Memory,
+) -> None:
+    worker = worker_script(10_000)
+
+    def script(call: int, messages: list[BaseMessage]) -> AIMessage:
+        if call == 30:
+            return AIMessage("", tool_calls=[{"name": "recall", "args": {"addresses": "2"}, "id": "r"}], id="ask")
+        return AIMessage(str(messages[-1].content), id="done") if call > 30 else worker(call, messages)
+
+    base = ScriptedModel(script)
+    model = paged(base, memory, budget=BUDGET)
+    builder = StateGraph(MessagesState)
+    builder.add_node("model", lambda state, config: {"messages": [model.invoke(state["messages"], config)]})
+    builder.add_node("tools", ToolNode([*TOOLS, recall_tool(memory)]))
+    builder.add_edge(START, "model")
+    builder.add_conditional_edges("model", tools_condition)
+    builder.add_edge("tools", "model")
+    asked: Any = {"messages": [SYSTEM, HumanMessage("go", id="h")]}
+    answer = builder.compile().invoke(asked, CONFIG)["messages"][-1].content
+    assert "record k1:" in answer, "page 1 is the request, page 2 its first step"
 
 
 def test_it_stays_its_own_class_and_is_paged_once(memory: pagefault.Memory) -> None:

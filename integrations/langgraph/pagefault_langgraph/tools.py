@@ -18,7 +18,7 @@ from pagefault.recall import Found
 from pagefault.space import Space
 from pagefault_langgraph.identity import Identity
 from pagefault_langgraph.locate import identify
-from pagefault_langgraph.messages import LANGCHAIN
+from pagefault_langgraph.messages import LANGCHAIN, lead_of
 from pagefault_langgraph.state import VIEW_KEY
 
 _log: Final = logging.getLogger("pagefault")
@@ -53,6 +53,9 @@ def recall_tool(memory: Memory, *, identity: Identity | None = None, budget: Bud
     def locate(runtime: ToolRuntime[Any, Any]) -> tuple[Space, Lineage]:
         history = runtime.state["messages"]
         space = memory.at(identify(identity, runtime.config, history))
+        lead = lead_of(history)
+        if 0 < lead < len(history) and space.begins_with(history[lead], LANGCHAIN):
+            history = history[lead:]  # a paged model does not number the system messages at the start
         return space, space.path(history, LANGCHAIN, record=runtime.state.get(VIEW_KEY))
 
     def recall(

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -125,7 +125,7 @@ class EdgeStore:
         """
         self._check(scope)
         plain = {id_: layout.vector(v, dimension=self._dimension, of=str(id_)) for id_, v in vectors.items()}
-        for ids in _windows(list(plain), layout.UNIT_RECORDS):
+        for ids in layout.windows(list(plain), layout.UNIT_RECORDS):
             unit = {id_: plain[id_] for id_ in ids}
             await self._call(partial(edge_calls.add_vectors, scope=scope, vectors=unit), urgent=False)
 
@@ -137,7 +137,7 @@ class EdgeStore:
         """
         self._check(scope)
         found: dict[UUID, Record] = {}
-        for window in _windows(list(dict.fromkeys(ids)), _BODIES if bodies else _IDS):
+        for window in layout.windows(list(dict.fromkeys(ids)), _BODIES if bodies else _IDS):
             payloads = await self._read(partial(edge_calls.fetch, scope=scope, ids=window, bodies=bodies))
             for id_, payload in payloads.items():
                 if bodies and "chunks" in payload:
@@ -150,7 +150,7 @@ class EdgeStore:
         """Up to ``limit`` records ordered by (seq, id), without bodies and vectors."""
         self._check(scope)
         found: list[Record] = []
-        at: int | None = None if _is_empty(where) else max(where.first, 0)
+        at: int | None = None if layout.is_empty(where) else max(where.first, 0)
         ids = self._id_condition(where)
         while at is not None and len(found) < limit:
             size = min(_SCAN, limit - len(found) + 1)
@@ -171,11 +171,11 @@ class EdgeStore:
         self._check(scope)
         plain = [self._query(query) for query in queries]
         hits: list[list[Hit]] = [[] for _ in plain]
-        if limit <= 0 or _is_empty(where):
+        if limit <= 0 or layout.is_empty(where):
             return hits
         ids = self._id_condition(where)
         asked = [i for i, query in enumerate(plain) if not isinstance(query, Sparse) or query.indices]
-        for window in _windows(asked, _QUERIES):
+        for window in layout.windows(asked, _QUERIES):
             ask = [plain[i] for i in window]
             answers = await self._read(
                 partial(edge_calls.search, scope=scope, queries=ask, where=where, ids=ids, limit=limit)
@@ -190,7 +190,7 @@ class EdgeStore:
         distinct = tuple(dict.fromkeys(terms))
         layout.query_sparse(Sparse(indices=distinct, values=(1.0,) * len(distinct)))
         weights: dict[int, float] = {}
-        for window in _windows(distinct, _TERMS):
+        for window in layout.windows(distinct, _TERMS):
             weights |= await self._read(partial(edge_calls.idf, scope=scope, terms=window))
         return weights
 
@@ -224,7 +224,7 @@ class EdgeStore:
         while True:
             parts: list[str] = []
             try:
-                for window in _windows(layout.chunk_ids(id_, str(payload["chunks"])), _CHUNKS):
+                for window in layout.windows(layout.chunk_ids(id_, str(payload["chunks"])), _CHUNKS):
                     parts += await self._read(partial(edge_calls.fetch_chunks, scope=scope, ids=window, owner=id_))
                 return layout.restore(id_, payload, "".join(parts))
             except CorruptPage:  # unless a head was replaced between two reads
@@ -269,12 +269,3 @@ class EdgeStore:
             )
         if scope is not None:
             layout.check_scope(scope)
-
-
-def _windows(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
-    return (items[i : i + size] for i in range(0, len(items), size))
-
-
-def _is_empty(where: Where) -> bool:
-    nowhere = where.last is not None and where.last < max(where.first, 0)
-    return nowhere or (where.ids is not None and not where.ids)
