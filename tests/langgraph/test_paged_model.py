@@ -89,8 +89,8 @@ def test_addresses_mean_the_same_to_the_tool_where_the_state_begins_with_a_syste
     builder.add_conditional_edges("model", tools_condition)
     builder.add_edge("tools", "model")
     asked: Any = {"messages": [SYSTEM, HumanMessage("go", id="h")]}
-    answer = builder.compile().invoke(asked, CONFIG)["messages"][-1].content
-    assert "record k1:" in answer, "page 1 is the request, page 2 its first step"
+    done: Any = builder.compile().invoke(asked, CONFIG)
+    assert "record k1:" in done["messages"][-1].content, "page 1 is the request, page 2 its first step"
 
 
 def test_it_stays_its_own_class_and_is_paged_once(memory: pagefault.Memory) -> None:
