@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from pagefault.errors import BudgetError
@@ -45,6 +45,9 @@ class Budget:
             reserve leaves.
         reserve: Kept free for the answer. Default: the lesser of a quarter of the window and 4,096.
         watermarks: When to reclaim and how deep, as shares of the target.
+        high: Tokens above which a reclaim starts; follows from the above, as do the next two.
+        low: Tokens at which a reclaim may stop.
+        blocks: Tokens that all compaction blocks together may use.
 
     Raises:
         BudgetError: A number is not positive, or target and reserve exceed the window.
@@ -58,6 +61,9 @@ class Budget:
     target: int = 0
     reserve: int = -1
     watermarks: Watermarks = Watermarks()
+    high: int = field(init=False, repr=False, compare=False)
+    low: int = field(init=False, repr=False, compare=False)
+    blocks: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         for name in ("window", "target", "reserve"):
@@ -76,18 +82,6 @@ class Budget:
                 f"target={self.target} and reserve={self.reserve} do not fit window={self.window}; "
                 "lower the target or the reserve"
             )
-
-    @property
-    def high(self) -> int:
-        """Tokens above which a reclaim starts."""
-        return int(self.target * self.watermarks.high)
-
-    @property
-    def low(self) -> int:
-        """Tokens at which a reclaim may stop."""
-        return int(self.target * self.watermarks.low)
-
-    @property
-    def blocks(self) -> int:
-        """Tokens that all compaction blocks together may use."""
-        return int(self.target * BLOCK_SHARE)
+        object.__setattr__(self, "high", int(self.target * self.watermarks.high))
+        object.__setattr__(self, "low", int(self.target * self.watermarks.low))
+        object.__setattr__(self, "blocks", int(self.target * BLOCK_SHARE))

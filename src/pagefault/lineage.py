@@ -129,6 +129,28 @@ class Lineage:
 
     # -- growing ---------------------------------------------------------------------------
 
+    def follow(self, natives: list[Any], now: float) -> bool:
+        """Take in the tail when ``natives`` is this very path, grown; else change nothing.
+
+        What every model call does, so it is one function: whether the path begins with the same
+        objects, whether the last of them is unchanged, and what is new.
+        """
+        seen = self.seen
+        known = len(seen)
+        if not known or known > len(natives) or natives[known - 1] is not seen[-1] or self.has_grown():
+            return False
+        if known == len(natives):
+            return seen == natives
+        tail = natives[known:]
+        seen.extend(tail)
+        try:
+            is_same = seen == natives
+        finally:
+            del seen[known:]
+        if is_same:
+            self.extend(tail, now=now)
+        return is_same
+
     def is_prefix_of(self, natives: list[Any]) -> bool:
         """Whether ``natives`` begins with exactly these message objects.
 

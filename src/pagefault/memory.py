@@ -21,6 +21,7 @@ from pagefault.budget import Budget
 from pagefault.embedders import default_embedder
 from pagefault.errors import InvalidId, MemoryClosed, PagefaultError, StoreError
 from pagefault.kernel import Kernel
+from pagefault.lineage import Lineage
 from pagefault.page import SpaceId
 from pagefault.paging import Paging
 from pagefault.ports import Embedder, PageStore, TokenCounter
@@ -146,7 +147,8 @@ class Memory:
         self._spaces: weakref.WeakValueDictionary[SpaceId, Paging] = weakref.WeakValueDictionary()
         self._counter = options.counter
         self._temporary: Path | None = None
-        self._ready = False
+        self.is_ready = False
+        """Whether the store was opened; a call of an agent asks first, since this costs next to nothing."""
         self._build()
         _living.add(self)
 
@@ -171,7 +173,7 @@ class Memory:
     def _after_fork(self) -> None:
         """In a forked child: none of the parent's threads exist, so start afresh."""
         self._lock = threading.Lock()
-        self._ready = False
+        self.is_ready = False
         for paging in list(self._spaces.values()):
             paging.after_fork()
             if self._place is None:  # the child's throw-away store is another one, and empty
@@ -221,13 +223,16 @@ class Memory:
             if space is None:
                 paging = self._spaces.get(space_id)
                 if paging is None:
-                    paging = self._spaces[space_id] = Paging(space_id, counter=lambda: self.counter)
+                    paging = self._spaces[space_id] = Paging(space_id, counter=lambda: self.counter, note=self._note)
                 space = self._recent[space_id] = Space(self, paging)
                 if len(self._recent) > MAX_LIVE_SPACES:
                     self._recent.popitem(last=False)
             else:
                 self._recent.move_to_end(space_id)
             return space
+
+    def _note(self, paging: Paging, lineage: Lineage) -> None:
+        self._writeback.note(paging, lineage)
 
     # -- life ------------------------------------------------------------------------------
 
@@ -240,22 +245,17 @@ class Memory:
         if self._closed:
             raise MemoryClosed(f"memory {self._place or ':memory:'} is closed; open it again with pagefault.open(...)")
 
-    @property
-    def is_ready(self) -> bool:
-        """Whether the store was opened; a call of an agent asks first, since this costs next to nothing."""
-        return self._ready
-
     def ready(self) -> None:
         """Open the store now, so that what is wrong with it is raised here. Cheap afterwards."""
-        if not self._ready:
+        if not self.is_ready:
             self._kernel.call(self._writeback.open())
-            self._ready = True
+            self.is_ready = True
 
     async def aready(self) -> None:
         """Async twin of :meth:`ready`."""
-        if not self._ready:
+        if not self.is_ready:
             await self._kernel.acall(self._writeback.open())
-            self._ready = True
+            self.is_ready = True
 
     def flush(self) -> None:
         """On return, everything accepted is stored, indexed and durable.

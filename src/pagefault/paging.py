@@ -49,12 +49,20 @@ class Prompt(NamedTuple):
 class Paging:
     """The in-process state of one space."""
 
-    def __init__(self, space: SpaceId, *, counter: Callable[[], TokenCounter], policy: Policy = gdsf) -> None:
+    def __init__(
+        self,
+        space: SpaceId,
+        *,
+        counter: Callable[[], TokenCounter],
+        note: Callable[[Paging, Lineage], None],
+        policy: Policy = gdsf,
+    ) -> None:
         self.space = space
         self.lock = threading.RLock()
         self.lineages: list[Lineage] = []
         self.target = 0
         self._counter = counter
+        self._note = note
         self._policy = policy
         self._refused: object = None
 
@@ -69,7 +77,7 @@ class Paging:
         record: Mapping[str, Any] | None = None,
         requested: list[Any] | None = None,
     ) -> Prompt:
-        """Take in what is new and say what to send.
+        """One model call of a framework: take in what is new and say what to send. Does no I/O.
 
         Args:
             natives: The framework's whole message history.
@@ -86,16 +94,16 @@ class Paging:
         """
         with self.lock:
             lineage = self.lineages[0] if self.lineages else None
-            if lineage is None or lineage.codec is not codec or not lineage.is_prefix_of(natives):
+            if lineage is None or lineage.codec is not codec or not lineage.follow(natives, now):
+                if lineage is not None and lineage.codec is codec and lineage.is_prefix_of(natives):
+                    self._rebuild(lineage, lineage.slots[-1], now)  # its last message changed in place
                 lineage = self.align(natives, codec, now=now, record=record)
-            else:
-                if lineage.has_grown():
-                    lineage = self._rebuild(lineage, lineage.slots[-1], now)
-                if len(natives) > (known := len(lineage.seen)):
-                    lineage.extend(natives[known:], now=now)
-                if record is not lineage.record:
-                    self._reconcile(lineage, record)
-            return self.decide(lineage, budget, now=now, overhead=overhead, record=record, requested=requested)
+            elif record is not lineage.record:
+                self._reconcile(lineage, record)
+            prompt = self.decide(lineage, budget, now=now, overhead=overhead, record=record, requested=requested)
+        if not prompt.lineage.queued:
+            self._note(self, prompt.lineage)
+        return prompt
 
     def decide(
         self,
@@ -107,22 +115,21 @@ class Paging:
         record: Mapping[str, Any] | None = None,
         requested: list[Any] | None = None,
     ) -> Prompt:
-        """What to send of a path that is up to date; see :meth:`step`."""
-        with self.lock:
-            evicted: tuple[int, ...] = ()
-            self.target = budget.target
-            if not lineage.is_checked:
-                _keep_last(lineage)
+        """What to send of a path that is up to date; see :meth:`step`. The caller holds the lock."""
+        evicted: tuple[int, ...] = ()
+        self.target = budget.target
+        if not lineage.is_checked:
+            _keep_last(lineage)
+        total = overhead + lineage.ceiling()
+        if total > budget.high:
+            lineage, evicted = self._reclaim(lineage, budget, overhead, now)
             total = overhead + lineage.ceiling()
-            if total > budget.high:
-                lineage, evicted = self._reclaim(lineage, budget, overhead, now)
-                total = overhead + lineage.ceiling()
-            view = lineage.view
-            if not view.generation:
-                return Prompt(lineage, None, None, evicted, total)
-            natives = _render(lineage, requested) if view.blocks else None
-            is_news = record is None or record.get("gen") != view.generation
-            return Prompt(lineage, natives, to_record(view) if is_news else None, evicted, total)
+        view = lineage.view
+        if not view.generation:
+            return Prompt(lineage, None, None, evicted, total)
+        natives = _render(lineage, requested) if view.blocks else None
+        is_news = record is None or record.get("gen") != view.generation
+        return Prompt(lineage, natives, to_record(view) if is_news else None, evicted, total)
 
     # -- paths -----------------------------------------------------------------------------
 

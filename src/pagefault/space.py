@@ -6,14 +6,14 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from pagefault.budget import Budget
 from pagefault.chat import CHAT, accept
 from pagefault.errors import BadAddress, PageNotFound, UnsupportedMessage
 from pagefault.lineage import Lineage
 from pagefault.page import Address, SpaceId, parse_addresses
-from pagefault.paging import Paging, Prompt
+from pagefault.paging import Paging
 from pagefault.ports import Codec
 from pagefault.recall import Found
 from pagefault.restore import restore
@@ -38,6 +38,8 @@ class Space:
     def __init__(self, memory: Memory, paging: Paging) -> None:
         self._memory = memory
         self._paging = paging
+        self.step: Final = paging.step
+        """What to send at one model call of a framework; for adapters, see :meth:`Paging.step`."""
 
     @property
     def id(self) -> SpaceId:
@@ -246,25 +248,6 @@ class Space:
         return (self._paging.target or self._memory.budget.target) // 4
 
     # -- for adapters ----------------------------------------------------------------------
-
-    def step(
-        self,
-        natives: list[Any],
-        codec: Codec,
-        budget: Budget,
-        *,
-        now: float,
-        overhead: int = 0,
-        record: Mapping[str, Any] | None = None,
-        requested: list[Any] | None = None,
-    ) -> Prompt:
-        """One model call of a framework: what to send; see :meth:`Paging.step`. Does no I/O."""
-        prompt = self._paging.step(
-            natives, codec, budget, now=now, overhead=overhead, record=record, requested=requested
-        )
-        if not prompt.lineage.queued:
-            self._memory._writeback.note(self._paging, prompt.lineage)
-        return prompt
 
     def begins_with(self, native: Any, codec: Codec) -> bool:
         """Whether the path last used begins with this message."""

@@ -32,7 +32,7 @@ class Quarters:
 
 
 def paging() -> Paging:
-    return Paging(SPACE, counter=Quarters)
+    return Paging(SPACE, counter=Quarters, note=lambda paging, lineage: None)
 
 
 def system(text: str) -> Message:

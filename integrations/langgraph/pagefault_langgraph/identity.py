@@ -28,7 +28,6 @@ def space_of(config: Mapping[str, Any], messages: Sequence[BaseMessage] = ()) ->
         InvalidId: ``thread_id`` or ``user_id`` is no usable string.
     """
     configurable = config.get("configurable") or {}
-    metadata = config.get("metadata") or {}
     thread = configurable.get("thread_id")
     if thread is None:
         thread = f"~{messages[0].id}" if messages and messages[0].id else None
@@ -38,12 +37,16 @@ def space_of(config: Mapping[str, Any], messages: Sequence[BaseMessage] = ()) ->
             "graph, or, outside of a graph, identity=... to paged() or the middleware"
         )
     user = _user(configurable)
-    namespace = str(configurable.get("checkpoint_ns") or "")
-    parents = tuple(part.split(":", 1)[0] for part in namespace.split("|")[:-1]) if "|" in namespace else ()
-    name = metadata.get("lc_agent_name") or ""
+    namespace = configurable.get("checkpoint_ns")
+    parents = _parents(namespace) if namespace and "|" in namespace else ()
+    name = (config.get("metadata") or {}).get("lc_agent_name") or ""
     if isinstance(thread, str) and isinstance(user, str):
         return _space_id(user, thread, name, parents)
     return _space_id.__wrapped__(user, str(thread) if isinstance(thread, int) else thread, name, parents)
+
+
+def _parents(namespace: str) -> tuple[str, ...]:
+    return tuple(part.split(":", 1)[0] for part in namespace.split("|")[:-1])
 
 
 @lru_cache(maxsize=4_096)

@@ -101,7 +101,9 @@ class PagingMiddleware(AgentMiddleware[PagingState, Any, Any]):
     def _step(self, request: ModelRequest[Any]) -> Prompt:
         state: Mapping[str, Any] = request.state
         history = state["messages"]
-        requested = None if request.messages == history else request.messages
+        requested: list[Any] | None = request.messages
+        if requested is history or requested == history:
+            requested = None
         overhead = self._overhead.of(request.system_message, request.tools)
         if requested is not None:
             overhead += self._overhead.transient(requested, history)
@@ -123,7 +125,12 @@ class PagingMiddleware(AgentMiddleware[PagingState, Any, Any]):
 
 
 def _paged(request: ModelRequest[Any], natives: list[Any]) -> ModelRequest[Any]:
-    return request.override(messages=natives)
+    """What ``request.override`` does, which filters warnings for as long as all the rest of a step takes."""
+    if type(request) is not ModelRequest:
+        return request.override(messages=natives)
+    paged = object.__new__(ModelRequest)
+    vars(paged).update(vars(request), messages=natives)
+    return paged
 
 
 def _noted(response: Any, record: dict[str, Any]) -> Response:
