@@ -39,6 +39,11 @@ def head_id(space_key: str) -> uuid.UUID:
     return uuid.uuid5(_NAMESPACE, f"head/{space_key}")
 
 
+def item_id(space_key: str, path: str) -> uuid.UUID:
+    """Where the item at this path is stored; ``path`` names namespace and key unambiguously."""
+    return uuid.uuid5(_NAMESPACE, f"item/{space_key}/{path}")
+
+
 def chunk_id(owner: uuid.UUID, index: int) -> uuid.UUID:
     """Where chunk ``index`` (from 0) of a body too large for one point is stored."""
     return uuid.uuid5(owner, f"chunk/{index}")

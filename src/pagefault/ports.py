@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 from uuid import UUID
 
 T = TypeVar("T")
-RecordKind = Literal["page", "head"]
+RecordKind = Literal["page", "head", "item"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,18 +38,19 @@ class Sparse:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """One record of a store, of either kind.
+    """One record of a store, of any kind.
 
     Attributes:
         id: Point id.
-        kind: ``"page"`` (immutable) or ``"head"`` (one per space, replaced).
-        seq: Page number, or the length of the chain for a head. 0 <= seq < 2^53.
+        kind: ``"page"`` (immutable), ``"head"`` (one per space, replaced) or ``"item"`` (keyed, versioned).
+        seq: Page number, the length of the chain for a head, the version of an item. 0 <= seq < 2^53.
         fields: Flat scalars kept beside the body: chain, parent, format and the like.
-            Keys ``id kind seq tenant space body sha256 chunks`` are the store's own.
+            Keys ``id kind seq tenant space body sha256 chunks tags nonce`` are the store's own.
         body: Text of any length; canonical JSON (ASCII). Larger bodies are chunked by the adapter.
         sha256: 64 hex digits over the body, checked by the reader.
         sparse: Term weights for full-text search, ``None`` when the record is not indexed.
         dense: Embedding, ``None`` until it is computed.
+        tags: Short words by which ``Where.tags`` finds it. Like vectors, never returned.
     """
 
     id: UUID
@@ -60,6 +61,20 @@ class Record:
     sha256: str = ""
     sparse: Sparse | None = None
     dense: Sequence[float] | None = None
+    tags: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Swap:
+    """An item to write, if the stored one still has the version that the writer knows.
+
+    Attributes:
+        record: The item; its ``seq`` is the new version, at least 1.
+        version: The version it takes the place of, 0 for none.
+    """
+
+    record: Record
+    version: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,12 +86,16 @@ class Where:
         first: Smallest ``seq``, inclusive.
         last: Largest ``seq``, inclusive; ``None`` for no limit.
         ids: Only these points; ``None`` for no restriction.
+        tags: Groups of tags; of each group at least one must be there.
+        newest: Scan from the largest ``seq`` down.
     """
 
     kind: RecordKind = "page"
     first: int = 0
     last: int | None = None
     ids: Sequence[UUID] | None = None
+    tags: Sequence[Sequence[str]] = ()
+    newest: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,7 +153,24 @@ class PageStore(Protocol):
     async def put(self, scope: Scope, records: Sequence[Record]) -> None:
         """Write records; on return they are stored (they survive a process kill).
 
-        A page whose id exists is left as it is (insert-only); a head is replaced.
+        A page whose id exists is left as it is (insert-only); a head is replaced; items are refused.
+        """
+        ...
+
+    async def swap(self, scope: Scope, swaps: Sequence[Swap]) -> list[bool]:
+        """Write items whose stored version is the expected one: compare-and-set, each by itself.
+
+        On return those written are stored. No two swaps may be of one item.
+
+        Returns:
+            For each whether it was written; ``False`` when somebody else was faster.
+        """
+        ...
+
+    async def remove(self, scope: Scope, where: Where) -> None:
+        """Delete the items with ``where.ids``; with ``where.last``, only versions up to it.
+
+        They are gone for every reader at once; their bytes, when the store is vacuumed.
         """
         ...
 
@@ -150,7 +186,10 @@ class PageStore(Protocol):
         ...
 
     async def scan(self, scope: Scope, where: Where, *, limit: int) -> list[Record]:
-        """Up to ``limit`` records ordered by (seq, id), without bodies and vectors."""
+        """Up to ``limit`` records ordered by (seq, id), without bodies and vectors.
+
+        With ``where.newest``, by (seq descending, id).
+        """
         ...
 
     async def search(
@@ -162,8 +201,8 @@ class PageStore(Protocol):
         """
         ...
 
-    async def idf(self, scope: Scope, terms: Sequence[int]) -> dict[int, float]:
-        """The IDF weight of each sparse index over this scope's pages; absent terms are missing."""
+    async def idf(self, scope: Scope, terms: Sequence[int], *, kind: RecordKind = "page") -> dict[int, float]:
+        """The IDF weight of each sparse index over this scope's records of a kind; absent terms are missing."""
         ...
 
     async def sync(self) -> None:

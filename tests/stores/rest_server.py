@@ -146,6 +146,13 @@ class RestServer:
             if kind == "head":
                 self._rule(scoped(body.update_filter) == payload[SCOPE_KEY], "head without its scope's filter", seen)
                 self._rule(seen.query["ordering"] == "strong", "head without strong ordering", seen)
+            elif kind == "item":
+                is_new = body.update_mode == models.UpdateMode.INSERT_ONLY
+                known = body.update_mode == models.UpdateMode.UPDATE_ONLY and versioned(body.update_filter)
+                self._rule(is_new or scoped(body.update_filter) == payload[SCOPE_KEY], "item without its scope", seen)
+                self._rule(is_new or known, "item written without a look at its version", seen)
+                self._rule(payload.get("nonce"), "item without a nonce", seen)
+                self._rule(seen.query["ordering"] == "strong", "item without strong ordering", seen)
             else:
                 self._rule(kind in {"page", "chunk"}, f"kind {kind}", seen)
                 self._rule(body.update_mode == models.UpdateMode.INSERT_ONLY, "page not insert-only", seen)
@@ -230,6 +237,12 @@ def scoped(flt: models.Filter | None) -> str:
         and isinstance(condition.match, models.MatchValue)
     ]
     return str(places[0]) if len(places) == 1 else ""
+
+
+def versioned(flt: models.Filter | None) -> bool:
+    """Whether a filter asks for one version."""
+    must = flt.must if flt is not None and isinstance(flt.must, list) else []
+    return any(isinstance(each, models.FieldCondition) and each.key == "seq" for each in must)
 
 
 def ok(result: Any) -> httpx.Response:

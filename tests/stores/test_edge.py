@@ -46,6 +46,20 @@ async def nothing(store, run):
     pass
 
 
+def test_a_directory_from_before_there_were_items_gets_their_index(tmp_path):
+    async def forget_it(store, run):
+        await run(
+            partial(store._engine.call, lambda shard: shard.update(UpdateOperation.delete_field_index("tags"))),
+            urgent=True,
+        )
+
+    async def indexes(store, run):
+        return set(await run(partial(store._engine.call, lambda shard: shard.info().payload_schema), urgent=True))
+
+    in_store(tmp_path, forget_it)
+    assert "tags" in in_store(tmp_path, indexes)
+
+
 def test_the_directory_is_private_and_says_what_wrote_it(tmp_path):
     path = tmp_path / "deep" / "er" / "data"
     in_store(path, nothing)

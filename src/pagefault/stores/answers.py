@@ -11,16 +11,17 @@ from uuid import UUID
 
 from pagefault.errors import StoreError
 from pagefault.ports import Hit, Record, Scope
-from pagefault.stores.layout import Payload, fields_of, owned, restore
+from pagefault.stores.layout import KINDS, Payload, fields_of, owned, restore
 
 
-def records(scope: Scope, points: Iterable[Any]) -> list[Record]:
-    """The records of these points, by (seq, id), without bodies.
+def records(scope: Scope, points: Iterable[Any], *, newest: bool = False) -> list[Record]:
+    """The records of these points, by (seq, id), without bodies; the newest first if asked for.
 
     Raises:
         StoreError: One of them is of another scope.
     """
-    return sorted((restore(id_of(point), check(scope, point)) for point in points), key=_by_place)
+    found = sorted((restore(id_of(point), check(scope, point)) for point in points), key=_by_place)
+    return sorted(found, key=_by_age) if newest else found
 
 
 def hits(scope: Scope, points: Iterable[Any], *, limit: int) -> list[Hit]:
@@ -46,7 +47,7 @@ def cut(window: Sequence[Record], size: int) -> tuple[list[Record], int | None]:
     if len(window) < size:
         return list(window), None
     last = window[-1].seq
-    return [record for record in window if record.seq < last], last
+    return [record for record in window if record.seq != last], last
 
 
 def check(scope: Scope, point: Any) -> Payload:
@@ -57,7 +58,7 @@ def check(scope: Scope, point: Any) -> Payload:
     Raises:
         StoreError: It is of another scope.
     """
-    if not owned(scope, point.payload, "page", "head"):
+    if not owned(scope, point.payload, *KINDS):
         raise StoreError(f"the engine returned {point.id}, which is not of {scope}; please report this")
     payload: Payload = point.payload
     return payload
@@ -70,6 +71,10 @@ def id_of(point: Any) -> UUID:
 
 def _by_rank(hit: Hit) -> tuple[float, int, UUID]:
     return -hit.score, -hit.seq, hit.id
+
+
+def _by_age(record: Record) -> int:
+    return -record.seq
 
 
 def _by_place(record: Record) -> tuple[int, UUID]:

@@ -15,7 +15,7 @@ from uuid import UUID
 from qdrant_edge import EdgeShard, HasIdCondition
 
 from pagefault.errors import CorruptPage, MemoryClosed, StoreError, StoreLocked
-from pagefault.ports import Header, Hit, Record, Runner, Scope, Sparse, Where
+from pagefault.ports import Header, Hit, Record, RecordKind, Runner, Scope, Sparse, Swap, Where
 from pagefault.stores import edge_calls, layout
 from pagefault.stores.durability import WalSync
 from pagefault.stores.engine import Engine
@@ -117,6 +117,32 @@ class EdgeStore:
         for unit in layout.units(rows):
             await self._call(partial(edge_calls.write, scope=scope, unit=unit), urgent=False)
 
+    async def swap(self, scope: Scope, swaps: Sequence[Swap]) -> list[bool]:
+        """Write items whose stored version is the expected one; whether each was written.
+
+        Raises:
+            StoreError: A record cannot be stored exactly (nothing is written then), an id
+                names a record of another space or kind, or the engine failed.
+        """
+        self._check(scope)
+        laid = layout.swapped(scope, swaps, dimension=self._dimension)
+        versions = {row.id: version for row, version in laid}
+        chunks = [row for row, _ in laid if row.kind == layout.CHUNK]
+        for unit in layout.units(chunks):
+            await self._call(partial(edge_calls.write, scope=scope, unit=unit), urgent=False)
+        won: list[bool] = []
+        for unit in layout.units(row for row, _ in laid if row.kind != layout.CHUNK):
+            pairs = [(row, versions[row.id]) for row in unit]
+            won += await self._call(partial(edge_calls.swap, scope=scope, unit=pairs), urgent=False)
+        return won
+
+    async def remove(self, scope: Scope, where: Where) -> None:
+        """Delete the items with ``where.ids``; with ``where.last``, only versions up to it."""
+        self._check(scope)
+        last = layout.MAX_INT if where.last is None else where.last
+        for ids in layout.windows(layout.removable(where), _IDS):
+            await self._call(partial(edge_calls.remove, scope=scope, ids=ids, last=last), urgent=False)
+
     async def index(self, scope: Scope, vectors: Mapping[UUID, Sequence[float]]) -> None:
         """Add the dense vectors of records already stored; ids not in scope are ignored.
 
@@ -147,15 +173,15 @@ class EdgeStore:
         return found
 
     async def scan(self, scope: Scope, where: Where, *, limit: int) -> list[Record]:
-        """Up to ``limit`` records ordered by (seq, id), without bodies and vectors."""
+        """Up to ``limit`` records ordered by (seq, id), or the newest first, without bodies and vectors."""
         self._check(scope)
         found: list[Record] = []
-        at: int | None = None if layout.is_empty(where) else max(where.first, 0)
+        at = layout.start_of(where)
         ids = self._id_condition(where)
         while at is not None and len(found) < limit:
             size = min(_SCAN, limit - len(found) + 1)
             window, at = await self._read(
-                partial(edge_calls.scan_window, scope=scope, where=where, ids=ids, first=at, size=size)
+                partial(edge_calls.scan_window, scope=scope, where=where, ids=ids, at=at, size=size)
             )
             found += window
         return found[: max(limit, 0)]
@@ -184,14 +210,14 @@ class EdgeStore:
                 hits[i] = answer
         return hits
 
-    async def idf(self, scope: Scope, terms: Sequence[int]) -> dict[int, float]:
-        """The IDF weight of each sparse index over this scope's pages; absent terms are missing."""
+    async def idf(self, scope: Scope, terms: Sequence[int], *, kind: RecordKind = "page") -> dict[int, float]:
+        """The IDF weight of each sparse index over this scope's records of a kind; absent terms are missing."""
         self._check(scope)
         distinct = tuple(dict.fromkeys(terms))
         layout.query_sparse(Sparse(indices=distinct, values=(1.0,) * len(distinct)))
         weights: dict[int, float] = {}
         for window in layout.windows(distinct, _TERMS):
-            weights |= await self._read(partial(edge_calls.idf, scope=scope, terms=window))
+            weights |= await self._read(partial(edge_calls.idf, scope=scope, terms=window, kind=kind))
         return weights
 
     async def sync(self) -> None:

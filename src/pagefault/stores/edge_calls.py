@@ -7,6 +7,7 @@ every filter here, or is checked on every point, so that no caller can forget it
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 from uuid import UUID
 
@@ -17,6 +18,7 @@ from qdrant_edge import (
     Filter,
     HasIdCondition,
     IdfParams,
+    MatchAny,
     MatchValue,
     OrderBy,
     PayloadSelector,
@@ -34,22 +36,27 @@ from qdrant_edge import (
 )
 
 from pagefault.errors import CorruptPage, StoreError
-from pagefault.ports import Hit, Record, Scope, Sparse, Where
+from pagefault.ports import Hit, Record, RecordKind, Scope, Sparse, Where
 from pagefault.stores import answers
 from pagefault.stores.layout import (
     CHUNK,
     DENSE,
+    KINDS,
     MAX_INT,
     SCOPE_KEY,
+    TAGS,
     TEXT,
     Payload,
     Row,
+    from_on,
+    lost_chunks,
     owned,
     scope_value,
     stale_chunks,
 )
 
 _OWNER: Final = ["tenant", "space", "kind", "chunks"]
+_VERSION: Final = [*_OWNER, "seq"]
 _TIES: Final = 16
 
 
@@ -73,6 +80,41 @@ def write(shard: EdgeShard, scope: Scope, unit: Sequence[Row]) -> None:
         shard.update(UpdateOperation.delete_points(list(stale)))
 
 
+def swap(shard: EdgeShard, scope: Scope, unit: Sequence[tuple[Row, int]]) -> list[bool]:
+    """Write those items whose stored version is the expected one; 0 means none.
+
+    Nobody comes between reading and writing: this thread alone holds the engine.
+    """
+    held = {point.id: point.payload or {} for point in _retrieve(shard, [row.id for row, _ in unit], _VERSION)}
+    won: list[bool] = []
+    for row, version in unit:
+        if row.id in held and not owned(scope, held[row.id], row.kind):
+            raise StoreError(f"{row.id} already names a record of another space or kind; derive ids with chain.item_id")
+        won.append(held.get(row.id, {}).get("seq", 0) == version)
+    points = [_point(row) for (row, _), wins in zip(unit, won, strict=True) if wins]
+    if points:
+        shard.update(UpdateOperation.upsert_points(points, within(scope, unit[0][0].kind), UpdateMode.Upsert))
+    stale: list[UUID] = []
+    for (row, _), wins in zip(unit, won, strict=True):
+        before, now = (held.get(row.id, {}), row.payload) if wins else (row.payload, held.get(row.id, {}))
+        stale += lost_chunks(row.id, before, now)
+    if stale:
+        shard.update(UpdateOperation.delete_points(list(stale)))
+    return won
+
+
+def remove(shard: EdgeShard, scope: Scope, ids: Sequence[UUID], *, last: int) -> None:
+    """Delete the items among these ids whose version is not beyond ``last``, with their chunks."""
+    ours = {
+        point.id: payload
+        for point in _retrieve(shard, ids, _VERSION)
+        if owned(scope, payload := point.payload, "item") and int(payload["seq"]) <= last
+    }
+    gone = [*ours, *(chunk for id_, payload in ours.items() for chunk in lost_chunks(id_, payload, {}))]
+    if gone:
+        shard.update(UpdateOperation.delete_points(gone))
+
+
 def add_vectors(shard: EdgeShard, scope: Scope, vectors: Mapping[UUID, list[float]]) -> None:
     """Add dense vectors to the pages among these ids that are in scope."""
     points = _retrieve(shard, vectors, _OWNER)
@@ -83,10 +125,10 @@ def add_vectors(shard: EdgeShard, scope: Scope, vectors: Mapping[UUID, list[floa
 
 
 def fetch(shard: EdgeShard, scope: Scope, ids: Sequence[UUID], *, bodies: bool) -> dict[UUID, Payload]:
-    """Payloads of the pages and heads among these ids that are in scope."""
+    """Payloads of the records among these ids that are in scope."""
     select = PayloadSelector.Exclude([]) if bodies else _without_body()
     found = {point.id: point.payload for point in _retrieve(shard, ids, select)}
-    return {id_: payload for id_ in ids if owned(scope, payload := found.get(id_), "page", "head") and payload}
+    return {id_: payload for id_ in ids if owned(scope, payload := found.get(id_), *KINDS) and payload}
 
 
 def fetch_chunks(shard: EdgeShard, scope: Scope, ids: Sequence[UUID], *, owner: UUID) -> list[str]:
@@ -106,9 +148,9 @@ def fetch_chunks(shard: EdgeShard, scope: Scope, ids: Sequence[UUID], *, owner: 
 
 
 def scan_window(
-    shard: EdgeShard, scope: Scope, where: Where, ids: HasIdCondition | None, *, first: int, size: int
+    shard: EdgeShard, scope: Scope, where: Where, ids: HasIdCondition | None, *, at: int, size: int
 ) -> tuple[list[Record], int | None]:
-    """Up to about ``size`` records from page number ``first`` on, by (seq, id).
+    """Up to about ``size`` records from number ``at`` on, by (seq, id), or down for the newest first.
 
     Where one number fills the window, all records with it are returned, however many they are.
 
@@ -118,16 +160,17 @@ def scan_window(
     points, _ = shard.scroll(
         ScrollRequest(
             limit=size,
-            filter=matching(scope, where, ids, first=first),
-            order_by=OrderBy("seq", Direction.Asc),
+            filter=matching(scope, from_on(where, at), ids),
+            order_by=OrderBy("seq", Direction.Desc if where.newest else Direction.Asc),
             with_payload=_without_body(),
             with_vector=False,
         )
     )
-    complete, at = answers.cut(answers.records(scope, points), size)
-    if complete or at is None:
-        return complete, at
-    return answers.records(scope, _all_with_seq(shard, scope, where, ids, at)), at + 1
+    complete, last = answers.cut(answers.records(scope, points, newest=where.newest), size)
+    if complete or last is None:
+        return complete, last
+    after = last - 1 if where.newest else last + 1
+    return answers.records(scope, _all_with_seq(shard, scope, where, ids, last)), after if after >= 0 else None
 
 
 def search(
@@ -143,7 +186,7 @@ def search(
 
     The engine breaks ties its own way, so a few more are fetched for the cut to fall as ordered.
     """
-    flt = matching(scope, where, ids, first=where.first)
+    flt = matching(scope, where, ids)
     requests = [
         _request(query, flt, within(scope, where.kind), limit=limit + _TIES, with_payload=_without_body())
         for query in queries
@@ -152,14 +195,14 @@ def search(
     return [answers.hits(scope, points, limit=limit) for points in found]
 
 
-def idf(shard: EdgeShard, scope: Scope, terms: Sequence[int]) -> dict[int, float]:
-    """The engine's own IDF of each term over this scope's pages.
+def idf(shard: EdgeShard, scope: Scope, terms: Sequence[int], kind: RecordKind) -> dict[int, float]:
+    """The engine's own IDF of each term over this scope's records of a kind.
 
-    A query of one term with weight 1 scores its best page with IDF times the stored weight.
+    A query of one term with weight 1 scores its best record with IDF times the stored weight.
     """
-    pages = within(scope, "page")
+    corpus = within(scope, kind)
     requests = [
-        _request(Sparse(indices=(term,), values=(1.0,)), pages, pages, limit=1, with_vector=[TEXT]) for term in terms
+        _request(Sparse(indices=(term,), values=(1.0,)), corpus, corpus, limit=1, with_vector=[TEXT]) for term in terms
     ]
     weights: dict[int, float] = {}
     for term, points in zip(terms, shard.query_batch(QueryBatchRequest(requests)), strict=True):
@@ -175,12 +218,12 @@ def within(scope: Scope, kind: str, *more: Any) -> Filter:
     return Filter(must=[FieldCondition(key=SCOPE_KEY, match=MatchValue(scope_value(scope, kind))), *more])
 
 
-def matching(scope: Scope, where: Where, ids: HasIdCondition | None, *, first: int) -> Filter:
-    """The scope's filter narrowed by ``where``, from page number ``first`` on."""
-    more: list[Any] = []
-    if first > 0 or where.last is not None:
+def matching(scope: Scope, where: Where, ids: HasIdCondition | None) -> Filter:
+    """The scope's filter narrowed by ``where``."""
+    more: list[Any] = [FieldCondition(key=TAGS, match=MatchAny(list(group))) for group in where.tags]
+    if where.first > 0 or where.last is not None:
         last = None if where.last is None else float(min(where.last, MAX_INT))
-        more.append(FieldCondition(key="seq", range=RangeFloat(gte=float(min(first, MAX_INT + 1)), lte=last)))
+        more.append(FieldCondition(key="seq", range=RangeFloat(gte=float(min(where.first, MAX_INT + 1)), lte=last)))
     if ids is not None:
         more.append(ids)
     return within(scope, where.kind, *more)
@@ -212,7 +255,7 @@ def _retrieve(shard: EdgeShard, ids: Iterable[UUID], select: list[str] | Payload
 
 
 def _all_with_seq(shard: EdgeShard, scope: Scope, where: Where, ids: HasIdCondition | None, seq: int) -> Iterable[Any]:
-    flt = matching(scope, Where(kind=where.kind, last=seq), ids, first=seq)
+    flt = matching(scope, replace(where, first=seq, last=seq), ids)
     offset: Any = None
     while True:
         points, offset = shard.scroll(
@@ -229,8 +272,8 @@ def _point(row: Row) -> Point:
         vectors[TEXT] = SparseVector(list(row.sparse.indices), list(row.sparse.values))
     if row.dense is not None:
         vectors[DENSE] = row.dense
-    return Point(id=row.id, vector=vectors, payload=dict(row.payload))
+    return Point(id=row.id, vector=vectors, payload=row.values)
 
 
 def _without_body() -> PayloadSelector:
-    return PayloadSelector.Exclude(["body"])
+    return PayloadSelector.Exclude(["body", TAGS])

@@ -32,7 +32,7 @@ from pagefault.errors import MemoryClosed, PagefaultError, StoreError, StoreLock
 from pagefault.ports import Header
 from pagefault.stores import header as headers
 from pagefault.stores.durability import sync_directory
-from pagefault.stores.layout import DENSE, SCOPE_KEY, TEXT
+from pagefault.stores.layout import DENSE, SCOPE_KEY, TAGS, TEXT
 
 T = TypeVar("T")
 
@@ -115,6 +115,8 @@ class Engine:
         shard = EdgeShard.load(str(shard_dir), _config(header))
         try:
             self._header = _settle_header(self._directory, shard, header)
+            if TAGS not in shard.info().payload_schema:  # written before there were items
+                shard.update(UpdateOperation.create_field_index(TAGS, KeywordIndexParams()))
         except BaseException:
             shard.close()
             raise
@@ -165,6 +167,7 @@ def _create(shard_dir: Path, header: Header) -> None:
         for name, params in (
             ("tenant", KeywordIndexParams(is_tenant=True)),
             (SCOPE_KEY, KeywordIndexParams()),
+            (TAGS, KeywordIndexParams()),
             ("seq", IntegerIndexParams(lookup=True, range=True)),
         ):
             shard.update(UpdateOperation.create_field_index(name, params))

@@ -11,13 +11,13 @@ import hashlib
 import math
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final, TypeVar
+from dataclasses import dataclass, replace
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
 from pagefault.chain import chunk_id
 from pagefault.errors import CorruptPage, StoreError
-from pagefault.ports import Record, Scope, Sparse, Where
+from pagefault.ports import Record, RecordKind, Scope, Sparse, Swap, Where
 
 T = TypeVar("T")
 Scalar = str | int | float | bool
@@ -26,7 +26,11 @@ Payload = Mapping[str, Scalar]
 SCOPE_KEY: Final = "_scope"
 DENSE: Final = "dense"  # the names of the two vectors of a point
 TEXT: Final = "text"
-RESERVED: Final = frozenset({"id", "kind", "seq", "tenant", "space", "body", "sha256", "chunks", SCOPE_KEY})
+TAGS: Final = "tags"
+NONCE: Final = "nonce"
+KINDS: Final[tuple[RecordKind, ...]] = ("page", "head", "item")
+_PLAIN: Final = {"id", "kind", "seq", "tenant", "space", "body", "sha256", "chunks"}
+RESERVED: Final = frozenset({*_PLAIN, TAGS, NONCE, SCOPE_KEY})
 CHUNK: Final = "chunk"
 MAX_INT: Final = 2**53 - 1  # beyond it a range filter, which is float64, misses records
 MAX_FIELDS_BYTES: Final = 64 * 1024
@@ -46,7 +50,7 @@ _DIGEST_CHARS: Final = 32
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One point to write: a page, a head, or a chunk of either's body."""
+    """One point to write: a page, a head, an item, or a chunk of a body."""
 
     id: UUID
     kind: str
@@ -54,11 +58,17 @@ class Row:
     size: int
     sparse: Sparse | None = None
     dense: list[float] | None = None
+    tags: tuple[str, ...] = ()
 
     @property
     def replaces(self) -> bool:
-        """Whether an existing point gives way; only heads are ever replaced."""
-        return self.kind == "head"
+        """Whether an existing point gives way; pages and chunks never do."""
+        return self.kind in {"head", "item"}
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """The whole payload; the tags are the one list in it."""
+        return {**self.payload, TAGS: list(self.tags)} if self.tags else dict(self.payload)
 
 
 def scope_value(scope: Scope, kind: str) -> str:
@@ -84,6 +94,8 @@ def distinct(records: Iterable[Record]) -> list[Record]:
     """Each id once, as if written one by one: the first page stays, the last head wins."""
     kept: dict[UUID, Record] = {}
     for record in records:
+        if record.kind == "item":
+            raise StoreError(f"{record.id} is an item; items are written with swap(), which keeps their versions")
         before = kept.get(record.id)
         if before is not None and before.kind != record.kind:
             raise StoreError(f"{record.id} is both a page and a head in one batch; derive ids with pagefault.chain")
@@ -91,6 +103,50 @@ def distinct(records: Iterable[Record]) -> list[Record]:
             kept.pop(record.id, None)
             kept[record.id] = record
     return list(kept.values())
+
+
+def swapped(scope: Scope, swaps: Sequence[Swap], *, dimension: int) -> list[tuple[Row, int]]:
+    """The rows of items, chunks before their item, each with the version it replaces.
+
+    Raises:
+        StoreError: A part of a record cannot be stored exactly, or an item comes twice.
+    """
+    if len({swap.record.id for swap in swaps}) != len(swaps):
+        raise StoreError("an item is written twice in one swap, and which comes first is undefined; write one of them")
+    laid: list[tuple[Row, int]] = []
+    for swap in swaps:
+        if swap.record.kind != "item" or swap.record.seq == 0 or not _is_seq(swap.version):
+            raise StoreError(
+                f"record {swap.record.id}: swap() takes items with a version of at least 1 and a version to replace "
+                f"from 0 on, got {swap.record.kind!r:.20}, {swap.record.seq!r:.20} and {swap.version!r:.20}"
+            )
+        laid += [(row, swap.version) for row in rows(scope, swap.record, dimension=dimension)]
+    return laid
+
+
+def removable(where: Where) -> Sequence[UUID]:
+    """The ids that a removal is about.
+
+    Raises:
+        StoreError: It names no ids, or other records than items.
+    """
+    if where.ids is None or where.kind != "item":
+        raise StoreError(f"remove() takes the ids of items, got {where!r:.200}")
+    return list(dict.fromkeys(where.ids))
+
+
+def from_on(where: Where, at: int) -> Where:
+    """What is left of a scan that goes on at ``at``."""
+    return replace(where, last=at) if where.newest else replace(where, first=at)
+
+
+def start_of(where: Where) -> int | None:
+    """Where a scan starts, ``None`` when nothing can match."""
+    if is_empty(where):
+        return None
+    if not where.newest:
+        return max(where.first, 0)
+    return MAX_INT if where.last is None else min(where.last, MAX_INT)
 
 
 def rows(scope: Scope, record: Record, *, dimension: int) -> list[Row]:
@@ -110,7 +166,9 @@ def rows(scope: Scope, record: Record, *, dimension: int) -> list[Row]:
         payload["body"] = record.body
     else:
         parts = [record.body[i : i + CHUNK_BYTES] for i in range(0, len(record.body), CHUNK_BYTES)]
-        digest = hashlib.sha256(record.body.encode("ascii")).hexdigest()[:_DIGEST_CHARS]
+        # A version's chunks are its own: who deletes those of another never takes them along.
+        owner = f"{record.seq}/" if record.kind == "item" else ""
+        digest = hashlib.sha256(f"{owner}{record.body}".encode("ascii")).hexdigest()[:_DIGEST_CHARS]
         payload |= {"body": "", "chunks": f"{len(parts)}/{digest}"}
         chunks = [
             Row(id=id_, kind=CHUNK, payload={**_base(scope, CHUNK, record.seq), "body": part}, size=len(part))
@@ -119,7 +177,16 @@ def rows(scope: Scope, record: Record, *, dimension: int) -> list[Row]:
     sparse = None if record.sparse is None else stored_sparse(record.id, record.sparse)
     dense = None if record.dense is None else vector(record.dense, dimension=dimension, of=str(record.id))
     size = len(str(payload["body"])) + 8 * len(sparse.indices if sparse else ()) + 4 * len(dense or ())
-    return [*chunks, Row(id=record.id, kind=record.kind, payload=payload, size=size, sparse=sparse, dense=dense)]
+    row = Row(
+        id=record.id,
+        kind=record.kind,
+        payload=payload,
+        size=size,
+        sparse=sparse,
+        dense=dense,
+        tags=tuple(dict.fromkeys(record.tags)),
+    )
+    return [*chunks, row]
 
 
 def units(
@@ -159,10 +226,15 @@ def chunk_ids(owner: UUID, chunks: str) -> list[UUID]:
 
 def stale_chunks(row: Row, before: Payload) -> list[UUID]:
     """The chunks of what ``row`` replaces that nothing names any more."""
+    return lost_chunks(row.id, before, row.payload)
+
+
+def lost_chunks(owner: UUID, before: Payload, now: Payload) -> list[UUID]:
+    """The chunks named by one payload of a record and not by another."""
     chunks = before.get("chunks")
-    if chunks is None or chunks == row.payload.get("chunks"):
+    if chunks is None or chunks == now.get("chunks"):
         return []
-    return chunk_ids(row.id, str(chunks))
+    return chunk_ids(owner, str(chunks))
 
 
 def windows(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
@@ -190,7 +262,7 @@ def restore(id_: UUID, payload: Payload, body: str = "") -> Record:
     """The record that :func:`rows` laid out, without vectors."""
     return Record(
         id=id_,
-        kind="head" if payload["kind"] == "head" else "page",
+        kind=next(kind for kind in KINDS if kind == payload["kind"]),
         seq=int(payload["seq"]),
         fields=fields_of(payload),
         body=body,
@@ -255,8 +327,10 @@ def _check_record(record: Record) -> None:
     of = f"record {record.id}"
     if not isinstance(record.id, UUID):
         raise StoreError(f"{of}: the id must be a UUID; derive it with pagefault.chain")
-    if record.kind not in ("page", "head"):
-        raise StoreError(f"{of}: kind is {record.kind!r}, not 'page' or 'head'")
+    if record.kind not in KINDS:
+        raise StoreError(f"{of}: kind is {record.kind!r}, not one of {', '.join(KINDS)}")
+    if not all(_is_text(tag) and tag for tag in record.tags):
+        raise StoreError(f"{of}: a tag is non-empty text, got {list(record.tags)!r:.60}")
     if not _is_seq(record.seq):
         raise StoreError(f"{of}: seq is {record.seq!r}, it must be an integer from 0 to 2^53 - 1")
     if not _is_text(record.body) or not record.body.isascii():
@@ -267,14 +341,14 @@ def _check_record(record: Record) -> None:
 
 def _fields(record: Record) -> dict[str, Scalar]:
     plain: dict[str, Scalar] = {}
-    size = 0
+    size = sum(map(len, record.tags))
     for key, value in record.fields.items():
         if not _is_text(key) or not key or key in RESERVED:
             raise StoreError(f"record {record.id}: {key!r:.60} cannot name a field (reserved: {sorted(RESERVED)})")
         plain[key] = _scalar(record.id, key, value)
         size += len(key) + len(str(value))
     if size > MAX_FIELDS_BYTES:
-        raise StoreError(f"record {record.id}: fields take {size} characters, the limit is {MAX_FIELDS_BYTES}")
+        raise StoreError(f"record {record.id}: fields and tags take {size} characters, the limit is {MAX_FIELDS_BYTES}")
     return plain
 
 

@@ -13,7 +13,7 @@ from uuid import UUID
 from qdrant_client import AsyncQdrantClient, models
 
 from pagefault.errors import CorruptPage, MemoryClosed, StoreError
-from pagefault.ports import Header, Hit, Record, Scope, Sparse, Where
+from pagefault.ports import Header, Hit, Record, RecordKind, Scope, Sparse, Swap, Where
 from pagefault.stores import header as headers
 from pagefault.stores import layout
 from pagefault.stores.layout import is_empty, windows
@@ -123,6 +123,30 @@ class ServerStore:
             for unit in layout.units(rows, records=_RECORDS, size=_BYTES, weigh=_wire_bytes):
                 await calls.write(scope, unit)
 
+    async def swap(self, scope: Scope, swaps: Sequence[Swap]) -> list[bool]:
+        """Write items whose stored version is the expected one; whether each was written.
+
+        Raises:
+            StoreError: A record cannot be stored exactly (nothing is written then), an id
+                names a record of another space or kind, or the server failed.
+        """
+        calls = self._ready(scope)
+        laid = layout.swapped(scope, swaps, dimension=self._dimension)
+        versions = {row.id: version for row, version in laid}
+        how: dict[str, Any] = {"records": _RECORDS, "size": _BYTES, "weigh": _wire_bytes}
+        for unit in layout.units([row for row, _ in laid if row.kind == layout.CHUNK], **how):
+            await calls.write(scope, unit)
+        won: list[bool] = []
+        for unit in layout.units([row for row, _ in laid if row.kind != layout.CHUNK], **how):
+            won += await calls.swap(scope, [(row, versions[row.id]) for row in unit])
+        return won
+
+    async def remove(self, scope: Scope, where: Where) -> None:
+        """Delete the items with ``where.ids``; with ``where.last``, only versions up to it."""
+        calls = self._ready(scope)
+        for ids in windows(layout.removable(where), _IDS):
+            await calls.remove(scope, ids, where)
+
     async def index(self, scope: Scope, vectors: Mapping[UUID, Sequence[float]]) -> None:
         """Add the dense vectors of records already stored; ids not in scope are ignored.
 
@@ -151,14 +175,14 @@ class ServerStore:
         return found
 
     async def scan(self, scope: Scope, where: Where, *, limit: int) -> list[Record]:
-        """Up to ``limit`` records ordered by (seq, id), without bodies and vectors."""
+        """Up to ``limit`` records ordered by (seq, id), or the newest first, without bodies and vectors."""
         calls = self._ready(scope)
         found: list[Record] = []
-        at: int | None = None if is_empty(where) else max(where.first, 0)
+        at = layout.start_of(where)
         ids = self._id_condition(where)
         while at is not None and len(found) < limit:
             size = min(_SCAN, limit - len(found) + 1)
-            window, at = await calls.scan_window(scope, where, ids, first=at, size=size)
+            window, at = await calls.scan_window(scope, where, ids, at=at, size=size)
             found += window
         return found[: max(limit, 0)]
 
@@ -183,14 +207,14 @@ class ServerStore:
                 hits[i] = answer
         return hits
 
-    async def idf(self, scope: Scope, terms: Sequence[int]) -> dict[int, float]:
-        """The IDF weight of each sparse index over this scope's pages; absent terms are missing."""
+    async def idf(self, scope: Scope, terms: Sequence[int], *, kind: RecordKind = "page") -> dict[int, float]:
+        """The IDF weight of each sparse index over this scope's records of a kind; absent terms are missing."""
         calls = self._ready(scope)
         distinct = tuple(dict.fromkeys(terms))
         layout.query_sparse(Sparse(indices=distinct, values=(1.0,) * len(distinct)))
         weights: dict[int, float] = {}
         for window in windows(distinct, _TERMS):
-            weights |= await calls.idf(scope, window)
+            weights |= await calls.idf(scope, window, kind)
         return weights
 
     async def sync(self) -> None:
@@ -268,4 +292,5 @@ def _wire_bytes(row: layout.Row) -> int:
     body = str(row.payload.get("body", ""))
     escapes = body.count('"') + body.count("\\")
     terms = 32 * len(row.sparse.indices) if row.sparse else 0
-    return text + escapes + terms + 24 * len(row.dense or ())
+    tags = sum(len(tag) + 3 for tag in row.tags)
+    return text + escapes + terms + tags + 24 * len(row.dense or ())

@@ -7,22 +7,28 @@ so that no caller can forget it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from qdrant_client import AsyncQdrantClient, models
 
 from pagefault.errors import CorruptPage, StoreError
-from pagefault.ports import Hit, Record, Scope, Sparse, Where
+from pagefault.ports import Hit, Record, RecordKind, Scope, Sparse, Where
 from pagefault.stores import answers
 from pagefault.stores.layout import (
     CHUNK,
     DENSE,
+    KINDS,
     MAX_INT,
+    NONCE,
     SCOPE_KEY,
+    TAGS,
     TEXT,
     Payload,
     Row,
+    from_on,
+    lost_chunks,
     owned,
     scope_value,
     stale_chunks,
@@ -30,7 +36,8 @@ from pagefault.stores.layout import (
 from pagefault.stores.server_link import Link
 
 _OWNER: Final = ["tenant", "space", "kind", "chunks"]
-_WITHOUT_BODY: Final = models.PayloadSelectorExclude(exclude=["body"])
+_VERSION: Final = [*_OWNER, "seq", NONCE]
+_WITHOUT_BODY: Final = models.PayloadSelectorExclude(exclude=["body", TAGS])
 _TIES: Final = 16
 _SAME_NUMBER: Final = 256
 # The server scans small scopes as they are and walks the graph of large ones; at this width
@@ -59,10 +66,57 @@ class Calls:
         # Insert-only ignores what is there already; leaving it out keeps retries out of the log.
         points = [_point(row) for row in unit if replaces or row.id not in held]
         if points:
-            await self._upsert(points, only=within(scope, unit[0].kind) if replaces else None)
+            mode = models.UpdateMode.UPSERT if replaces else models.UpdateMode.INSERT_ONLY
+            await self._upsert(points, mode, only=within(scope, unit[0].kind) if replaces else None)
         stale = [id_ for row in unit if replaces and row.id in held for id_ in stale_chunks(row, held[row.id])]
         if stale:
             await self._delete(within(scope, CHUNK, has_id(stale)))
+
+    async def swap(self, scope: Scope, unit: Sequence[tuple[Row, int]]) -> list[bool]:
+        """Write those items whose stored version is the expected one; 0 means none.
+
+        An update says not how many points it changed, so each item carries a nonce and is read back.
+        """
+        ids = [row.id for row, _ in unit]
+        held = await self._retrieve("reading what is there", ids, _VERSION)
+        for row, _ in unit:
+            if row.id in held and not owned(scope, held[row.id], row.kind):
+                raise StoreError(
+                    f"{row.id} already names a record of another space or kind; derive ids with pagefault.chain"
+                )
+        nonce = uuid4().hex
+        fitting: dict[int, list[models.PointStruct]] = {}
+        for row, version in unit:
+            if held.get(row.id, {}).get("seq", 0) == version:
+                fitting.setdefault(version, []).append(_point(row, nonce))
+        for version, points in fitting.items():
+            if version == 0:
+                await self._upsert(points, models.UpdateMode.INSERT_ONLY, strong=True)
+            else:
+                known = models.FieldCondition(key="seq", match=models.MatchValue(value=version))
+                await self._upsert(points, models.UpdateMode.UPDATE_ONLY, only=within(scope, "item", known))
+        now = await self._retrieve("reading what was written", ids, _VERSION) if fitting else held
+        stale: list[UUID] = []
+        for row, _ in unit:
+            there = now.get(row.id, {})
+            stale += [*lost_chunks(row.id, held.get(row.id, {}), there), *lost_chunks(row.id, row.payload, there)]
+        if stale:
+            await self._delete(within(scope, CHUNK, has_id(stale)))
+        return [now.get(id_, {}).get(NONCE) == nonce for id_ in ids]
+
+    async def remove(self, scope: Scope, ids: Sequence[UUID], where: Where) -> None:
+        """Delete the items among these ids that ``where`` lets through, with their chunks."""
+        held = await self._retrieve("reading what is there", ids, _VERSION)
+        await self._delete(matching(scope, where, has_id(ids)))
+        left = await self._retrieve("reading what is left", ids, _VERSION)
+        gone = [
+            chunk
+            for id_, payload in held.items()
+            if owned(scope, payload, "item")
+            for chunk in lost_chunks(id_, payload, left.get(id_, {}))
+        ]
+        if gone:
+            await self._delete(within(scope, CHUNK, has_id(gone)))
 
     async def add_vectors(self, scope: Scope, vectors: Mapping[UUID, list[float]]) -> None:
         """Add dense vectors to the pages among these ids that are in scope."""
@@ -83,9 +137,9 @@ class Calls:
         )
 
     async def fetch(self, scope: Scope, ids: Sequence[UUID], *, bodies: bool) -> dict[UUID, Payload]:
-        """Payloads of the pages and heads among these ids that are in scope, in this order."""
+        """Payloads of the records among these ids that are in scope, in this order."""
         held = await self._retrieve("reading pages", ids, True if bodies else _WITHOUT_BODY)
-        return {id_: payload for id_ in ids if owned(scope, payload := held.get(id_), "page", "head") and payload}
+        return {id_: payload for id_ in ids if owned(scope, payload := held.get(id_), *KINDS) and payload}
 
     async def fetch_chunks(self, scope: Scope, ids: Sequence[UUID], *, owner: UUID) -> list[str]:
         """The text of these chunks, in order.
@@ -103,30 +157,32 @@ class Calls:
         return parts
 
     async def scan_window(
-        self, scope: Scope, where: Where, ids: models.HasIdCondition | None, *, first: int, size: int
+        self, scope: Scope, where: Where, ids: models.HasIdCondition | None, *, at: int, size: int
     ) -> tuple[list[Record], int | None]:
-        """Up to about ``size`` records from page number ``first`` on, by (seq, id).
+        """Up to about ``size`` records from number ``at`` on, by (seq, id), or down for the newest first.
 
         Where one number fills the window, all records with it are returned, however many they are.
 
         Returns:
             The records, and the number at which to go on, ``None`` at the end.
         """
+        direction = models.Direction.DESC if where.newest else models.Direction.ASC
         points, _ = await self._scroll(
-            matching(scope, where, ids, first=first),
+            matching(scope, from_on(where, at), ids),
             limit=size,
-            order_by=models.OrderBy(key="seq", direction=models.Direction.ASC),
+            order_by=models.OrderBy(key="seq", direction=direction),
         )
-        complete, at = answers.cut(answers.records(scope, points), size)
-        if complete or at is None:
-            return complete, at
+        complete, last = answers.cut(answers.records(scope, points, newest=where.newest), size)
+        if complete or last is None:
+            return complete, last
         everything: list[models.Record] = []
-        flt, offset = matching(scope, Where(kind=where.kind, last=at), ids, first=at), None
+        flt, offset = matching(scope, replace(where, first=last, last=last), ids), None
         while True:
             points, offset = await self._scroll(flt, limit=_SAME_NUMBER, offset=offset)
             everything += points
             if offset is None:
-                return answers.records(scope, everything), at + 1
+                after = last - 1 if where.newest else last + 1
+                return answers.records(scope, everything), after if after >= 0 else None
 
     async def search(
         self,
@@ -141,7 +197,7 @@ class Calls:
 
         The server breaks ties its own way, so a few more are fetched for the cut to fall as ordered.
         """
-        flt, corpus = matching(scope, where, ids, first=where.first), within(scope, where.kind)
+        flt, corpus = matching(scope, where, ids), within(scope, where.kind)
         requests = [
             models.QueryRequest(
                 **self._nearest(query, corpus), filter=flt, limit=limit + _TIES, with_payload=_WITHOUT_BODY
@@ -151,16 +207,16 @@ class Calls:
         found = await self._query("searching", requests)
         return [answers.hits(scope, points, limit=limit) for points in found]
 
-    async def idf(self, scope: Scope, terms: Sequence[int]) -> dict[int, float]:
-        """The server's own IDF of each term over this scope's pages.
+    async def idf(self, scope: Scope, terms: Sequence[int], kind: RecordKind) -> dict[int, float]:
+        """The server's own IDF of each term over this scope's records of a kind.
 
-        A query of one term with weight 1 scores its best page with IDF times the stored weight.
+        A query of one term with weight 1 scores its best record with IDF times the stored weight.
         """
-        pages = within(scope, "page")
+        corpus = within(scope, kind)
         requests = [
             models.QueryRequest(
-                **self._nearest(Sparse(indices=(term,), values=(1.0,)), pages),
-                filter=pages,
+                **self._nearest(Sparse(indices=(term,), values=(1.0,)), corpus),
+                filter=corpus,
                 limit=1,
                 with_payload=_OWNER,
                 with_vector=[TEXT],
@@ -219,8 +275,14 @@ class Calls:
 
         return await self._link.call(what, ask)
 
-    async def _upsert(self, points: list[models.PointStruct], *, only: models.Filter | None) -> None:
-        replaces = only is not None
+    async def _upsert(
+        self,
+        points: list[models.PointStruct],
+        mode: models.UpdateMode,
+        *,
+        only: models.Filter | None = None,
+        strong: bool = False,
+    ) -> None:
         await self._link.update(
             "writing pages",
             lambda client: client.upsert(
@@ -228,15 +290,15 @@ class Calls:
                 points=points,
                 wait=True,
                 # Pages have ids of their own and never change, so their order does not matter.
-                ordering=models.WriteOrdering.STRONG if replaces else models.WriteOrdering.WEAK,
-                update_mode=models.UpdateMode.UPSERT if replaces else models.UpdateMode.INSERT_ONLY,
+                ordering=models.WriteOrdering.STRONG if strong or only is not None else models.WriteOrdering.WEAK,
+                update_mode=mode,
                 update_filter=only,
             ),
         )
 
     async def _delete(self, flt: models.Filter) -> None:
         await self._link.update(
-            "deleting the rest of a replaced record",
+            "deleting what is not needed any more",
             lambda client: client.delete(
                 self._name,
                 points_selector=models.FilterSelector(filter=flt),
@@ -252,12 +314,12 @@ def within(scope: Scope, kind: str, *more: Any) -> models.Filter:
     return models.Filter(must=[models.FieldCondition(key=SCOPE_KEY, match=value), *more])
 
 
-def matching(scope: Scope, where: Where, ids: models.HasIdCondition | None, *, first: int) -> models.Filter:
-    """The scope's filter narrowed by ``where``, from page number ``first`` on."""
-    more: list[Any] = []
-    if first > 0 or where.last is not None:
+def matching(scope: Scope, where: Where, ids: models.HasIdCondition | None) -> models.Filter:
+    """The scope's filter narrowed by ``where``."""
+    more: list[Any] = [models.FieldCondition(key=TAGS, match=models.MatchAny(any=list(tags))) for tags in where.tags]
+    if where.first > 0 or where.last is not None:
         last = None if where.last is None else float(min(where.last, MAX_INT))
-        span = models.Range(gte=float(min(first, MAX_INT + 1)), lte=last)
+        span = models.Range(gte=float(min(where.first, MAX_INT + 1)), lte=last)
         more.append(models.FieldCondition(key="seq", range=span))
     if ids is not None:
         more.append(ids)
@@ -269,10 +331,10 @@ def has_id(ids: Iterable[UUID]) -> models.HasIdCondition:
     return models.HasIdCondition(has_id=[str(id_) for id_ in dict.fromkeys(ids)])
 
 
-def _point(row: Row) -> models.PointStruct:
+def _point(row: Row, nonce: str = "") -> models.PointStruct:
     vectors: dict[str, Any] = {}
     if row.sparse is not None:
         vectors[TEXT] = models.SparseVector(indices=list(row.sparse.indices), values=list(row.sparse.values))
     if row.dense is not None:
         vectors[DENSE] = row.dense
-    return models.PointStruct(id=str(row.id), vector=vectors, payload=dict(row.payload))
+    return models.PointStruct(id=str(row.id), vector=vectors, payload=row.values | ({NONCE: nonce} if nonce else {}))

@@ -10,9 +10,9 @@ from typing import Any, Final, Literal
 from uuid import UUID
 
 from pagefault.errors import StoreError
-from pagefault.ports import Embedder, Header, Hit, PageStore, Record, Scope, Sparse, Where
+from pagefault.ports import Embedder, Header, Hit, PageStore, Record, RecordKind, Scope, Sparse, Swap, Where
 
-CALLS: Final = frozenset(("open", "put", "index", "get", "scan", "search", "idf", "sync", "close"))
+CALLS: Final = frozenset(("open", "put", "swap", "remove", "index", "get", "scan", "search", "idf", "sync", "close"))
 
 
 class FlakyStore:
@@ -69,6 +69,16 @@ class FlakyStore:
         await self._before("put", scope)
         await self.inner.put(scope, records)
 
+    async def swap(self, scope: Scope, swaps: Sequence[Swap]) -> list[bool]:
+        """As the store inside."""
+        await self._before("swap", scope)
+        return await self.inner.swap(scope, swaps)
+
+    async def remove(self, scope: Scope, where: Where) -> None:
+        """As the store inside."""
+        await self._before("remove", scope)
+        await self.inner.remove(scope, where)
+
     async def index(self, scope: Scope, vectors: Mapping[UUID, Sequence[float]]) -> None:
         """As the store inside."""
         await self._before("index", scope)
@@ -91,10 +101,10 @@ class FlakyStore:
         await self._before("search", scope)
         return await self.inner.search(scope, queries, where, limit=limit)
 
-    async def idf(self, scope: Scope, terms: Sequence[int]) -> dict[int, float]:
+    async def idf(self, scope: Scope, terms: Sequence[int], *, kind: RecordKind = "page") -> dict[int, float]:
         """As the store inside."""
         await self._before("idf", scope)
-        return await self.inner.idf(scope, terms)
+        return await self.inner.idf(scope, terms, kind=kind)
 
     async def sync(self) -> None:
         """As the store inside."""
