@@ -103,6 +103,14 @@ class _Arrival(NamedTuple):
     bounds: list[int]
 
 
+class Sent(NamedTuple):
+    """What the last request held, for its answer may say how many tokens that were."""
+
+    messages: int
+    overhead: int
+    generation: int
+
+
 class Lineage:
     """A path: the framework's messages, the slots they form, and the view over them."""
 
@@ -122,6 +130,7 @@ class Lineage:
         self.queued = False
         self.record: Mapping[str, Any] | None = None
         self.is_checked = True
+        self.sent: Sent | None = None
         self._tail: Any = None
         self._tail_size = 0
         self._clean = 0
@@ -277,6 +286,20 @@ class Lineage:
                 else:  # it may still grow: keep the bound, but a tight one
                     self.loose += content.tokens - slot.upper
                     slot.upper = content.tokens
+
+    def weighed(self) -> tuple[int, int] | None:
+        """Tokens of the last request as counted here and as its answer reports them.
+
+        ``None`` without a report, and while something of that request was only bounded so far.
+        """
+        sent = self.sent
+        if sent is None or sent.messages >= len(self.seen) or sent.generation != self.view.generation:
+            return None
+        reported = self.codec.usage(self.seen[sent.messages])
+        if reported is None or (self._uncounted and self._uncounted[0].start < sent.messages):
+            return None
+        resident = (s for s in self.slots if s.stop <= sent.messages and s.seq not in self.absent)
+        return sent.overhead + self.block_tokens + sum(s.tokens for s in resident), reported
 
     def adopt(self, view: View) -> None:
         """Make ``view`` the view of this path, keeping what belongs to it, and count anew."""

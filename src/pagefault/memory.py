@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Final, Literal, Self
 
 from pagefault.budget import Budget
+from pagefault.calibration import Gauge
 from pagefault.embedders import default_embedder
 from pagefault.errors import InvalidId, MemoryClosed, PagefaultError, StoreError
 from pagefault.kernel import Kernel
@@ -146,6 +147,7 @@ class Memory:
         self._recent: OrderedDict[SpaceId, Space] = OrderedDict()
         self._spaces: weakref.WeakValueDictionary[SpaceId, Paging] = weakref.WeakValueDictionary()
         self._counter = options.counter
+        self._gauges: dict[tuple[str, Budget], Gauge] = {}
         self._temporary: Path | None = None
         self.is_ready = False
         """Whether the store was opened; a call of an agent asks first, since this costs next to nothing."""
@@ -230,6 +232,19 @@ class Memory:
             else:
                 self._recent.move_to_end(space_id)
             return space
+
+    # -- budgets of models -----------------------------------------------------------------
+
+    def gauge(self, model: str, budget: Budget) -> Gauge:
+        """The gauge of a model under a budget: one for all agents that call it through this memory."""
+        with self._lock:
+            return self._gauges.setdefault((model, budget), Gauge(budget, model))
+
+    @property
+    def gauges(self) -> tuple[Gauge, ...]:
+        """What usage reports have made of the budgets, one gauge for each model and budget so far."""
+        with self._lock:
+            return tuple(self._gauges.values())
 
     def _note(self, paging: Paging, lineage: Lineage) -> None:
         self._writeback.note(paging, lineage)

@@ -14,10 +14,11 @@ from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
 from pagefault.budget import Budget
+from pagefault.calibration import Gauge
 from pagefault.compaction import Block, Entry, compact
 from pagefault.content import reserved
 from pagefault.eviction import PageCost, Policy, clock_after, gdsf
-from pagefault.lineage import Lineage, Slot
+from pagefault.lineage import Lineage, Sent, Slot
 from pagefault.page import Role, SpaceId
 from pagefault.pager import Census, check, victims
 from pagefault.ports import Codec, TokenCounter
@@ -70,7 +71,7 @@ class Paging:
         self,
         natives: list[Any],
         codec: Codec,
-        budget: Budget,
+        budget: Budget | Gauge,
         *,
         now: float,
         overhead: int = 0,
@@ -82,7 +83,7 @@ class Paging:
         Args:
             natives: The framework's whole message history.
             codec: Reads those messages.
-            budget: For this call.
+            budget: For this call; a gauge learns from what the last answer reports.
             now: Unix seconds.
             overhead: Tokens of system prompt, tool schemas and transient messages.
             record: The view record in the framework's state, if any.
@@ -100,7 +101,15 @@ class Paging:
                 lineage = self.align(natives, codec, now=now, record=record)
             elif record is not lineage.record:
                 self._reconcile(lineage, record)
+            if isinstance(gauge := budget, Gauge):
+                if lineage.counted >= gauge.due and (weighed := lineage.weighed()) is not None:
+                    gauge.report(counted=weighed[0], reported=weighed[1])
+                budget = gauge.budget
             prompt = self.decide(lineage, budget, now=now, overhead=overhead, record=record, requested=requested)
+            if isinstance(gauge, Gauge):
+                prompt.lineage.sent = Sent(len(natives), overhead, prompt.lineage.view.generation)
+                if prompt.evicted:
+                    gauge.again()
         if not prompt.lineage.queued:
             self._note(self, prompt.lineage)
         return prompt

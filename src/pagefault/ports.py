@@ -288,6 +288,10 @@ class Codec(Protocol):
         """Whether two message objects read the same, decided cheaply; ``False`` may be wrong."""
         ...
 
+    def usage(self, message: Any) -> int | None:
+        """Tokens of the request that this answer is to, where its provider reported them."""
+        ...
+
     def key(self, message: Any) -> str | None:
         """The framework's id of a message, if it has one."""
         ...

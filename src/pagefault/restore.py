@@ -135,6 +135,10 @@ class Foreign:
         """Never known to be."""
         return False
 
+    def usage(self, message: Any) -> int | None:  # noqa: ARG002  # as above
+        """None that is known."""
+        return None
+
     def key(self, message: Any) -> str | None:  # noqa: ARG002  # as above
         """None that is known."""
         return None

@@ -11,9 +11,11 @@ from langchain_core.runnables.config import var_child_runnable_config
 
 from pagefault import Budget, Memory, SpaceId
 from pagefault.budget import DEFAULT_WINDOW
+from pagefault.calibration import Gauge
 from pagefault.errors import BudgetError
 from pagefault_langgraph.identity import Identity, space_of
 
+MAX_MODELS: Final = 64
 _log: Final = logging.getLogger("pagefault")
 OWNED: Final[ContextVar[bool]] = ContextVar("pagefault_owned", default=False)
 """Set while someone further out has paged this request already: a page has one owner."""
@@ -25,7 +27,7 @@ def config_of() -> Mapping[str, Any]:
 
 
 class Budgets:
-    """Which budget holds for a call; remembers what it found out about each model."""
+    """Which budget holds for a call: it follows the model of this call, and what its provider reports."""
 
     def __init__(self, memory: Memory, budget: Budget | None) -> None:
         if not isinstance(memory, Memory):
@@ -34,15 +36,16 @@ class Budgets:
             raise BudgetError(f"budget is a pagefault.Budget(window=...), got {type(budget).__name__} {budget!r:.60}")
         self._memory = memory
         self._budget = budget
-        self._known: dict[int, tuple[Any, Budget]] = {}
+        self._known: dict[int, tuple[Any, Gauge]] = {}
 
-    def of(self, model: Any) -> Budget:
-        """The budget given, else the memory's own, else one for the window in the model's profile."""
-        if self._budget is not None:
-            return self._budget
+    def of(self, model: Any) -> Gauge:
+        """The gauge over the budget given, else the memory's own, else one for the window in the model's profile."""
         known = self._known.get(id(model))
-        if known is None:  # the model is kept beside its budget, so that its id stays its own
-            known = self._known[id(model)] = (model, self._ask(model))
+        if known is None:  # the model is kept beside its gauge, so that its id stays its own
+            if len(self._known) >= MAX_MODELS:
+                self._known.clear()
+            gauge = self._memory.gauge(_name(model), self._budget or self._ask(model))
+            known = self._known[id(model)] = (model, gauge)
         return known[1]
 
     def _ask(self, model: Any) -> Budget:
@@ -59,6 +62,13 @@ class Budgets:
             f"{DEFAULT_WINDOW:,}",
         )
         return self._memory.budget
+
+
+def _name(model: Any) -> str:
+    """What tells tokenizers apart: the model's name where it has one, and the class that calls it."""
+    names = (getattr(model, key, None) for key in ("model_name", "model", "model_id"))
+    name = next((n for n in names if isinstance(n, str) and n), "")
+    return f"{type(model).__name__} {name}".strip()
 
 
 def identify(identity: Identity | None, config: Mapping[str, Any], history: list[Any]) -> SpaceId:

@@ -123,6 +123,12 @@ class LangChainCodec:
         calls = one.__dict__.get("tool_calls")  # for Python 1, 1.0 and True are one value, for a tool they are not
         return not calls or repr(calls) == repr(other.__dict__["tool_calls"])
 
+    def usage(self, message: Any) -> int | None:
+        """Input tokens in the answer's usage metadata."""
+        usage = message.__dict__.get("usage_metadata")
+        tokens = usage.get("input_tokens") if isinstance(usage, Mapping) else None
+        return tokens if isinstance(tokens, int) and tokens > 0 else None
+
     def key(self, message: Any) -> str | None:
         """The message id."""
         found: str | None = message.id

@@ -65,7 +65,6 @@ class PagingMiddleware(AgentMiddleware[PagingState, Any, Any]):
         super().__init__()
         self._memory = memory
         self._identity = identity
-        self._budget = budget
         self._last: tuple[SpaceId | None, Space | None] = None, None
         self._budgets = Budgets(memory, budget)
         self._overhead = Overhead(lambda: memory.counter)
@@ -116,7 +115,7 @@ class PagingMiddleware(AgentMiddleware[PagingState, Any, Any]):
         return space.step(
             history,
             LANGCHAIN,
-            self._budget or self._budgets.of(request.model),
+            self._budgets.of(request.model),
             now=time.time(),
             overhead=overhead,
             record=state.get(VIEW_KEY),
