@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from pagefault import canonical
 from pagefault.errors import UnsupportedMessage
-from pagefault.messages import compact, project
+from pagefault.messages import compact, project, replace_parts
 from pagefault.page import check_id
 from pagefault.ports import Sketch
 from pagefault.tokens import MEDIA_TOKENS, upper_bound
@@ -60,6 +60,10 @@ class ChatCodec:
         """The message's id, if it has one."""
         found: str | None = message.get("id")
         return found
+
+    def with_parts(self, message: Any, texts: Sequence[str | None]) -> Any:
+        """A copy with other content."""
+        return {**message, "content": replace_parts(message["content"], texts)}
 
     def block(self, text: str, name: str) -> Any:
         """A user message with a block's text."""

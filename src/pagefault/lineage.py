@@ -17,8 +17,10 @@ from typing import Any, Final, NamedTuple
 from pagefault import canonical
 from pagefault.chain import ROOT, link
 from pagefault.content import Content, digest, materialise, page_of
+from pagefault.messages import project
 from pagefault.page import Kind, Page, Role
 from pagefault.ports import Codec, Sketch, TokenCounter
+from pagefault.preview import Cut, Preview
 from pagefault.view import View
 
 LEFT_BEHIND: Final = object()
@@ -43,13 +45,15 @@ class Slot:
         uses: How often the page was wanted, decayed.
         born: The replacement clock when it came in.
         content: What it holds, once materialised; the body is dropped when it is stored.
+        preview: How it is shown while it is in the window in part.
         digest: What it was chained with, empty before.
         chain: Set together with ``parent`` and ``digest``, once it is needed.
         stored: The store has it.
     """
 
     __slots__ = (
-        "born", "chain", "closed", "content", "created_at", "digest", "fresh", "has_user", "kind", "parent", "role",
+        "born", "chain", "closed", "content", "created_at", "digest", "fresh", "has_user", "kind", "parent",
+        "preview", "role",
         "seq", "start", "stop", "stored", "upper", "uses", "waiting",
     )  # fmt: skip
 
@@ -70,6 +74,7 @@ class Slot:
         self.uses = 1.0
         self.born = clock
         self.content: Content | None = None
+        self.preview: Preview | None = None
         self.digest = b""
         self.chain = ""
         self.parent = ROOT
@@ -90,7 +95,9 @@ class Slot:
 
     @property
     def tokens(self) -> int:
-        """Exact tokens when materialised, the upper bound before."""
+        """What it costs as it is shown: exact when materialised, the upper bound before."""
+        if self.preview is not None:
+            return self.preview.tokens
         return self.content.tokens if self.content is not None else self.upper
 
 
@@ -131,6 +138,8 @@ class Lineage:
         self.record: Mapping[str, Any] | None = None
         self.is_checked = True
         self.sent: Sent | None = None
+        self.peak = 0
+        self.peak_from = 0
         self._tail: Any = None
         self._tail_size = 0
         self._clean = 0
@@ -208,6 +217,9 @@ class Lineage:
         Only their size is looked at; they are grouped into slots when someone needs the slots.
         """
         bounds = [self.codec.bound(native) for native in natives]
+        if bounds and (peak := max(bounds)) > self.peak:
+            self.peak_from = self.peak_from if self.peak else len(self.seen)
+            self.peak = peak
         self.seen.extend(natives)
         self._arrivals.append(_Arrival(len(self.seen), now, fresh, bounds))
         self.loose += sum(bounds)
@@ -269,10 +281,10 @@ class Lineage:
 
     def ceiling(self) -> int:
         """Upper bound of what blocks and resident pages cost; exact for all that is materialised."""
-        while self._uncounted and (content := self._uncounted[0].content) is not None:
+        while self._uncounted and self._uncounted[0].content is not None:
             slot = self._uncounted.popleft()
             self.loose -= slot.upper
-            self.counted += content.tokens
+            self.counted += slot.tokens
         return self.counted + self.loose + self.block_tokens
 
     def count_exactly(self) -> None:
@@ -301,6 +313,11 @@ class Lineage:
         resident = (s for s in self.slots if s.stop <= sent.messages and s.seq not in self.absent)
         return sent.overhead + self.block_tokens + sum(s.tokens for s in resident), reported
 
+    def show(self, previews: Sequence[Preview]) -> None:
+        """Show these pages in part from now on."""
+        if previews:
+            self.adopt(self.view.with_previews(previews))
+
     def adopt(self, view: View) -> None:
         """Make ``view`` the view of this path, keeping what belongs to it, and count anew."""
         self.view = view.on_path(self.chain_at)
@@ -308,8 +325,12 @@ class Lineage:
         self.block_tokens = self.view.block_tokens
         self.rendered = None
         self.is_checked = False
+        for slot in self.slots:
+            slot.preview = None
+        for preview in self.view.previews:
+            self.slots[preview.seq - 1].preview = preview
         resident = [s for s in self.slots if s.seq not in self.absent]
-        self.counted = sum(s.content.tokens for s in resident if s.content is not None)
+        self.counted = sum(s.tokens for s in resident if s.content is not None)
         self._uncounted = deque(s for s in resident if s.content is None)
         self.loose = sum(s.upper for s in self._uncounted)
 
@@ -318,6 +339,24 @@ class Lineage:
     def natives(self, slot: Slot) -> list[Any]:
         """The framework's messages of a slot."""
         return self.seen[slot.start : slot.stop]
+
+    def shown(self, slot: Slot) -> list[Any]:
+        """The framework's messages of a slot as the model reads them: cut where they are previewed."""
+        natives = self.natives(slot)
+        return natives if slot.preview is None else self.cut(slot, slot.preview.cuts)
+
+    def cut(self, slot: Slot, cuts: Sequence[Cut]) -> list[Any]:
+        """The messages of a slot with some parts shown by their beginning and end."""
+        by_part = {c.part: c for c in cuts}
+        shown: list[Any] = []
+        part = 0
+        for native in self.natives(slot):
+            parts = project(self.codec.format, self.codec.encode(native)).parts
+            found = [by_part.get(part + number) for number in range(1, len(parts) + 1)]
+            texts = [c.shown(text, slot.seq) if c else None for c, text in zip(found, parts, strict=True)]
+            shown.append(self.codec.with_parts(native, texts) if any(found) else native)
+            part += len(parts)
+        return shown
 
     def content_of(self, slot: Slot) -> Content:
         """Its content with its body, materialised anew if need be; does not keep it in the slot."""

@@ -83,6 +83,24 @@ def read_content(content: object) -> tuple[tuple[str, ...], int]:
     return tuple(parts), media
 
 
+def replace_parts(content: object, texts: Sequence[str | None]) -> Any:
+    """Content with the text of some parts replaced, in the order of ``read_content``; ``None`` keeps a part."""
+    if isinstance(content, str):
+        return content if texts[0] is None else texts[0]
+    parts = content if isinstance(content, Sequence) else [content]
+    return [part if text is None else _with_text(part, text) for part, text in zip(parts, texts, strict=True)]
+
+
+def _with_text(part: object, text: str) -> Any:
+    if isinstance(part, str):
+        return text
+    if isinstance(part, Mapping):
+        for key in _TEXT_KEYS:
+            if isinstance(part.get(key), str):
+                return {**part, key: text}
+    return {"type": "text", "text": text}
+
+
 def _part_text(part: object) -> str:
     if isinstance(part, str):
         return part

@@ -22,6 +22,8 @@ from pagefault.lineage import Lineage, Sent, Slot
 from pagefault.page import Role, SpaceId
 from pagefault.pager import Census, check, victims
 from pagefault.ports import Codec, TokenCounter
+from pagefault.preview import OVERSIZE
+from pagefault.previewing import oversize, squeeze
 from pagefault.view import Pin, View, from_record, to_record
 
 MAX_LINEAGES: Final = 4
@@ -101,12 +103,12 @@ class Paging:
                 lineage = self.align(natives, codec, now=now, record=record)
             elif record is not lineage.record:
                 self._reconcile(lineage, record)
-            if isinstance(gauge := budget, Gauge):
-                if lineage.counted >= gauge.due and (weighed := lineage.weighed()) is not None:
-                    gauge.report(counted=weighed[0], reported=weighed[1])
-                budget = gauge.budget
-            prompt = self.decide(lineage, budget, now=now, overhead=overhead, record=record, requested=requested)
-            if isinstance(gauge, Gauge):
+            gauge = budget if isinstance(budget, Gauge) else None
+            if gauge is not None and lineage.counted >= gauge.due and (weighed := lineage.weighed()) is not None:
+                gauge.report(counted=weighed[0], reported=weighed[1])
+            limits = budget.budget if isinstance(budget, Gauge) else budget
+            prompt = self.decide(lineage, limits, now=now, overhead=overhead, record=record, requested=requested)
+            if gauge is not None:
                 prompt.lineage.sent = Sent(len(natives), overhead, prompt.lineage.view.generation)
                 if prompt.evicted:
                     gauge.again()
@@ -129,6 +131,10 @@ class Paging:
         self.target = budget.target
         if not lineage.is_checked:
             _keep_last(lineage)
+        if lineage.peak:
+            if lineage.peak > budget.target // OVERSIZE:
+                lineage.show(oversize(lineage, budget))
+            lineage.peak = 0
         total = overhead + lineage.ceiling()
         if total > budget.high:
             lineage, evicted = self._reclaim(lineage, budget, overhead, now)
@@ -136,7 +142,7 @@ class Paging:
         view = lineage.view
         if not view.generation:
             return Prompt(lineage, None, None, evicted, total)
-        natives = _render(lineage, requested) if view.blocks else None
+        natives = _render(lineage, requested) if view.blocks or view.previews else None
         is_news = record is None or record.get("gen") != view.generation
         return Prompt(lineage, natives, to_record(view) if is_news else None, evicted, total)
 
@@ -230,6 +236,9 @@ class Paging:
             chosen.update(more)
             clock = clock_after(census.evictable, more, view.clock)
             view = lineage.view.with_blocks(_compacted(lineage, chosen, budget), clock)
+        if census.total > budget.high:
+            view = view.with_previews(squeeze(lineage, _results(lineage), census.total - budget.high))
+            census = _census(lineage, view, chosen, overhead)
         check(census, budget)
         for slot in lineage.slots:
             slot.uses = 1 + (slot.uses - 1) / 2
@@ -264,6 +273,12 @@ def _staying(lineage: Lineage) -> set[int]:
     return lineage.view.pinned | {s.seq for s in lineage.slots[-1:]} | ({lineage.request} - {0})
 
 
+def _results(lineage: Lineage) -> list[Slot]:
+    """Pages that have to stay but may be shown in part."""
+    free = _staying(lineage) - lineage.view.pinned - lineage.absent
+    return [lineage.slots[seq - 1] for seq in sorted(free)]
+
+
 def _keep_last(lineage: Lineage) -> None:
     """Bring back what has to stay: on a shorter path an older page may have become the last."""
     lineage.is_checked = True
@@ -277,22 +292,23 @@ def _census(lineage: Lineage, view: View, chosen: set[int], overhead: int) -> Ce
     resident = [s for s in lineage.slots if s.seq not in lineage.absent and s.seq not in chosen]
     lead = next((s.seq for s in lineage.slots if s.role != Role.SYSTEM), len(lineage.slots) + 1)
     stay = _staying(lineage)
+    shown = {p.seq: p.tokens for p in view.previews}
 
     def is_held(slot: Slot) -> bool:
         return slot.seq < lead or slot.seq in stay or not slot.closed
 
     return Census(
         overhead=overhead,
-        held=[_cost(s) for s in resident if is_held(s)],
-        evictable=[_cost(s) for s in resident if not is_held(s)],
+        held=[_cost(s, shown) for s in resident if is_held(s)],
+        evictable=[_cost(s, shown) for s in resident if not is_held(s)],
         blocks=view.block_tokens,
     )
 
 
-def _cost(slot: Slot) -> PageCost:
+def _cost(slot: Slot, shown: Mapping[int, int]) -> PageCost:
     return PageCost(
         seq=slot.seq,
-        tokens=slot.tokens,
+        tokens=shown.get(slot.seq, slot.tokens),
         kind=slot.kind,
         uses=slot.uses,
         born=slot.born,
@@ -322,8 +338,23 @@ def _render(lineage: Lineage, requested: list[Any] | None) -> list[Any]:
     gone = {id(n) for n in absent}
     gone_keys = {key(n) for n in absent} - {None}
     kept = [n for n in requested if id(n) not in gone and key(n) not in gone_keys]
+    if lineage.view.previews:
+        kept = _cut(lineage, kept)
     lead = next((i for i, n in enumerate(kept) if lineage.codec.sketch(n).role != Role.SYSTEM), len(kept))
     return [*kept[:lead], *_blocks(lineage), *kept[lead:]]
+
+
+def _cut(lineage: Lineage, natives: list[Any]) -> list[Any]:
+    """Some messages with those of previewed pages as they are shown; what other middleware changed stays so."""
+    slots = [lineage.slots[p.seq - 1] for p in lineage.view.previews]
+    shown = {id(n): s for slot in slots for n, s in zip(lineage.natives(slot), lineage.shown(slot), strict=True)}
+    ours = [n for slot in slots for n in lineage.natives(slot)]
+    key, is_same = lineage.codec.key, lineage.codec.is_same
+    cut: list[Any] = []
+    for native in natives:
+        own = next((n for n in ours if n is native or (key(n) == key(native) and is_same(n, native))), None)
+        cut.append(native if own is None else shown[id(own)])
+    return cut
 
 
 def _split(lineage: Lineage) -> tuple[list[Any], list[Any]]:
@@ -332,7 +363,7 @@ def _split(lineage: Lineage) -> tuple[list[Any], list[Any]]:
     rest: list[Any] = []
     for slot in lineage.slots:
         if slot.seq not in lineage.absent:
-            (head if slot.role == Role.SYSTEM and not rest else rest).extend(lineage.natives(slot))
+            (head if slot.role == Role.SYSTEM and not rest else rest).extend(lineage.shown(slot))
     return head, rest
 
 

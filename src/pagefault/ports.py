@@ -296,6 +296,13 @@ class Codec(Protocol):
         """The framework's id of a message, if it has one."""
         ...
 
+    def with_parts(self, message: Any, texts: Sequence[str | None]) -> Any:
+        """A copy of the message with the text of some content parts replaced; ``None`` keeps a part.
+
+        Parts are those of the message's :class:`Projection`, in order.
+        """
+        ...
+
     def block(self, text: str, name: str) -> Any:
         """A native message that carries a compaction block; ``name`` is its stable id."""
         ...

@@ -143,6 +143,10 @@ class Foreign:
         """None that is known."""
         return None
 
+    def with_parts(self, message: Any, texts: Sequence[str | None]) -> Any:  # noqa: ARG002  # as above
+        """The message as it is: it is never rendered."""
+        return message
+
     def block(self, text: str, name: str) -> Any:
         """Data that no framework reads."""
         return {"text": text, "id": name}

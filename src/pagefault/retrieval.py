@@ -257,6 +257,6 @@ def _recalled(page: Page, score: float, lineage: Lineage) -> RecalledPage:
         score=score,
         message_ids=tuple(m.message_id for m in page.messages if m.message_id),
         trust=trust_of(page),
-        resident=page.seq not in lineage.absent,
+        resident=page.seq not in lineage.absent and lineage.slots[page.seq - 1].preview is None,
         superseded_by=None,
     )

@@ -14,6 +14,7 @@ from itertools import pairwise
 from typing import Any, Final
 
 from pagefault.compaction import Block, Entry, Range, count, members, to_ranges
+from pagefault.preview import Cut, Preview
 
 RECORD_VERSION: Final = 1
 
@@ -34,12 +35,14 @@ class View:
         generation: Rises with every decision; the higher one wins when two meet.
         blocks: Compaction blocks, oldest first; a page is absent exactly when one names it.
         pins: Pages that never leave.
+        previews: Pages that are in the window in part.
         clock: The replacement policy's aging clock.
     """
 
     generation: int = 0
     blocks: tuple[Block, ...] = ()
     pins: tuple[Pin, ...] = ()
+    previews: tuple[Preview, ...] = ()
     clock: float = 0.0
 
     @property
@@ -59,13 +62,22 @@ class View:
 
     def with_blocks(self, blocks: tuple[Block, ...], clock: float) -> View:
         """The view after a reclaim."""
-        return replace(self, generation=self.generation + 1, blocks=blocks, clock=clock)
+        gone = members(r for block in blocks for r in block.ranges)
+        shown = tuple(p for p in self.previews if p.seq not in gone)
+        return replace(self, generation=self.generation + 1, blocks=blocks, previews=shown, clock=clock)
+
+    def with_previews(self, previews: Iterable[Preview]) -> View:
+        """The view with these pages shown in part."""
+        found = {p.seq: p for p in (*self.previews, *previews)}
+        ordered = tuple(found[seq] for seq in sorted(found))
+        return replace(self, generation=self.generation + 1, previews=ordered)
 
     def with_pins(self, pins: Iterable[Pin]) -> View:
-        """The view with these pins; a pinned page that was absent is resident again."""
+        """The view with these pins; a pinned page that was absent or shown in part is whole again."""
         wanted = {p.seq: p for p in (*self.pins, *pins)}
         ordered = tuple(wanted[seq] for seq in sorted(wanted))
-        return replace(self.with_present(wanted), pins=ordered)
+        shown = tuple(p for p in self.previews if p.seq not in wanted)
+        return replace(self.with_present(wanted), pins=ordered, previews=shown)
 
     def with_present(self, seqs: Iterable[int]) -> View:
         """The view with these pages in the window, whatever the blocks said."""
@@ -82,7 +94,10 @@ class View:
         """What of this view belongs to the path whose chain at page ``n`` is ``chain_at(n)``."""
         blocks = tuple(b for b in self.blocks if chain_at(b.at) == b.tip)
         pins = tuple(p for p in self.pins if chain_at(p.seq) == p.chain)
-        return self if (blocks, pins) == (self.blocks, self.pins) else replace(self, blocks=blocks, pins=pins)
+        shown = tuple(p for p in self.previews if chain_at(p.seq) == p.chain)
+        if (blocks, pins, shown) == (self.blocks, self.pins, self.previews):
+            return self
+        return replace(self, blocks=blocks, pins=pins, previews=shown)
 
 
 def _without(block: Block, seqs: set[int]) -> Block | None:
@@ -114,6 +129,7 @@ def to_record(view: View) -> dict[str, Any]:
             for b in view.blocks
         ],
         "pins": [[p.seq, p.chain] for p in view.pins],
+        "previews": [[p.seq, p.chain, p.tokens, [[c.part, c.head, c.tail] for c in p.cuts]] for p in view.previews],
     }
 
 
@@ -130,7 +146,9 @@ def from_record(record: Mapping[str, Any]) -> View:
     try:
         blocks = tuple(_block(b) for b in record["blocks"])
         pins = tuple(Pin(seq=_number(seq), chain=_text(chain)) for seq, chain in record["pins"])
-        return View(generation=_number(record["gen"]), blocks=blocks, pins=pins, clock=_clock(record["clock"]))
+        shown = tuple(_preview(*preview) for preview in record.get("previews", ()))
+        clock = _clock(record["clock"])
+        return View(generation=_number(record["gen"]), blocks=blocks, pins=pins, previews=shown, clock=clock)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"not a view record: {error!r:.200}") from error
 
@@ -151,6 +169,11 @@ def _block(data: Mapping[str, Any]) -> Block:
         level=_number(data["level"]),
         tokens=_number(data["tokens"]),
     )
+
+
+def _preview(seq: Any, chain: Any, tokens: Any, cuts: Any) -> Preview:
+    parts = tuple(Cut(part=_number(part), head=_number(head), tail=_number(tail)) for part, head, tail in cuts)
+    return Preview(seq=_number(seq), chain=_text(chain), cuts=parts, tokens=_number(tokens))
 
 
 def _range(first: Any, last: Any, at: int) -> Range:

@@ -10,12 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pagefault.compaction import Block, Entry
+from pagefault.preview import Cut, Preview
 from pagefault.view import Pin, View, from_record, to_record
 from tests.core.strategies import json_values
 
 LINE = Entry(first=2, last=9, gist="user: hi")
 BLOCK = Block(ranges=((2, 4), (6, 9)), entries=(LINE,), at=12, tip="a" * 32, level=1, tokens=50)
-GOOD = to_record(View(generation=3, blocks=(BLOCK,), pins=(Pin(seq=1, chain="b" * 32),), clock=0.25))
+SHOWN = Preview(seq=10, chain="c" * 32, cuts=(Cut(part=2, head=10, tail=5),), tokens=40)
+PIN = Pin(seq=1, chain="b" * 32)
+GOOD = to_record(View(generation=3, blocks=(BLOCK,), pins=(PIN,), previews=(SHOWN,), clock=0.25))
 
 
 def read_or_refuse(record):
@@ -76,6 +79,7 @@ def test_a_missing_place_is_refused_or_harmless(path):
 
     view = read_or_refuse(changed(path, drop))
     whole_lists = [("pins", 0), ("blocks", 0), ("blocks", 0, "ranges", 0), ("blocks", 0, "ranges", 1)]
+    whole_lists += [("previews",), ("previews", 0), ("previews", 0, 3, 0)]
     assert (view is not None) == (path in whole_lists)
 
 

@@ -38,7 +38,7 @@ class Provider(ScriptedModel):
         result = super()._generate(messages, *args, **kwargs)
         used = int(tokens(messages) * self.ratio)
         usage = {"input_tokens": used, "output_tokens": 10, "total_tokens": used + 10}
-        answer = result.generations[0].message
+        answer: Any = result.generations[0].message
         result.generations[0].message = AIMessage(
             answer.content, tool_calls=answer.tool_calls, id=answer.id, usage_metadata=usage
         )

@@ -46,17 +46,27 @@ def test_a_message_larger_than_the_window(memory: pagefault.Memory) -> None:
     assert agent.invoke(None, config())["messages"][-1].content.startswith("turn done")
 
 
-def test_a_tool_result_larger_than_the_window_names_its_page(memory: pagefault.Memory) -> None:
+def test_a_tool_result_larger_than_the_window_is_shown_in_part(memory: pagefault.Memory) -> None:
     @tool
     def flood() -> str:
         """Return far too much."""
         return words("flood", 2_000)
 
     def script(call: int, messages: list[BaseMessage]) -> AIMessage:
-        return AIMessage("", tool_calls=[{"name": "flood", "args": {}, "id": "f"}], id="ai")
+        shown = str(messages[-1].content)
+        if call == 1:
+            return AIMessage("", tool_calls=[{"name": "flood", "args": {}, "id": "f"}], id="ai")
+        if call == 2:
+            address = shown.split('recall(addresses="')[1].split('"', maxsplit=1)[0]
+            return AIMessage("", tool_calls=[{"name": "recall", "args": {"addresses": address}, "id": "r"}], id="ask")
+        return AIMessage(shown, id="done")
 
-    with pytest.raises(pagefault.PageTooLarge, match="return less from that tool"):
-        build(memory, script, [flood]).invoke({"messages": [("user", "go")]}, config())
+    result = build(memory, script, [flood]).invoke({"messages": [("user", "go")]}, config())
+    state = result["messages"]
+    assert state[2].content == words("flood", 2_000), "the framework's state keeps the whole result"
+    quoted = state[-1].content.split("\n<")[1].split("\n")[1]
+    assert len(quoted) > 300
+    assert quoted in words("flood", 2_000)
 
 
 def test_a_system_prompt_larger_than_the_budget(memory: pagefault.Memory) -> None:

@@ -20,7 +20,7 @@ from langchain_core.messages import (
 )
 
 from pagefault.errors import UnsupportedMessage
-from pagefault.messages import MEDIA_TYPES, is_recalled, project
+from pagefault.messages import MEDIA_TYPES, is_recalled, project, replace_parts
 from pagefault.page import Role
 from pagefault.ports import Sketch
 from pagefault.tokens import MEDIA_TOKENS, upper_bound
@@ -133,6 +133,10 @@ class LangChainCodec:
         """The message id."""
         found: str | None = message.id
         return found
+
+    def with_parts(self, message: Any, texts: Sequence[str | None]) -> Any:
+        """A copy with other content; the artifact and all else stay."""
+        return message.model_copy(update={"content": replace_parts(message.content, texts)})
 
     def block(self, text: str, name: str) -> HumanMessage:
         """A human message with a block's text: every provider takes one anywhere after the system prompt."""

@@ -1,0 +1,81 @@
+"""Which tool results of a path are shown in part, and how much of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+from pagefault.budget import Budget
+from pagefault.content import count, reserved
+from pagefault.lineage import Lineage, Slot
+from pagefault.messages import project
+from pagefault.page import Kind, Role
+from pagefault.preview import LEAST_TOKENS, OVERSIZE, PREVIEW, Cut, Preview, cap, cut
+
+
+class _Part(NamedTuple):
+    """A part of a tool result, as it is shown now."""
+
+    slot: Slot
+    number: int
+    text: str
+    tokens: int
+    cut: Cut | None
+
+
+def oversize(lineage: Lineage, budget: Budget) -> list[Preview]:
+    """Previews for the tool results among the newest messages that would crowd out all else."""
+    limit = budget.target // OVERSIZE
+    known = lineage.absent | lineage.view.pinned | {p.seq for p in lineage.view.previews}
+    newest = (s for s in lineage.slots if s.stop > lineage.peak_from and s.upper > limit and s.seq not in known)
+    parts = [
+        part for slot in newest if slot.closed and slot.kind is not Kind.RECALLED for part in _parts(lineage, slot)
+    ]
+    room = max(LEAST_TOKENS, budget.target // PREVIEW)
+    return _previews(lineage, parts, {part: room for part in parts if part.tokens > limit})
+
+
+def squeeze(lineage: Lineage, slots: Iterable[Slot], excess: int) -> list[Preview]:
+    """Previews by which the tool results of some pages need ``excess`` tokens less, as far as that goes.
+
+    The largest ones are cut first, all of them to the same size.
+    """
+    parts = [part for slot in slots if slot.closed for part in _parts(lineage, slot)]
+    sizes = [part.tokens for part in parts]
+    limit = max(LEAST_TOKENS, cap(sizes, sum(sizes) - excess))
+    return _previews(lineage, parts, {part: limit for part in parts if part.tokens > limit})
+
+
+def _parts(lineage: Lineage, slot: Slot) -> Iterator[_Part]:
+    cuts = {c.part: c for c in (slot.preview.cuts if slot.preview else ())}
+    number = 0
+    for native in lineage.natives(slot):
+        message = project(lineage.codec.format, lineage.codec.encode(native))
+        for text in message.parts:
+            number += 1
+            if message.role is Role.TOOL and text:
+                known = cuts.get(number)
+                shown = known.shown(text, slot.seq) if known else text
+                yield _Part(slot, number, text, _cost(lineage, shown), known)
+
+
+def _previews(lineage: Lineage, parts: list[_Part], limits: Mapping[_Part, int]) -> list[Preview]:
+    previews: list[Preview] = []
+    for slot in {part.slot.seq: part.slot for part in limits}.values():
+        cuts = tuple(_cut(lineage, part, limits.get(part)) for part in parts if part.slot is slot)
+        kept = tuple(c for c in cuts if c is not None)
+        messages = [project(lineage.codec.format, lineage.codec.encode(n)) for n in lineage.cut(slot, kept)]
+        chain = lineage.chain_at(slot.seq) or ""
+        tokens = count(messages, lineage.counter)
+        previews.append(Preview(seq=slot.seq, chain=chain, cuts=kept, tokens=tokens))
+    return previews
+
+
+def _cut(lineage: Lineage, part: _Part, limit: int | None) -> Cut | None:
+    if limit is None:
+        return part.cut
+    return cut(part.text, part.number, part.slot.seq, limit, lambda text: _cost(lineage, text))
+
+
+def _cost(lineage: Lineage, text: str) -> int:
+    return reserved(lineage.counter.count(text), lineage.counter)

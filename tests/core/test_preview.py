@@ -1,0 +1,171 @@
+"""Tool results too large for the window: shown in part, never lost, and never changed afterwards."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pagefault.budget import Budget
+from pagefault.chat import CHAT
+from pagefault.compaction import Block, Entry
+from pagefault.errors import PageTooLarge
+from pagefault.messages import read_content, replace_parts
+from pagefault.page import Address
+from pagefault.preview import Cut, Preview, cap, cut
+from pagefault.recall.slices import slice_page
+from pagefault.view import Pin, View, from_record, to_record
+from tests.core import conversation as c
+
+BUDGET = Budget(window=1_400, target=1_000, reserve=200)
+NOTE = re.compile(r'\n\[pagefault: ([\d,]+) of ([\d,]+) characters .*? recall\(addresses="([\d.@]+)"\) .*?\]\n')
+
+
+@given(st.lists(st.integers(0, 10_000), max_size=12), st.integers(0, 30_000))
+def test_the_cap_is_the_largest_that_fits(sizes, room):
+    limit = cap(sizes, room)
+    assert sum(min(size, limit) for size in sizes) <= room or limit == 0
+    assert limit >= max(sizes, default=0) or sum(min(size, limit + 1) for size in sizes) > room
+
+
+@given(st.text(alphabet="ab \n", max_size=2_000), st.integers(40, 600), st.integers(1, 99), st.integers(1, 9))
+def test_a_cut_keeps_its_limit_and_loses_nothing(text, limit, seq, part):
+    found = cut(text, part, seq, limit, len)
+    shown = found.shown(text, seq)
+    assert len(shown) <= limit or not found.head + found.tail
+    match = NOTE.search(shown)
+    if match is None:
+        assert shown == text
+        return
+    head, tail = shown[: match.start()], shown[match.end() :]
+    assert text.startswith(head)
+    assert text.endswith(tail)
+    assert Address.parse(match[3]) == Address(first=seq, last=seq, part=part, offset=len(head))
+    assert int(match[1].replace(",", "")) == len(text) - len(head) - len(tail)
+    assert int(match[2].replace(",", "")) == len(text)
+
+
+def test_a_cut_prefers_the_end_of_a_line():
+    text = "\n".join(f"line {n:03}" for n in range(400))
+    found = cut(text, 1, 3, 400, len)
+    assert text[: found.head].endswith("\n")
+
+
+def run(paging, messages, record=None):
+    prompt = paging.step(list(messages), CHAT, BUDGET, now=1.0, record=record)
+    shown = c.sent(prompt, messages)
+    size = sum(c.tokens(m) for m in shown)
+    assert size <= prompt.tokens
+    assert size <= BUDGET.window - BUDGET.reserve
+    return prompt, shown
+
+
+def group(name, sizes):
+    ids = [f"{name}-{n}" for n in range(len(sizes))]
+    bodies = ["".join(f"{name} {n} fact {k}\n" for k in range(size)) for n, size in enumerate(sizes)]
+    return [c.calls(*ids), *(c.result(i, body) for i, body in zip(ids, bodies, strict=True))]
+
+
+@given(st.lists(st.lists(st.integers(0, 900), min_size=1, max_size=4), min_size=1, max_size=12))
+def test_results_of_any_size_keep_the_budget_the_prefix_and_every_character(groups):
+    paging, messages, record, last = c.paging(), [c.system("rules"), c.user("read it all")], None, []
+    for number, sizes in enumerate(groups):
+        messages = [*messages, *group(f"g{number}", sizes)]
+        prompt, shown = run(paging, messages, record)
+        record = prompt.record or record
+        assert prompt.evicted or c.is_extension(shown, last)
+        last = shown
+        again, same = run(paging, messages, record)
+        assert (same, again.record) == (shown, None)
+        for preview in prompt.lineage.view.previews:
+            check_preview(prompt.lineage, preview, shown)
+
+
+def check_preview(lineage, preview, shown):
+    """Head and tail are the page's own, and the address in between leads to all the rest."""
+    slot = lineage.slots[preview.seq - 1]
+    page = lineage.page(slot)
+    in_prompt = {m.get("tool_call_id"): m["content"] for m in shown}
+    assert preview.tokens < page.tokens
+    first = len(page.messages[0].parts) + 1
+    for part, message in enumerate(lineage.natives(slot)[1:], first):
+        text, seen = message["content"], in_prompt.get(message["tool_call_id"])
+        match = NOTE.search(seen) if seen is not None and seen != text else None
+        if match is None:
+            continue
+        address = Address.parse(match[3])
+        assert (address.first, address.part) == (preview.seq, part)
+        rest, at = "", address
+        while at is not None:
+            piece = slice_page(page, at, 500)
+            rest, at = rest + piece.text, piece.rest
+        assert seen[: match.start()] + rest == text
+
+
+def test_a_previewed_page_is_whole_again_once_pinned_and_gone_once_evicted():
+    paging, messages = c.paging(), [c.user("read"), *group("g", [60])]
+    prompt, _ = run(paging, messages)
+    assert not prompt.lineage.view.previews
+    messages = [*messages, *group("h", [200])]
+    prompt, shown = run(paging, messages)
+    assert [p.seq for p in prompt.lineage.view.previews] == [3]
+    assert "characters are not shown here" in shown[-1]["content"]
+    for turn in range(40):
+        messages = [*messages, c.said("so " * 20), c.user(f"{turn} " + "and " * 20)]
+        prompt, shown = run(paging, messages)
+    assert 3 in prompt.lineage.absent
+    assert not prompt.lineage.view.previews
+
+
+def test_pinning_a_previewed_page_shows_it_whole():
+    paging, messages = c.paging(), [c.user("read"), *group("h", [120])]
+    prompt, _ = run(paging, messages)
+    assert prompt.lineage.view.previews
+    paging.pin(prompt.lineage, [2])
+    _, shown = run(paging, messages)
+    assert shown[-1] == messages[-1]
+
+
+def test_a_users_message_is_never_cut():
+    with pytest.raises(PageTooLarge, match="page 1 has"):
+        run(c.paging(), [c.user("word " * 2_000)])
+
+
+def test_what_other_middleware_changed_stays_changed():
+    paging, messages = c.paging(), [c.user("read"), *group("h", [200])]
+    run(paging, messages)
+    redacted = [*messages[:-1], {**messages[-1], "content": "[redacted]"}]
+    prompt = paging.step(messages, CHAT, BUDGET, now=1.0, requested=redacted)
+    assert prompt.natives == redacted
+    copied = [dict(m) for m in messages]
+    prompt = paging.step(messages, CHAT, BUDGET, now=1.0, requested=[*copied, c.user("transient")])
+    assert "characters are not shown here" in prompt.natives[2]["content"]
+    assert prompt.natives[3] == c.user("transient")
+
+
+def test_structured_content_is_cut_part_by_part():
+    parts = [{"type": "text", "text": "one"}, {"type": "image_url", "image_url": {"url": "x"}}, "two", {"rows": [1]}]
+    replaced = replace_parts(parts, ["ONE", None, None, "rows"])
+    assert replaced == [{"type": "text", "text": "ONE"}, parts[1], "two", {"type": "text", "text": "rows"}]
+    assert read_content(replaced)[0] == ("ONE", "", "two", "rows")
+    assert replace_parts(["a", "b"], [None, "B"]) == ["a", "B"]
+    assert replace_parts({"text": "t"}, ["T"]) == [{"text": "T"}]
+    assert replace_parts("plain", ["P"]) == "P"
+    assert replace_parts("plain", [None]) == "plain"
+
+
+PREVIEW = Preview(seq=3, chain="c" * 32, cuts=(Cut(part=2, head=10, tail=5),), tokens=40)
+
+
+def test_a_view_carries_its_previews():
+    view = View().with_previews([PREVIEW])
+    assert from_record(to_record(view)) == view
+    old = {k: v for k, v in to_record(view).items() if k != "previews"}
+    assert from_record(old).previews == (), "records of earlier releases have none"
+    assert view.on_path({3: "c" * 32}.get) is view
+    assert view.on_path(lambda seq: None).previews == ()
+    assert view.with_pins([Pin(seq=3, chain="c" * 32)]).previews == ()
+    line = Entry(first=3, last=3, gist="x")
+    assert view.with_blocks((Block(ranges=((3, 3),), entries=(line,), at=3, tip="c" * 32),), 1.0).previews == ()
