@@ -83,7 +83,11 @@ def test_addresses_mean_the_same_to_the_tool_where_the_state_begins_with_a_syste
     base = ScriptedModel(script)
     model = paged(base, memory, budget=BUDGET)
     builder = StateGraph(MessagesState)
-    builder.add_node("model", lambda state, config: {"messages": [model.invoke(state["messages"], config)]})
+
+    def call(state: MessagesState, config: RunnableConfig) -> dict[str, Any]:
+        return {"messages": [model.invoke(state["messages"], config)]}
+
+    builder.add_node("model", call)
     builder.add_node("tools", ToolNode([*TOOLS, recall_tool(memory)]))
     builder.add_edge(START, "model")
     builder.add_conditional_edges("model", tools_condition)
