@@ -5,10 +5,12 @@ from __future__ import annotations
 from pagefault.budget import Budget, Watermarks
 from pagefault.errors import (
     BadAddress,
+    BadFilter,
     BudgetError,
     CorruptPage,
     EmbedderError,
     InvalidId,
+    InvalidItem,
     MemoryClosed,
     MissingDependency,
     PagefaultError,
@@ -23,16 +25,19 @@ from pagefault.errors import (
     StoreUnreachable,
     StoreUnwritable,
     UnsupportedMessage,
+    VersionConflict,
 )
+from pagefault.items import Item
 from pagefault.memory import Memory, open  # noqa: A004  # pagefault.open reads as it should
 from pagefault.page import Address, Kind, Page, Projection, Role, SpaceId
 from pagefault.ports import Embedder, PageStore, TokenCounter
-from pagefault.recall import Found, Outcome, RecalledPage
+from pagefault.recall import Found, Outcome, RecalledItem, RecalledPage
 from pagefault.space import Space
 
 __all__ = [
     "Address",
     "BadAddress",
+    "BadFilter",
     "Budget",
     "BudgetError",
     "CorruptPage",
@@ -40,6 +45,8 @@ __all__ = [
     "EmbedderError",
     "Found",
     "InvalidId",
+    "InvalidItem",
+    "Item",
     "Kind",
     "Memory",
     "MemoryClosed",
@@ -53,6 +60,7 @@ __all__ = [
     "PagesLost",
     "PinnedOverBudget",
     "Projection",
+    "RecalledItem",
     "RecalledPage",
     "Role",
     "Space",
@@ -65,6 +73,7 @@ __all__ = [
     "StoreUnwritable",
     "TokenCounter",
     "UnsupportedMessage",
+    "VersionConflict",
     "Watermarks",
     "open",
 ]

@@ -75,5 +75,17 @@ class MemoryClosed(PagefaultError, RuntimeError):
     """A verb was called on a ``Memory`` after ``close()``."""
 
 
+class InvalidItem(PagefaultError, ValueError):
+    """A namespace, key, value or time to live that an item cannot have."""
+
+
+class BadFilter(PagefaultError, ValueError):
+    """A filter over item values with an unknown operator or an operand that cannot be compared."""
+
+
+class VersionConflict(PagefaultError):
+    """A compare-and-set found another version than the caller knew; read the item again and decide anew."""
+
+
 class MissingDependency(PagefaultError, ImportError):
     """An optional package is not installed; the message is the pip command."""

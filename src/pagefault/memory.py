@@ -23,10 +23,11 @@ from pagefault.embedders import default_embedder
 from pagefault.errors import InvalidId, MemoryClosed, PagefaultError, StoreError
 from pagefault.kernel import Kernel
 from pagefault.lineage import Lineage
-from pagefault.page import SpaceId
+from pagefault.page import SpaceId, check_id
 from pagefault.paging import Paging
-from pagefault.ports import Embedder, PageStore, TokenCounter
+from pagefault.ports import Embedder, PageStore, Scope, TokenCounter
 from pagefault.retrieval import Retrieval
+from pagefault.shelf import Shelf, shelf_scope
 from pagefault.space import Space
 from pagefault.stores import EdgeStore
 from pagefault.stores.server_settings import is_server_url, server_settings
@@ -161,6 +162,8 @@ class Memory:
         self._store: PageStore = self._make_store()
         self._writeback = WriteBack(self._kernel, self._store, embedder)
         self._retrieval = Retrieval(self._kernel, self._store, self._writeback, embedder)
+        self._embedder = embedder
+        self._shelves: weakref.WeakValueDictionary[Scope, Shelf] = weakref.WeakValueDictionary()
 
     def _make_store(self) -> PageStore:
         path = self._place
@@ -210,9 +213,7 @@ class Memory:
             InvalidId: An id is no usable string, or the tenant is missing where it is required.
             MemoryClosed: After ``close()``.
         """
-        if tenant is None and self._options.require_tenant:
-            raise InvalidId("this memory requires a tenant for every space; pass tenant='...'")
-        space_id = SpaceId(tenant=DEFAULT_TENANT if tenant is None else tenant, user=user, thread=thread, agent=agent)
+        space_id = SpaceId(tenant=self._tenant(tenant), user=user, thread=thread, agent=agent)
         return self.at(space_id)
 
     def at(self, space_id: SpaceId) -> Space:
@@ -248,6 +249,33 @@ class Memory:
 
     def _note(self, paging: Paging, lineage: Lineage) -> None:
         self._writeback.note(paging, lineage)
+
+    def shelf(self, *, tenant: str | None = None, kind: str, name: str) -> Shelf:
+        """For adapters: the items of one user, store or the like; its coroutines run on the kernel.
+
+        Raises:
+            InvalidId: The tenant is no usable string, or missing where it is required.
+            MemoryClosed: After ``close()``.
+        """
+        self.check_open()
+        scope = shelf_scope(self._tenant(tenant), kind, name)
+        with self._lock:
+            shelf = self._shelves.get(scope)
+            if shelf is None:
+                shelf = self._shelves[scope] = Shelf(
+                    scope,
+                    kernel=self._kernel,
+                    store=self._store,
+                    writeback=self._writeback,
+                    retrieval=self._retrieval,
+                    embedder=self._embedder,
+                )
+            return shelf
+
+    def _tenant(self, tenant: str | None) -> str:
+        if tenant is None and self._options.require_tenant:
+            raise InvalidId("this memory requires a tenant everywhere; pass tenant='...'")
+        return check_id("tenant", DEFAULT_TENANT if tenant is None else tenant)
 
     # -- life ------------------------------------------------------------------------------
 

@@ -174,6 +174,13 @@ class PageStore(Protocol):
         """
         ...
 
+    async def amend(self, scope: Scope, where: Where, fields: Mapping[str, str | int | float | bool]) -> None:
+        """Set some fields of the items with ``where.ids``; with ``where.last``, of versions up to it.
+
+        Their version, body and other fields stay. Ids not in scope are ignored.
+        """
+        ...
+
     async def index(self, scope: Scope, vectors: Mapping[UUID, Sequence[float]]) -> None:
         """Add the dense vectors of records already stored; ids not in scope are ignored."""
         ...

@@ -61,6 +61,11 @@ class Query:
     before: float | None = None
     skip_resident: bool = False
 
+    def is_in_time(self, moment: float) -> bool:
+        """Whether something of this moment is looked for."""
+        late = self.after is None or moment >= self.after
+        return late and (self.before is None or moment < self.before)
+
 
 class Retrieval:
     """Faults and searches over one store."""
@@ -147,7 +152,7 @@ class Retrieval:
         self, paging: Paging, lineage: Lineage, query: Query, sparse: Sparse
     ) -> tuple[dict[int, float] | None, dict[int, float]]:
         """Scores by similarity, ``None`` without a working embedder, and by words."""
-        vector = await self._vector(query.text)
+        vector = await self.vector(query.text)
         queries: list[Sparse | Sequence[float]] = [*vector, *([sparse] if sparse.indices else [])]
         if not queries:
             return None, {}
@@ -171,7 +176,7 @@ class Retrieval:
         except EmbedderError as error:  # their vectors are missing, their words are not
             _log.warning("the newest pages are found by full text alone for now: %s", error)
 
-    async def _vector(self, text: str) -> list[Sequence[float]]:
+    async def vector(self, text: str) -> list[Sequence[float]]:
         """The query's vector; none when the embedder is down, since full text finds pages all the same."""
         if self._embedder is None:
             return []
@@ -243,9 +248,7 @@ def _scores(hits: Sequence[Hit], own: dict[str, int], query: Query) -> dict[int,
     for hit in hits:
         seq = own.get(str(hit.fields.get("chain")))
         seen = float(hit.fields.get("created_at", 0.0))
-        late = query.after is None or seen >= query.after
-        early = query.before is None or seen < query.before
-        if seq is not None and late and early:
+        if seq is not None and query.is_in_time(seen):
             scores[seq] = hit.score
     return scores
 

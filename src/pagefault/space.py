@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pagefault.budget import Budget
 from pagefault.chat import CHAT, accept
-from pagefault.errors import BadAddress, PageNotFound, UnsupportedMessage
+from pagefault.errors import BadAddress, InvalidItem, PageNotFound, UnsupportedMessage
+from pagefault.items import Item, plain, reading
 from pagefault.lineage import Lineage
 from pagefault.page import Address, SpaceId, parse_addresses
 from pagefault.paging import Paging
 from pagefault.ports import Codec
-from pagefault.recall import Found
+from pagefault.recall import Found, render_items, with_items
 from pagefault.restore import restore
 from pagefault.retrieval import Query
+from pagefault.shelf import Change, Shelf
 from pagefault.writeback import is_crowded
 
 if TYPE_CHECKING:
@@ -156,13 +158,13 @@ class Space:
         budget: int | None = None,
         skip_resident: bool = False,
     ) -> Found:
-        """The pages of this conversation that answer a query, verbatim, or an abstention.
+        """What answers a query: pages of this conversation, verbatim, and items; or an abstention.
 
         Args:
             query: What to look for.
-            limit: Pages returned at most, 1 to 100.
-            after: Only pages first seen at or after this time, Unix seconds.
-            before: Only pages first seen before this time, Unix seconds.
+            limit: Pages returned at most, 1 to 100, and items likewise.
+            after: Only pages first seen, and items written, at or after this time, Unix seconds.
+            before: Only pages first seen, and items written, before this time, Unix seconds.
             path: The path to read, where an adapter knows it.
             budget: Tokens that ``.text`` may use; a quarter of the target by default.
             skip_resident: Name pages that are in the window already, without repeating them.
@@ -202,7 +204,80 @@ class Space:
 
     async def _recall(self, wanted: Query, path: Lineage | None) -> Found:
         lineage = path or await self._current()
-        return await self._memory._retrieval.search(self._paging, lineage, wanted, self._memory.counter)
+        counter = self._memory.counter
+        judged, items = await self._shelf.recall(wanted.text, limit=wanted.limit)
+        items = [recalled for recalled in items if wanted.is_in_time(recalled.item.updated_at)]
+        text = render_items(items, judged, counter=counter, budget=wanted.budget // 2)
+        if text:
+            cost = math.ceil(counter.count(text) * (1 + counter.reserve))
+            wanted = replace(wanted, budget=wanted.budget - cost)
+        found = await self._memory._retrieval.search(self._paging, lineage, wanted, counter)
+        return with_items(found, judged, items, text)
+
+    # -- items -----------------------------------------------------------------------------
+
+    def remember(self, key: str, value: Any) -> Item:
+        """Keep a value under a key until it is replaced or forgotten; ``recall`` finds it by what it says.
+
+        The items of a user belong to all their threads and agents; without a user, to this thread.
+        A new value takes the place of the one before. Stored on return, durable moments later.
+
+        Args:
+            key: Its name, such as ``"diet"``.
+            value: Text, or anything else that JSON can hold.
+
+        Raises:
+            InvalidItem: A key or value that cannot be kept.
+            StoreError: The store failed.
+
+        Example:
+            >>> import pagefault
+            >>> with pagefault.open(":memory:", embedder=None) as memory:
+            ...     item = memory.space(user="ada", thread="t1").remember("diet", "vegan since 2020")
+            ...     memory.space(user="ada", thread="t2").recall("vegan diet").items[0].item.value
+            'vegan since 2020'
+        """
+        return self._memory._kernel.call(self._remember(_noted(key, value)))
+
+    async def aremember(self, key: str, value: Any) -> Item:
+        """Async twin of :meth:`remember`."""
+        return await self._memory._kernel.acall(self._remember(_noted(key, value)))
+
+    async def _remember(self, change: Change) -> Item:
+        (written,) = await self._shelf.write([change])
+        if not isinstance(written, Item):
+            raise TypeError(f"an item without a condition was not written: {written!r}")
+        return written
+
+    def forget(self, *, key: str) -> bool:
+        """Forget what is remembered under a key: no recall finds it from now on.
+
+        Its bytes leave the disk when the store is vacuumed.
+
+        Returns:
+            Whether there was anything.
+
+        Raises:
+            InvalidItem: No usable key.
+            StoreError: The store failed.
+        """
+        return self._memory._kernel.call(self._forget(key))
+
+    async def aforget(self, *, key: str) -> bool:
+        """Async twin of :meth:`forget`."""
+        return await self._memory._kernel.acall(self._forget(key))
+
+    async def _forget(self, key: str) -> bool:
+        _check_key(key)
+        (known,) = await self._shelf.get([((), key)])
+        await self._shelf.write([Change(namespace=(), key=key, deletes=True)])
+        return known is not None
+
+    @property
+    def _shelf(self) -> Shelf:
+        """The user's items, those of the thread where no user is named: nobody shares with strangers."""
+        kind, name = ("user", self.id.user) if self.id.user else ("thread", self.id.thread)
+        return self._memory.shelf(tenant=self.id.tenant, kind=kind, name=name)
 
     # -- pins ------------------------------------------------------------------------------
 
@@ -287,6 +362,18 @@ class Space:
 
     def __repr__(self) -> str:
         return f"<pagefault.Space {self.id}>"
+
+
+def _noted(key: str, value: Any) -> Change:
+    """An item of a user; search sees its key as well."""
+    _check_key(key)
+    kept = plain(value, key)
+    return Change(namespace=(), key=key, value=kept, text=f"{key}: {reading(kept)}")
+
+
+def _check_key(key: object) -> None:
+    if not isinstance(key, str) or not key.strip():
+        raise InvalidItem(f"a key is non-empty text, got {key!r:.60}")
 
 
 def _copy(value: Any) -> Any:

@@ -160,6 +160,14 @@ class WriteBack:
         """
         await self._indexer.catch_up(scope)
 
+    def stored(self) -> None:
+        """Something was written beside the pages: make it durable soon."""
+        self._writer.unsynced = self._writer.unsynced or time.monotonic()
+        with self._gate:
+            wakes, self._awake = not self._awake, True
+        if wakes:
+            self._wake()
+
     async def relieve(self, paging: Paging, lineage: Lineage, limit: int) -> None:
         """Write until at most ``limit`` pages of one path wait."""
         await self.open()

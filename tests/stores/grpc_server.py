@@ -111,6 +111,15 @@ class _Points(points_service_pb2_grpc.PointsServicer):
         )
         return _done()
 
+    async def SetPayload(self, request: Any, context: Any) -> Any:  # noqa: N802  # the protocol's name
+        assert request.wait
+        await self._local.set_payload(
+            NAME,
+            payload=GrpcToRest.convert_payload(request.payload),
+            points=GrpcToRest.convert_filter(request.points_selector.filter),
+        )
+        return _done()
+
     async def Delete(self, request: Any, context: Any) -> Any:  # noqa: N802  # the protocol's name
         assert request.wait
         await self._local.delete(NAME, points_selector=GrpcToRest.convert_points_selector(request.points))

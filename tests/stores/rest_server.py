@@ -171,6 +171,12 @@ class RestServer:
         self._rule(ours == {str(point.id) for point in body.points}, "vectors of unknown or foreign points", seen)
         return await self.local.update_vectors(self.name, points=body.points, update_filter=body.update_filter)
 
+    async def _set_payload(self, seen: Seen) -> Any:
+        body: models.SetPayload = seen.body
+        self._writes(seen)
+        self._rule(scoped(body.filter), "fields set without a scope's filter", seen)
+        return await self.local.set_payload(self.name, payload=body.payload, points=body.filter)
+
     async def _delete(self, seen: Seen) -> Any:
         self._writes(seen)
         is_filter = isinstance(seen.body, models.FilterSelector)
@@ -219,6 +225,7 @@ _ROUTES: tuple[tuple[str, str, Any, Callable[..., Any]], ...] = (
     ("POST", POINTS, models.PointRequest, RestServer._retrieve),
     ("PUT", POINTS, models.PointsList, RestServer._upsert),
     ("PUT", POINTS + "/vectors", models.UpdateVectors, RestServer._vectors),
+    ("POST", POINTS + "/payload", models.SetPayload, RestServer._set_payload),
     ("POST", POINTS + "/delete", models.PointIdsList | models.FilterSelector, RestServer._delete),
     ("POST", POINTS + "/scroll", models.ScrollRequest, RestServer._scroll),
     ("POST", POINTS + "/query/batch", models.QueryRequestBatch, RestServer._query),

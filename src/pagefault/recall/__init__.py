@@ -4,6 +4,7 @@ from pagefault.recall.focus import focus, is_evidence
 from pagefault.recall.fusion import fuse
 from pagefault.recall.gate import DEFAULT_THRESHOLDS, Evidence, Outcome, Thresholds, coverage, decide
 from pagefault.recall.judgement import Question, counts, judge, starts
+from pagefault.recall.remembered import ItemEvidence, RecalledItem, best_of, judge_items, render_items, with_items
 from pagefault.recall.rendering import Found, RecalledPage, fence_of, render
 from pagefault.recall.slices import Slice, reading, slice_page, trust_of
 from pagefault.recall.terms import document_vector, query_vector, split_terms, term_id
@@ -12,11 +13,14 @@ __all__ = [
     "DEFAULT_THRESHOLDS",
     "Evidence",
     "Found",
+    "ItemEvidence",
     "Outcome",
     "Question",
+    "RecalledItem",
     "RecalledPage",
     "Slice",
     "Thresholds",
+    "best_of",
     "counts",
     "coverage",
     "decide",
@@ -26,12 +30,15 @@ __all__ = [
     "fuse",
     "is_evidence",
     "judge",
+    "judge_items",
     "query_vector",
     "reading",
     "render",
+    "render_items",
     "slice_page",
     "split_terms",
     "starts",
     "term_id",
     "trust_of",
+    "with_items",
 ]

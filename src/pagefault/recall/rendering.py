@@ -8,12 +8,15 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from pagefault.page import Address, Page, Role
 from pagefault.ports import TokenCounter
 from pagefault.recall.gate import Outcome
 from pagefault.recall.slices import Slice, slice_page
+
+if TYPE_CHECKING:  # it renders by the rules that are here
+    from pagefault.recall.remembered import RecalledItem
 
 PAGE_TOKENS: Final = 160
 """No page is cut below this; rather fewer pages are shown."""
@@ -60,11 +63,13 @@ class Found:
         outcome: Whether it is an answer; ``abstain`` comes without pages.
         pages: Best first.
         text: What a tool returns to the model.
+        items: What was remembered under a key and answers, best first.
     """
 
     outcome: Outcome
     pages: tuple[RecalledPage, ...]
     text: str
+    items: tuple[RecalledItem, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -229,7 +234,7 @@ def _origin(recalled: RecalledPage) -> str:
     speakers = list(dict.fromkeys(_speaker(m.role, m.name) for m in recalled.page.messages))
     if len(speakers) > _NAMES:
         speakers = [*speakers[:_NAMES], f"{len(speakers) - _NAMES} more"]
-    words = [_time(recalled.page.created_at), ", ".join(speakers) or "nobody", f"trust: {recalled.trust}"]
+    words = [time_of(recalled.page.created_at), ", ".join(speakers) or "nobody", f"trust: {recalled.trust}"]
     if recalled.superseded_by is not None:
         words.append(f"SUPERSEDED by {recalled.superseded_by}, no longer current")
     if recalled.resident:
@@ -242,7 +247,8 @@ def _speaker(role: Role, name: str) -> str:
     return f"{role.value} {plain}" if plain else role.value
 
 
-def _time(seconds: float) -> str:
+def time_of(seconds: float) -> str:
+    """A time as a line of provenance gives it."""
     try:
         return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     except (ValueError, OverflowError, OSError):  # not a time that a calendar has

@@ -140,8 +140,16 @@ class EdgeStore:
         """Delete the items with ``where.ids``; with ``where.last``, only versions up to it."""
         self._check(scope)
         last = layout.MAX_INT if where.last is None else where.last
-        for ids in layout.windows(layout.removable(where), _IDS):
+        for ids in layout.windows(layout.named(where), _IDS):
             await self._call(partial(edge_calls.remove, scope=scope, ids=ids, last=last), urgent=False)
+
+    async def amend(self, scope: Scope, where: Where, fields: Mapping[str, layout.Scalar]) -> None:
+        """Set some fields of the items with ``where.ids``; with ``where.last``, of versions up to it."""
+        self._check(scope)
+        plain = layout.plain_fields(fields)
+        last = layout.MAX_INT if where.last is None else where.last
+        for ids in layout.windows(layout.named(where), _IDS):
+            await self._call(partial(edge_calls.amend, scope=scope, ids=ids, fields=plain, last=last), urgent=False)
 
     async def index(self, scope: Scope, vectors: Mapping[UUID, Sequence[float]]) -> None:
         """Add the dense vectors of records already stored; ids not in scope are ignored.

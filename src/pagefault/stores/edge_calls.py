@@ -115,6 +115,19 @@ def remove(shard: EdgeShard, scope: Scope, ids: Sequence[UUID], *, last: int) ->
         shard.update(UpdateOperation.delete_points(gone))
 
 
+def amend(
+    shard: EdgeShard, scope: Scope, ids: Sequence[UUID], fields: Mapping[str, str | int | float | bool], *, last: int
+) -> None:
+    """Set fields of the items among these ids whose version is not beyond ``last``."""
+    ours = [
+        point.id
+        for point in _retrieve(shard, ids, _VERSION)
+        if owned(scope, payload := point.payload, "item") and int(payload["seq"]) <= last
+    ]
+    if ours:
+        shard.update(UpdateOperation.set_payload(ours, dict(fields)))
+
+
 def add_vectors(shard: EdgeShard, scope: Scope, vectors: Mapping[UUID, list[float]]) -> None:
     """Add dense vectors to the pages among these ids that are in scope."""
     points = _retrieve(shard, vectors, _OWNER)

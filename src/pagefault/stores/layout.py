@@ -124,15 +124,24 @@ def swapped(scope: Scope, swaps: Sequence[Swap], *, dimension: int) -> list[tupl
     return laid
 
 
-def removable(where: Where) -> Sequence[UUID]:
-    """The ids that a removal is about.
+def named(where: Where) -> list[UUID]:
+    """The ids of the items that a removal or an amendment is about.
 
     Raises:
         StoreError: It names no ids, or other records than items.
     """
     if where.ids is None or where.kind != "item":
-        raise StoreError(f"remove() takes the ids of items, got {where!r:.200}")
+        raise StoreError(f"only items named by their ids can be removed or amended, got {where!r:.200}")
     return list(dict.fromkeys(where.ids))
+
+
+def plain_fields(fields: Mapping[str, Scalar]) -> dict[str, Scalar]:
+    """Fields to set on records that are stored.
+
+    Raises:
+        StoreError: One of them cannot be stored exactly.
+    """
+    return _fields("the fields to set", fields, ())
 
 
 def from_on(where: Where, at: int) -> Where:
@@ -159,7 +168,7 @@ def rows(scope: Scope, record: Record, *, dimension: int) -> list[Row]:
         StoreError: A part of the record cannot be stored exactly.
     """
     _check_record(record)
-    fields = _fields(record)
+    fields = _fields(f"record {record.id}", record.fields, record.tags)
     payload: dict[str, Scalar] = {**fields, **_base(scope, record.kind, record.seq), "sha256": record.sha256}
     chunks: list[Row] = []
     if len(record.body) <= INLINE_BYTES:
@@ -339,20 +348,20 @@ def _check_record(record: Record) -> None:
         raise StoreError(f"{of}: sha256 must be 64 hex digits")
 
 
-def _fields(record: Record) -> dict[str, Scalar]:
+def _fields(of: str, fields: Mapping[str, Scalar], tags: Sequence[str]) -> dict[str, Scalar]:
     plain: dict[str, Scalar] = {}
-    size = sum(map(len, record.tags))
-    for key, value in record.fields.items():
+    size = sum(map(len, tags))
+    for key, value in fields.items():
         if not _is_text(key) or not key or key in RESERVED:
-            raise StoreError(f"record {record.id}: {key!r:.60} cannot name a field (reserved: {sorted(RESERVED)})")
-        plain[key] = _scalar(record.id, key, value)
+            raise StoreError(f"{of}: {key!r:.60} cannot name a field (reserved: {sorted(RESERVED)})")
+        plain[key] = _scalar(of, key, value)
         size += len(key) + len(str(value))
     if size > MAX_FIELDS_BYTES:
-        raise StoreError(f"record {record.id}: fields and tags take {size} characters, the limit is {MAX_FIELDS_BYTES}")
+        raise StoreError(f"{of}: fields and tags take {size} characters, the limit is {MAX_FIELDS_BYTES}")
     return plain
 
 
-def _scalar(id_: UUID, key: str, value: object) -> Scalar:
+def _scalar(of: str, key: str, value: object) -> Scalar:
     if isinstance(value, bool):
         return value
     if isinstance(value, str) and _is_text(value):
@@ -362,7 +371,7 @@ def _scalar(id_: UUID, key: str, value: object) -> Scalar:
     if isinstance(value, float) and math.isfinite(value):
         return float(value)
     raise StoreError(
-        f"record {id_}: field {key!r} is {type(value).__name__} {value!r:.60}; a field is text, a finite float, "
+        f"{of}: field {key!r} is {type(value).__name__} {value!r:.60}; a field is text, a finite float, "
         "a bool or an integer below 2^53; put anything else into the body"
     )
 

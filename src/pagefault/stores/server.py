@@ -144,8 +144,14 @@ class ServerStore:
     async def remove(self, scope: Scope, where: Where) -> None:
         """Delete the items with ``where.ids``; with ``where.last``, only versions up to it."""
         calls = self._ready(scope)
-        for ids in windows(layout.removable(where), _IDS):
+        for ids in windows(layout.named(where), _IDS):
             await calls.remove(scope, ids, where)
+
+    async def amend(self, scope: Scope, where: Where, fields: Mapping[str, layout.Scalar]) -> None:
+        """Set some fields of the items with ``where.ids``; with ``where.last``, of versions up to it."""
+        calls, plain = self._ready(scope), layout.plain_fields(fields)
+        for ids in windows(layout.named(where), _IDS):
+            await calls.amend(scope, ids, where, plain)
 
     async def index(self, scope: Scope, vectors: Mapping[UUID, Sequence[float]]) -> None:
         """Add the dense vectors of records already stored; ids not in scope are ignored.

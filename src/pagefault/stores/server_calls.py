@@ -118,6 +118,16 @@ class Calls:
         if gone:
             await self._delete(within(scope, CHUNK, has_id(gone)))
 
+    async def amend(self, scope: Scope, ids: Sequence[UUID], where: Where, fields: Payload) -> None:
+        """Set fields of the items among these ids that ``where`` lets through."""
+        flt = matching(scope, where, has_id(ids))
+        await self._link.update(
+            "setting fields",
+            lambda client: client.set_payload(
+                self._name, payload=dict(fields), points=flt, wait=True, ordering=models.WriteOrdering.STRONG
+            ),
+        )
+
     async def add_vectors(self, scope: Scope, vectors: Mapping[UUID, list[float]]) -> None:
         """Add dense vectors to the pages among these ids that are in scope."""
         held = await self._retrieve("reading what is there", list(vectors), _OWNER)

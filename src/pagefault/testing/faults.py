@@ -12,7 +12,9 @@ from uuid import UUID
 from pagefault.errors import StoreError
 from pagefault.ports import Embedder, Header, Hit, PageStore, Record, RecordKind, Scope, Sparse, Swap, Where
 
-CALLS: Final = frozenset(("open", "put", "swap", "remove", "index", "get", "scan", "search", "idf", "sync", "close"))
+CALLS: Final = frozenset(
+    ("open", "put", "swap", "remove", "amend", "index", "get", "scan", "search", "idf", "sync", "close")
+)
 
 
 class FlakyStore:
@@ -78,6 +80,11 @@ class FlakyStore:
         """As the store inside."""
         await self._before("remove", scope)
         await self.inner.remove(scope, where)
+
+    async def amend(self, scope: Scope, where: Where, fields: Mapping[str, str | int | float | bool]) -> None:
+        """As the store inside."""
+        await self._before("amend", scope)
+        await self.inner.amend(scope, where, fields)
 
     async def index(self, scope: Scope, vectors: Mapping[UUID, Sequence[float]]) -> None:
         """As the store inside."""

@@ -93,6 +93,27 @@ async def removed_items_are_gone(make: StoreFactory) -> None:
         await refused(store.remove(OURS, Where(kind="page", ids=[page(1).id])), "removal of pages")
 
 
+async def amended_items_keep_the_rest(make: StoreFactory) -> None:
+    """Fields are set; version, body, vectors and tags stay; newer versions than were meant are left alone."""
+    records = [
+        item(key, at, "body" * at, fields={"key": key, "old": at}, sparse=terms({1: 1.0}), tags=["t"])
+        for at, key in enumerate("abcd", 1)
+    ]
+    other = Scope(tenant="evil", space=OURS.space)
+    async with _opened(make) as store:
+        await _swap(store, *((record, 0) for record in records))
+        ids = [records[0].id, records[2].id, NOBODY]
+        await store.amend(other, Where(kind="item", ids=ids), {"old": 99})
+        await store.amend(OURS, Where(kind="item", ids=ids, last=2), {"old": 9, "new": 0.5})
+        await store.amend(OURS, Where(kind="item", ids=[]), {"old": 99})
+        await _holds(store, [replace(records[0], fields={"key": "a", "old": 9, "new": 0.5}), *records[1:]])
+        (hits,) = await store.search(OURS, [terms({1: 1.0})], replace(_ITEMS, tags=[["t"]]), limit=9)
+        same([hit.seq for hit in hits], [4, 3, 2, 1], "hits afterwards")
+        await refused(store.amend(OURS, Where(kind="item"), {"old": 1}), "fields of everything")
+        await refused(store.amend(OURS, Where(kind="item", ids=ids), {"seq": 1}), "a field of the store's own")
+        await refused(store.amend(OURS, Where(kind="item", ids=ids), {"x": float("nan")}), "a value that is none")
+
+
 async def items_stay_in_their_scope(make: StoreFactory) -> None:
     """No other tenant or space reads, finds, weighs, replaces or removes an item."""
     mine = item("a", 3, "mine", sparse=terms({1: 1.0, 2: 1.0}), dense=[1.0, 0.0, 0.0], tags=["t"])
@@ -185,6 +206,7 @@ ITEM_CHECKS: Final[tuple[Check, ...]] = (
     one_of_many_wins,
     large_items_are_exact,
     removed_items_are_gone,
+    amended_items_keep_the_rest,
     items_stay_in_their_scope,
     tags_restrict,
     newest_come_first,
