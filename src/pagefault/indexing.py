@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-import time
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -21,9 +20,9 @@ from pagefault.embedders import PROBE
 from pagefault.errors import CorruptPage, EmbedderError
 from pagefault.kernel import Kernel
 from pagefault.page import Kind, Page
-from pagefault.ports import Embedder, PageStore, Record, Scope
+from pagefault.ports import PageStore, Record, Scope
 from pagefault.restore import page_from
-from pagefault.vectors import embed, header_of
+from pagefault.vectors import Vectors
 
 UNIT_PAGES: Final = 16
 UNIT_CHARS: Final = 2**20
@@ -54,10 +53,10 @@ class Indexer:
         is_verified: The embedder is the one that the store was written with.
     """
 
-    def __init__(self, kernel: Kernel, store: PageStore, embedder: Embedder | None) -> None:
+    def __init__(self, kernel: Kernel, store: PageStore, vectors: Vectors) -> None:
         self._kernel = kernel
         self._store = store
-        self._embedder = embedder
+        self._vectors = vectors
         self._waiting: OrderedDict[UUID, _Waiting] = OrderedDict()
         self._refused: OrderedDict[UUID, _Waiting] = OrderedDict()
         self._lowest: dict[str, int] = {}
@@ -65,12 +64,12 @@ class Indexer:
         self._kept = 0
         self._pace = math.inf
         self._turn = asyncio.Lock()
-        self.is_verified = embedder is None
+        self.is_verified = not vectors.is_on
 
     @property
     def is_on(self) -> bool:
         """Whether there is an embedder at all."""
-        return self._embedder is not None
+        return self._vectors.is_on
 
     @property
     def has_work(self) -> bool:
@@ -84,7 +83,7 @@ class Indexer:
 
     async def at_once(self, scope: Scope, pages: Sequence[Page]) -> dict[UUID, Sequence[float]]:
         """Vectors to store along with new pages, by point; none where that would hold up storing."""
-        if self._embedder is None or not self.is_verified or self._pace > QUICK_SECONDS:
+        if not self.is_on or not self.is_verified or self._pace > QUICK_SECONDS:
             return {}
         texts = {point_id(scope.space, page.chain): text for page in pages if (text := vector_text(page))}
         if sum(map(len, texts.values())) > UNIT_CHARS:
@@ -98,7 +97,7 @@ class Indexer:
 
     def add(self, scope: Scope, pages: Iterable[Page]) -> None:
         """These pages are stored; make vectors of those that are searched for."""
-        if self._embedder is None:
+        if not self.is_on:
             return
         for page in pages:
             if text := vector_text(page):
@@ -106,13 +105,13 @@ class Indexer:
 
     def add_stored(self, scope: Scope, stored: Iterable[tuple[int, str]]) -> None:
         """Pages stored by an earlier process, by number and chain, that may have no vector yet."""
-        if self._embedder is not None:
+        if self.is_on:
             for seq, chain in stored:
                 self._put(scope, point_id(scope.space, chain), seq, None)
 
     def indexed_up_to(self, scope: Scope, length: int, new: Sequence[Page] = ()) -> int:
         """The last page up to which all pages of a space have their vectors; never too high."""
-        if self._embedder is None:
+        if not self.is_on:
             return length
         low = [self._lowest[scope.space]] if scope.space in self._lowest else []
         return min([*low, *(page.seq for page in new), length + 1]) - 1
@@ -145,10 +144,10 @@ class Indexer:
                 await self.work()
             else:
                 del wanted[oldest]
-        if self._refused and self._embedder is not None:
+        if self._refused:
             pages = [str(w.seq) for w in self._refused.values()]
             raise EmbedderError(
-                f"embedder {self._embedder.name!r} has no usable vector for pages {', '.join(pages[:_NAMED])}"
+                f"embedder {self._vectors.name!r} has no usable vector for pages {', '.join(pages[:_NAMED])}"
                 f"{', ...' if len(pages) > _NAMED else ''}; they are stored and found by full text. "
                 "Mend the embedder and flush again"
             )
@@ -202,9 +201,8 @@ class Indexer:
             EmbedderError: It fails on a probe.
             StoreMismatch: It is not the one that the store was written with.
         """
-        if not self.is_verified and self._embedder is not None:
-            header = await self._kernel.run(lambda: header_of(self._embedder), urgent=False)
-            await self._store.open(header)
+        if not self.is_verified:
+            await self._store.open(await self._vectors.header())
             self.is_verified = True
 
     async def _unit(self) -> None:
@@ -253,14 +251,7 @@ class Indexer:
     async def _embed(self, texts: Sequence[str]) -> Sequence[Sequence[float]]:
         if not texts:
             return []
-
-        def timed() -> tuple[Sequence[Sequence[float]], float]:
-            began = time.perf_counter()
-            vectors = embed(self._embedder, texts)
-            return vectors, time.perf_counter() - began
-
-        vectors, seconds = await self._kernel.run(timed, urgent=False)
-        self._pace = seconds / len(texts)
+        vectors, self._pace = await self._vectors.of_texts(texts)
         return vectors
 
     async def _one_by_one(self, batch: Sequence[_Waiting]) -> None:

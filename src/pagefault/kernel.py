@@ -1,4 +1,4 @@
-"""The kernel: one loop thread that coordinates, one worker thread that owns engine and embedder.
+"""The kernel: one loop thread that coordinates, one worker thread that owns the engine, one for the embedder.
 
 Everything that may block crosses into it like a system call, so every verb works from any
 thread and any event loop, and blocks only its caller. Nothing starts before first use; after a
@@ -23,6 +23,8 @@ from pagefault.errors import MemoryClosed
 
 T = TypeVar("T")
 REST_SECONDS: Final = 0.0005
+GUEST_SECONDS: Final = 1.0
+"""Closing waits so long for code that is not ours to come back."""
 _Job = tuple[int, int, Callable[[], Any], "Future[Any]", bool]
 """Urgency, order, what to run, whose result it is, and whether to rest after it."""
 
@@ -70,10 +72,10 @@ class Worker:
             self._stopping = True
             self._ready.notify()
 
-    def join(self) -> None:
-        """Wait until the thread has ended."""
+    def join(self, seconds: float | None = None) -> None:
+        """Wait until the thread has ended, or for so long."""
         if not self.is_current:
-            self._thread.join()
+            self._thread.join(seconds)
 
     def _work(self) -> None:
         while True:
@@ -109,19 +111,20 @@ class _Threads(NamedTuple):
     thread: threading.Thread
     worker: Worker
     disk: Worker
+    guest: Worker
 
     @property
     def are_current(self) -> bool:
         here = threading.current_thread() is self.thread
-        return here or self.worker.is_current or self.disk.is_current
+        return here or self.worker.is_current or self.disk.is_current or self.guest.is_current
 
 
 class Kernel:
     """Runs coroutines on a loop thread of its own and blocking calls on one worker thread.
 
-    A third thread only waits for the disk, so that nothing queues behind it. All three are
-    our own: an executor of the event loop would be gone when the interpreter exits, which is
-    when the last pages are written.
+    A third thread only waits for the disk, so that nothing queues behind it, and a fourth runs
+    what somebody else wrote and may hang. All are our own: an executor of the event loop would be
+    gone when the interpreter exits, which is when the last pages are written.
     """
 
     def __init__(self, name: str) -> None:
@@ -130,6 +133,8 @@ class Kernel:
         self._threads: _Threads | None = None
         self._closing = False
         self._verbs: set[Future[Any]] = set()
+        self._asked: set[Future[Any]] = set()
+        self._overdue: Future[Any] | None = None
 
     @property
     def is_started(self) -> bool:
@@ -189,6 +194,30 @@ class Kernel:
         """From the loop thread, await ``fn`` beside the worker: for calls that only wait for the disk."""
         return asyncio.wrap_future(self._live().disk.submit(fn, urgent=True))
 
+    async def consult(self, fn: Callable[[], T], /, *, urgent: bool, seconds: float) -> T:
+        """From the loop thread, await ``fn`` on the thread for code that is not ours.
+
+        A call that outlives its time is left behind, not waited for: as long as it has not come
+        back, others are refused at once. So there is never more than one such thread.
+
+        Raises:
+            TimeoutError: No answer in time, or an earlier call has not come back yet.
+        """
+        if self._overdue is not None and not self._overdue.done():
+            raise TimeoutError
+        call = self._live().guest.submit(partial(contextvars.copy_context().run, fn), urgent=urgent)
+        self._asked.add(call)
+        call.add_done_callback(self._asked.discard)
+        answer = asyncio.wrap_future(call)
+        answer.add_done_callback(_retrieve)
+        # Not wait_for, which in Python 3.11 may take an answer for a reason to ignore a cancellation.
+        done, _ = await asyncio.wait([answer], timeout=seconds)
+        if done:
+            return answer.result()
+        call.cancel()  # where it only waited; nothing can stop the one that runs
+        self._overdue = next((each for each in list(self._asked) if each.running()), None)
+        raise TimeoutError
+
     def finish(self, work: Coroutine[Any, Any, T]) -> Future[T] | None:
         """Run a last coroutine: new ones are refused, those running end first, the threads end after it.
 
@@ -207,6 +236,7 @@ class Kernel:
         if self._threads is not None and not self._threads.are_current:
             self._threads.worker.join()
             self._threads.disk.join()
+            self._threads.guest.join(GUEST_SECONDS)
             self._threads.thread.join()
 
     # -- inside ----------------------------------------------------------------------------
@@ -217,7 +247,8 @@ class Kernel:
             loop = asyncio.new_event_loop()
             thread = threading.Thread(target=_run, args=(loop,), name=f"{self._name} loop", daemon=True)
             thread.start()
-            self._threads = _Threads(loop, thread, Worker(f"{self._name} worker"), Worker(f"{self._name} disk"))
+            workers = [Worker(f"{self._name} {each}") for each in ("worker", "disk", "guest")]
+            self._threads = _Threads(loop, thread, *workers)
         return self._threads
 
     def _live(self) -> _Threads:
@@ -253,6 +284,7 @@ class Kernel:
             threads = self._live()
             threads.worker.stop()
             threads.disk.stop()
+            threads.guest.stop()
             threads.loop.call_soon(threads.loop.stop)
 
 
@@ -261,3 +293,9 @@ def _run(loop: asyncio.AbstractEventLoop) -> None:
         loop.run_forever()
     finally:
         loop.close()
+
+
+def _retrieve(answer: asyncio.Future[Any]) -> None:
+    """Whoever waited has the error; when nobody did, nobody needs it."""
+    if not answer.cancelled():
+        answer.exception()

@@ -20,7 +20,7 @@ from typing import Final, Literal, Self
 from pagefault.budget import Budget
 from pagefault.calibration import Gauge
 from pagefault.embedders import default_embedder
-from pagefault.errors import InvalidId, MemoryClosed, PagefaultError, StoreError
+from pagefault.errors import EmbedderError, InvalidId, MemoryClosed, PagefaultError, StoreError
 from pagefault.kernel import Kernel
 from pagefault.lineage import Lineage
 from pagefault.page import SpaceId, check_id
@@ -32,6 +32,7 @@ from pagefault.space import Space
 from pagefault.stores import EdgeStore
 from pagefault.stores.server_settings import is_server_url, server_settings
 from pagefault.tokens import default_counter
+from pagefault.vectors import Vectors
 from pagefault.writeback import WriteBack
 
 MAX_LIVE_SPACES: Final = 512
@@ -61,7 +62,8 @@ def open(  # noqa: A001  # pagefault.open reads as it should, like gzip.open
         target: A data directory (embedded Qdrant), ``":memory:"`` for a throw-away one, or a Qdrant
             server such as ``"qdrant://host:6333"`` (its key in ``QDRANT_API_KEY``, never in the URL).
         embedder: ``"default"`` for the small static model that comes along, ``None`` for
-            full-text search alone, or an :class:`Embedder` of your own.
+            full-text search alone, or an :class:`Embedder` of your own: a ``FastEmbedEmbedder`` from
+            ``pagefault.embedders``, a LangChain or LlamaIndex model in its wrapper.
         counter: Counts tokens; by default tiktoken when its files are on this machine, else an
             estimate with a reserve.
         budget: For calls whose adapter names none; by default a window of 32,000 tokens.
@@ -69,6 +71,7 @@ def open(  # noqa: A001  # pagefault.open reads as it should, like gzip.open
 
     Raises:
         InvalidId: ``target`` is empty or no path.
+        EmbedderError: ``embedder`` cannot be one.
         StoreError: The URL of a server cannot be used, or the place is open with other options.
 
     Example:
@@ -78,6 +81,7 @@ def open(  # noqa: A001  # pagefault.open reads as it should, like gzip.open
         ...     space.recall("cat").pages[0].page.text
         'My cat is called Turing.'
     """
+    _check_embedder(embedder)
     options = _Options(embedder, counter, budget, require_tenant=require_tenant)
     place = _place(target)
     if place is None:
@@ -93,6 +97,16 @@ def open(  # noqa: A001  # pagefault.open reads as it should, like gzip.open
             )
         memory._holders += 1
         return memory
+
+
+def _check_embedder(embedder: object) -> None:
+    if embedder is None or embedder == "default" or callable(getattr(embedder, "embed", None)):
+        return
+    raise EmbedderError(
+        f"embedder is {embedder!r:.60}; it must be 'default', None, or an object with a name, a dimension and "
+        "embed(texts). Wrap LangChain's in pagefault_langgraph.LangChainEmbedder(...), LlamaIndex's in "
+        "pagefault_llamaindex.LlamaIndexEmbedder(...)"
+    )
 
 
 def _place(target: object) -> Place:
@@ -160,9 +174,9 @@ class Memory:
         embedder = default_embedder() if isinstance(chosen, str) else chosen
         self._kernel = Kernel(f"pagefault {self._place or ':memory:'}")
         self._store: PageStore = self._make_store()
-        self._writeback = WriteBack(self._kernel, self._store, embedder)
-        self._retrieval = Retrieval(self._kernel, self._store, self._writeback, embedder)
-        self._embedder = embedder
+        self._vectors = Vectors(self._kernel, embedder)
+        self._writeback = WriteBack(self._kernel, self._store, self._vectors)
+        self._retrieval = Retrieval(self._kernel, self._store, self._writeback, self._vectors)
         self._shelves: weakref.WeakValueDictionary[Scope, Shelf] = weakref.WeakValueDictionary()
 
     def _make_store(self) -> PageStore:
@@ -268,7 +282,7 @@ class Memory:
                     store=self._store,
                     writeback=self._writeback,
                     retrieval=self._retrieval,
-                    embedder=self._embedder,
+                    vectors=self._vectors,
                 )
             return shelf
 

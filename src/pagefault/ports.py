@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple, Protocol, TypeVar
+from typing import Any, Final, Literal, NamedTuple, Protocol, TypeVar
 from uuid import UUID
 
 T = TypeVar("T")
+NEAR: Final = "near:"
+"""How a fingerprint begins whose digits are compared by nearness."""
 RecordKind = Literal["page", "head", "item"]
 
 
@@ -115,7 +117,8 @@ class Header:
     Attributes:
         embedder: The embedder's name, ``""`` for none (full-text search alone).
         dimension: Length of its vectors, 0 for none.
-        fingerprint: Digest of a probe vector, ``""`` for none.
+        fingerprint: Taken from a probe vector, ``""`` for none. After ``near:`` come bytes in hex,
+            compared by nearness; others are compared as they are.
         version: Format version of the records.
     """
 
@@ -222,7 +225,10 @@ class PageStore(Protocol):
 
 
 class Embedder(Protocol):
-    """Turns texts into vectors. Called on the worker thread, a few texts at a time."""
+    """Turns texts into vectors. Called on a thread of its own, a few texts at a time.
+
+    One that reads a question differently from a page has ``embed_query(text)`` as well.
+    """
 
     @property
     def name(self) -> str:

@@ -18,7 +18,7 @@ from pagefault.kernel import Kernel
 from pagefault.lineage import Lineage
 from pagefault.page import Address, Page
 from pagefault.paging import Paging
-from pagefault.ports import Embedder, Hit, PageStore, Scope, Sparse, TokenCounter, Where
+from pagefault.ports import Hit, PageStore, Scope, Sparse, TokenCounter, Where
 from pagefault.recall import (
     Found,
     Outcome,
@@ -34,7 +34,7 @@ from pagefault.recall import (
     trust_of,
 )
 from pagefault.restore import bodies
-from pagefault.vectors import embed
+from pagefault.vectors import Vectors
 from pagefault.writeback import WriteBack
 
 CANDIDATES: Final = 64
@@ -70,11 +70,11 @@ class Query:
 class Retrieval:
     """Faults and searches over one store."""
 
-    def __init__(self, kernel: Kernel, store: PageStore, writeback: WriteBack, embedder: Embedder | None) -> None:
+    def __init__(self, kernel: Kernel, store: PageStore, writeback: WriteBack, vectors: Vectors) -> None:
         self._kernel = kernel
         self._store = store
         self._writeback = writeback
-        self._embedder = embedder
+        self._vectors = vectors
         self._is_deaf = False
 
     async def fault(
@@ -178,18 +178,18 @@ class Retrieval:
 
     async def vector(self, text: str) -> list[Sequence[float]]:
         """The query's vector; none when the embedder is down, since full text finds pages all the same."""
-        if self._embedder is None:
+        if not self._vectors.is_on:
             return []
         try:
             await self._writeback.verify()
-            vectors = await self._kernel.run(lambda: embed(self._embedder, [text]), urgent=True)
+            vector = await self._vectors.of_query(text)
         except EmbedderError as error:
             if not self._is_deaf:  # said once, not at every recall
                 _log.warning("recall goes by full text alone for now: %s", error)
             self._is_deaf = True
             return []
         self._is_deaf = False
-        return list(vectors)
+        return [vector]
 
     async def _load_intact(
         self, paging: Paging, lineage: Lineage, seqs: Sequence[int]

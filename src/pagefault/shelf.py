@@ -23,10 +23,10 @@ from pagefault import filters, items
 from pagefault.errors import CorruptPage, EmbedderError, StoreError, VersionConflict
 from pagefault.items import Item, Namespace
 from pagefault.kernel import Kernel
-from pagefault.ports import Embedder, Hit, PageStore, Record, Scope, Sparse, Swap, Where
+from pagefault.ports import Hit, PageStore, Record, Scope, Sparse, Swap, Where
 from pagefault.recall import ItemEvidence, Outcome, RecalledItem, document_vector, fuse, judge_items, query_vector
 from pagefault.retrieval import Retrieval
-from pagefault.vectors import embed
+from pagefault.vectors import Vectors
 from pagefault.writeback import WriteBack
 
 WINDOW: Final = 256
@@ -98,13 +98,13 @@ class Shelf:
         store: PageStore,
         writeback: WriteBack,
         retrieval: Retrieval,
-        embedder: Embedder | None,
+        vectors: Vectors,
     ) -> None:
         self._kernel = kernel
         self._store = store
         self._writeback = writeback
         self._retrieval = retrieval
-        self._embedder = embedder
+        self._embedding = vectors
         self._scope = scope
         self._turn = asyncio.Lock()
         self._version = 0
@@ -257,11 +257,11 @@ class Shelf:
         return made
 
     async def _dense(self, texts: Sequence[str]) -> Any:
-        if self._embedder is None or not texts:
+        if not self._embedding.is_on or not texts:
             return iter(())
         try:
             await self._writeback.verify()
-            return iter(await self._kernel.run(lambda: embed(self._embedder, texts), urgent=True))
+            return iter((await self._embedding.of_texts(texts, urgent=True))[0])
         except EmbedderError as error:
             _log.warning("%d items are found by full text alone until they are written again: %s", len(texts), error)
             return iter(())

@@ -2,11 +2,78 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
+from typing import Final, TypeVar
 
 from pagefault.embedders import fingerprint, validate_vectors
 from pagefault.errors import EmbedderError, PagefaultError
+from pagefault.kernel import Kernel
 from pagefault.ports import Embedder, Header
+
+T = TypeVar("T")
+UNIT_SECONDS: Final = 60.0
+"""A unit of pages, or the first text of all, gets so long."""
+QUERY_SECONDS: Final = 10.0
+"""A question gets so long; then full text answers it alone."""
+
+
+class Vectors:
+    """One embedder, or none, called on the kernel's thread for guests and never waited for without a limit.
+
+    Used on the kernel's loop thread. Every method raises an ``EmbedderError`` for whatever the
+    embedder does, hanging included.
+    """
+
+    def __init__(self, kernel: Kernel, embedder: Embedder | None) -> None:
+        self._kernel = kernel
+        self._embedder = embedder
+        self._identity: Header | None = None
+
+    @property
+    def is_on(self) -> bool:
+        """Whether there is an embedder at all."""
+        return self._embedder is not None
+
+    @property
+    def name(self) -> str:
+        """The embedder's name, for messages."""
+        return "none" if self._embedder is None else _name(self._embedder)
+
+    async def header(self) -> Header:
+        """What the store is opened with; see :func:`header_of`."""
+        return await self._ask(lambda: header_of(self._embedder), seconds=UNIT_SECONDS)
+
+    async def identity(self) -> Header:
+        """The same without a probe; see :func:`identity_of`."""
+        embedder = self._embedder
+        if self._identity is None and embedder is not None:
+            name, dimension = await self._ask(lambda: identity_of(embedder), seconds=UNIT_SECONDS)
+            self._identity = Header(embedder=name, dimension=dimension)
+        return self._identity or Header()
+
+    async def of_texts(self, texts: Sequence[str], *, urgent: bool = False) -> tuple[Sequence[Sequence[float]], float]:
+        """The vectors of some pages' texts, of pages or items, and the seconds that a text took."""
+
+        def timed() -> tuple[Sequence[Sequence[float]], float]:
+            began = time.perf_counter()
+            vectors = embed(self._embedder, texts)
+            return vectors, (time.perf_counter() - began) / max(1, len(texts))
+
+        return await self._ask(timed, urgent=urgent, seconds=UNIT_SECONDS)
+
+    async def of_query(self, text: str) -> Sequence[float]:
+        """The vector of a question."""
+        return await self._ask(lambda: embed_query(self._embedder, text), urgent=True, seconds=QUERY_SECONDS)
+
+    async def _ask(self, fn: Callable[[], T], *, urgent: bool = False, seconds: float) -> T:
+        try:
+            return await self._kernel.consult(fn, urgent=urgent, seconds=seconds)
+        except TimeoutError as error:
+            raise EmbedderError(
+                f"embedder {self.name!r} did not answer within {seconds:g} s; it is left alone until it does. "
+                "Give it a time limit of its own, or open the memory with another one"
+            ) from error
 
 
 def header_of(embedder: Embedder | None) -> Header:
@@ -45,6 +112,27 @@ def identity_of(embedder: Embedder) -> tuple[str, int]:
     return name, dimension
 
 
+def embed_query(embedder: Embedder | None, text: str) -> Sequence[float]:
+    """The vector of a question, by the embedder's ``embed_query`` where it reads questions in another way.
+
+    Raises:
+        EmbedderError: As for :func:`embed`, or there is no embedder.
+    """
+    if embedder is None:
+        raise EmbedderError("without an embedder there is no vector of a question")
+    asked: Callable[[str], Sequence[float]] | None = getattr(embedder, "embed_query", None)
+    if asked is None:
+        return embed(embedder, [text])[0]
+    try:
+        vector = asked(text)
+        validate_vectors(embedder, [text], [vector])
+    except PagefaultError:
+        raise
+    except BaseException as error:  # as above
+        raise EmbedderError(f"embedder {embedder.name!r} failed on a question: {error!r:.200}") from error
+    return vector
+
+
 def embed(embedder: Embedder | None, texts: Sequence[str]) -> Sequence[Sequence[float]]:
     """Vectors of some texts, checked.
 
@@ -61,3 +149,10 @@ def embed(embedder: Embedder | None, texts: Sequence[str]) -> Sequence[Sequence[
     except BaseException as error:  # as above
         raise EmbedderError(f"embedder {embedder.name!r} failed on {len(texts)} texts: {error!r:.200}") from error
     return vectors
+
+
+def _name(embedder: Embedder) -> str:
+    try:
+        return str(embedder.name)
+    except Exception:  # noqa: BLE001  # it is somebody else's, and this is about another error
+        return type(embedder).__name__

@@ -22,9 +22,9 @@ from pagefault.kernel import Kernel
 from pagefault.lineage import Lineage
 from pagefault.paging import Paging
 from pagefault.patience import Patience
-from pagefault.ports import Embedder, Header, PageStore, Scope
+from pagefault.ports import Header, PageStore, Scope
 from pagefault.records import Task, mark_of
-from pagefault.vectors import header_of, identity_of
+from pagefault.vectors import Vectors
 from pagefault.writer import Writer
 
 TURN_SECONDS: Final = 0.02
@@ -41,11 +41,11 @@ _log: Final = logging.getLogger("pagefault")
 class WriteBack:
     """Writes closed pages and their vectors. Its coroutines run on the kernel's loop thread."""
 
-    def __init__(self, kernel: Kernel, store: PageStore, embedder: Embedder | None) -> None:
+    def __init__(self, kernel: Kernel, store: PageStore, vectors: Vectors) -> None:
         self._kernel = kernel
         self._store = store
-        self._embedder = embedder
-        self._indexer = Indexer(kernel, store, embedder)
+        self._vectors = vectors
+        self._indexer = Indexer(kernel, store, vectors)
         self._writer = Writer(kernel, store, self._indexer)
         self._gate = threading.Lock()
         self._queue: dict[Lineage, Task] = {}
@@ -315,33 +315,30 @@ class WriteBack:
         self._failing[patience] = trouble
 
     async def _open(self) -> None:
-        header, probed = await self._kernel.run(lambda: _header(self._embedder), urgent=True)
+        header, probed = await self._header()
         await self._store.open(header)
         self._indexer.is_verified = probed
         self._opened = True
         self._mended(self._patience["open"])
+
+    async def _header(self) -> tuple[Header, bool]:
+        """What to open the store with, and whether the embedder could be probed.
+
+        One that is down today must not keep pages from being stored: it is probed again before
+        the first vector is made.
+        """
+        header = await self._vectors.identity()
+        try:
+            return await self._vectors.header(), True
+        except EmbedderError as error:
+            _log.warning("pages are stored and found by full text alone for now: %s", error)
+            return header, False
 
 
 def is_crowded(paging: Paging, lineage: Lineage, limit: int) -> bool:
     """Whether more than ``limit`` pages of a path wait to be stored."""
     with paging.lock:
         return len(lineage.unstored(limit + 1)) > limit
-
-
-def _header(embedder: Embedder | None) -> tuple[Header, bool]:
-    """What to open the store with, and whether the embedder could be probed.
-
-    One that is down today must not keep pages from being stored: it is probed again before
-    the first vector is made.
-    """
-    try:
-        return header_of(embedder), True
-    except EmbedderError as error:
-        if embedder is None:
-            raise
-        name, dimension = identity_of(embedder)
-        _log.warning("pages are stored and found by full text alone for now: %s", error)
-        return Header(embedder=name, dimension=dimension), False
 
 
 def _typed(error: BaseException) -> PagefaultError:

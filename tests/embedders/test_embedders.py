@@ -16,7 +16,9 @@ from hypothesis import strategies as st
 
 from pagefault import embedders
 from pagefault.embedders import WordLlamaEmbedder, default_embedder, fingerprint, validate_vectors, wordllama
-from pagefault.errors import EmbedderError, MissingDependency
+from pagefault.errors import EmbedderError, MissingDependency, StoreMismatch
+from pagefault.ports import Header
+from pagefault.stores import header as headers
 from pagefault.testing.embedders import HashingEmbedder
 
 needs_wordllama = pytest.mark.skipif(not WordLlamaEmbedder().is_available(), reason="wordllama is not installed")
@@ -45,7 +47,7 @@ class TestWordLlama:
     def test_it_says_what_it_is(self):
         embedder = WordLlamaEmbedder()
         assert (embedder.name, embedder.dimension) == ("wordllama/0.4.0.post1/256", 256)
-        assert fingerprint(embedder) == "7419be3aa4913887"
+        assert fingerprint(embedder).startswith("near:a59b88ca475fb97e8d73ff8f62cc90a2")
 
     def test_similar_texts_are_near(self):
         dog, puppy, tax = WordLlamaEmbedder().embed(["my dog barks", "the puppy is loud", "tax return deadline"])
@@ -167,12 +169,30 @@ def test_usable_vectors_pass():
     validate_vectors(Fixed(), ["x", "y"], [[1.0, 0.0], (0.0, -2.0)])
 
 
-def test_a_fingerprint_forgives_rounding_and_scale_but_not_another_model():
+def fits(one, other):
+    stored, given = (Header(embedder="e", dimension=2, fingerprint=each) for each in (one, other))
+    try:
+        headers.reconcile("here", stored, given)
+    except StoreMismatch:
+        return False
+    return True
+
+
+def test_a_fingerprint_forgives_rounding_scale_and_noise_but_not_another_model():
     first = fingerprint(Fixed([0.25, 1.0]))
     assert fingerprint(Fixed([0.25 + 1e-7, 1.0])) == first
     assert fingerprint(Fixed([0.5, 2.0])) == first
-    assert fingerprint(Fixed([0.35, 1.0])) != first
-    assert len(first) == 16
+    assert fits(first, fingerprint(Fixed([0.26, 1.0])))  # as a hosted model or another processor gives it
+    assert not fits(first, fingerprint(Fixed([0.5, 1.0])))
+    assert not fits(first, fingerprint(Fixed([-0.25, -1.0])))
+    assert not fits(first, "near:" + "not hex")
+    assert not fits(first, first.removeprefix("near:"))
+
+
+def test_a_fingerprint_of_a_long_vector_is_short():
+    fake = HashingEmbedder(dimension=3072)
+    assert len(fingerprint(fake)) == len("near:") + 128
+    assert not fits(fingerprint(fake), fingerprint(HashingEmbedder(dimension=1536)))
 
 
 def test_the_fake_is_deterministic_and_shares_directions():

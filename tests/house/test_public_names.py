@@ -55,6 +55,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
     "pagefault_langgraph": (
         "Identity",
         "LangChainCodec",
+        "LangChainEmbedder",
         "NotPageable",
         "PagingMiddleware",
         "PagingState",
@@ -62,7 +63,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
         "recall_tool",
         "space_of",
     ),
-    "pagefault_llamaindex": (),
+    "pagefault_llamaindex": ("LlamaIndexEmbedder",),
 }
 
 

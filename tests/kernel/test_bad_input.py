@@ -422,12 +422,6 @@ def test_an_embedder_without_a_dimension(dimension):
         memory.space(thread="t").append(user("x"))
 
 
-def test_something_that_is_no_embedder():
-    nothing: Any = object()
-    with pagefault.open(":memory:", embedder=nothing) as memory, pytest.raises(EmbedderError, match="object"):
-        memory.space(thread="t").append(user("x"))
-
-
 def test_an_embedder_is_only_asked_for_what_it_is_for():
     embedder = BrokenEmbedder(HashingEmbedder())
     with pagefault.open(":memory:", embedder=embedder) as memory:

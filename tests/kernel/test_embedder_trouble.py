@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from typing import ClassVar
 
 import pytest
 
@@ -140,6 +141,80 @@ def test_a_hang_holds_up_and_loses_nothing(embedder):
         flushing.join()
         memory.flush()
         assert has_vectors(memory, space) == list(range(1, 9))
+
+
+def test_a_hang_without_end_is_left_alone_and_full_text_answers(embedder, monkeypatch, caplog):
+    monkeypatch.setattr("pagefault.vectors.UNIT_SECONDS", 0.2)
+    monkeypatch.setattr("pagefault.vectors.QUERY_SECONDS", 0.2)
+    memory = pagefault.open(":memory:", embedder=embedder)
+    space = memory.space(thread="t")
+    space.append(users(1, 3))
+    memory.flush()
+    embedder.fault = "hangs"
+    space.append([user("the cat is called Turing"), *users(4, 80)])
+    with pytest.raises(EmbedderError, match=r"fake-hashing.* did not answer within 0\.2 s"):
+        memory.flush()
+    asked = len(embedder.calls)
+    assert space.recall("what is the cat called").pages[0].page.text == "the cat is called Turing"
+    assert len(texts(space)) == 81  # the engine's thread is free
+    with pytest.raises(EmbedderError):
+        memory.flush()
+    assert len(embedder.calls) == asked  # nobody asks it again while it hangs
+    assert "full text alone" in caplog.text
+    with pytest.raises(EmbedderError):
+        memory.close()
+    assert sum("guest" in thread.name for thread in threading.enumerate()) == 1  # the one that hangs, and no more
+    embedder.release.set()
+
+
+def test_a_hang_that_ends_is_made_up_for(embedder, monkeypatch):
+    monkeypatch.setattr("pagefault.vectors.UNIT_SECONDS", 0.2)
+    with pagefault.open(":memory:", embedder=embedder) as memory:
+        space = memory.space(thread="t")
+        memory.ready()
+        embedder.fault = "hangs"
+        space.append(users(1, 40))
+        with pytest.raises(EmbedderError, match="did not answer"):
+            memory.flush()
+        embedder.fault = ""
+        embedder.release.set()
+        until(lambda: has_vectors(memory, space) == list(range(1, 41)), "the vectors, without anybody asking")
+
+
+def test_an_embedder_that_hangs_from_the_start_keeps_nothing_from_being_stored(tmp_path, embedder, monkeypatch):
+    monkeypatch.setattr("pagefault.vectors.UNIT_SECONDS", 0.2)
+    monkeypatch.setattr("pagefault.vectors.QUERY_SECONDS", 0.2)
+    embedder.fault = "hangs"
+    with pagefault.open(tmp_path, embedder=embedder) as memory:
+        space = memory.space(thread="t")
+        space.append(user("the cat is called Turing"))
+        assert space.recall("cat").pages[0].page.text == "the cat is called Turing"
+        with pytest.raises(EmbedderError, match="did not answer"):
+            memory.flush()
+        embedder.fault = ""
+        embedder.release.set()
+        until(lambda: has_vectors(memory, space) == [1], "the vector")
+
+
+def test_questions_are_embedded_as_questions(embedder):
+    class TwoSided(HashingEmbedder):
+        asked: ClassVar[list[str]] = []
+
+        def embed_query(self, text):
+            self.asked.append(text)
+            return self.embed([text])[0]
+
+    with pagefault.open(":memory:", embedder=TwoSided()) as memory:
+        space = memory.space(thread="t")
+        space.append(users(1, 3))
+        space.recall("which message")
+    assert TwoSided.asked == ["which message"]
+
+
+@pytest.mark.parametrize("wrong", ["openai", object(), 7])
+def test_what_cannot_be_an_embedder_is_refused_at_once(wrong):
+    with pytest.raises(EmbedderError, match="LangChainEmbedder"):
+        pagefault.open(":memory:", embedder=wrong)
 
 
 def test_a_failing_embedder_is_reported_once_and_tried_again_by_itself(embedder, caplog):

@@ -10,6 +10,7 @@ except ImportError as error:
 
     raise MissingDependency("pagefault_langgraph needs LangGraph: pip install 'pagefault[langgraph]'") from error
 
+from pagefault_langgraph.embedder import LangChainEmbedder
 from pagefault_langgraph.identity import Identity, space_of
 from pagefault_langgraph.messages import LangChainCodec
 from pagefault_langgraph.middleware import PagingMiddleware
@@ -20,6 +21,7 @@ from pagefault_langgraph.tools import recall_tool
 __all__ = [
     "Identity",
     "LangChainCodec",
+    "LangChainEmbedder",
     "NotPageable",
     "PagingMiddleware",
     "PagingState",

@@ -1,4 +1,4 @@
-"""pagefault for LlamaIndex: not built yet, the package only keeps its place."""
+"""pagefault for LlamaIndex."""
 
 from __future__ import annotations
 
@@ -8,3 +8,7 @@ from pagefault.errors import MissingDependency
 
 if importlib.util.find_spec("llama_index") is None:
     raise MissingDependency("pagefault_llamaindex needs LlamaIndex: pip install 'pagefault[llamaindex]'")
+
+from pagefault_llamaindex.embedder import LlamaIndexEmbedder
+
+__all__ = ["LlamaIndexEmbedder"]

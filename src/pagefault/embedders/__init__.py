@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import math
 import threading
 from collections.abc import Sequence
 from typing import Final
 
+from pagefault.embedders.adapted import AdaptedEmbedder
+from pagefault.embedders.fastembed import FastEmbedEmbedder
 from pagefault.embedders.wordllama import WordLlamaEmbedder
 from pagefault.errors import EmbedderError
-from pagefault.ports import Embedder
+from pagefault.ports import NEAR, Embedder
 
-__all__ = ["WordLlamaEmbedder", "default_embedder", "fingerprint", "validate_vectors"]
+__all__ = [
+    "AdaptedEmbedder",
+    "FastEmbedEmbedder",
+    "WordLlamaEmbedder",
+    "default_embedder",
+    "fingerprint",
+    "validate_vectors",
+]
 
 PROBE: Final = "The quick brown fox pages through 42 memories: naïve, 記憶, память."
-_DECIMALS: Final = 3
+_SAMPLED: Final = 64
+_STEPS: Final = 127
+_ZERO: Final = 128
 
 _log = logging.getLogger("pagefault")
 _lock = threading.Lock()
@@ -39,10 +49,11 @@ def default_embedder() -> Embedder | None:
 
 
 def fingerprint(embedder: Embedder) -> str:
-    """16 hex digits that tell one embedder's vectors from another's.
+    """Text that tells one embedder's vectors from another's.
 
-    A digest of a probe text's vector, scaled to its largest component and rounded to three
-    decimals, so that neither the processor nor the order of a sum changes it.
+    Up to 64 components of a probe text's vector, a byte each, scaled to the largest. It is
+    compared by nearness (:func:`pagefault.stores.header.reconcile`): hosted models and processors
+    do not give the same bits twice.
 
     Raises:
         EmbedderError: The embedder returned something that is not one usable vector.
@@ -50,10 +61,9 @@ def fingerprint(embedder: Embedder) -> str:
     vectors = embedder.embed([PROBE])
     validate_vectors(embedder, [PROBE], vectors)
     vector = [float(x) for x in vectors[0]]
-    largest = max(map(abs, vector)) or 1.0
-    # Truncating a value next to a step could still differ between machines; half a step aside none is near zero.
-    steps = ",".join(str(math.floor(x / largest * 10**_DECIMALS + 0.5)) for x in vector)
-    return hashlib.sha256(f"{embedder.name}/{embedder.dimension}/{steps}".encode()).hexdigest()[:16]
+    some = vector[:: max(1, len(vector) // _SAMPLED)][:_SAMPLED]
+    largest = max(map(abs, some)) or 1.0
+    return NEAR + bytes(round(x / largest * _STEPS) + _ZERO for x in some).hex()
 
 
 def validate_vectors(embedder: Embedder, texts: Sequence[str], vectors: Sequence[Sequence[float]]) -> None:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Final
 
 from pagefault.errors import StoreMismatch
-from pagefault.ports import Header
+from pagefault.ports import NEAR, Header
 from pagefault.stores.durability import sync_directory
 
 FILE: Final = "pagefault.json"
+_COSINE: Final = 0.99
 
 
 def read(directory: Path) -> Header | None:
@@ -55,7 +57,8 @@ def write(directory: Path, header: Header) -> None:
 def reconcile(place: str, stored: Header, given: Header) -> Header:
     """The header to go on with.
 
-    A fingerprint of ``""`` says nothing: name and dimension decide then, and a fingerprint
+    Fingerprints are of one embedder when they are near: a hosted model, or another processor,
+    does not give the same bits twice. One of ``""`` says nothing: name and dimension decide then, and a fingerprint
     that only one side has is kept, so that from then on it is checked.
 
     Raises:
@@ -68,7 +71,7 @@ def reconcile(place: str, stored: Header, given: Header) -> Header:
         )
     differ = stored.embedder != given.embedder or stored.dimension != given.dimension
     if not differ and stored.fingerprint and given.fingerprint:
-        differ = stored.fingerprint != given.fingerprint
+        differ = not _is_near(stored.fingerprint, given.fingerprint)
     if differ:
         raise StoreMismatch(
             f"{place} was written with {_describe(stored)}, but is opened with {_describe(given)}; vectors of the two "
@@ -76,6 +79,18 @@ def reconcile(place: str, stored: Header, given: Header) -> Header:
             "which rebuilds vectors from bodies"
         )
     return replace(stored, fingerprint=stored.fingerprint or given.fingerprint)
+
+
+def _is_near(one: str, other: str) -> bool:
+    """Whether two fingerprints are of vectors that can be compared: a cosine of 0.99."""
+    if one == other or not (one.startswith(NEAR) and other.startswith(NEAR)):
+        return one == other
+    try:
+        first, second = ([byte - 128 for byte in bytes.fromhex(each[len(NEAR) :])] for each in (one, other))
+    except ValueError:
+        return False
+    product = math.hypot(*first) * math.hypot(*second)
+    return len(first) == len(second) and sum(x * y for x, y in zip(first, second, strict=True)) >= _COSINE * product > 0
 
 
 def _describe(header: Header) -> str:
