@@ -21,6 +21,8 @@ MEDIA_TYPES: Final = frozenset(
     ]
 )
 RECALL_MARK: Final = "pagefault.recalled"
+_MEDIA_BLOCKS: Final = frozenset(["image", "audio", "video", "document"])
+_HIDDEN_KEYS: Final = ("reasoning_content", "reasoning", "thinking")
 _TEXT_KEYS: Final = ("text", "thinking", "reasoning", "refusal")
 _LANGCHAIN_ROLES: Final = {
     "human": Role.USER,
@@ -39,6 +41,7 @@ _CHAT_ROLES: Final = {
     "assistant": Role.ASSISTANT,
     "ai": Role.ASSISTANT,
     "model": Role.ASSISTANT,
+    "chatbot": Role.ASSISTANT,
     "system": Role.SYSTEM,
     "developer": Role.SYSTEM,
     "tool": Role.TOOL,
@@ -50,7 +53,7 @@ def project(format_: str, data: Mapping[str, Any]) -> Projection:
     """The neutral reading of one encoded message.
 
     Args:
-        format_: The body tag, ``langchain/1`` or ``chat/1``.
+        format_: The body tag, ``langchain/1``, ``llamaindex/1`` or ``chat/1``.
         data: What the format's codec wrote for the message.
 
     Raises:
@@ -147,6 +150,47 @@ def _read_chat(data: Mapping[str, Any]) -> Projection:
     return _projection(data, _chat_role(data.get("role")), parts, media, calls, str(data.get("tool_call_id") or ""))
 
 
+def _read_llamaindex(data: Mapping[str, Any]) -> Projection:
+    role = _chat_role(data.get("role"))
+    extra: Mapping[str, Any] = data.get("additional_kwargs") or {}
+    blocks = _mappings(data, "blocks")
+    read = [_read_block(block) for block in blocks]
+    hidden = [str(extra[k]) for k in _HIDDEN_KEYS if isinstance(extra.get(k), str)]
+    calls = [
+        Call(
+            id=str(b.get("tool_call_id") or ""),
+            name=str(b.get("tool_name") or ""),
+            arguments=_arguments(b.get("tool_kwargs")),
+        )
+        for b in blocks
+        if b.get("block_type") == "tool_call"
+    ]
+    known = {call.id for call in calls} - {""}
+    older = extra.get("tool_calls")
+    if isinstance(older, list | tuple):  # as integrations wrote them before there were blocks for it, and some still do
+        calls += [_chat_call(c) for c in older if isinstance(c, Mapping) and str(c.get("id")) not in known]
+    is_result = role is Role.TOOL
+    is_quote = is_result and any(RECALL_MARK in block for block in blocks)
+    fields = {"name": extra.get("name"), "artifact": {RECALL_MARK: ()} if is_quote else None}
+    call_id = str(extra.get("tool_call_id") or extra.get("name") or "") if is_result else ""
+    parts = (*(text for text, _ in read), *hidden)
+    return _projection(fields, role, parts, sum(media for _, media in read), tuple(calls), call_id)
+
+
+def _read_block(block: Mapping[str, Any]) -> tuple[str, int]:
+    """Text of a content block and of those inside it, and how many of them are media."""
+    kind = block.get("block_type")
+    if kind in _MEDIA_BLOCKS:
+        return "", 1
+    if kind == "citable":
+        inner = [_read_block(each) for each in _mappings(block, "content")]
+        return "\n".join(text for text, _ in inner if text), sum(media for _, media in inner)
+    if kind == "citation":
+        return _read_block(block["cited_content"])
+    text = block.get("content" if kind == "thinking" else "text")
+    return (text, 0) if isinstance(text, str) else ("", 0)
+
+
 def _mappings(data: Mapping[str, Any], key: str) -> Sequence[Mapping[str, Any]]:
     found = data.get(key) or ()
     if not isinstance(found, list | tuple) or not all(isinstance(item, Mapping) for item in found):
@@ -157,9 +201,12 @@ def _mappings(data: Mapping[str, Any], key: str) -> Sequence[Mapping[str, Any]]:
 def _chat_call(call: Mapping[str, Any]) -> Call:
     function = call.get("function")
     inner: Mapping[str, Any] = function if isinstance(function, Mapping) else call
-    arguments = inner.get("arguments", inner.get("args", ""))
-    text = arguments if isinstance(arguments, str) else compact(arguments)
-    return Call(id=str(call.get("id") or ""), name=str(inner.get("name") or ""), arguments=text)
+    arguments = inner.get("arguments", inner.get("args", inner.get("input", "")))
+    return Call(id=str(call.get("id") or ""), name=str(inner.get("name") or ""), arguments=_arguments(arguments))
+
+
+def _arguments(value: object) -> str:
+    return value if isinstance(value, str) else compact(value)
 
 
 def _chat_role(role: object) -> Role:
@@ -193,4 +240,5 @@ def is_recalled(artifact: object) -> bool:
 _READERS: Final[Mapping[str, Callable[[Mapping[str, Any]], Projection]]] = {
     "langchain/1": _read_langchain,
     "chat/1": _read_chat,
+    "llamaindex/1": _read_llamaindex,
 }

@@ -15,6 +15,7 @@ from tests.core.strategies import few, json_values, nested, texts
 
 CHAT_ROLES = {
     "user": Role.USER, "human": Role.USER, "assistant": Role.ASSISTANT, "ai": Role.ASSISTANT, "model": Role.ASSISTANT,
+    "chatbot": Role.ASSISTANT,
     "system": Role.SYSTEM, "developer": Role.SYSTEM, "tool": Role.TOOL, "function": Role.TOOL,
 }  # fmt: skip
 LANGCHAIN_TYPES = {
@@ -30,6 +31,10 @@ def chat(content=None, role="user", **more):
 
 def langchain(content=None, type_="human", **more):
     return project("langchain/1", {"type": type_, "content": content, **more})
+
+
+def llamaindex(*blocks, role="user", **extra):
+    return project("llamaindex/1", {"role": role, "blocks": list(blocks), "additional_kwargs": extra})
 
 
 BOTH = pytest.mark.parametrize("read", [chat, langchain])
@@ -56,7 +61,9 @@ def test_an_unknown_role_is_refused_by_name(role):
 
 
 def test_an_unknown_format_is_refused():
-    with pytest.raises(UnsupportedMessage, match=r"'pickle/1' is not one of \['chat/1', 'langchain/1'\]"):
+    with pytest.raises(
+        UnsupportedMessage, match=r"'pickle/1' is not one of \['chat/1', 'langchain/1', 'llamaindex/1'\]"
+    ):
         project("pickle/1", {})
 
 
@@ -180,3 +187,50 @@ def test_compact_text_of_what_is_not_json():
     assert compact({(1, 2): "é"}) == '{"__opaque__:tuple:0":"\\u00e9"}'
     assert compact([10**5000]) == '[{"__opaque__":"int"}]'
     assert compact({"b": 1, "a": "é"}) == '{"b":1,"a":"é"}'
+
+
+TEXT = {"block_type": "text", "text": "seen"}
+IMAGE = {"block_type": "image", "url": "http://x/y.png"}
+BLOCKS = [
+    (TEXT, "seen", 0),
+    ({"block_type": "thinking", "content": "hm"}, "hm", 0),
+    ({"block_type": "thinking"}, "", 0),
+    ({"block_type": "cache", "cache_control": {"type": "ephemeral"}}, "", 0),
+    *(({"block_type": kind, "text": "not text"}, "", 1) for kind in ("image", "audio", "video", "document")),
+    ({"block_type": "citable", "title": "t", "source": "s", "content": [TEXT, IMAGE, TEXT]}, "seen\nseen", 1),
+    ({"block_type": "citation", "title": "t", "source": "s", "cited_content": TEXT}, "seen", 0),
+    ({"block_type": "citation", "title": "t", "source": "s", "cited_content": IMAGE}, "", 1),
+]
+
+
+@pytest.mark.parametrize(("block", "text", "media"), BLOCKS)
+def test_every_block_of_llamaindex(block, text, media):
+    found = llamaindex(block, TEXT)
+    assert (found.parts, found.media) == ((text, "seen"), media)
+
+
+def test_tool_calls_of_llamaindex_in_blocks_and_beside_them():
+    call = {"block_type": "tool_call", "tool_call_id": "1", "tool_name": "f", "tool_kwargs": {"a": "é"}}
+    nameless = {"block_type": "tool_call", "tool_name": "g", "tool_kwargs": '{"b": 1}'}
+    same = {"id": "1", "function": {"name": "f", "arguments": "{}"}}
+    other = {"id": "2", "type": "tool_use", "name": "h", "input": {"c": 1}}
+    found = llamaindex(TEXT, call, nameless, role="assistant", tool_calls=[same, other, "?"], reasoning_content="so")
+    assert found.calls == (
+        Call(id="1", name="f", arguments='{"a":"é"}'),
+        Call(id="", name="g", arguments='{"b": 1}'),
+        Call(id="2", name="h", arguments='{"c":1}'),
+    )
+    assert found.parts == ("seen", "", "", "so")
+    assert found.call_id == ""
+    assert llamaindex(TEXT, role="assistant", tool_calls=5).calls == ()
+
+
+def test_tool_results_of_llamaindex():
+    assert llamaindex(TEXT, role="tool", tool_call_id="1", name="f").call_id == "1"
+    assert llamaindex(TEXT, role="tool", name="f").call_id == "f"
+    assert llamaindex(TEXT, role="assistant", tool_call_id="1").call_id == ""
+    assert not llamaindex(TEXT, role="tool").recalled
+    quote = {**TEXT, "pagefault.recalled": True}
+    assert llamaindex(quote, role="tool").recalled
+    assert not llamaindex(quote).recalled
+    assert llamaindex(TEXT, role="chatbot").role is Role.ASSISTANT

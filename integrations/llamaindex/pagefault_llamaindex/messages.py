@@ -1,0 +1,222 @@
+"""LlamaIndex messages as pagefault sees them: the ``llamaindex/1`` codec.
+
+A body is the message's own fields as JSON; restoring runs no validators, so nothing is
+normalised on the way.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any, Final
+
+from llama_index.core.base.llms.types import (
+    ChatMessage,
+    CitableBlock,
+    CitationBlock,
+    MessageRole,
+    TextBlock,
+    ThinkingBlock,
+    ToolCallBlock,
+)
+
+from pagefault import canonical
+from pagefault.errors import UnsupportedMessage
+from pagefault.messages import project
+from pagefault.page import Role
+from pagefault.ports import Sketch
+from pagefault.tokens import MEDIA_TOKENS, upper_bound
+from pagefault_llamaindex.encoding import MEDIA, RecalledBlock, decode_block, encode_block, native, plain
+
+_BOUND: Final = 16
+_CALL_BOUND: Final = 16
+_UNKNOWN_BOUND: Final = 10**9
+_ROLES: Final = {
+    MessageRole.SYSTEM: Role.SYSTEM.value,
+    MessageRole.DEVELOPER: Role.SYSTEM.value,
+    MessageRole.USER: Role.USER.value,
+    MessageRole.ASSISTANT: Role.ASSISTANT.value,
+    MessageRole.CHATBOT: Role.ASSISTANT.value,
+    MessageRole.MODEL: Role.ASSISTANT.value,
+    MessageRole.TOOL: Role.TOOL.value,
+    MessageRole.FUNCTION: Role.TOOL.value,
+}
+
+
+class LlamaIndexCodec:
+    """Codec for LlamaIndex's ``ChatMessage`` with all its content blocks."""
+
+    format = "llamaindex/1"
+
+    def bound(self, message: Any) -> int:
+        """UTF-8 bytes of all that is counted, and a flat rate for media."""
+        if not isinstance(message, ChatMessage):
+            raise _not_a_message(message)
+        extra = message.additional_kwargs
+        return _BOUND + sum(map(_block_bound, message.blocks)) + (_json_bound(extra) if extra else 0)
+
+    def content(self, message: Any) -> Any:
+        """The list of blocks."""
+        return message.blocks
+
+    def sketch(self, message: Any) -> Sketch:
+        """Role and call ids; a call or result without an id goes by the tool's name."""
+        role = _ROLES[message.role]
+        extra = message.additional_kwargs
+        if role == Role.TOOL.value:
+            recalled = any(type(block) is RecalledBlock for block in message.blocks)
+            return Sketch(role, (), str(extra.get("tool_call_id") or extra.get("name") or ""), recalled)
+        calls = [b.tool_call_id or b.tool_name for b in message.blocks if isinstance(b, ToolCallBlock)]
+        if "tool_calls" in extra:
+            read = project(self.format, self.encode(message))
+            calls = [call.id or call.name for call in read.calls]
+        return Sketch(role, tuple(calls))
+
+    def encode(self, message: Any) -> Any:
+        """Role, blocks and additional arguments."""
+        if not isinstance(message, ChatMessage):
+            raise _not_a_message(message)
+        return {
+            "role": MessageRole(message.role).value,
+            "blocks": [encode_block(block) for block in message.blocks],
+            "additional_kwargs": plain(message.additional_kwargs),
+        }
+
+    def decode(self, data: Any) -> ChatMessage:
+        """A new message.
+
+        Raises:
+            UnsupportedMessage: A kind of block that is not LlamaIndex's own.
+        """
+        return _message(
+            MessageRole(data["role"]),
+            [decode_block(block) for block in data["blocks"]],
+            native(data["additional_kwargs"]),
+        )
+
+    def is_same(self, one: Any, other: Any) -> bool:
+        """Whether two messages have equal fields."""
+        if one.__class__ is not other.__class__ or one.role != other.role:
+            return False
+        mine, theirs = one.blocks, other.blocks
+        if len(mine) == len(theirs) == 1 and mine[0].__class__ is theirs[0].__class__ is TextBlock:
+            same = mine[0].text == theirs[0].text
+            return bool(same) and not one.additional_kwargs and not other.additional_kwargs
+        return False
+
+    def key(self, message: Any) -> str | None:  # noqa: ARG002  # LlamaIndex's messages have no ids
+        """None: they are told apart by what they say, and where."""
+        return None
+
+    def block(self, text: str, name: str) -> ChatMessage:  # noqa: ARG002  # nothing here has ids
+        """A user message with a block's text: every provider takes one anywhere after the system prompt."""
+        return _message(MessageRole.USER, [TextBlock.model_construct(text=text)], {})
+
+
+LLAMAINDEX: Final = LlamaIndexCodec()
+
+
+def accept(messages: object) -> list[ChatMessage]:
+    """Check messages and copy them as they will be restored one day.
+
+    Raises:
+        UnsupportedMessage: Not a list of ``ChatMessage``, or one holds what JSON cannot.
+    """
+    if isinstance(messages, ChatMessage) or not isinstance(messages, Sequence) or isinstance(messages, str | bytes):
+        raise UnsupportedMessage(f"a list of ChatMessage is wanted, got {type(messages).__name__} {messages!r:.60}")
+    return [accept_one(message) for message in messages]
+
+
+def accept_one(message: Any) -> ChatMessage:
+    """As :func:`accept`, for one message.
+
+    Raises:
+        UnsupportedMessage: It is none, or holds what JSON cannot.
+    """
+    if is_plain(message):
+        return copy_of(message)
+    text, opaque = canonical.dump(LLAMAINDEX.encode(message))
+    if opaque:
+        raise UnsupportedMessage(
+            f"additional_kwargs or tool arguments of {str(message)!r:.60} hold a value that JSON cannot; the store "
+            "would be its only copy, so convert it (objects to dictionaries) before it enters the memory"
+        )
+    return LLAMAINDEX.decode(canonical.load(text))
+
+
+def is_plain(message: Any) -> bool:
+    """Whether a message is nothing but text."""
+    return (
+        message.__class__ is ChatMessage
+        and message.role.__class__ is MessageRole
+        and not message.additional_kwargs
+        and all(block.__class__ is TextBlock and block.text.__class__ is str for block in message.blocks)
+    )
+
+
+def copy_of(message: ChatMessage) -> ChatMessage:
+    """A message that callers may change without changing ours."""
+    blocks = [_text_copy(block) if block.__class__ is TextBlock else copy.deepcopy(block) for block in message.blocks]
+    return _message(message.role, blocks, copy.deepcopy(message.additional_kwargs) if message.additional_kwargs else {})
+
+
+def lead_of(messages: Sequence[ChatMessage]) -> int:
+    """How many system messages stand at the start."""
+    return next((i for i, m in enumerate(messages) if _ROLES[m.role] != Role.SYSTEM.value), len(messages))
+
+
+# -- building objects without validation --------------------------------------------------------
+
+_FIELDS_SET: Final = frozenset({"role", "blocks", "additional_kwargs"})
+_new: Final = object.__new__
+_set: Final = object.__setattr__
+
+
+def _message(role: MessageRole, blocks: list[Any], extra: dict[str, Any]) -> ChatMessage:
+    message = _new(ChatMessage)
+    _set(message, "__dict__", {"role": role, "additional_kwargs": extra, "blocks": blocks})
+    _set(message, "__pydantic_fields_set__", set(_FIELDS_SET))
+    _set(message, "__pydantic_extra__", None)
+    _set(message, "__pydantic_private__", None)
+    return message
+
+
+def _text_copy(block: TextBlock) -> TextBlock:
+    twin = _new(TextBlock)
+    _set(twin, "__dict__", block.__dict__.copy())
+    _set(twin, "__pydantic_fields_set__", {"text"})
+    _set(twin, "__pydantic_extra__", None)
+    _set(twin, "__pydantic_private__", None)
+    return twin
+
+
+def _not_a_message(value: object) -> UnsupportedMessage:
+    return UnsupportedMessage(
+        f"{type(value).__name__} {value!r:.60} is not a LlamaIndex message; pass ChatMessage objects"
+    )
+
+
+# -- bounds -------------------------------------------------------------------------------------
+
+
+def _block_bound(block: Any) -> int:
+    if isinstance(block, TextBlock):
+        return upper_bound(block.text) + 1
+    if isinstance(block, MEDIA):
+        return MEDIA_TOKENS
+    if isinstance(block, ToolCallBlock):
+        return _CALL_BOUND + upper_bound(block.tool_name) + _json_bound(block.tool_kwargs)
+    if isinstance(block, ThinkingBlock):
+        return upper_bound(block.content or "") + 1
+    if isinstance(block, CitableBlock):
+        return sum(map(_block_bound, block.content)) + 1
+    return _block_bound(block.cited_content) if isinstance(block, CitationBlock) else 1
+
+
+def _json_bound(value: Any) -> int:
+    """Upper bound of the tokens of some JSON: it is at most twice its ``repr``."""
+    try:
+        text = repr(value)
+    except RecursionError:
+        return _UNKNOWN_BOUND
+    return _CALL_BOUND + (2 if text.isascii() else 4) * len(text)
