@@ -35,7 +35,7 @@ class Slot:
         start: Index of its first message in the path.
         stop: Index after its last message.
         role: Role of its first message.
-        waiting: Ids of tool calls that have no result yet.
+        waiting: Ids of tool calls that have no result yet; one may occur twice.
         closed: Nothing can join it any more.
         upper: Upper bound of its tokens.
         kind: Message or recalled.
@@ -64,7 +64,7 @@ class Slot:
         self.start = start
         self.stop = start + 1
         self.role = sketch.role
-        self.waiting: set[str] = set(sketch.call_ids)
+        self.waiting = list(sketch.call_ids)
         self.closed = not self.waiting
         self.upper = bound
         self.kind = Kind.MESSAGE
@@ -86,7 +86,8 @@ class Slot:
         self.upper += bound
         self.has_user = self.has_user or sketch.role == Role.USER
         answered = sketch.call_id in self.waiting
-        self.waiting.discard(sketch.call_id)
+        if answered:
+            self.waiting.remove(sketch.call_id)
         if answered and sketch.recalled and self.kind is Kind.MESSAGE and self.stop - self.start == 2:
             self.kind = Kind.RECALLED
         elif answered and not sketch.recalled:
@@ -119,7 +120,13 @@ class Sent(NamedTuple):
 
 
 class Lineage:
-    """A path: the framework's messages, the slots they form, and the view over them."""
+    """A path: the framework's messages, the slots they form, and the view over them.
+
+    Attributes:
+        root: The chain before the first page; another one than ``ROOT`` where a conversation was begun anew.
+        is_sole: No framework's state holds its messages, only the store does.
+        keeps_head: The space's head may say where it ends.
+    """
 
     def __init__(self, codec: Codec, counter: TokenCounter) -> None:
         self.codec = codec
@@ -140,6 +147,9 @@ class Lineage:
         self.sent: Sent | None = None
         self.peak = 0
         self.peak_from = 0
+        self.root = ROOT
+        self.is_sole = False
+        self.keeps_head = True
         self._tail: Any = None
         self._tail_size = 0
         self._clean = 0
@@ -270,6 +280,7 @@ class Lineage:
             keep += 1
         while keep and self.slots[keep - 1].waiting:  # closed only by what came after the fork
             keep -= 1
+        child.root = self.root
         child._slots = self.slots[:keep]
         child.seen = self.seen[: child._slots[-1].stop if keep else 0]
         if child.seen:
@@ -386,7 +397,7 @@ class Lineage:
             if slot.chain or not slot.closed:
                 continue
             slot.digest = slot.content.digest if slot.content else digest(self.natives(slot), self.codec)
-            slot.parent = self.slots[slot.seq - 2].chain if slot.seq > 1 else ROOT
+            slot.parent = self.slots[slot.seq - 2].chain if slot.seq > 1 else self.root
             slot.chain = link(slot.parent, slot.digest)
 
     def page(self, slot: Slot) -> Page:

@@ -109,6 +109,28 @@ def _check_embedder(embedder: object) -> None:
     )
 
 
+def attach(place: str) -> Memory:
+    """The open memory whose :attr:`Memory.place` this is, else that place opened with the default options.
+
+    For handles of adapters that were written down and read again. What is open already stays its
+    opener's to close.
+
+    Raises:
+        StoreError: A throw-away memory that is closed, or was another process's.
+    """
+    if place.startswith(":memory:"):
+        for memory in list(_living):
+            if memory.place == place and not memory._closed:
+                return memory
+        raise StoreError(
+            f"{place} was a throw-away memory, which is gone with its process or was closed; "
+            "to find a session again, open a directory such as './agent-memory'"
+        )
+    with _lock:
+        known = _open.get(_key_of(_place(place)))
+    return known if known is not None else open(place)
+
+
 def _place(target: object) -> Place:
     if not isinstance(target, str | os.PathLike) or not str(target):
         raise InvalidId(f"open takes a directory or ':memory:', got {type(target).__name__} {target!r:.60}")
@@ -168,6 +190,11 @@ class Memory:
         """Whether the store was opened; a call of an agent asks first, since this costs next to nothing."""
         self._build()
         _living.add(self)
+
+    @property
+    def place(self) -> str:
+        """What :func:`attach` finds this memory by: its real path or its server's URL."""
+        return str(self._place) if isinstance(self._place, str) else self._key or f":memory:{id(self):x}"
 
     def _build(self) -> None:
         chosen = self._options.embedder

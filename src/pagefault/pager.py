@@ -6,6 +6,7 @@ decisions.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -83,6 +84,24 @@ def victims(census: Census, budget: Budget, policy: Policy = gdsf) -> tuple[int,
             chosen.add(page.seq)
             freed += page.tokens
     return tuple(sorted(chosen))
+
+
+def whole_turns(victims: Sequence[int], free: Sequence[int], starts: Sequence[int]) -> tuple[int, ...]:
+    """Victims with the rest of their turns, so that no answer stays without its question.
+
+    Args:
+        victims: Page numbers that leave.
+        free: Page numbers that may leave, ascending.
+        starts: The pages with a user message, ascending. The turn that the last one begins is not over:
+            of this one only the victims leave.
+
+    Example:
+        >>> whole_turns((2, 8), free=(1, 2, 3, 4, 5, 6, 8, 9), starts=(1, 4, 7))
+        (1, 2, 3, 8)
+    """
+    last = len(starts)
+    over = {bisect_right(starts, page) for page in victims} - {last}
+    return tuple(sorted({*victims, *(page for page in free if bisect_right(starts, page) in over)}))
 
 
 def _protected_from(pages: Sequence[PageCost], limit: int) -> int:

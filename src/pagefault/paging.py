@@ -20,7 +20,7 @@ from pagefault.content import reserved
 from pagefault.eviction import PageCost, Policy, clock_after, gdsf
 from pagefault.lineage import Lineage, Sent, Slot
 from pagefault.page import Role, SpaceId
-from pagefault.pager import Census, check, victims
+from pagefault.pager import Census, check, victims, whole_turns
 from pagefault.ports import Codec, TokenCounter
 from pagefault.preview import OVERSIZE
 from pagefault.previewing import oversize, squeeze
@@ -49,6 +49,31 @@ class Prompt(NamedTuple):
     tokens: int
 
 
+class Branch(NamedTuple):
+    """A path that goes on from another one for the time of a run; see :mod:`pagefault.held`.
+
+    Attributes:
+        base: The path that it goes on from.
+        shared: How many of its messages it begins with.
+        path: All of it.
+        question: Number of the page that the run answers, 0 for none.
+    """
+
+    base: Lineage
+    shared: int
+    path: Lineage
+    question: int
+
+    @property
+    def tail(self) -> list[Any]:
+        """The messages that are its own."""
+        return self.path.seen[self.shared :]
+
+    def goes_on_from(self, lineage: Lineage) -> bool:
+        """Whether it goes on from the end of this path."""
+        return self.base is lineage and self.shared == len(lineage.seen)
+
+
 class Paging:
     """The in-process state of one space."""
 
@@ -63,6 +88,7 @@ class Paging:
         self.space = space
         self.lock = threading.RLock()
         self.lineages: list[Lineage] = []
+        self.branches: list[Branch] = []
         self.target = 0
         self._counter = counter
         self._note = note
@@ -125,8 +151,12 @@ class Paging:
         overhead: int = 0,
         record: Mapping[str, Any] | None = None,
         requested: list[Any] | None = None,
+        by_turns: bool = False,
     ) -> Prompt:
-        """What to send of a path that is up to date; see :meth:`step`. The caller holds the lock."""
+        """What to send of a path that is up to date; see :meth:`step`. The caller holds the lock.
+
+        ``by_turns``: of a turn that is over, all pages leave or none.
+        """
         evicted: tuple[int, ...] = ()
         self.target = budget.target
         if not lineage.is_checked:
@@ -137,7 +167,7 @@ class Paging:
             lineage.peak = 0
         total = overhead + lineage.ceiling()
         if total > budget.high:
-            lineage, evicted = self._reclaim(lineage, budget, overhead, now)
+            lineage, evicted = self._reclaim(lineage, budget, overhead, now, by_turns=by_turns)
             total = overhead + lineage.ceiling()
         view = lineage.view
         if not view.generation:
@@ -220,7 +250,9 @@ class Paging:
 
     # -- reclaim ---------------------------------------------------------------------------
 
-    def _reclaim(self, lineage: Lineage, budget: Budget, overhead: int, now: float) -> tuple[Lineage, tuple[int, ...]]:
+    def _reclaim(
+        self, lineage: Lineage, budget: Budget, overhead: int, now: float, *, by_turns: bool
+    ) -> tuple[Lineage, tuple[int, ...]]:
         lineage.count_exactly()
         if overhead + lineage.ceiling() <= budget.high:
             return lineage, ()
@@ -230,9 +262,13 @@ class Paging:
             more = victims(census, budget, self._policy)
             if not more:
                 break
+            if by_turns:
+                free = [cost.seq for cost in census.evictable if not cost.last_resort]
+                more = whole_turns(more, free, [slot.seq for slot in lineage.slots if slot.has_user])
             changed = next((s for s in (lineage.slots[n - 1] for n in more) if not lineage.is_unchanged(s)), None)
             if changed is not None:
-                return self._reclaim(self._rebuild(lineage, changed, now), budget, overhead, now)
+                lineage = self._rebuild(lineage, changed, now)
+                return self._reclaim(lineage, budget, overhead, now, by_turns=by_turns)
             chosen.update(more)
             clock = clock_after(census.evictable, more, view.clock)
             view = lineage.view.with_blocks(_compacted(lineage, chosen, budget), clock)
@@ -248,6 +284,7 @@ class Paging:
     def _rebuild(self, lineage: Lineage, changed: Slot, now: float) -> Lineage:
         """Someone changed a message in place: from there on it is another path."""
         child = lineage.fork(changed.start)
+        child.is_sole, child.keeps_head = lineage.is_sole, lineage.keeps_head
         child.extend(lineage.seen[len(child.seen) :], now=now)
         child.adopt(lineage.view)
         child.count_exactly()

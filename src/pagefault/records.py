@@ -8,8 +8,7 @@ from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from pagefault import canonical
-from pagefault.chain import ROOT, head_id, point_id
-from pagefault.chat import CHAT
+from pagefault.chain import head_id, point_id
 from pagefault.indexing import index_text
 from pagefault.lineage import Lineage, Slot
 from pagefault.page import Kind, Page, Role
@@ -62,13 +61,13 @@ class Mark(NamedTuple):
 
 def mark_of(lineage: Lineage, indexed: int) -> Mark:
     """With the space's lock held: what a head of this path would say now."""
-    tip = next((slot.chain for slot in reversed(lineage.slots) if slot.stored), ROOT)
+    tip = next((slot.chain for slot in reversed(lineage.slots) if slot.stored), lineage.root)
     return Mark(tip, lineage.view.generation, len(open_messages(lineage)), indexed)
 
 
 def open_messages(lineage: Lineage) -> list[Any]:
     """The messages of a group that still waits for tool results, where the store is their only copy."""
-    if lineage.codec is not CHAT or not lineage.slots or lineage.slots[-1].closed:
+    if not lineage.is_sole or not lineage.slots or lineage.slots[-1].closed:
         return []
     return lineage.natives(lineage.slots[-1])
 
@@ -181,9 +180,10 @@ def head_of(task: Task, last: Slot | None, indexed: int) -> tuple[Mark, Record]:
                     break
                 last = slot
         rest = open_messages(lineage) if last is None or last.seq + 1 >= len(lineage.slots) else []
-        tip = ROOT if last is None else last.chain
+        tip = lineage.root if last is None else last.chain
         view = lineage.view
-        body = canonical.dump({"tip": tip, "view": to_record(view), "indexed": indexed, "open": rest})[0]
+        state = {"tip": tip, "root": lineage.root, "view": to_record(view), "indexed": indexed}
+        body = canonical.dump(state | {"open": [lineage.codec.encode(native) for native in rest]})[0]
     head = Record(
         id=head_id(task.scope.space),
         kind="head",

@@ -83,12 +83,13 @@ async def restore(store: PageStore, space: SpaceId, codec: Codec, counter: Token
     """
     scope = Scope(tenant=space.tenant, space=space.key)
     head = await _head(store, scope, space)
-    records = await _walk(store, scope, head.tip, head.length)
+    records = await _walk(store, scope, head)
     formats = {str(record.fields["format"]) for record in records}
     if formats <= {codec.format}:
         records += await _after(store, scope, head.length, head.tip, codec)
         formats = {codec.format}
     lineage = Lineage(codec if formats == {codec.format} else Foreign(min(formats)), counter)
+    lineage.root, lineage.is_sole = head.root, lineage.codec is codec
     for record in records:
         _add(lineage, record)
     lineage.adopt(head.view)
@@ -97,7 +98,7 @@ async def restore(store: PageStore, space: SpaceId, codec: Codec, counter: Token
         for page in (await bodies(store, scope, resident)).values():
             lineage.put_back(page)
         if len(records) == head.length:
-            lineage.extend(head.open, now=time.time())
+            lineage.extend([codec.decode(message) for message in head.open], now=time.time())
     return Restored(lineage, head.indexed)
 
 
@@ -153,6 +154,7 @@ class Foreign:
 
 
 class _Head(NamedTuple):
+    root: str
     tip: str
     length: int
     view: View
@@ -163,7 +165,7 @@ class _Head(NamedTuple):
 async def _head(store: PageStore, scope: Scope, space: SpaceId) -> _Head:
     head = (await store.get(scope, [head_id(space.key)])).get(head_id(space.key))
     if head is None:
-        return _Head(ROOT, 0, View(), 0, [])
+        return _Head(ROOT, ROOT, 0, View(), 0, [])
     if canonical.sha256(_ascii(head)) != head.sha256:
         raise CorruptPage(f"the head record of {space} does not match its sha256; restore the directory from a backup")
     state = canonical.load(head.body)
@@ -173,7 +175,8 @@ async def _head(store: PageStore, scope: Scope, space: SpaceId) -> _Head:
         raise StoreMismatch(
             f"the head record of {space} cannot be read ({error}); open it with the release that wrote it"
         ) from error
-    return _Head(str(state["tip"]), head.seq, view, int(state.get("indexed", 0)), list(state.get("open", ())))
+    indexed, rest = int(state.get("indexed", 0)), list(state.get("open", ()))
+    return _Head(str(state.get("root", ROOT)), str(state["tip"]), head.seq, view, indexed, rest)
 
 
 async def bodies(store: PageStore, scope: Scope, wanted: Sequence[tuple[int, str]]) -> dict[int, Page]:
@@ -200,15 +203,16 @@ async def bodies(store: PageStore, scope: Scope, wanted: Sequence[tuple[int, str
     return pages
 
 
-async def _walk(store: PageStore, scope: Scope, tip: str, length: int) -> list[Record]:
-    """The records from the first page to ``tip``, found by walking the chain back."""
+async def _walk(store: PageStore, scope: Scope, head: _Head) -> list[Record]:
+    """The records from the first page to the head's tip, found by walking the chain back."""
+    tip, length = head.tip, head.length
     by_chain: dict[str, Record] = {}
     for first in range(1, length + 1, WINDOW):
         where = Where(kind="page", first=first, last=min(length, first + WINDOW - 1))
         for record in await store.scan(scope, where, limit=WINDOW * WINDOW):
             by_chain[str(record.fields["chain"])] = record
     path: list[Record] = []
-    while tip != ROOT:
+    while tip != head.root:
         known = by_chain.get(tip)
         if known is None:
             gap = length - len(path)

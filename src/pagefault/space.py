@@ -10,22 +10,20 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pagefault.budget import Budget
 from pagefault.chat import CHAT, accept
-from pagefault.errors import BadAddress, InvalidItem, PageNotFound, UnsupportedMessage
+from pagefault.errors import BadAddress, InvalidItem, PageNotFound
+from pagefault.held import Held, Shown
 from pagefault.items import Item, plain, reading
 from pagefault.lineage import Lineage
 from pagefault.page import Address, SpaceId, parse_addresses
 from pagefault.paging import Paging
 from pagefault.ports import Codec
 from pagefault.recall import Found, render_items, with_items
-from pagefault.restore import restore
 from pagefault.retrieval import Query
 from pagefault.shelf import Change, Shelf
-from pagefault.writeback import is_crowded
 
 if TYPE_CHECKING:
     from pagefault.memory import Memory
 
-MAX_BACKLOG = 4_096
 MAX_LIMIT = 100
 
 
@@ -63,35 +61,11 @@ class Space:
             MemoryClosed: After ``close()``.
             StoreError: The store cannot be opened, or fails while that many pages wait for it.
         """
-        accepted = accept(messages)
-        lineage = self._known()
-        if lineage is None:
-            lineage = self._memory._kernel.call(self._own())
-        if is_crowded(self._paging, lineage, MAX_BACKLOG):
-            self._memory._kernel.call(self._memory._writeback.relieve(self._paging, lineage, MAX_BACKLOG))
-        self._admit(accepted)
+        self.held(CHAT).put(accept(messages))
 
     async def aappend(self, messages: Sequence[Mapping[str, Any]] | Mapping[str, Any]) -> None:
         """Async twin of :meth:`append`."""
-        accepted = accept(messages)
-        lineage = self._known()
-        if lineage is None:
-            lineage = await self._memory._kernel.acall(self._own())
-        if is_crowded(self._paging, lineage, MAX_BACKLOG):
-            await self._memory._kernel.acall(self._memory._writeback.relieve(self._paging, lineage, MAX_BACKLOG))
-        self._admit(accepted)
-
-    def _admit(self, accepted: list[dict[str, Any]]) -> None:
-        with self._memory._writeback.accepting():
-            with self._paging.lock:
-                lineage = self._paging.lineages[0]  # another thread's reclaim may have changed it since
-                if lineage.codec is not CHAT:
-                    raise UnsupportedMessage(
-                        f"{self.id} belongs to a framework ({lineage.codec.format}); "
-                        "add messages through its graph or engine"
-                    )
-                lineage.extend(accepted, now=time.time())
-            self._memory._writeback.note(self._paging, lineage)
+        await self.held(CHAT).aput(accept(messages))
 
     # -- reading ---------------------------------------------------------------------------
 
@@ -101,25 +75,11 @@ class Space:
         Raises:
             BudgetError: What must stay does not fit.
         """
-        lineage = self._known()
-        return self._view(self._memory._kernel.call(self._own()) if lineage is None else lineage, budget)
+        return _copies(self.held(CHAT).render(budget or self._memory.budget))
 
     async def aview(self, *, budget: Budget | None = None) -> list[dict[str, Any]]:
         """Async twin of :meth:`view`."""
-        lineage = self._known()
-        return self._view(await self._memory._kernel.acall(self._own()) if lineage is None else lineage, budget)
-
-    def _view(self, lineage: Lineage, budget: Budget | None) -> list[dict[str, Any]]:
-        if lineage.codec is not CHAT:
-            raise UnsupportedMessage(
-                f"{self.id} belongs to a framework ({lineage.codec.format}); its adapter renders it"
-            )
-        with self._paging.lock:
-            prompt = self._paging.decide(lineage, budget or self._memory.budget, now=time.time())
-            natives = prompt.natives if prompt.natives is not None else list(prompt.lineage.seen)
-        if prompt.evicted:
-            self._memory._writeback.note(self._paging, prompt.lineage)
-        return [_copy(native) for native in natives]
+        return _copies(await self.held(CHAT).arender(budget or self._memory.budget))
 
     def fault(self, addresses: str | int, *, path: Lineage | None = None, budget: int | None = None) -> Found:
         """The exact pages at some addresses: ``"12"``, ``"12-14"``, ``"3, 12.2@4000"``.
@@ -333,25 +293,15 @@ class Space:
         """The path that a framework's messages are; adapters pass it to the other verbs."""
         return self._paging.align(natives, codec, now=time.time(), record=record)
 
-    def _known(self) -> Lineage | None:
-        """The path last used in this process, if there is one."""
-        self._memory.check_open()
-        lineages = self._paging.lineages
-        return lineages[0] if lineages else None
+    def held(self, codec: Codec) -> Held:
+        """The conversation as one that only the store keeps, in the messages of ``codec``; for adapters."""
+        return Held(self._memory, self._paging, codec)
 
     async def _current(self) -> Lineage:
         """The path last used in this process, else the one that the store's head names."""
-        return self._known() or await self._own()
-
-    async def _own(self) -> Lineage:
-        writeback = self._memory._writeback
-        await writeback.open()
-        restored = await restore(self._memory._store, self.id, CHAT, self._memory.counter)
-        with self._paging.lock:
-            if not self._paging.lineages:
-                self._paging.lineages = [restored.lineage]
-                writeback.attach(self._paging, restored.lineage, restored.indexed)
-            return self._paging.lineages[0]
+        self._memory.check_open()
+        lineages = self._paging.lineages
+        return lineages[0] if lineages else await self.held(CHAT).own()
 
     def _share(self, budget: int | None) -> int:
         if budget is None:
@@ -374,6 +324,10 @@ def _noted(key: str, value: Any) -> Change:
 def _check_key(key: object) -> None:
     if not isinstance(key, str) or not key.strip():
         raise InvalidItem(f"a key is non-empty text, got {key!r:.60}")
+
+
+def _copies(shown: Shown) -> list[dict[str, Any]]:
+    return [_copy(native) for native in shown.natives]
 
 
 def _copy(value: Any) -> Any:

@@ -76,7 +76,8 @@ class Writer:
         if unit.pages and self._is_head_due(task, path, slots[-1]):
             indexed = self._indexer.indexed_up_to(scope, slots[-1].seq, later)
             mark, head = await self._kernel.run(lambda: head_of(task, slots[-1], indexed), urgent=False, rest=False)
-            records = [*records, head]
+            if task.lineage.keeps_head:  # another path may have become the conversation meanwhile
+                records = [*records, head]
         if records:
             await self._store.put(scope, records)
             self._written_now(task, path, mark)
@@ -90,7 +91,8 @@ class Writer:
         """With the last page that waits, and now and then: a restart finds what lies behind the head, too."""
         path.units += 1
         with task.paging.lock:
-            return path.units % HEAD_UNITS == 0 or last.seq >= task.lineage.length
+            is_last = last.seq >= task.lineage.length
+        return task.lineage.keeps_head and (path.units % HEAD_UNITS == 0 or is_last)
 
     async def _write_head(self, task: Task, path: PathState) -> None:
         lineage = task.lineage
@@ -98,9 +100,10 @@ class Writer:
             last = next((slot for slot in reversed(lineage.slots) if slot.stored), None)
             indexed = self._indexer.indexed_up_to(task.scope, last.seq if last else 0)
             mark = mark_of(lineage, indexed)
-        if mark != path.head and not mark.is_empty:
+        if lineage.keeps_head and mark != path.head and not mark.is_empty:
             mark, head = await self._kernel.run(lambda: head_of(task, last, indexed), urgent=False)
-            await self._store.put(task.scope, [head])
+            if lineage.keeps_head:
+                await self._store.put(task.scope, [head])
             self._written_now(task, path, mark)
         if not self._indexer.has_work:
             self.behind.pop(lineage, None)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -10,7 +12,7 @@ from pagefault.budget import Budget, Watermarks
 from pagefault.errors import BudgetError, PageTooLarge, PinnedOverBudget
 from pagefault.eviction import PageCost, fifo, gdsf
 from pagefault.page import Kind
-from pagefault.pager import Census, check, victims
+from pagefault.pager import Census, check, victims, whole_turns
 from tests.core.strategies import few
 
 
@@ -171,3 +173,18 @@ def test_pins_too_large_together_are_named():
 def test_tools_too_large_by_themselves_are_blamed_alone():
     with pytest.raises(PinnedOverBudget, match=r"^system prompt and tools alone have 900 tokens.* allows 800"):
         check(Census(overhead=900, held=(), evictable=()), Budget(window=1000, reserve=200))
+
+
+@given(st.sets(st.integers(1, 30)), st.sets(st.integers(1, 30)), st.sets(st.integers(1, 30)))
+def test_turns_that_are_over_leave_whole(chosen, free, starts):
+    free |= chosen
+    found = whole_turns(sorted(chosen), sorted(free), sorted(starts))
+    assert chosen <= set(found) <= free
+    assert list(found) == sorted(set(found))
+    bounds = [1, *sorted(starts), 31]
+    for first, after in itertools.pairwise(bounds):
+        turn = set(range(first, after)) & free
+        if after == 31:
+            assert turn & set(found) == turn & chosen, "the last turn is not over"
+        else:
+            assert turn <= set(found) or not turn & set(found)

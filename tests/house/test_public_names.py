@@ -63,7 +63,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
         "recall_tool",
         "space_of",
     ),
-    "pagefault_llamaindex": ("LlamaIndexEmbedder",),
+    "pagefault_llamaindex": ("LlamaIndexCodec", "LlamaIndexEmbedder", "PagefaultMemory"),
 }
 
 

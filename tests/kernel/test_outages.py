@@ -16,7 +16,7 @@ from tests.kernel.support import records, texts, until, user, users, wrapped
 
 @pytest.fixture
 def small_backlog(monkeypatch):
-    monkeypatch.setattr("pagefault.space.MAX_BACKLOG", 20)
+    monkeypatch.setattr("pagefault.held.MAX_BACKLOG", 20)
 
 
 def test_a_full_backlog_makes_append_wait(monkeypatch, small_backlog):

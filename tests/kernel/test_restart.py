@@ -160,6 +160,7 @@ def test_a_retry_after_a_restart_writes_the_same_points(tmp_path):
         space = memory.space(thread="t")
         space.view()
         space._paging.lineages[:] = [Lineage(CHAT, memory.counter)]  # as if nothing had been found
+        space._paging.lineages[0].is_sole = True
         space.append(users(1, 5))
         memory.flush()
         assert {r.id for r in records(memory, space)} == first

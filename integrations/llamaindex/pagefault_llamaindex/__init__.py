@@ -1,14 +1,16 @@
-"""pagefault for LlamaIndex."""
+"""pagefault for LlamaIndex chat engines and agents."""
 
 from __future__ import annotations
 
-import importlib.util
+try:
+    import llama_index.core  # noqa: F401  # only to see whether it is there
+except ImportError as error:
+    from pagefault.errors import MissingDependency
 
-from pagefault.errors import MissingDependency
-
-if importlib.util.find_spec("llama_index") is None:
-    raise MissingDependency("pagefault_llamaindex needs LlamaIndex: pip install 'pagefault[llamaindex]'")
+    raise MissingDependency("pagefault_llamaindex needs LlamaIndex: pip install 'pagefault[llamaindex]'") from error
 
 from pagefault_llamaindex.embedder import LlamaIndexEmbedder
+from pagefault_llamaindex.memory import PagefaultMemory
+from pagefault_llamaindex.messages import LlamaIndexCodec
 
-__all__ = ["LlamaIndexEmbedder"]
+__all__ = ["LlamaIndexCodec", "LlamaIndexEmbedder", "PagefaultMemory"]

@@ -104,9 +104,19 @@ class LlamaIndexCodec:
             return bool(same) and not one.additional_kwargs and not other.additional_kwargs
         return False
 
+    def usage(self, message: Any) -> int | None:  # noqa: ARG002  # responses carry it, messages do not
+        """Not known."""
+        return None
+
     def key(self, message: Any) -> str | None:  # noqa: ARG002  # LlamaIndex's messages have no ids
         """None: they are told apart by what they say, and where."""
         return None
+
+    def with_parts(self, message: Any, texts: Sequence[str | None]) -> ChatMessage:
+        """A copy with the text of some blocks replaced."""
+        cut = texts[: len(message.blocks)]
+        blocks = [block if text is None else _cut(block, text) for block, text in zip(message.blocks, cut, strict=True)]
+        return _message(message.role, blocks, message.additional_kwargs)
 
     def block(self, text: str, name: str) -> ChatMessage:  # noqa: ARG002  # nothing here has ids
         """A user message with a block's text: every provider takes one anywhere after the system prompt."""
@@ -156,7 +166,7 @@ def is_plain(message: Any) -> bool:
 
 def copy_of(message: ChatMessage) -> ChatMessage:
     """A message that callers may change without changing ours."""
-    blocks = [_text_copy(block) if block.__class__ is TextBlock else copy.deepcopy(block) for block in message.blocks]
+    blocks = [_block_copy(block) for block in message.blocks]
     return _message(message.role, blocks, copy.deepcopy(message.additional_kwargs) if message.additional_kwargs else {})
 
 
@@ -181,7 +191,15 @@ def _message(role: MessageRole, blocks: list[Any], extra: dict[str, Any]) -> Cha
     return message
 
 
-def _text_copy(block: TextBlock) -> TextBlock:
+def _cut(block: Any, text: str) -> Any:
+    if isinstance(block, CitableBlock):
+        return block.model_copy(update={"content": [TextBlock.model_construct(text=text)]})
+    return (type(block) if isinstance(block, TextBlock) else TextBlock).model_construct(text=text)
+
+
+def _block_copy(block: Any) -> Any:
+    if block.__class__ is not TextBlock:
+        return copy.deepcopy(block)
     twin = _new(TextBlock)
     _set(twin, "__dict__", block.__dict__.copy())
     _set(twin, "__pydantic_fields_set__", {"text"})

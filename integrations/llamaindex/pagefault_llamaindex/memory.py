@@ -1,0 +1,279 @@
+"""``PagefaultMemory``: the memory of a chat engine or agent, in three lines."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, Self
+
+from llama_index.core.base.llms.types import ChatMessage, MessageRole
+from llama_index.core.memory import BaseMemory
+from pydantic import ConfigDict, Field, PrivateAttr
+
+import pagefault
+from pagefault import Budget, Memory, Space
+from pagefault.content import materialise
+from pagefault.errors import BudgetError, InvalidId
+from pagefault.held import Held, Shown
+from pagefault.memory import attach
+from pagefault.page import Kind
+from pagefault_llamaindex import rendering
+from pagefault_llamaindex.messages import LLAMAINDEX, accept, accept_one, copy_of
+
+DEFAULT_TOKEN_LIMIT: Final = 30_000
+_ROOMY: Final = 2**52
+"""A window that nothing exceeds: a memory gives what must stay rather than raise."""
+
+
+class PagefaultMemory(BaseMemory):
+    """A session's memory: the newest turns within a token limit, and contents of what left.
+
+    Whole turns leave, system messages stay, nothing is lost: ``get_all`` gives every message, the
+    recall tool finds each. The object itself is a small handle: copied, pickled or written into a
+    workflow's ``Context`` it comes back attached to the same session.
+
+    Attributes:
+        place: Directory or URL of the memory.
+        session_id: Names the conversation.
+        token_limit: Tokens that ``get`` gives at most.
+        tenant: The isolation boundary, where there are several.
+        user: Whose session it is, where that matters.
+        agent: The agent within the session.
+
+    Example:
+        >>> memory = PagefaultMemory.from_defaults(":memory:", session_id="ada")
+        >>> memory.put(ChatMessage(role="user", content="My cat is called Turing."))
+        >>> memory.get()[0].content
+        'My cat is called Turing.'
+        >>> memory.close()
+    """
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    place: str = Field(description="Directory or URL of the memory.")
+    session_id: str = Field(description="Names the conversation.")
+    token_limit: int = Field(default=DEFAULT_TOKEN_LIMIT, description="Tokens that `get` gives at most.")
+    tenant: str | None = Field(default=None, description="The isolation boundary.")
+    user: str = Field(default="", description="Whose session it is.")
+    agent: str = Field(default="", description="The agent within the session.")
+    _memory: Memory | None = PrivateAttr(default=None)
+    _opened: bool = PrivateAttr(default=False)
+    _held: Held | None = PrivateAttr(default=None)
+
+    @classmethod
+    def class_name(cls) -> str:
+        """The name in serialised handles."""
+        return "PagefaultMemory"
+
+    @classmethod
+    def from_defaults(
+        cls,
+        memory: Memory | str | os.PathLike[str] = ":memory:",
+        *,
+        session_id: str | int | None = None,
+        chat_history: Sequence[ChatMessage] | None = None,
+        token_limit: int = DEFAULT_TOKEN_LIMIT,
+        tenant: str | None = None,
+        user: str | int = "",
+        agent: str = "",
+        **_: Any,
+    ) -> Self:
+        """A session's memory.
+
+        Args:
+            memory: From ``pagefault.open(...)``, or a path or URL to open.
+            session_id: Names the conversation; a new one by default.
+            chat_history: Begin with these messages.
+            token_limit: Tokens that ``get`` gives at most.
+            tenant: The isolation boundary, where there are several.
+            user: Whose session it is.
+            agent: The agent within the session.
+
+        Raises:
+            InvalidId: An id is no usable string.
+            BudgetError: ``token_limit`` is not a positive number.
+            StoreError: The place cannot be opened.
+        """
+        if not isinstance(token_limit, int) or isinstance(token_limit, bool) or token_limit < 1:
+            raise BudgetError(f"token_limit={token_limit!r:.40}; give a positive number of tokens")
+        is_given = isinstance(memory, Memory)
+        source = memory if isinstance(memory, Memory) else pagefault.open(memory)
+        made = cls(
+            place=source.place,
+            session_id=_id("session_id", uuid.uuid4().hex if session_id is None else session_id),
+            token_limit=token_limit,
+            tenant=tenant,
+            user=_id("user", user),
+            agent=_id("agent", agent),
+        )
+        made._memory, made._opened = source, not is_given
+        made.space  # noqa: B018  # an id that cannot be used is refused here
+        if chat_history:
+            made.set(list(chat_history))
+        return made
+
+    def for_agent(self, agent: str) -> Self:
+        """The memory of another agent in the same session, with a space of its own."""
+        return self._again(agent=_id("agent", agent))
+
+    @property
+    def space(self) -> Space:
+        """The space behind it: ``recall``, ``fault``, ``pin`` and the like."""
+        return self.memory.space(thread=self.session_id, tenant=self.tenant, user=self.user, agent=self.agent)
+
+    @property
+    def memory(self) -> Memory:
+        """The memory that the session is in."""
+        if self._memory is None:
+            self._memory = attach(self.place)
+        return self._memory
+
+    @property
+    def tokenizer_fn(self) -> Callable[[str], Sequence[int]]:
+        """As long as the number of tokens: engines count their system prompt with it."""
+        return lambda text: range(self.memory.counter.count(text))
+
+    # -- reading ---------------------------------------------------------------------------
+
+    def get(self, input: Any = None, initial_token_count: int = 0, **_: Any) -> list[ChatMessage]:  # noqa: A002  # the base's name
+        """The messages to send: contents of what left, the newest whole turns, within the limit.
+
+        Args:
+            input: The message to come, where it is not in the memory yet: room is kept for it.
+            initial_token_count: Tokens of what the engine puts before.
+        """
+        held = self._conversation()
+        overhead = self._overhead(held, input, initial_token_count)
+        return self._given(held, held.render(self._budget(), overhead=overhead, by_turns=True))
+
+    async def aget(self, input: Any = None, initial_token_count: int = 0, **_: Any) -> list[ChatMessage]:  # noqa: A002  # the base's name
+        """Async twin of :meth:`get`."""
+        held = self._conversation()
+        overhead = self._overhead(held, input, initial_token_count)
+        return self._given(held, await held.arender(self._budget(), overhead=overhead, by_turns=True))
+
+    def get_all(self) -> list[ChatMessage]:
+        """Every message of the session, in order, wherever it is."""
+        return [copy_of(native) for native in self._conversation().everything()]
+
+    async def aget_all(self) -> list[ChatMessage]:
+        """Async twin of :meth:`get_all`."""
+        return [copy_of(native) for native in await self._conversation().aeverything()]
+
+    # -- writing ---------------------------------------------------------------------------
+
+    def put(self, message: ChatMessage) -> None:
+        """Add a message. Accepted on return, stored behind you.
+
+        Raises:
+            UnsupportedMessage: Not a ``ChatMessage``, or it holds what JSON cannot.
+            MemoryClosed: After ``close()``.
+        """
+        self._conversation().put([accept_one(message)])
+
+    async def aput(self, message: ChatMessage) -> None:
+        """Async twin of :meth:`put`."""
+        await self._conversation().aput([accept_one(message)])
+
+    def put_messages(self, messages: Sequence[ChatMessage]) -> None:
+        """Add messages, all or none."""
+        accepted = accept(messages)
+        if accepted:
+            self._conversation().put(accepted)
+
+    async def aput_messages(self, messages: Sequence[ChatMessage]) -> None:
+        """Async twin of :meth:`put_messages`."""
+        accepted = accept(messages)
+        if accepted:
+            await self._conversation().aput(accepted)
+
+    def set(self, messages: Sequence[ChatMessage]) -> None:
+        """Make these the session's messages. Those that it has already are kept as they are."""
+        self._conversation().replace(accept(messages))
+
+    async def aset(self, messages: Sequence[ChatMessage]) -> None:
+        """Async twin of :meth:`set`."""
+        await self._conversation().areplace(accept(messages))
+
+    def reset(self) -> None:
+        """Begin the session anew, with no messages."""
+        self._conversation().replace([])
+
+    async def areset(self) -> None:
+        """Async twin of :meth:`reset`."""
+        await self._conversation().areplace([])
+
+    # -- life ------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Close the memory if ``from_defaults`` opened it; one that it was given stays open."""
+        if self._opened and self._memory is not None:
+            self._opened = False
+            self._memory.close()
+
+    async def aclose(self) -> None:
+        """Async twin of :meth:`close`."""
+        if self._opened and self._memory is not None:
+            self._opened = False
+            await self._memory.aclose()
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any], **kwargs: Any) -> Self:
+        """The session that :meth:`to_dict` describes, attached again at first use."""
+        return cls(**{name: value for name, value in {**data, **kwargs}.items() if name != "class_name"})
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self).from_dict, (self.to_dict(),)
+
+    def __copy__(self) -> Self:
+        return self._again()
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        return self._again()
+
+    def _again(self, **changes: Any) -> Self:
+        twin = self.from_dict(self.to_dict(), **changes)
+        twin._memory = self._memory
+        return twin
+
+    # -- inside ----------------------------------------------------------------------------
+
+    def _conversation(self) -> Held:
+        if self._held is None:
+            self._held = self.space.held(LLAMAINDEX)
+        return self._held
+
+    def _budget(self) -> Budget:
+        return Budget(window=_ROOMY, target=self.token_limit, reserve=0)
+
+    def _overhead(self, held: Held, message: object, initial: object) -> int:
+        """Tokens to leave free."""
+        tokens = initial if isinstance(initial, int) and initial > 0 else 0
+        if isinstance(message, str):
+            message = ChatMessage(role=MessageRole.USER, content=message)
+        if isinstance(message, ChatMessage) and message.blocks and not _is_last_question(held, message):
+            tokens += materialise([message], LLAMAINDEX, self.memory.counter, Kind.MESSAGE).tokens
+        return tokens
+
+    def _given(self, held: Held, shown: Shown) -> list[ChatMessage]:
+        copies = [copy_of(native) for native in shown.natives]
+        rendering.note(held, shown, copies, self.token_limit)
+        return copies
+
+
+def _is_last_question(held: Held, message: ChatMessage) -> bool:
+    lineage = held.known()
+    if lineage is None or not lineage.request:
+        return False
+    slot = lineage.slots[lineage.request - 1]
+    return any(isinstance(n, ChatMessage) and n.content == message.content for n in lineage.natives(slot))
+
+
+def _id(name: str, value: object) -> str:
+    """An id as text; numbers are common as ids of users and sessions."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    if not isinstance(value, str):
+        raise InvalidId(f"{name} is text, got {type(value).__name__} {value!r:.60}")
+    return value

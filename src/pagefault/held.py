@@ -1,0 +1,285 @@
+"""Conversations that only the store keeps: nobody brings their messages along with each call.
+
+Chat dictionaries are such a conversation, and so is the memory of a framework without a state of
+its own. A run may go on from it for a while with messages that are not part of it yet, such as an
+agent's tool steps: a branch. It becomes the conversation when exactly these messages are added,
+so a page is written once whoever saw it first.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from pagefault.budget import Budget
+from pagefault.chain import link
+from pagefault.content import digest
+from pagefault.errors import UnsupportedMessage
+from pagefault.lineage import LEFT_BEHIND, Lineage, Slot
+from pagefault.page import Role
+from pagefault.paging import Branch, Paging, Prompt
+from pagefault.ports import Codec
+from pagefault.restore import restore
+from pagefault.writeback import is_crowded
+
+if TYPE_CHECKING:
+    from pagefault.memory import Memory
+
+MAX_BACKLOG: Final = 4_096
+MAX_BRANCHES: Final = 4
+LOADED_AT_ONCE: Final = 64
+
+
+class Shown(NamedTuple):
+    """What to send of a conversation.
+
+    Attributes:
+        lineage: Its path.
+        shared: How many messages it had then, whether they are shown or not.
+        natives: The messages to send; not to be changed.
+        evicted: Page numbers that left for it.
+        tokens: Upper bound of the whole request.
+    """
+
+    lineage: Lineage
+    shared: int
+    natives: list[Any]
+    evicted: tuple[int, ...]
+    tokens: int
+
+
+class Held:
+    """A space's own conversation, in the messages of one codec. Its callers pass messages that nobody else changes."""
+
+    def __init__(self, memory: Memory, paging: Paging, codec: Codec) -> None:
+        self._memory = memory
+        self._paging = paging
+        self._codec = codec
+
+    # -- writing ---------------------------------------------------------------------------
+
+    def put(self, natives: list[Any]) -> None:
+        """Add messages at the end; waits first while more than 4,096 pages are not stored yet."""
+        lineage = self._ready()
+        if is_crowded(self._paging, lineage, MAX_BACKLOG):
+            self._memory._kernel.call(self._memory._writeback.relieve(self._paging, lineage, MAX_BACKLOG))
+        self._admit(natives)
+
+    async def aput(self, natives: list[Any]) -> None:
+        """Async twin of :meth:`put`."""
+        lineage = await self._aready()
+        if is_crowded(self._paging, lineage, MAX_BACKLOG):
+            await self._memory._kernel.acall(self._memory._writeback.relieve(self._paging, lineage, MAX_BACKLOG))
+        self._admit(natives)
+
+    def _admit(self, natives: list[Any]) -> None:
+        with self._memory._writeback.accepting():
+            with self._paging.lock:
+                lineage = self._mine()  # another thread may have changed it since
+                branches, self._paging.branches = self._paging.branches, []
+                for branch in branches:
+                    if branch.goes_on_from(lineage) and _begins_with(natives, branch.tail, self._codec):
+                        natives = natives[len(branch.tail) :]
+                        lineage = self._promote(branch)
+                        break
+                lineage.extend(natives, now=time.time())
+            self._memory._writeback.note(self._paging, lineage)
+
+    def replace(self, natives: list[Any]) -> None:
+        """Make these messages the conversation; what they have in common with it is not written again."""
+        self._ready()
+        self._replace(natives)
+
+    async def areplace(self, natives: list[Any]) -> None:
+        """Async twin of :meth:`replace`."""
+        await self._aready()
+        self._replace(natives)
+
+    def _replace(self, natives: list[Any]) -> None:
+        with self._memory._writeback.accepting():
+            with self._paging.lock:
+                lineage = self._mine()
+                self._paging.branches = []
+                shown = lineage.rendered if lineage.view.generation else None
+                if shown is not None and _begins_with(natives, shown, self._codec):
+                    lineage.extend(natives[len(shown) :], now=time.time())  # what was shown, blocks and all, goes on
+                elif _continues(lineage, natives):
+                    lineage.extend(natives[len(lineage.seen) :], now=time.time())
+                else:
+                    lineage = self._begin_anew(lineage)
+                    lineage.extend(natives, now=time.time())
+            self._memory._writeback.note(self._paging, lineage)
+
+    def _begin_anew(self, old: Lineage) -> Lineage:
+        """A path with a root of its own, so that no page of the old one seems to follow it."""
+        fresh = Lineage(self._codec, self._memory.counter)
+        fresh.root = uuid.uuid4().hex
+        self._take_over(fresh, old)
+        return fresh
+
+    def _take_over(self, lineage: Lineage, old: Lineage) -> None:
+        old.is_sole = old.keeps_head = False
+        lineage.is_sole = lineage.keeps_head = True
+        self._paging.lineages = [lineage]
+
+    # -- reading ---------------------------------------------------------------------------
+
+    def render(self, budget: Budget, *, overhead: int = 0, by_turns: bool = False) -> Shown:
+        """What to send now; see :meth:`Paging.decide`."""
+        self._ready()
+        return self._render(budget, overhead, by_turns=by_turns)
+
+    async def arender(self, budget: Budget, *, overhead: int = 0, by_turns: bool = False) -> Shown:
+        """Async twin of :meth:`render`."""
+        await self._aready()
+        return self._render(budget, overhead, by_turns=by_turns)
+
+    def _render(self, budget: Budget, overhead: int, *, by_turns: bool) -> Shown:
+        with self._paging.lock:
+            lineage = self._mine()
+            prompt = self._paging.decide(lineage, budget, now=time.time(), overhead=overhead, by_turns=by_turns)
+            shown = _shown(prompt)
+        if shown.evicted:
+            self._memory._writeback.note(self._paging, shown.lineage)
+        return shown
+
+    def everything(self) -> list[Any]:
+        """All messages in order, wherever they are."""
+        return self._memory._kernel.call(self._everything())
+
+    async def aeverything(self) -> list[Any]:
+        """Async twin of :meth:`everything`."""
+        return await self._memory._kernel.acall(self._everything())
+
+    async def _everything(self) -> list[Any]:
+        lineage = self.known() or await self.own()
+        with self._paging.lock:
+            missing = lineage.left_behind(range(1, len(lineage.slots) + 1))
+        for first in range(0, len(missing), LOADED_AT_ONCE):
+            chunk = missing[first : first + LOADED_AT_ONCE]
+            await self._memory._retrieval.bring_back(self._paging, lineage, chunk)
+        with self._paging.lock:
+            return list(lineage.seen)
+
+    def path(self) -> Lineage | None:
+        """The path that a run is on: its branch, else the conversation; ``None`` when nothing is known yet."""
+        lineage = self.known()
+        branch = next(iter(self._paging.branches), None)
+        if lineage is not None and branch is not None and branch.goes_on_from(lineage):
+            return branch.path
+        return lineage
+
+    # -- branches --------------------------------------------------------------------------
+
+    def branch(
+        self, base: Lineage, shared: int, tail: list[Any], budget: Budget, *, overhead: int = 0, by_turns: bool = False
+    ) -> Shown:
+        """What to send when a run adds ``tail`` to the first ``shared`` messages of ``base``. Does no I/O."""
+        with self._memory._writeback.accepting():
+            with self._paging.lock:
+                path = self._branch(base, shared, tail)
+                prompt = self._paging.decide(path, budget, now=time.time(), overhead=overhead, by_turns=by_turns)
+                shown = _shown(prompt)
+            self._memory._writeback.note(self._paging, shown.lineage)
+        return shown
+
+    def _branch(self, base: Lineage, shared: int, tail: list[Any]) -> Lineage:
+        now = time.time()
+        others = self._paging.branches
+        from_here = [b for b in others if b.base is base and b.shared == shared]
+        known = next((b for b in from_here if _begins_with(tail, b.tail, self._codec)), None)
+        if known is None:
+            path = base.fork(shared)
+            path.keeps_head = False
+            path.extend(base.seen[len(path.seen) : shared], now=now)
+            known = Branch(base, shared, path, _question(path))
+        known.path.extend(tail[len(known.tail) :], now=now)
+        if known.question and known.path.request != known.question:
+            self._paging.pin(known.path, [known.question])
+        self._paging.branches = [known, *(b for b in others if b is not known)][:MAX_BRANCHES]
+        return known.path
+
+    def _promote(self, branch: Branch) -> Lineage:
+        """The run's messages are the conversation's now."""
+        self._take_over(branch.path, branch.base)
+        if branch.question in branch.path.view.pinned - branch.base.view.pinned:
+            self._paging.release(branch.path, [branch.question])
+        return branch.path
+
+    # -- whose it is -----------------------------------------------------------------------
+
+    def known(self) -> Lineage | None:
+        """The conversation, as far as this process knows it."""
+        self._memory.check_open()
+        return next((x for x in self._paging.lineages if x.is_sole and x.codec is self._codec), None)
+
+    def _ready(self) -> Lineage:
+        return self.known() or self._memory._kernel.call(self.own())
+
+    async def _aready(self) -> Lineage:
+        known = self.known()
+        return known if known is not None else await self._memory._kernel.acall(self.own())
+
+    async def own(self) -> Lineage:
+        """The conversation, from the store if need be."""
+        memory = self._memory
+        await memory._writeback.open()
+        restored = await restore(memory._store, self._paging.space, self._codec, memory.counter)
+        with self._paging.lock:
+            if (known := self.known()) is not None:
+                return known
+            others = [x for x in self._paging.lineages if x.seen and x.codec.format != self._codec.format]
+            if others:
+                return others[0]
+            self._paging.lineages = [restored.lineage]
+            memory._writeback.attach(self._paging, restored.lineage, restored.indexed)
+            return restored.lineage
+
+    def _mine(self) -> Lineage:
+        """With the space's lock held: the conversation, which is this codec's."""
+        mine = self.known()
+        if mine is None:
+            other = self._paging.lineages[0].codec.format
+            raise UnsupportedMessage(
+                f"{self._paging.space} belongs to a framework ({other}); add messages through its graph or engine"
+            )
+        return mine
+
+
+def _shown(prompt: Prompt) -> Shown:
+    seen = prompt.lineage.seen
+    natives = list(seen) if prompt.natives is None else prompt.natives
+    return Shown(prompt.lineage, len(seen), natives, prompt.evicted, prompt.tokens)
+
+
+def _begins_with(natives: Sequence[Any], start: Sequence[Any], codec: Codec) -> bool:
+    """Whether the first messages read like these."""
+    if len(start) > len(natives):
+        return False
+    return all(_is_same(one, other, codec) for one, other in zip(start, natives, strict=False))
+
+
+def _is_same(one: Any, other: Any, codec: Codec) -> bool:
+    return one is other or codec.is_same(one, other) or digest([one], codec) == digest([other], codec)
+
+
+def _continues(lineage: Lineage, natives: list[Any]) -> bool:
+    """Whether these messages begin with the whole path; pages that only the store has are known by their chain."""
+    if len(natives) < len(lineage.seen):
+        return False
+    return all(_reads_like(lineage, slot, natives[slot.start : slot.stop]) for slot in lineage.slots)
+
+
+def _reads_like(lineage: Lineage, slot: Slot, natives: list[Any]) -> bool:
+    mine = lineage.natives(slot)
+    if any(native is LEFT_BEHIND for native in mine):
+        return link(slot.parent, digest(natives, lineage.codec)) == slot.chain
+    return _begins_with(natives, mine, lineage.codec)
+
+
+def _question(path: Lineage) -> int:
+    """The page with the user message that a run answers: the last one, if the path ends with it; else 0."""
+    last = path.slots[-1] if path.slots else None
+    return last.seq if last is not None and last.closed and last.role == Role.USER else 0

@@ -1,0 +1,183 @@
+"""Conversations that only the store keeps: begun anew, gone on from, and read again by another process."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import pagefault
+from pagefault.chat import CHAT, ChatCodec
+from pagefault.errors import UnsupportedMessage
+from tests.core.conversation import calls, group, result, said, system, user
+
+SMALL = pagefault.Budget(window=10**9, target=400, reserve=0)
+
+
+def held(memory, thread="t", codec=CHAT):
+    return memory.space(thread=thread).held(codec)
+
+
+def texts(natives):
+    return [native["content"] for native in natives if not str(native.get("id", "")).startswith("pagefault-")]
+
+
+def talk(turns, word=""):
+    return [m for n in range(turns) for m in (user(f"{word}q{n} " + "ask " * 20), said(f"{word}a{n} " + "say " * 20))]
+
+
+def branch(conversation, tail, budget=SMALL, **more):
+    base = conversation.known()
+    return conversation.branch(base, len(base.seen), tail, budget, **more)
+
+
+def test_a_conversation_begun_anew_is_what_a_restart_finds(tmp_path):
+    with pagefault.open(tmp_path, embedder=None) as memory:
+        held(memory).put(talk(6))
+        memory.flush()
+        held(memory).replace(talk(2, "other "))
+    with pagefault.open(tmp_path, embedder=None) as memory:
+        assert texts(held(memory).everything()) == texts(talk(2, "other "))
+        held(memory).replace([])
+        assert held(memory).everything() == []
+    with pagefault.open(tmp_path, embedder=None) as memory:
+        assert held(memory).everything() == []
+        held(memory).put(talk(1))
+        assert memory.space(thread="t").fault("1-2").pages[1].page.text.startswith("a0")
+    with pagefault.open(tmp_path, embedder=None) as memory:
+        assert texts(held(memory).everything()) == texts(talk(1))
+
+
+def test_a_replacement_that_goes_on_writes_only_what_is_new(tmp_path):
+    with pagefault.open(tmp_path, embedder=None) as memory:
+        held(memory).put(talk(12))
+        held(memory).render(SMALL)
+        memory.flush()
+    with pagefault.open(tmp_path, embedder=None) as memory:
+        conversation = held(memory)
+        before = conversation.render(SMALL)
+        assert before.lineage.absent
+        conversation.replace([dict(m) for m in talk(13)])  # pages that only the store has are known by their chain
+        after = conversation.render(SMALL)
+        assert after.lineage is before.lineage
+        assert after.natives[: len(before.natives)] == before.natives
+        conversation.replace(talk(11))  # shorter: another conversation
+        assert conversation.known() is not before.lineage
+        assert texts(conversation.everything()) == texts(talk(11))
+
+
+def test_a_changed_page_that_only_the_store_has_is_noticed(tmp_path):
+    with pagefault.open(tmp_path, embedder=None) as memory:
+        held(memory).put(talk(12))
+        held(memory).render(SMALL)
+    with pagefault.open(tmp_path, embedder=None) as memory:
+        conversation = held(memory)
+        old = conversation.render(SMALL).lineage
+        edited = talk(12)
+        edited[0] = user("edited")
+        conversation.replace(edited)
+        assert conversation.known() is not old
+        assert texts(conversation.everything())[0] == "edited"
+
+
+@pytest.mark.parametrize("open_call", [False, True])
+def test_a_run_becomes_the_conversation_when_its_messages_are_added(tmp_path, open_call):
+    tail = [m for n in range(20) for m in group(f"c{n}", f"result {n} " + "data " * 20)]
+    with pagefault.open(tmp_path, embedder=None) as memory:
+        conversation = held(memory)
+        conversation.put([system("Be brief."), *talk(3), user("the question")])
+        before = [conversation.render(SMALL, overhead=100).natives]
+        for stop in range(2, len(tail) + 1, 2):
+            prompt = branch(conversation, tail[:stop], overhead=100)
+            assert prompt.tokens <= SMALL.target
+            assert {"Be brief.", "the question"} <= set(texts(prompt.natives))
+            before.append(prompt.natives)
+        assert len(conversation.known().seen) == 8, "the conversation itself has not moved"
+        assert conversation.path() is not conversation.known()
+        assert memory.space(thread="t").fault("12", path=conversation.path()).pages[0].page.text.startswith("result 3")
+        more = [calls("open")] if open_call else [said("the answer")]
+        conversation.put([*tail, *more])
+        assert conversation.path() is conversation.known()
+        assert conversation.known().view.pinned == set()
+        assert len(conversation.known().seen) == 8 + len(tail) + 1
+        if open_call:
+            conversation.put([result("open", "late")])
+    with pagefault.open(tmp_path, embedder=None) as memory:
+        found = held(memory).everything()
+        assert found[8 : 8 + len(tail)] == tail
+        assert len(found) == 8 + len(tail) + 1 + open_call
+
+
+def test_a_run_that_came_to_nothing_leaves_the_conversation_alone(tmp_path):
+    with pagefault.open(tmp_path, embedder=None) as memory:
+        conversation = held(memory)
+        conversation.put([user("first")])
+        branch(conversation, group("c1", "abandoned"))
+        memory.flush()
+        conversation.put([user("second")])
+        assert conversation.path() is conversation.known()
+        assert texts(conversation.everything()) == ["first", "second"]
+        assert memory.space(thread="t").recall("abandoned").pages == ()
+    with pagefault.open(tmp_path, embedder=None) as memory:
+        assert texts(held(memory).everything()) == ["first", "second"]
+
+
+def test_what_looks_like_a_question_within_a_run_does_not_push_the_question_out():
+    tail: list[Any] = [
+        m for n in range(20) for m in (said(f"thought {n}"), user(f"Observation: result {n} " + "data " * 20))
+    ]
+    with pagefault.open(":memory:", embedder=None) as memory:
+        conversation = held(memory)
+        conversation.put([user("the question")])
+        for stop in range(2, len(tail) + 1, 2):
+            assert "the question" in texts(branch(conversation, tail[:stop]).natives)
+        conversation.put([said("thoughts and answer in one")])
+        assert texts(conversation.everything()) == ["the question", "thoughts and answer in one"]
+
+
+def test_several_runs_at_once_keep_apart():
+    with pagefault.open(":memory:", embedder=None) as memory:
+        conversation = held(memory)
+        conversation.put([user("the question")])
+        for n in range(6):
+            assert texts(branch(conversation, [said(f"run {n}")]).natives) == ["the question", f"run {n}"]
+        assert texts(branch(conversation, [said("run 5"), user("on")]).natives) == ["the question", "run 5", "on"]
+        assert texts(branch(conversation, [said("run 0")]).natives) == ["the question", "run 0"]
+
+
+def test_turns_leave_whole():
+    with pagefault.open(":memory:", embedder=None) as memory:
+        conversation = held(memory)
+        for n in range(30):
+            conversation.put(
+                [user(f"q{n} " + "ask " * (n % 7 * 9)), *group(f"c{n}", "data " * (n % 5 * 9)), said(f"a{n}")]
+            )
+            shown = conversation.render(SMALL, by_turns=True).natives
+            kept = [m for m in shown if not str(m.get("id", "")).startswith("pagefault-")]
+            assert kept[0]["role"] == "user"
+            asked = [m["content"].split()[0][1:] for m in kept if m["role"] == "user"]
+            answered = [m["content"][1:] for m in kept if str(m["content"]).startswith("a")]
+            assert answered == asked, "no answer without its question"
+
+
+class Other(ChatCodec):
+    """Chat dictionaries that belong to some other framework."""
+
+    format = "langchain/1"
+
+
+OTHER = Other()
+
+
+def test_a_conversation_belongs_to_one_codec(tmp_path):
+    with pagefault.open(tmp_path, embedder=None) as memory:
+        assert memory.space(thread="t").recall("anything").pages == ()  # reading takes nothing into possession
+        held(memory, codec=OTHER).put([{"type": "human", "role": "user", "content": "mine"}])
+        with pytest.raises(UnsupportedMessage, match=r"belongs to a framework \(langchain/1\)"):
+            held(memory).put([user("not yours")])
+    with pagefault.open(tmp_path, embedder=None) as memory:
+        assert memory.space(thread="t").recall("mine").pages[0].page.text == "mine"
+        with pytest.raises(UnsupportedMessage, match=r"belongs to a framework \(langchain/1\)"):
+            held(memory).put([user("not yours")])
+        held(memory, codec=OTHER).put([{"type": "ai", "role": "assistant", "content": "still mine"}])
+        assert texts(held(memory, codec=OTHER).everything()) == ["mine", "still mine"]

@@ -1,0 +1,323 @@
+"""The memory by itself: what goes in comes out, within the limit, from anywhere."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import gc
+import json
+import pickle
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from llama_index.core.base.llms.types import ChatMessage, ThinkingBlock, ToolCallBlock
+
+import pagefault
+from pagefault.content import materialise
+from pagefault.errors import BudgetError, InvalidId, MemoryClosed, StoreError, UnsupportedMessage
+from pagefault.page import Kind
+from pagefault.tokens import default_counter
+from pagefault_llamaindex import PagefaultMemory, rendering
+from pagefault_llamaindex.messages import LLAMAINDEX
+
+LIMIT = 400
+
+
+@pytest.fixture
+def backend():
+    with pagefault.open(":memory:", embedder=None) as memory:
+        yield memory
+
+
+def session(backend, **more):
+    more.setdefault("session_id", "ada")
+    return PagefaultMemory.from_defaults(backend, token_limit=LIMIT, **more)
+
+
+def user(text):
+    return ChatMessage(role="user", content=text)
+
+
+def said(text):
+    return ChatMessage(role="assistant", content=text)
+
+
+def talk(turns, first=0):
+    return [
+        m
+        for n in range(first, first + turns)
+        for m in (user(f"question {n}: " + "ask " * 12), said(f"answer {n}: " + "say " * 12))
+    ]
+
+
+def tokens(messages):
+    return materialise(messages, LLAMAINDEX, default_counter(), Kind.MESSAGE).tokens
+
+
+def contents(messages):
+    return [m.content for m in messages if not str(m.content).startswith("[pagefault")]
+
+
+def test_the_limit_holds_and_nothing_is_lost(backend):
+    memory = session(backend)
+    system = ChatMessage(role="system", content="Be kind.")
+    history = [system, *talk(40)]
+    for message in history:
+        memory.put(message)
+        given = memory.get()
+        assert tokens(given) <= LIMIT
+        assert given[0].content == "Be kind."
+        assert given[-1].content == message.content
+        kept = contents(given)[1:]
+        assert not kept or kept[0].startswith("question")
+    assert contents(memory.get_all()) == contents(history)
+    assert memory.space.recall("question 3").pages
+    memory.set(history)
+    assert tokens(memory.get()) <= LIMIT
+    other = session(backend, session_id="set", chat_history=history)
+    assert tokens(other.get()) <= LIMIT
+    assert other.get()[0].content == "Be kind."
+
+
+def test_it_is_never_falsy(backend):
+    assert session(backend)
+    assert bool(session(backend)) is True
+    assert session(backend).get() == session(backend).get_all() == []
+
+
+def test_copies_go_in_and_copies_come_out(backend):
+    memory = session(backend)
+    message = ChatMessage(role="user", content="original", additional_kwargs={"n": [1]})
+    memory.put(message)
+    message.blocks[0].text = "changed"
+    message.additional_kwargs["n"].append(2)
+    for given in (memory.get()[0], memory.get_all()[0]):
+        assert (given.content, given.additional_kwargs) == ("original", {"n": [1]})
+        given.blocks[0].text = "changed"
+        given.additional_kwargs["n"].append(2)
+    assert memory.get()[0].content == "original"
+    assert memory.get()[0].additional_kwargs == {"n": [1]}
+
+
+def test_set_with_what_get_gave_goes_on_from_it(backend):
+    memory = session(backend)
+    memory.put_messages(talk(30))
+    given = memory.get()
+    memory.set([*given, user("and now?")])
+    assert len(memory.get_all()) == 61
+    memory.set(memory.get_all())
+    assert len(memory.get_all()) == 61
+    memory.set([user("other")])
+    assert contents(memory.get_all()) == ["other"]
+    memory.reset()
+    assert memory.get_all() == []
+
+
+def test_thinking_and_tool_calls_count(backend):
+    memory = session(backend)
+    for n in range(12):
+        call = ToolCallBlock(tool_call_id=f"c{n}", tool_name="look", tool_kwargs={"query": "long " * 40})
+        memory.put_messages(
+            [
+                user(f"q{n}"),
+                ChatMessage(role="assistant", blocks=[ThinkingBlock(content="hm " * 40), call]),
+                ChatMessage(role="tool", content="seen", additional_kwargs={"tool_call_id": f"c{n}"}),
+            ]
+        )
+        given = memory.get()
+        assert tokens(given) <= LIMIT
+        asked = {b.tool_call_id for m in given for b in m.blocks if isinstance(b, ToolCallBlock)}
+        assert asked == {m.additional_kwargs["tool_call_id"] for m in given if m.role == "tool"}
+
+
+@pytest.mark.parametrize("initial", [0, 100, 350, 4_000, 10**9, -5, None, "x", True, 3.5])
+def test_room_for_what_the_engine_puts_before_is_kept_and_never_raised_on(backend, initial):
+    memory = session(backend)
+    memory.put_messages([ChatMessage(role="system", content="Be kind."), *talk(10), user("the last")])
+    given = memory.get(initial_token_count=initial)
+    assert given[0].content == "Be kind."
+    assert given[-1].content == "the last"
+    assert tokens(given) <= max(LIMIT - (initial if isinstance(initial, int) else 0), 120)
+
+
+@pytest.mark.parametrize("coming", [None, "", "short", "long " * 200, user("a message"), 7, ["x"], {"role": "user"}])
+def test_room_for_the_message_to_come_is_kept_and_never_raised_on(backend, coming):
+    memory = session(backend)
+    memory.put_messages(talk(10))
+    size = tokens([user(coming)]) if isinstance(coming, str) and coming else 0
+    assert tokens(memory.get(input=coming, other=1)) <= max(LIMIT - size, 120)
+
+
+def test_a_message_larger_than_the_limit_is_given_all_the_same(backend):
+    memory = session(backend)
+    memory.put_messages([*talk(5), user("word " * 2_000)])
+    given = memory.get()
+    assert given[-1].content == "word " * 2_000
+    assert len(given) <= 2
+    memory.put(said("fine"))
+    memory.put(user("next"))
+    assert tokens(memory.get()) <= LIMIT
+
+
+def test_a_handle_comes_back_to_the_same_session(backend):
+    memory = session(backend, user="u", agent="writer", tenant="acme")
+    memory.put(user("one"))
+    handle = json.loads(json.dumps(memory.to_dict()))
+    assert len(json.dumps(handle)) < 400
+    twins = [
+        PagefaultMemory.from_dict(handle),
+        pickle.loads(pickle.dumps(memory)),  # noqa: S301  # what this test wrote
+        copy.copy(memory),
+        copy.deepcopy(memory),
+        memory.model_copy(),
+        PagefaultMemory.from_json(memory.to_json()),
+    ]
+    for n, twin in enumerate(twins):
+        twin.put(user(f"twin {n}"))
+        assert contents(memory.get()) == contents(twin.get()) == ["one", *(f"twin {i}" for i in range(n + 1))]
+        assert twin.to_dict() == memory.to_dict()
+
+
+def test_a_session_survives_the_process(tmp_path):
+    first = PagefaultMemory.from_defaults(str(tmp_path), session_id=7, token_limit=LIMIT)
+    first.put_messages([ChatMessage(role="system", content="Be kind."), *talk(30)])
+    handle, before = first.to_dict(), [m.content for m in first.get()]
+    first.close()
+    first.close()
+    again = PagefaultMemory.from_dict(handle)
+    assert [m.content for m in again.get()] == before
+    assert len(again.get_all()) == 61
+    again.memory.close()
+    with pagefault.open(tmp_path) as memory:
+        third = PagefaultMemory.from_defaults(memory, session_id="7", token_limit=LIMIT)
+        assert [m.content for m in third.get()] == before
+        third.close()
+        assert third.get(), "what it was given it does not close"
+
+
+def test_a_closed_backend_says_so(backend):
+    memory = session(backend)
+    memory.put(user("one"))
+    handle = memory.to_dict()
+    backend.close()
+    for verb in (memory.get, memory.get_all, memory.reset, lambda: memory.put(user("x")), lambda: memory.set([])):
+        with pytest.raises(MemoryClosed):
+            verb()
+    with pytest.raises(MemoryClosed):
+        asyncio.run(memory.aget())
+    with pytest.raises(StoreError, match="throw-away"):
+        PagefaultMemory.from_dict(handle).get()
+
+
+@pytest.mark.parametrize("bad", [None, "", True, 1.5, b"x", "a\x00b", "x" * 600])
+def test_ids_that_are_none(backend, bad):
+    if bad is not None:
+        with pytest.raises(InvalidId):
+            session(backend, session_id=bad)
+    assert session(backend, session_id=12).session_id == "12"
+    assert session(backend, session_id=None).session_id != session(backend, session_id=None).session_id
+
+
+def test_other_bad_input(backend):
+    for limit in (0, -1, "400", None, 1.5, True):
+        with pytest.raises(BudgetError):
+            PagefaultMemory.from_defaults(backend, token_limit=limit)
+    memory = session(backend)
+    memory.put_messages([])
+    for bad in ("text", {"role": "user"}, None):
+        with pytest.raises(UnsupportedMessage):
+            memory.put(bad)
+        with pytest.raises(UnsupportedMessage):
+            memory.put_messages([user("fine"), bad])
+    assert memory.get_all() == [], "all or none"
+
+
+def test_agents_of_one_session_have_spaces_of_their_own(backend):
+    memory = session(backend)
+    writer, critic = memory.for_agent("writer"), memory.for_agent("critic")
+    writer.put(user("draft"))
+    assert contents(writer.get()) == ["draft"]
+    assert critic.get() == memory.get() == []
+    assert writer.session_id == critic.session_id == "ada"
+
+
+def test_twenty_sessions_from_threads_and_loops(backend):
+    turns = 12
+
+    def in_thread(name):
+        memory = session(backend, session_id=name)
+        for n in range(turns):
+            memory.put(user(f"{name} {n}"))
+            memory.get()
+            memory.put(said(f"{name} a{n}"))
+
+    async def in_loop(name):
+        memory = session(backend, session_id=name)
+        for n in range(turns):
+            await memory.aput(user(f"{name} {n}"))
+            await memory.aget()
+            if n % 3 == 0:  # sync calls inside a running loop
+                memory.get()
+            await memory.aput_messages([said(f"{name} a{n}")])
+
+    def loop_of(names):
+        async def together():
+            await asyncio.gather(*map(in_loop, names))
+
+        asyncio.run(together())
+
+    names = [f"s{n}" for n in range(20)]
+    with ThreadPoolExecutor(14) as pool:
+        jobs = [pool.submit(in_thread, name) for name in names[:10]]
+        jobs += [pool.submit(loop_of, names[10:15]), pool.submit(loop_of, names[15:])]
+        for job in jobs:
+            job.result(60)
+    for name in names:
+        expected = [text for n in range(turns) for text in (f"{name} {n}", f"{name} a{n}")]
+        assert contents(session(backend, session_id=name).get_all()) == expected
+
+
+def test_one_session_written_by_many_loses_nothing(backend):
+    memory = session(backend)
+
+    def write(name):
+        for n in range(20):
+            memory.put(user(f"{name}.{n}"))
+
+    threads = [threading.Thread(target=write, args=(name,)) for name in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    got = contents(memory.get_all())
+    assert sorted(got) == sorted(f"{name}.{n}" for name in range(8) for n in range(20))
+    for name in range(8):
+        mine = [text for text in got if text.startswith(f"{name}.")]
+        assert mine == [f"{name}.{n}" for n in range(20)]
+
+
+def test_what_was_given_out_is_not_held_on_to(backend):
+    memory = session(backend)
+    memory.put(user("one"))
+    before = len(rendering._traces)
+    given = [memory.get() for _ in range(5)]
+    assert len(rendering._traces) == before + 5
+    del given
+    gc.collect()
+    assert len(rendering._traces) == before
+
+
+def test_an_oversize_tool_result_is_shown_in_part_and_kept_whole(backend):
+    memory = session(backend)
+    text = "\n".join(f"line {n} of the log" for n in range(400))
+    call = ToolCallBlock(tool_call_id="c", tool_name="look", tool_kwargs={})
+    result = ChatMessage(role="tool", content=text, additional_kwargs={"tool_call_id": "c"})
+    memory.put_messages([user("look"), ChatMessage(role="assistant", blocks=[call]), result, said("seen")])
+    given = memory.get()
+    assert tokens(given) <= LIMIT
+    assert "characters are not shown here" in given[2].content
+    assert given[2].additional_kwargs == {"tool_call_id": "c"}
+    assert memory.get_all()[2].content == text
+    memory.set([*given, user("and?")])
+    assert memory.get_all()[2].content == text
