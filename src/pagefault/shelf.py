@@ -72,6 +72,7 @@ class Search:
         wanted: A checked filter over values.
         limit: Items returned at most.
         offset: Items skipped.
+        refresh: Whether the reader wants to begin their times to live anew; for ``refresh``.
     """
 
     namespace: Namespace = ()
@@ -79,6 +80,7 @@ class Search:
     wanted: Mapping[str, Any] = field(default_factory=dict)
     limit: int = 10
     offset: int = 0
+    refresh: bool = False
 
 
 def shelf_scope(tenant: str, kind: str, name: str) -> Scope:

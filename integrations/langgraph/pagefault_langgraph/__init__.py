@@ -16,6 +16,7 @@ from pagefault_langgraph.messages import LangChainCodec
 from pagefault_langgraph.middleware import PagingMiddleware
 from pagefault_langgraph.model import NotPageable, paged
 from pagefault_langgraph.state import PagingState
+from pagefault_langgraph.store import PagefaultStore, open_store
 from pagefault_langgraph.tools import recall_tool
 
 __all__ = [
@@ -23,8 +24,10 @@ __all__ = [
     "LangChainCodec",
     "LangChainEmbedder",
     "NotPageable",
+    "PagefaultStore",
     "PagingMiddleware",
     "PagingState",
+    "open_store",
     "paged",
     "recall_tool",
     "space_of",
