@@ -8,7 +8,7 @@ BIN := .venv/bin
 STAMP := .venv/.stamp
 SOURCES := src/pagefault integrations/langgraph/pagefault_langgraph integrations/llamaindex/pagefault_llamaindex
 PROGRAMS := $(foreach each,examples benchmarks,$(if $(shell find $(each) -name '*.py' -print -quit 2>/dev/null),$(each)))
-CORE_TESTS := tests/core tests/recall tests/tokens
+CORE_TESTS := tests/core tests/recall tests/scheduling tests/tokens
 SEED ?= $(shell od -An -N3 -tu4 /dev/urandom | tr -d ' ')
 SEED := $(SEED)
 PYTEST := pytest -p no:cacheprovider --randomly-seed=$(SEED) --hypothesis-seed=$(SEED)

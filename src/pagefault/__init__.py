@@ -6,6 +6,7 @@ from pagefault.budget import Budget, Watermarks
 from pagefault.errors import (
     BadAddress,
     BadFilter,
+    BadTurn,
     BudgetError,
     CorruptPage,
     EmbedderError,
@@ -18,26 +19,38 @@ from pagefault.errors import (
     PagesLost,
     PageTooLarge,
     PinnedOverBudget,
+    QueueFull,
+    QuotaExceeded,
+    SchedulerClosed,
+    SchedulerError,
     StoreDenied,
     StoreError,
     StoreLocked,
     StoreMismatch,
     StoreUnreachable,
     StoreUnwritable,
+    TurnNotOpen,
+    TurnTimeout,
+    UnknownAgent,
     UnsupportedMessage,
     VersionConflict,
+    WaitBlocksLoop,
 )
 from pagefault.items import Item
 from pagefault.memory import Memory, open  # noqa: A004  # pagefault.open reads as it should
 from pagefault.page import Address, Kind, Page, Projection, Role, SpaceId
 from pagefault.ports import Embedder, PageStore, TokenCounter
 from pagefault.recall import Found, Outcome, RecalledItem, RecalledPage
+from pagefault.scheduler import Scheduler
+from pagefault.scheduling import Limits, Prices
 from pagefault.space import Space
+from pagefault.turn import Turn
 
 __all__ = [
     "Address",
     "BadAddress",
     "BadFilter",
+    "BadTurn",
     "Budget",
     "BudgetError",
     "CorruptPage",
@@ -48,6 +61,7 @@ __all__ = [
     "InvalidItem",
     "Item",
     "Kind",
+    "Limits",
     "Memory",
     "MemoryClosed",
     "MissingDependency",
@@ -59,10 +73,16 @@ __all__ = [
     "PagefaultError",
     "PagesLost",
     "PinnedOverBudget",
+    "Prices",
     "Projection",
+    "QueueFull",
+    "QuotaExceeded",
     "RecalledItem",
     "RecalledPage",
     "Role",
+    "Scheduler",
+    "SchedulerClosed",
+    "SchedulerError",
     "Space",
     "SpaceId",
     "StoreDenied",
@@ -72,8 +92,13 @@ __all__ = [
     "StoreUnreachable",
     "StoreUnwritable",
     "TokenCounter",
+    "Turn",
+    "TurnNotOpen",
+    "TurnTimeout",
+    "UnknownAgent",
     "UnsupportedMessage",
     "VersionConflict",
+    "WaitBlocksLoop",
     "Watermarks",
     "open",
 ]

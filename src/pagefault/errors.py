@@ -87,5 +87,41 @@ class VersionConflict(PagefaultError):
     """A compare-and-set found another version than the caller knew; read the item again and decide anew."""
 
 
+class SchedulerError(PagefaultError):
+    """The scheduler refused or ended a turn."""
+
+
+class BadTurn(SchedulerError, ValueError):
+    """A turn, charge or limit with a number that cannot be one: a weight of 0, tokens below 0."""
+
+
+class QuotaExceeded(SchedulerError):
+    """A turn that no waiting could ever fit into a limit or quota."""
+
+
+class QueueFull(SchedulerError):
+    """So many turns of one account wait already that the next one is refused."""
+
+
+class TurnTimeout(SchedulerError, TimeoutError):
+    """A turn was not granted in the time its caller was ready to wait."""
+
+
+class TurnNotOpen(SchedulerError, RuntimeError):
+    """A turn was charged or left while it was not open, or entered a second time."""
+
+
+class WaitBlocksLoop(SchedulerError, RuntimeError):
+    """A ``with`` would stop the very event loop that has to run for a slot to come free."""
+
+
+class UnknownAgent(SchedulerError, LookupError):
+    """An agent that has not asked this scheduler for a turn."""
+
+
+class SchedulerClosed(SchedulerError, RuntimeError):
+    """A turn was asked of a scheduler after ``close()``."""
+
+
 class MissingDependency(PagefaultError, ImportError):
     """An optional package is not installed; the message is the pip command."""

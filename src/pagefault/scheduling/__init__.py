@@ -1,0 +1,35 @@
+"""The scheduler's policy: values in, decisions out; no clock, no I/O, no randomness."""
+
+from __future__ import annotations
+
+from pagefault.scheduling.accounts import AccountUsage
+from pagefault.scheduling.affinity import Mark, Prefix, WarmPrefixes, marks
+from pagefault.scheduling.costs import NOTHING, Prices, Usage, reported
+from pagefault.scheduling.dispatcher import Dispatcher, Phase
+from pagefault.scheduling.fairness import AccountId, Candidate, classes_in_order, in_order
+from pagefault.scheduling.limits import Limits
+from pagefault.scheduling.pace import is_refusal, retry_after
+from pagefault.scheduling.rules import Request, Rules
+
+__all__ = [
+    "NOTHING",
+    "AccountId",
+    "AccountUsage",
+    "Candidate",
+    "Dispatcher",
+    "Limits",
+    "Mark",
+    "Phase",
+    "Prefix",
+    "Prices",
+    "Request",
+    "Rules",
+    "Usage",
+    "WarmPrefixes",
+    "classes_in_order",
+    "in_order",
+    "is_refusal",
+    "marks",
+    "reported",
+    "retry_after",
+]

@@ -1,0 +1,241 @@
+"""Rules that hold for every workload: the bound of G11, limits, no idle slot, no starvation."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import pytest
+from hypothesis import event, given, settings
+from hypothesis import strategies as st
+
+from pagefault.scheduling import Dispatcher, Limits, Request, Rules
+from pagefault.scheduling.limits import MINUTE
+from tests.scheduler.driver import TENANT, Call, Driver, Errors, Gaps, calls, dearest, rules, weights
+
+MANY = 10_000
+SLACK = 1e-6  # of floating point
+
+
+def bounded_gap(rules, weights, workload):
+    gaps, errors = Gaps(), Errors()
+    driver = Driver(rules=rules, weights=weights, watchers=[errors, gaps]).run(workload)
+    cost = dearest(driver)
+    for (f, g), gap in gaps.gap.items():
+        bound = 2 * (cost + rules.affinity_slack) + 2 * (errors.largest[f] + errors.largest[g])
+        assert gap <= bound + SLACK, f"{f} and {g} drifted {gap} apart, the bound is {bound}"
+        event("a gap of more than half the bound" if gap > bound / 2 else "a smaller gap")
+    assert all(turn.ended >= turn.granted for turn in driver.turns.values())
+
+
+@settings(max_examples=500)
+@given(rules(), weights, calls())
+def test_shares_of_waiting_accounts_stay_within_the_bound(rules, weights, workload):
+    bounded_gap(rules, weights, workload)
+
+
+@pytest.mark.long
+@settings(max_examples=MANY)
+@given(rules(), weights, calls(most=60))
+def test_shares_of_waiting_accounts_stay_within_the_bound_always(rules, weights, workload):
+    bounded_gap(rules, weights, workload)
+
+
+def test_the_gap_would_be_seen():
+    """A policy without counters breaks the bound, so the test above can fail."""
+    workload = [Call(agent="a", prefix=1) for _ in range(60)] + [Call(agent="b") for _ in range(5)]
+    unfair = Rules(limits=Limits(slots=1), affinity_slack=math.inf)
+    gaps = Gaps()
+    driver = Driver(rules=unfair, watchers=[gaps]).run(workload)
+    assert gaps.gap["a", "b"] > 10 * dearest(driver)
+
+
+def no_idle_slot(driver):
+    if driver.waiting:
+        assert len(driver.running) == driver.rules.slots, "a slot idles while a turn waits"
+
+
+def conserves_work(rules, workload):
+    driver = Driver(rules=rules, watchers=[no_idle_slot]).run(workload)
+    assert len(driver.turns) + driver.gave_up == len(workload)
+    assert not driver.dispatcher.turns
+    assert driver.dispatcher.running == 0
+
+
+@settings(max_examples=200)
+@given(rules(), calls(priorities=(0, 1, 7), patience=True))
+def test_no_slot_idles_while_a_turn_waits(rules, workload):
+    conserves_work(rules, workload)
+
+
+@pytest.mark.long
+@settings(max_examples=MANY)
+@given(rules(), calls(priorities=(0, 1, 7), patience=True, most=60))
+def test_no_slot_idles_while_a_turn_waits_ever(rules, workload):
+    conserves_work(rules, workload)
+
+
+def within_limits(limits, turns, now):
+    """Counted anew from the history: what runs, and what was used within the last minute."""
+    granted = [turn for turn in turns if turn.granted <= now]
+    running = [turn for turn in granted if not turn.ended <= now]
+    assert limits.slots is None or len(running) <= limits.slots
+    if limits.kv_tokens is not None:
+        assert sum(t.call.input_tokens + t.call.max_output for t in running) <= limits.kv_tokens
+    recent = [turn for turn in granted if turn.granted + MINUTE > now]
+    assert limits.requests_per_minute is None or len(recent) <= limits.requests_per_minute
+    if limits.tokens_per_minute is not None:
+        used = sum(tokens(turn, now) for turn in recent)
+        assert used <= limits.tokens_per_minute
+
+
+def tokens(turn, now):
+    if not turn.ended <= now:
+        return turn.call.input_tokens + turn.call.max_output
+    return 0 if turn.call.fails else turn.call.input_tokens + min(turn.call.output, turn.call.max_output)
+
+
+def limits(slots):
+    return st.builds(
+        Limits,
+        slots=slots,
+        requests_per_minute=st.one_of(st.none(), st.integers(1, 8)),
+        tokens_per_minute=st.one_of(st.none(), st.integers(1_300, 5_000)),
+        kv_tokens=st.one_of(st.none(), st.integers(1_300, 3_000)),
+    )
+
+
+@st.composite
+def limited(draw):
+    return Rules(
+        limits=draw(limits(st.integers(1, 4))),
+        quotas=draw(st.dictionaries(st.sampled_from("abc"), limits(st.one_of(st.none(), st.integers(1, 2))))),
+        tenant_quotas=draw(st.dictionaries(st.just(TENANT), limits(st.one_of(st.none(), st.integers(1, 3))))),
+        affinity_slack=draw(st.sampled_from((0.0, 1_000.0))),
+    )
+
+
+def watch_limits(driver):
+    turns = [turn for turn in driver.turns.values() if not math.isnan(turn.granted)]
+    rules = driver.rules
+    within_limits(rules.limits, turns, driver.now)
+    for agent, quota in rules.quotas.items():
+        within_limits(quota, [t for t in turns if t.call.agent == agent], driver.now)
+    for quota in rules.tenant_quotas.values():
+        within_limits(quota, turns, driver.now)
+
+
+def keeps_limits(rules, workload):
+    honest = [replace_output(call) for call in workload]
+    driver = Driver(rules=rules, watchers=[watch_limits]).run(honest)
+    assert len(driver.turns) == len(workload), "some turns were never let in"
+
+
+def replace_output(call):
+    """A call never gives more than it said, as ``max_tokens`` sees to."""
+    return Call(
+        agent=call.agent,
+        at=call.at,
+        input_tokens=call.input_tokens,
+        max_output=call.max_output,
+        output=min(call.output, call.max_output),
+        seconds=call.seconds,
+        fails=call.fails,
+    )
+
+
+@settings(max_examples=300)
+@given(limited(), calls(most=20))
+def test_limits_and_quotas_are_never_exceeded(rules, workload):
+    keeps_limits(rules, workload)
+
+
+@pytest.mark.long
+@settings(max_examples=MANY)
+@given(limited(), calls(most=40))
+def test_limits_and_quotas_are_never_exceeded_ever(rules, workload):
+    keeps_limits(rules, workload)
+
+
+class Services:
+    """When each class began to wait, and when it was served."""
+
+    def __init__(self):
+        self.waits = []
+        self._since = {}
+
+    def __call__(self, driver):
+        waiting = {driver.turns[n].call.priority for n in driver.waiting}
+        served = {t.call.priority for t in driver.turns.values() if t.granted == driver.now}
+        for priority in served & set(self._since):
+            self.waits.append((driver.now - self._since.pop(priority), priority))
+        for priority in waiting:
+            self._since.setdefault(priority, driver.now)
+        self._since = {priority: since for priority, since in self._since.items() if priority in waiting}
+
+
+@settings(max_examples=200)
+@given(rules(), calls(priorities=(0, 1, 7)))
+def test_every_class_is_served_in_time(rules, workload):
+    """A waiting class goes at least once in ``levels x aging`` seconds and one call of each class."""
+    services = Services()
+    Driver(rules=rules, watchers=[services]).run(workload)
+    longest = max((call.seconds for call in workload), default=0.0)
+    for waited, priority in services.waits:
+        above = sum(1 for each in (0, 1, 7) if each > priority)
+        assert waited <= above * rules.aging + 3 * longest + SLACK
+
+
+@settings(max_examples=200)
+@given(rules(), weights, calls())
+def test_a_wait_is_bounded_by_what_others_may_get_meanwhile(rules, weights, workload):
+    errors = Errors()
+    driver = Driver(rules=rules, weights=weights, watchers=[errors]).run(workload)
+    cost = dearest(driver)
+    for turn in driver.turns.values():
+        agent = turn.call.agent
+        meanwhile = dict.fromkeys(driver.weights, 0.0)
+        for other in driver.turns.values():
+            if turn.asked < other.granted < turn.granted:
+                share = other.actual / driver.weight(other.call.agent)
+                meanwhile[other.call.agent] = meanwhile.get(other.call.agent, 0.0) + share
+        for other, got in meanwhile.items():
+            bound = 2 * (cost + rules.affinity_slack) + 2 * (errors.largest[agent] + errors.largest[other])
+            assert got <= meanwhile.get(agent, 0.0) + bound + SLACK
+
+
+@settings(max_examples=20)
+@given(st.integers(1, 4), st.floats(0, 1_000))
+def test_an_account_that_was_away_has_saved_nothing_up(slots, away):
+    """The trap: it comes back after a time in which nobody asked for anything."""
+    busy = [Call(agent="a", at=0.0, seconds=0.1) for _ in range(50)]
+    busy += [Call(agent="b", at=0.0, seconds=0.1)]
+    later = 60.0 + away
+    both = [Call(agent=agent, at=later, seconds=1.0) for agent in "ab" for _ in range(10)]
+    driver = Driver(rules=Rules(limits=Limits(slots=slots), affinity_slack=0.0)).run(busy + both)
+    grants = [t.call.agent for t in sorted(driver.turns.values(), key=lambda t: t.order) if t.asked == later]
+    for count in range(slots, 21 - slots):
+        assert abs(grants[:count].count("b") - grants[:count].count("a")) <= slots
+
+
+@given(st.lists(st.sampled_from("abc"), min_size=1, max_size=40), st.integers(1, 3))
+def test_equal_events_give_equal_grants(agents, slots):
+    def grants():
+        dispatcher = Dispatcher(Rules(limits=Limits(slots=slots)))
+        seen = []
+        for at, agent in enumerate(agents):
+            dispatcher.submit(Request(account=(TENANT, agent), agent=agent), float(at))
+            seen.append(dispatcher.pump(float(at)))
+            if at % 3 == 2:
+                dispatcher.finish(next(iter(dispatcher.turns)), float(at))
+                seen.append(dispatcher.pump(float(at)))
+        return seen
+
+    assert grants() == grants()
+
+
+def test_weights_share_as_they_say():
+    workload = [Call(agent=agent) for agent, _ in itertools.product("ab", range(60))]
+    driver = Driver(rules=Rules(limits=Limits(slots=1), affinity_slack=0.0), weights={"a": 3.0, "b": 1.0}).run(workload)
+    first = [t.call.agent for t in sorted(driver.turns.values(), key=lambda t: t.order)][:40]
+    assert 29 <= first.count("a") <= 31

@@ -1,0 +1,342 @@
+"""The dispatcher's cases one by one."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from pagefault.errors import BadTurn, QueueFull, QuotaExceeded
+from pagefault.scheduling import Dispatcher, Limits, Mark, Prices, Request, Rules, Usage, marks, reported
+from pagefault.scheduling.affinity import MOST_PREFIXES, WARM_SECONDS, WarmPrefixes
+from pagefault.scheduling.fairness import MOST_ACCOUNTS, FairClass
+
+
+def request(agent="a", *, tenant="", **fields):
+    return Request(account=(tenant, agent), agent=fields.pop("own", agent), **fields)
+
+
+def dispatcher(slots=1, *, kv_tokens=None, requests=None, tokens=None, **rules):
+    limits = Limits(slots=slots, kv_tokens=kv_tokens, requests_per_minute=requests, tokens_per_minute=tokens)
+    return Dispatcher(Rules(limits=limits, **rules))
+
+
+# ------------------------------------------------------------------ numbers from outside
+
+
+@pytest.mark.parametrize("slots", [0, -1, 1.5, True, "4", None])
+def test_slots_are_a_number_above_zero(slots):
+    with pytest.raises(BadTurn):
+        dispatcher(slots)
+
+
+@pytest.mark.parametrize("rules", [{"affinity_slack": -1}, {"affinity_slack": math.nan}, {"affinity_slack": True}])
+def test_slack_is_a_cost(rules):
+    with pytest.raises(BadTurn, match="affinity_slack"):
+        dispatcher(**rules)
+
+
+@pytest.mark.parametrize("aging", [0, -1, math.inf, math.nan, "30", True])
+def test_aging_is_a_time(aging):
+    with pytest.raises(BadTurn, match="aging"):
+        dispatcher(aging=aging)
+
+
+@pytest.mark.parametrize("price", [-1, math.inf, math.nan])
+def test_prices_are_numbers(price):
+    with pytest.raises(BadTurn, match="cached"):
+        Prices(cached=price)
+
+
+@pytest.mark.parametrize("usage", [(-1, 0, 0), (0, 1.5, 0), (10, 0, 11), (True, 0, 0)])
+def test_reported_usage_is_checked(usage):
+    with pytest.raises(BadTurn):
+        reported(*usage)
+
+
+def test_usage_adds_up():
+    assert reported(10, 5, 4) + reported(1, 2, 1) == Usage(input_tokens=11, output_tokens=7, cached_tokens=5)
+
+
+# ------------------------------------------------------------------ what a turn is expected to cost
+
+
+def test_an_uncounted_call_is_expected_to_be_like_the_last_ones():
+    scheduler = dispatcher(slots=9)
+    first = scheduler.submit(request(), 0.0)
+    assert scheduler.turns[first].tokens == 1_250
+    scheduler.pump(0.0)
+    scheduler.finish(first, 1.0, usage=Usage(input_tokens=300, output_tokens=40))
+    assert scheduler.turns[scheduler.submit(request(), 1.0)].tokens == 340
+    assert scheduler.turns[scheduler.submit(request(input_tokens=7), 1.0)].tokens == 47
+    assert scheduler.turns[scheduler.submit(request(max_output_tokens=7), 1.0)].tokens == 307
+
+
+def test_a_guess_is_never_too_large():
+    scheduler = dispatcher(tokens=100, quotas={"b": Limits(kv_tokens=50)})
+    assert scheduler.turns[scheduler.submit(request(), 0.0)].tokens == 100
+    assert scheduler.turns[scheduler.submit(request("b", max_output_tokens=20), 0.0)].tokens == 50
+
+
+def test_what_can_never_fit_is_refused():
+    scheduler = dispatcher(
+        tokens=100, quotas={"b": Limits(tokens_per_minute=50)}, tenant_quotas={"t": Limits(kv_tokens=60)}
+    )
+    with pytest.raises(QuotaExceeded, match="backend"):
+        scheduler.submit(request(input_tokens=101, max_output_tokens=0), 0.0)
+    with pytest.raises(QuotaExceeded, match="agent 'b'"):
+        scheduler.submit(request("b", input_tokens=51, max_output_tokens=0), 0.0)
+    with pytest.raises(QuotaExceeded, match="agent 'b'"):
+        scheduler.submit(request("a", own="b", input_tokens=51, max_output_tokens=0), 0.0)
+    with pytest.raises(QuotaExceeded, match="tenant 't'"):
+        scheduler.submit(request(tenant="t", input_tokens=61, max_output_tokens=0), 0.0)
+    assert not scheduler.turns
+
+
+def test_a_queue_is_bounded():
+    scheduler = dispatcher(max_waiting=2)
+    running = scheduler.submit(request("b"), 0.0)
+    for _ in range(2):
+        scheduler.submit(request(), 0.0)
+    with pytest.raises(QueueFull, match="max_waiting=2"):
+        scheduler.submit(request(), 0.0)
+    scheduler.submit(request("b"), 0.0)  # another account's queue has room of its own
+    scheduler.finish(running, 0.0)
+    assert scheduler.pump(0.0) == [running, running + 1]
+    scheduler.submit(request(), 0.0)
+
+
+# ------------------------------------------------------------------ accounts
+
+
+def test_what_an_account_used():
+    scheduler = dispatcher(slots=3)
+    turns = [scheduler.submit(request(input_tokens=100, max_output_tokens=10), 0.0) for _ in range(3)]
+    assert scheduler.pump(0.0) == turns
+    scheduler.finish(turns[0], 1.0)
+    scheduler.finish(turns[1], 1.0, usage=Usage(input_tokens=100, output_tokens=5, cached_tokens=50))
+    scheduler.finish(turns[2], 1.0, failed=True)
+    used = scheduler.accounts.usage(("", "a"))
+    assert used is not None
+    assert (used.turns, used.failed) == (2, 1)
+    assert used.usage == Usage(input_tokens=200, output_tokens=15, cached_tokens=50)
+    assert used.cost == 140 + 50 + 5 + 20
+    assert scheduler.accounts.usage(("", "b")) is None
+
+
+def test_a_failed_call_is_given_back():
+    scheduler = dispatcher(affinity_slack=0)
+    first = scheduler.submit(request("a", input_tokens=1_000, max_output_tokens=0), 0.0)
+    second = scheduler.submit(request("b", input_tokens=10, max_output_tokens=0), 0.0)
+    third = scheduler.submit(request("a", input_tokens=10, max_output_tokens=0), 0.0)
+    fourth = scheduler.submit(request("b", input_tokens=10, max_output_tokens=0), 0.0)
+    assert scheduler.pump(0.0) == [first]
+    scheduler.finish(first, 1.0, failed=True)
+    granted = []
+    for _ in range(3):
+        granted += scheduler.pump(1.0)
+        scheduler.finish(granted[-1], 1.0)
+    assert granted == [second, third, fourth]
+
+
+def test_accounts_that_are_like_new_ones_are_forgotten():
+    fair = FairClass()
+    busy = fair.join(("", "busy"), 0, 0.0)
+    for number in range(1, MOST_ACCOUNTS + 10):
+        line = fair.join(("", str(number)), number, 0.0)
+        fair.serve(line, [line], 1.0, 0.0)
+        fair.correct(line, 0.0)
+    assert len(fair._lines) <= MOST_ACCOUNTS + 1
+    fair.leave(busy, 0)
+    assert not fair._lines
+    assert fair.is_idle
+
+
+def test_records_of_usage_are_bounded(monkeypatch):
+    monkeypatch.setattr("pagefault.scheduling.accounts.MOST_RECORDS", 2)
+    scheduler = dispatcher()
+    for agent in "abc":
+        scheduler.submit(request(agent), 0.0)
+    assert scheduler.accounts.usage(("", "a")) is None
+    assert scheduler.accounts.usage(("", "c")) is not None
+
+
+def test_an_idle_class_is_forgotten():
+    scheduler = dispatcher()
+    turn = scheduler.submit(request(priority=5), 0.0)
+    scheduler.pump(0.0)
+    scheduler.finish(turn, 0.0)
+    waiting = scheduler.submit(request(priority=5), 0.0)
+    scheduler.finish(waiting, 0.0)
+    assert 5 not in scheduler._classes
+
+
+# ------------------------------------------------------------------ limits
+
+
+def test_time_lets_in_what_a_minute_held_back():
+    scheduler = dispatcher(slots=5, requests=2)
+    turns = [scheduler.submit(request(), float(at)) for at in range(3)]
+    assert scheduler.pump(2.0) == turns[:2]
+    assert scheduler.wake_at == 60.0
+    assert scheduler.why(turns[2], 2.0) == "the backend's limits"
+    assert scheduler.pump(59.9) == []
+    assert scheduler.pump(60.0) == turns[2:]
+    assert scheduler.wake_at == math.inf
+
+
+def test_more_than_was_said_counts_from_when_it_is_known():
+    scheduler = dispatcher(slots=5, tokens=1_000)
+    first = scheduler.submit(request(input_tokens=500, max_output_tokens=0), 0.0)
+    scheduler.pump(0.0)
+    scheduler.finish(first, 50.0, usage=Usage(input_tokens=900))
+    second = scheduler.submit(request(input_tokens=700, max_output_tokens=0), 50.0)
+    assert scheduler.pump(50.0) == []
+    assert scheduler.wake_at == 110.0
+    assert scheduler.pump(110.0) == [second]
+    assert scheduler.why(second, 110.0) == ""
+
+
+def test_a_pause_and_a_minute_are_waited_for_in_order_of_arrival():
+    scheduler = dispatcher(slots=5, requests=1)
+    assert scheduler.submit(request(), 0.0) in scheduler.pump(0.0)
+    held = scheduler.submit(request("b", input_tokens=10), 0.0)
+    scheduler.refused(5.0, 0.0)
+    assert scheduler.pump(0.0) == []
+    assert scheduler.wake_at == 5.0
+    assert scheduler.pump(5.0) == []
+    assert scheduler.pump(60.0) == [held]
+
+
+def test_what_was_not_used_is_free_at_once():
+    scheduler = dispatcher(slots=5, tokens=1_000)
+    first, second = [scheduler.submit(request(input_tokens=600, max_output_tokens=300), 0.0) for _ in range(2)]
+    assert scheduler.pump(0.0) == [first]
+    scheduler.finish(first, 1.0, usage=Usage(input_tokens=90, output_tokens=10))
+    assert scheduler.pump(1.0) == [second]
+
+
+def test_a_refund_after_its_minute_changes_nothing():
+    scheduler = dispatcher(slots=5, tokens=1_000)
+    first = scheduler.submit(request(input_tokens=1_000, max_output_tokens=0), 0.0)
+    scheduler.pump(0.0)
+    second = scheduler.submit(request(input_tokens=1_000, max_output_tokens=0), 70.0)
+    assert scheduler.pump(70.0) == [second]
+    scheduler.finish(first, 71.0, failed=True)
+    third = scheduler.submit(request(input_tokens=1, max_output_tokens=0), 71.0)
+    assert scheduler.pump(71.0) == []
+    assert scheduler.pump(130.0) == [third]
+
+
+def test_a_quota_holds_back_one_agent_and_nobody_else():
+    scheduler = dispatcher(slots=5, quotas={"a": Limits(requests_per_minute=1)}, tenant_quotas={"": Limits(slots=4)})
+    turns = [scheduler.submit(request(agent), 0.0) for agent in "aab"]
+    assert scheduler.pump(0.0) == [turns[0], turns[2]]
+    assert scheduler.why(turns[1], 0.0) == "its quota"
+    assert scheduler.wake_at == 60.0
+    low = scheduler.submit(request("c", priority=-1), 0.0)
+    assert scheduler.pump(0.0) == [low], "a lower class goes on as well"
+    later = scheduler.submit(request("a"), 0.0)
+    assert scheduler.why(later, 0.0) == "an earlier turn of its account"
+    assert scheduler.pump(60.0) == [turns[1]]
+
+
+def test_the_next_of_the_fair_order_is_not_overtaken_by_what_fits_better():
+    scheduler = dispatcher(slots=5, kv_tokens=100, affinity_slack=10)
+    large = scheduler.submit(request("a", input_tokens=60, max_output_tokens=0), 0.0)
+    assert scheduler.pump(0.0) == [large]
+    next_large = scheduler.submit(request("b", input_tokens=60, max_output_tokens=0), 0.0)
+    small = [scheduler.submit(request("c", input_tokens=8, max_output_tokens=0), 0.0) for _ in range(4)]
+    assert scheduler.pump(0.0) == small[:2], "8 tokens are within the slack of 10, 16 are not"
+    assert scheduler.why(small[2], 0.0) == "its share"
+    assert scheduler.wake_at == math.inf
+    scheduler.finish(large, 1.0)
+    assert next_large in scheduler.pump(1.0)
+
+
+# ------------------------------------------------------------------ priority classes
+
+
+def test_a_lower_class_that_has_waited_goes_once_between_two_of_the_higher():
+    scheduler = dispatcher(aging=10)
+    running = scheduler.submit(request("a", priority=9), 0.0)
+    scheduler.pump(0.0)
+    low = [scheduler.submit(request("b", priority=0), 0.0) for _ in range(2)]
+    high = [scheduler.submit(request("a", priority=9), 0.0) for _ in range(3)]
+    granted = []
+    for at in (5.0, 15.0, 40.0, 45.0):
+        scheduler.finish(running, at)
+        (running,) = scheduler.pump(at)
+        granted.append(running)
+    assert granted == [high[0], low[0], high[1], low[1]]
+
+
+# ------------------------------------------------------------------ refusals
+
+
+def test_a_refusal_pauses_everybody_and_halves_the_width():
+    scheduler = dispatcher(slots=4)
+    turns = [scheduler.submit(request(), 0.0) for _ in range(6)]
+    assert scheduler.pump(0.0) == turns[:4]
+    scheduler.refused(5.0, 1.0)
+    scheduler.refused(3.0, 1.5)
+    assert scheduler.slots == 2, "calls that were on their way count as one refusal"
+    for turn in turns[:4]:
+        scheduler.finish(turn, 2.0, failed=True)
+    assert scheduler.pump(2.0) == []
+    assert scheduler.wake_at == 6.0
+    assert scheduler.why(turns[4], 2.0) == "the backend, which refused; 4.0 s to go"
+    assert scheduler.pump(6.0) == turns[4:]
+    third = scheduler.submit(request(), 6.0)
+    assert scheduler.why(third, 6.0) == "a slot"
+    for at in range(20):
+        scheduler.finish(next(iter(scheduler.turns)), 7.0 + at)
+        scheduler.submit(request(), 7.0 + at)
+        scheduler.pump(7.0 + at)
+    assert scheduler.slots == 4
+
+
+# ------------------------------------------------------------------ warm prefixes
+
+
+def test_a_warm_prefix_goes_first_within_the_slack():
+    scheduler = dispatcher(affinity_slack=500)
+    warm = (Mark(digest="x", tokens=400),)
+    first = scheduler.submit(request("a", input_tokens=400, max_output_tokens=0, marks=warm), 0.0)
+    assert scheduler.pump(0.0) == [first]
+    cold = scheduler.submit(request("b", input_tokens=400, max_output_tokens=0), 0.0)
+    again = scheduler.submit(request("a", input_tokens=500, max_output_tokens=0, marks=warm), 0.0)
+    scheduler.finish(first, 1.0)
+    assert scheduler.pump(1.0) == [again]
+    assert scheduler.turns[again].cost == 100 + 40
+    scheduler.finish(again, 2.0)
+    last = scheduler.submit(request("a", input_tokens=500, max_output_tokens=0, marks=warm), 2.0)
+    assert scheduler.pump(2.0) == [cold], "540 are more than the slack"
+    assert scheduler.why(last, 2.0) == "a slot"
+
+
+def test_a_prefix_is_given_as_digest_or_pairs():
+    assert marks(None, 5) == ()
+    assert marks("x", 5) == (Mark(digest="x", tokens=5),)
+    assert marks([("x", 2), (b"y", 5)], 9) == (Mark(digest="x", tokens=2), Mark(digest=b"y", tokens=5))
+    wrong: list[Any] = [7, [1], [("x", -1)], [("x",)], [(1, 2)]]
+    for bad in wrong:
+        with pytest.raises(BadTurn):
+            marks(bad, 5)
+
+
+def test_the_cache_forgets_what_is_old_and_what_does_not_fit():
+    warm = WarmPrefixes(capacity=100)
+    system, talk = Mark(digest="system", tokens=40), Mark(digest="talk", tokens=80)
+    warm.touch((system, talk), 0.0)
+    assert warm.cached((system, talk), 1.0) == 80
+    assert warm.cached((Mark(digest="talk", tokens=60),), 1.0) == 60
+    warm.touch((system, Mark(digest="other", tokens=90)), 2.0)
+    assert warm.cached((system, talk), 3.0) == 40, "the beginning of both stays"
+    assert warm.cached((system,), 2.0 + WARM_SECONDS) == 0
+    endless = WarmPrefixes()
+    for number in range(MOST_PREFIXES + 5):
+        endless.touch((Mark(digest=str(number), tokens=1),), 0.0)
+    assert endless.cached((Mark(digest="4", tokens=1),), 0.0) == 0
+    assert endless.cached((Mark(digest="5", tokens=1),), 0.0) == 1
