@@ -25,6 +25,7 @@ class PageCost:
         kind: Recalled pages are copies of others and leave first.
         uses: Decayed count of times the page was wanted; 1 when it was written.
         born: The policy's clock (``L`` of GDSF) when the page came in.
+        released: Nobody needs it any more: it leaves at the next reclaim.
         last_resort: Leaves only when nothing else keeps the budget (system messages given later).
     """
 
@@ -33,6 +34,7 @@ class PageCost:
     kind: Kind = Kind.MESSAGE
     uses: float = 1.0
     born: float = 0.0
+    released: bool = False
     last_resort: bool = False
 
 

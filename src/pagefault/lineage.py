@@ -140,7 +140,8 @@ class Lineage:
         self.rendered: list[Any] | None = None
         self.counted = 0
         self.loose = 0
-        self.block_tokens = 0
+        self.own_tokens = 0
+        self.offered = 0
         self.queued = False
         self.record: Mapping[str, Any] | None = None
         self.is_checked = True
@@ -230,6 +231,8 @@ class Lineage:
         if bounds and (peak := max(bounds)) > self.peak:
             self.peak_from = self.peak_from if self.peak else len(self.seen)
             self.peak = peak
+        if self.view.notes and self.slots and not self.slots[-1].closed:
+            self.rendered = None  # what comes joins a page that stands before a note
         self.seen.extend(natives)
         self._arrivals.append(_Arrival(len(self.seen), now, fresh, bounds))
         self.loose += sum(bounds)
@@ -296,7 +299,7 @@ class Lineage:
             slot = self._uncounted.popleft()
             self.loose -= slot.upper
             self.counted += slot.tokens
-        return self.counted + self.loose + self.block_tokens
+        return self.counted + self.loose + self.own_tokens
 
     def count_exactly(self) -> None:
         """Materialise every resident page that was only bounded so far."""
@@ -322,7 +325,7 @@ class Lineage:
         if reported is None or (self._uncounted and self._uncounted[0].start < sent.messages):
             return None
         resident = (s for s in self.slots if s.stop <= sent.messages and s.seq not in self.absent)
-        return sent.overhead + self.block_tokens + sum(s.tokens for s in resident), reported
+        return sent.overhead + self.own_tokens + sum(s.tokens for s in resident), reported
 
     def show(self, previews: Sequence[Preview]) -> None:
         """Show these pages in part from now on."""
@@ -333,7 +336,7 @@ class Lineage:
         """Make ``view`` the view of this path, keeping what belongs to it, and count anew."""
         self.view = view.on_path(self.chain_at)
         self.absent = self.view.absent
-        self.block_tokens = self.view.block_tokens
+        self.own_tokens = self.view.block_tokens + self.view.note_tokens
         self.rendered = None
         self.is_checked = False
         for slot in self.slots:

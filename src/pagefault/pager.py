@@ -49,8 +49,8 @@ class Census:
 def victims(census: Census, budget: Budget, policy: Policy = gdsf) -> tuple[int, ...]:
     """Which pages leave now: none at or below the high watermark, else enough to reach the low one.
 
-    The newest pages, up to half of what may stay, are protected: the work in progress. They
-    leave (oldest first) only when the rest does not free enough, and pages of last resort only
+    Released pages leave first. The newest pages, up to half of what may stay, are protected: the
+    work in progress. They leave (oldest first) only when the rest does not free enough, and pages of last resort only
     when even that leaves more than the high watermark.
 
     Args:
@@ -69,18 +69,21 @@ def victims(census: Census, budget: Budget, policy: Policy = gdsf) -> tuple[int,
     if census.total <= budget.high or not census.evictable:
         return ()
     room = max(0, budget.low - census.fixed - max(budget.blocks, census.blocks))
-    ordinary = [p for p in census.evictable if not p.last_resort]
+    chosen = {p.seq for p in census.evictable if p.released}
+    freed = sum(p.tokens for p in census.evictable if p.released)
+    ordinary = [p for p in census.evictable if not (p.last_resort or p.released)]
     split = _protected_from(ordinary, room // 2)
     need = sum(p.tokens for p in census.evictable) - room
-    chosen = set(policy(ordinary[:split], need))
-    freed = sum(p.tokens for p in ordinary if p.seq in chosen)
+    if freed < need:
+        chosen.update(policy(ordinary[:split], need - freed))
+        freed += sum(p.tokens for p in ordinary if p.seq in chosen)
     for page in ordinary[split:]:
         if freed >= need:
             break
         chosen.add(page.seq)
         freed += page.tokens
     for page in census.evictable:
-        if page.last_resort and census.total - freed > budget.high:
+        if page.last_resort and page.seq not in chosen and census.total - freed > budget.high:
             chosen.add(page.seq)
             freed += page.tokens
     return tuple(sorted(chosen))

@@ -17,13 +17,16 @@ from pagefault.budget import Budget
 from pagefault.calibration import Gauge
 from pagefault.compaction import Block, Entry, compact
 from pagefault.content import reserved
+from pagefault.errors import PinnedOverBudget
 from pagefault.eviction import PageCost, Policy, clock_after, gdsf
 from pagefault.lineage import Lineage, Sent, Slot
+from pagefault.notes import NAMED, NOTICE, Item, Note, change_text, items_text, pressure_text
 from pagefault.page import Role, SpaceId
 from pagefault.pager import Census, check, victims, whole_turns
 from pagefault.ports import Codec, TokenCounter
 from pagefault.preview import OVERSIZE
 from pagefault.previewing import oversize, squeeze
+from pagefault.prompt import render
 from pagefault.view import Pin, View, from_record, to_record
 
 MAX_LINEAGES: Final = 4
@@ -105,6 +108,7 @@ class Paging:
         overhead: int = 0,
         record: Mapping[str, Any] | None = None,
         requested: list[Any] | None = None,
+        notices: bool = False,
     ) -> Prompt:
         """One model call of a framework: take in what is new and say what to send. Does no I/O.
 
@@ -116,6 +120,7 @@ class Paging:
             overhead: Tokens of system prompt, tool schemas and transient messages.
             record: The view record in the framework's state, if any.
             requested: The request's messages where other middleware changed them.
+            notices: Tell the model, once between reclaims, that pages are about to leave.
 
         Raises:
             BudgetError: What must stay does not fit.
@@ -133,7 +138,9 @@ class Paging:
             if gauge is not None and lineage.counted >= gauge.due and (weighed := lineage.weighed()) is not None:
                 gauge.report(counted=weighed[0], reported=weighed[1])
             limits = budget.budget if isinstance(budget, Gauge) else budget
-            prompt = self.decide(lineage, limits, now=now, overhead=overhead, record=record, requested=requested)
+            prompt = self.decide(
+                lineage, limits, now=now, overhead=overhead, record=record, requested=requested, notices=notices
+            )
             if gauge is not None:
                 prompt.lineage.sent = Sent(len(natives), overhead, prompt.lineage.view.generation)
                 if prompt.evicted:
@@ -152,6 +159,7 @@ class Paging:
         record: Mapping[str, Any] | None = None,
         requested: list[Any] | None = None,
         by_turns: bool = False,
+        notices: bool = False,
     ) -> Prompt:
         """What to send of a path that is up to date; see :meth:`step`. The caller holds the lock.
 
@@ -169,10 +177,13 @@ class Paging:
         if total > budget.high:
             lineage, evicted = self._reclaim(lineage, budget, overhead, now, by_turns=by_turns)
             total = overhead + lineage.ceiling()
+        if notices and total > budget.high * NOTICE:
+            total += _warn(lineage, budget, overhead)
+        lineage.offered = len(lineage.seen)
         view = lineage.view
         if not view.generation:
             return Prompt(lineage, None, None, evicted, total)
-        natives = _render(lineage, requested) if view.blocks or view.previews else None
+        natives = None if view.is_plain else render(lineage, requested)
         is_news = record is None or record.get("gen") != view.generation
         return Prompt(lineage, natives, to_record(view) if is_news else None, evicted, total)
 
@@ -256,6 +267,7 @@ class Paging:
         lineage.count_exactly()
         if overhead + lineage.ceiling() <= budget.high:
             return lineage, ()
+        base = lineage.view.with_items_folded(lambda text: _message_cost(lineage, text))
         view, chosen = lineage.view, set[int]()
         while True:
             census = _census(lineage, view, chosen, overhead)
@@ -271,7 +283,9 @@ class Paging:
                 return self._reclaim(lineage, budget, overhead, now, by_turns=by_turns)
             chosen.update(more)
             clock = clock_after(census.evictable, more, view.clock)
-            view = lineage.view.with_blocks(_compacted(lineage, chosen, budget), clock)
+            view = base.with_blocks(_compacted(lineage, chosen, budget), clock)
+        if not chosen and census.total > budget.window - budget.reserve:
+            view, census = base, _census(lineage, base, chosen, overhead)
         if census.total > budget.high:
             view = view.with_previews(squeeze(lineage, _results(lineage), census.total - budget.high))
             census = _census(lineage, view, chosen, overhead)
@@ -299,10 +313,33 @@ class Paging:
             pins = [Pin(seq=seq, chain=lineage.chain_at(seq) or "") for seq in seqs]
             lineage.adopt(lineage.view.with_pins(pins))
 
-    def release(self, lineage: Lineage, seqs: Sequence[int]) -> None:
-        """Let these pages leave again."""
+    def release(self, lineage: Lineage, seqs: Sequence[int], *, unpin: bool = True) -> None:
+        """Let these closed pages leave first at the next reclaim; those pinned only with ``unpin``."""
         with self.lock:
-            lineage.adopt(lineage.view.without_pins(seqs))
+            view = lineage.view.without_pins(seqs) if unpin else lineage.view
+            free = [seq for seq in seqs if seq not in view.pinned | lineage.absent]
+            lineage.adopt(view.with_released([Pin(seq=seq, chain=lineage.chain_at(seq) or "") for seq in free]))
+
+    def pin_item(self, lineage: Lineage, key: str, text: str | None, limit: int) -> None:
+        """Set a text that stands in every prompt, or remove it: a note now, in its place from the next reclaim on.
+
+        Raises:
+            PinnedOverBudget: All pinned items together would have more than ``limit`` tokens.
+        """
+        with self.lock:
+            at = lineage.length
+            chain = lineage.chain_at(at) or ""
+            item = Item(key=key, text=text, at=at, chain=chain) if text is not None else None
+            view = lineage.view.with_item(key, item)
+            if (size := _message_cost(lineage, items_text(view.items))) > limit and item is not None:
+                raise PinnedOverBudget(
+                    f"with {key!r} the pinned items would have {size} tokens, the limit is {limit} (an eighth of the "
+                    "target); shorten it or remove another one"
+                )
+            said = change_text(key, text)
+            cost = _message_cost(lineage, said)
+            note = Note(before=len(lineage.slots) + 1, at=at, chain=chain, about="item", text=said, tokens=cost)
+            lineage.adopt(view.with_note(note))
 
 
 def _staying(lineage: Lineage) -> set[int]:
@@ -330,25 +367,27 @@ def _census(lineage: Lineage, view: View, chosen: set[int], overhead: int) -> Ce
     lead = next((s.seq for s in lineage.slots if s.role != Role.SYSTEM), len(lineage.slots) + 1)
     stay = _staying(lineage)
     shown = {p.seq: p.tokens for p in view.previews}
+    released = {p.seq for p in view.released}
 
     def is_held(slot: Slot) -> bool:
         return slot.seq < lead or slot.seq in stay or not slot.closed
 
     return Census(
-        overhead=overhead,
-        held=[_cost(s, shown) for s in resident if is_held(s)],
-        evictable=[_cost(s, shown) for s in resident if not is_held(s)],
+        overhead=overhead + view.note_tokens,
+        held=[_cost(s, shown, released) for s in resident if is_held(s)],
+        evictable=[_cost(s, shown, released) for s in resident if not is_held(s)],
         blocks=view.block_tokens,
     )
 
 
-def _cost(slot: Slot, shown: Mapping[int, int]) -> PageCost:
+def _cost(slot: Slot, shown: Mapping[int, int], released: set[int]) -> PageCost:
     return PageCost(
         seq=slot.seq,
         tokens=shown.get(slot.seq, slot.tokens),
         kind=slot.kind,
         uses=slot.uses,
         born=slot.born,
+        released=slot.seq in released,
         last_resort=slot.role == Role.SYSTEM,
     )
 
@@ -359,54 +398,35 @@ def _compacted(lineage: Lineage, chosen: set[int], budget: Budget) -> tuple[Bloc
     tip = lineage.chain_at(gone[-1].seq) or ""
 
     def cost(text: str) -> int:
-        return reserved(lineage.counter.count(text) + MESSAGE_OVERHEAD, lineage.counter)
+        return _message_cost(lineage, text)
 
     return compact(lineage.view.blocks, entries, tip, limit=budget.blocks, cost=cost)
 
 
-def _render(lineage: Lineage, requested: list[Any] | None) -> list[Any]:
-    if lineage.rendered is None:
-        head, rest = _split(lineage)
-        lineage.rendered = [*head, *_blocks(lineage), *rest]
-    if requested is None:
-        return list(lineage.rendered)
-    key = lineage.codec.key
-    absent = [n for seq in lineage.absent for n in lineage.natives(lineage.slots[seq - 1])]
-    gone = {id(n) for n in absent}
-    gone_keys = {key(n) for n in absent} - {None}
-    kept = [n for n in requested if id(n) not in gone and key(n) not in gone_keys]
-    if lineage.view.previews:
-        kept = _cut(lineage, kept)
-    lead = next((i for i, n in enumerate(kept) if lineage.codec.sketch(n).role != Role.SYSTEM), len(kept))
-    return [*kept[:lead], *_blocks(lineage), *kept[lead:]]
+def _message_cost(lineage: Lineage, text: str) -> int:
+    return reserved(lineage.counter.count(text) + MESSAGE_OVERHEAD, lineage.counter)
 
 
-def _cut(lineage: Lineage, natives: list[Any]) -> list[Any]:
-    """Some messages with those of previewed pages as they are shown; what other middleware changed stays so."""
-    slots = [lineage.slots[p.seq - 1] for p in lineage.view.previews]
-    shown = {id(n): s for slot in slots for n, s in zip(lineage.natives(slot), lineage.shown(slot), strict=True)}
-    ours = [n for slot in slots for n in lineage.natives(slot)]
-    key, is_same = lineage.codec.key, lineage.codec.is_same
-    cut: list[Any] = []
-    for native in natives:
-        own = next((n for n in ours if n is native or (key(n) == key(native) and is_same(n, native))), None)
-        cut.append(native if own is None else shown[id(own)])
-    return cut
-
-
-def _split(lineage: Lineage) -> tuple[list[Any], list[Any]]:
-    """The resident messages: the leading system messages, and the rest."""
-    head: list[Any] = []
-    rest: list[Any] = []
-    for slot in lineage.slots:
-        if slot.seq not in lineage.absent:
-            (head if slot.role == Role.SYSTEM and not rest else rest).extend(lineage.shown(slot))
-    return head, rest
-
-
-def _blocks(lineage: Lineage) -> list[Any]:
-    return [lineage.codec.block(block.text, _name(block)) for block in lineage.view.blocks]
-
-
-def _name(block: Block) -> str:
-    return f"pagefault-{block.at}-{block.level}-{block.tip[:8]}"
+def _warn(lineage: Lineage, budget: Budget, overhead: int) -> int:
+    """Note at the tail that pages will leave soon, once between reclaims; what the note costs."""
+    if any(note.about == "pressure" for note in lineage.view.notes):
+        return 0
+    lineage.count_exactly()
+    total = overhead + lineage.ceiling()
+    free = _census(lineage, lineage.view, set(), overhead).evictable
+    if total <= budget.high * NOTICE or not free:
+        return 0
+    largest = sorted(free, key=lambda p: (-p.tokens, p.seq))[:NAMED]
+    gists = [(p.seq, p.tokens, c.gist if (c := lineage.slots[p.seq - 1].content) else "") for p in largest]
+    texts = (pressure_text(total / budget.high, gists[:lines]) for lines in range(NAMED, -1, -2))
+    text = next((t for t in texts if total + _message_cost(lineage, t) <= budget.high), None)
+    if text is None:  # no room for a word: the reclaim comes next
+        return 0
+    last = lineage.slots[-1]
+    is_asked = last.role == Role.USER and last.start >= lineage.offered  # a question stays the last word
+    before = last.seq if is_asked else last.seq + 1
+    at = min(before - 1, lineage.length)
+    cost = _message_cost(lineage, text)
+    note = Note(before=before, at=at, chain=lineage.chain_at(at) or "", about="pressure", text=text, tokens=cost)
+    lineage.adopt(lineage.view.with_note(note))
+    return cost

@@ -14,7 +14,7 @@ from pagefault.errors import BadAddress, InvalidItem, PageNotFound
 from pagefault.held import Held, Shown
 from pagefault.items import Item, plain, reading
 from pagefault.lineage import Lineage
-from pagefault.page import Address, SpaceId, parse_addresses
+from pagefault.page import Address, SpaceId, check_id, parse_addresses
 from pagefault.paging import Paging
 from pagefault.ports import Codec
 from pagefault.recall import Found, render_items, with_items
@@ -260,21 +260,77 @@ class Space:
         self._paging.pin(lineage, seqs)
         self._memory._writeback.note(self._paging, lineage)
 
-    def release(self, addresses: str | int, *, path: Lineage | None = None) -> None:
-        """Let pinned pages leave again.
+    def release(self, addresses: str | int, *, path: Lineage | None = None, unpin: bool = True) -> None:
+        """Let pages go: pins on them end, and at the next reclaim they are the first to leave.
+
+        Args:
+            addresses: Whole pages.
+            path: The path, where an adapter knows it.
+            unpin: ``False`` leaves pinned pages as they are, for a model that may not undo pins.
 
         Raises:
             PageNotFound: No such page.
         """
-        self._memory._kernel.call(self._release(addresses, path))
+        self._memory._kernel.call(self._release(addresses, path, unpin=unpin))
 
-    async def arelease(self, addresses: str | int, *, path: Lineage | None = None) -> None:
+    async def arelease(self, addresses: str | int, *, path: Lineage | None = None, unpin: bool = True) -> None:
         """Async twin of :meth:`release`."""
-        await self._memory._kernel.acall(self._release(addresses, path))
+        await self._memory._kernel.acall(self._release(addresses, path, unpin=unpin))
 
-    async def _release(self, addresses: str | int, path: Lineage | None) -> None:
+    async def _release(self, addresses: str | int, path: Lineage | None, *, unpin: bool) -> None:
         lineage = path or await self._current()
-        self._paging.release(lineage, _numbers(addresses, lineage))
+        self._paging.release(lineage, _numbers(addresses, lineage), unpin=unpin)
+        self._memory._writeback.note(self._paging, lineage)
+
+    # -- pinned items ----------------------------------------------------------------------
+
+    def pin_item(self, key: str, text: str, *, path: Lineage | None = None) -> None:
+        """Set a short text that stands in every prompt from now on, in place of the one under this key.
+
+        The change comes at the end of the prompt first; the next reclaim moves it near the top. All
+        items of a conversation together may use an eighth of the target.
+
+        Raises:
+            InvalidId: The key is no usable string.
+            ValueError: The text is empty or no string.
+            PinnedOverBudget: The items would not fit.
+        """
+        self._memory._kernel.call(self._pin_item(*_checked(key, text), path))
+
+    async def apin_item(self, key: str, text: str, *, path: Lineage | None = None) -> None:
+        """Async twin of :meth:`pin_item`."""
+        await self._memory._kernel.acall(self._pin_item(*_checked(key, text), path))
+
+    def unpin_item(self, key: str, *, path: Lineage | None = None) -> None:
+        """Remove a pinned item.
+
+        Raises:
+            PageNotFound: There is none under this key.
+        """
+        self._memory._kernel.call(self._pin_item(check_id("key", key), None, path))
+
+    async def aunpin_item(self, key: str, *, path: Lineage | None = None) -> None:
+        """Async twin of :meth:`unpin_item`."""
+        await self._memory._kernel.acall(self._pin_item(check_id("key", key), None, path))
+
+    def pinned_items(self, *, path: Lineage | None = None) -> dict[str, str]:
+        """The pinned items as they are now, by key."""
+        return self._memory._kernel.call(self._pinned_items(path))
+
+    async def apinned_items(self, *, path: Lineage | None = None) -> dict[str, str]:
+        """Async twin of :meth:`pinned_items`."""
+        return await self._memory._kernel.acall(self._pinned_items(path))
+
+    async def _pinned_items(self, path: Lineage | None) -> dict[str, str]:
+        lineage = path or await self._current()
+        return {item.key: item.text for item in lineage.view.items}
+
+    async def _pin_item(self, key: str, text: str | None, path: Lineage | None) -> None:
+        lineage = path or await self._current()
+        if text is None and key not in {item.key for item in lineage.view.items}:
+            known = ", ".join(repr(item.key) for item in lineage.view.items) or "none"
+            raise PageNotFound(f"no pinned item {key!r} here; there is: {known}")
+        self._paging.pin_item(lineage, key, text, self.share // 2)
         self._memory._writeback.note(self._paging, lineage)
 
     @property
@@ -335,6 +391,12 @@ def _copy(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _copy(item) for key, item in value.items()}
     return [_copy(item) for item in value] if isinstance(value, list) else value
+
+
+def _checked(key: object, text: object) -> tuple[str, str]:
+    if not isinstance(text, str) or not text.strip():
+        raise ValueError(f"a pinned item is a non-empty text, got {text!r:.60}; unpin_item(...) removes one")
+    return check_id("key", key), text
 
 
 def _parse(addresses: object) -> tuple[Address, ...]:

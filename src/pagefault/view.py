@@ -14,6 +14,7 @@ from itertools import pairwise
 from typing import Any, Final
 
 from pagefault.compaction import Block, Entry, Range, count, members, to_ranges
+from pagefault.notes import Item, Note, items_text
 from pagefault.preview import Cut, Preview
 
 RECORD_VERSION: Final = 1
@@ -36,6 +37,11 @@ class View:
         blocks: Compaction blocks, oldest first; a page is absent exactly when one names it.
         pins: Pages that never leave.
         previews: Pages that are in the window in part.
+        released: Pages that leave first at the next reclaim.
+        items: Pinned items as they are now.
+        folded: Pinned items as they stand near the top since the last reclaim.
+        folded_tokens: What those cost.
+        notes: Our messages at the tail since then, oldest first.
         clock: The replacement policy's aging clock.
     """
 
@@ -43,6 +49,11 @@ class View:
     blocks: tuple[Block, ...] = ()
     pins: tuple[Pin, ...] = ()
     previews: tuple[Preview, ...] = ()
+    released: tuple[Pin, ...] = ()
+    items: tuple[Item, ...] = ()
+    folded: tuple[Item, ...] = ()
+    folded_tokens: int = 0
+    notes: tuple[Note, ...] = ()
     clock: float = 0.0
 
     @property
@@ -60,11 +71,44 @@ class View:
         """What all blocks together cost."""
         return sum(block.tokens for block in self.blocks)
 
+    @property
+    def note_tokens(self) -> int:
+        """What pinned items near the top and notes at the tail cost."""
+        return self.folded_tokens + sum(note.tokens for note in self.notes)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether a prompt is the framework's messages as they are."""
+        return not (self.blocks or self.previews or self.notes or self.folded)
+
     def with_blocks(self, blocks: tuple[Block, ...], clock: float) -> View:
         """The view after a reclaim."""
         gone = members(r for block in blocks for r in block.ranges)
         shown = tuple(p for p in self.previews if p.seq not in gone)
-        return replace(self, generation=self.generation + 1, blocks=blocks, previews=shown, clock=clock)
+        left = tuple(p for p in self.released if p.seq not in gone)
+        return replace(self, generation=self.generation + 1, blocks=blocks, previews=shown, released=left, clock=clock)
+
+    def with_items_folded(self, cost: Callable[[str], int]) -> View:
+        """The view as a reclaim leaves it: items near the top, nothing of ours at the tail."""
+        if not self.notes and self.folded == self.items:
+            return self
+        tokens = cost(items_text(self.items)) if self.items else 0
+        return replace(self, generation=self.generation + 1, folded=self.items, folded_tokens=tokens, notes=())
+
+    def with_note(self, note: Note) -> View:
+        """The view with one more note at the tail."""
+        return replace(self, generation=self.generation + 1, notes=(*self.notes, note))
+
+    def with_item(self, key: str, item: Item | None) -> View:
+        """The view with an item set, or removed; the tail has to say so."""
+        others = [i for i in self.items if i.key != key]
+        return replace(self, generation=self.generation + 1, items=(*others, *([item] if item else [])))
+
+    def with_released(self, pages: Iterable[Pin]) -> View:
+        """The view with these pages the first to leave."""
+        found = {p.seq: p for p in (*self.released, *pages)}
+        ordered = tuple(found[seq] for seq in sorted(found))
+        return replace(self, generation=self.generation + 1, released=ordered)
 
     def with_previews(self, previews: Iterable[Preview]) -> View:
         """The view with these pages shown in part."""
@@ -77,7 +121,8 @@ class View:
         wanted = {p.seq: p for p in (*self.pins, *pins)}
         ordered = tuple(wanted[seq] for seq in sorted(wanted))
         shown = tuple(p for p in self.previews if p.seq not in wanted)
-        return replace(self.with_present(wanted), pins=ordered, previews=shown)
+        left = tuple(p for p in self.released if p.seq not in wanted)
+        return replace(self.with_present(wanted), pins=ordered, previews=shown, released=left)
 
     def with_present(self, seqs: Iterable[int]) -> View:
         """The view with these pages in the window, whatever the blocks said."""
@@ -92,12 +137,21 @@ class View:
 
     def on_path(self, chain_at: Callable[[int], str | None]) -> View:
         """What of this view belongs to the path whose chain at page ``n`` is ``chain_at(n)``."""
-        blocks = tuple(b for b in self.blocks if chain_at(b.at) == b.tip)
-        pins = tuple(p for p in self.pins if chain_at(p.seq) == p.chain)
-        shown = tuple(p for p in self.previews if chain_at(p.seq) == p.chain)
-        if (blocks, pins, shown) == (self.blocks, self.pins, self.previews):
-            return self
-        return replace(self, blocks=blocks, pins=pins, previews=shown)
+
+        def is_here(at: int, chain: str) -> bool:
+            return chain_at(at) == chain if at else not chain
+
+        own = replace(
+            self,
+            blocks=tuple(b for b in self.blocks if is_here(b.at, b.tip)),
+            pins=tuple(p for p in self.pins if is_here(p.seq, p.chain)),
+            previews=tuple(p for p in self.previews if is_here(p.seq, p.chain)),
+            released=tuple(p for p in self.released if is_here(p.seq, p.chain)),
+            items=tuple(i for i in self.items if is_here(i.at, i.chain)),
+            folded=tuple(i for i in self.folded if is_here(i.at, i.chain)),
+            notes=tuple(n for n in self.notes if is_here(n.at, n.chain)),
+        )
+        return self if own == self else own
 
 
 def _without(block: Block, seqs: set[int]) -> Block | None:
@@ -130,6 +184,10 @@ def to_record(view: View) -> dict[str, Any]:
         ],
         "pins": [[p.seq, p.chain] for p in view.pins],
         "previews": [[p.seq, p.chain, p.tokens, [[c.part, c.head, c.tail] for c in p.cuts]] for p in view.previews],
+        "released": [[p.seq, p.chain] for p in view.released],
+        "items": [[i.key, i.text, i.at, i.chain] for i in view.items],
+        "folded": [view.folded_tokens, [[i.key, i.text, i.at, i.chain] for i in view.folded]],
+        "notes": [[n.before, n.at, n.chain, n.about, n.text, n.tokens] for n in view.notes],
     }
 
 
@@ -146,9 +204,19 @@ def from_record(record: Mapping[str, Any]) -> View:
     try:
         blocks = tuple(_block(b) for b in record["blocks"])
         pins = tuple(Pin(seq=_number(seq), chain=_text(chain)) for seq, chain in record["pins"])
-        shown = tuple(_preview(*preview) for preview in record.get("previews", ()))
-        clock = _clock(record["clock"])
-        return View(generation=_number(record["gen"]), blocks=blocks, pins=pins, previews=shown, clock=clock)
+        folded_tokens, folded = record.get("folded", (0, ()))
+        return View(
+            generation=_number(record["gen"]),
+            blocks=blocks,
+            pins=pins,
+            previews=tuple(_preview(*preview) for preview in record.get("previews", ())),
+            released=tuple(Pin(seq=_number(seq), chain=_text(chain)) for seq, chain in record.get("released", ())),
+            items=tuple(_item(*item) for item in record.get("items", ())),
+            folded=tuple(_item(*item) for item in folded),
+            folded_tokens=_number(folded_tokens),
+            notes=tuple(_note(*note) for note in record.get("notes", ())),
+            clock=_clock(record["clock"]),
+        )
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"not a view record: {error!r:.200}") from error
 
@@ -169,6 +237,17 @@ def _block(data: Mapping[str, Any]) -> Block:
         level=_number(data["level"]),
         tokens=_number(data["tokens"]),
     )
+
+
+def _item(key: Any, text: Any, at: Any, chain: Any) -> Item:
+    return Item(key=_text(key), text=_text(text), at=_number(at), chain=_text(chain))
+
+
+def _note(before: Any, at: Any, chain: Any, about: Any, text: Any, tokens: Any) -> Note:  # noqa: PLR0917  # one list
+    if about not in {"item", "pressure"}:
+        raise ValueError(f"not what a note is about: {about!r:.60}")
+    place, proof = _number(before), _number(at)
+    return Note(before=place, at=proof, chain=_text(chain), about=about, text=_text(text), tokens=_number(tokens))
 
 
 def _preview(seq: Any, chain: Any, tokens: Any, cuts: Any) -> Preview:

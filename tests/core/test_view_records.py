@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pagefault.compaction import Block, Entry
+from pagefault.notes import Item, Note
 from pagefault.preview import Cut, Preview
 from pagefault.view import Pin, View, from_record, to_record
 from tests.core.strategies import json_values
@@ -18,7 +19,22 @@ LINE = Entry(first=2, last=9, gist="user: hi")
 BLOCK = Block(ranges=((2, 4), (6, 9)), entries=(LINE,), at=12, tip="a" * 32, level=1, tokens=50)
 SHOWN = Preview(seq=10, chain="c" * 32, cuts=(Cut(part=2, head=10, tail=5),), tokens=40)
 PIN = Pin(seq=1, chain="b" * 32)
-GOOD = to_record(View(generation=3, blocks=(BLOCK,), pins=(PIN,), previews=(SHOWN,), clock=0.25))
+ITEM = Item(key="name", text="Ada", at=2, chain="d" * 32)
+NOTE = Note(before=11, at=10, chain="c" * 32, about="item", text="name is Ada", tokens=9)
+GOOD = to_record(
+    View(
+        generation=3,
+        blocks=(BLOCK,),
+        pins=(PIN,),
+        previews=(SHOWN,),
+        released=(PIN,),
+        items=(ITEM,),
+        folded=(ITEM,),
+        folded_tokens=12,
+        notes=(NOTE,),
+        clock=0.25,
+    )
+)
 
 
 def read_or_refuse(record):
@@ -79,7 +95,9 @@ def test_a_missing_place_is_refused_or_harmless(path):
 
     view = read_or_refuse(changed(path, drop))
     whole_lists = [("pins", 0), ("blocks", 0), ("blocks", 0, "ranges", 0), ("blocks", 0, "ranges", 1)]
-    whole_lists += [("previews",), ("previews", 0), ("previews", 0, 3, 0)]
+    whole_lists += [(key, 0) for key in ("previews", "released", "items", "notes")]
+    whole_lists += [("previews", 0, 3, 0), ("folded", 1, 0)]
+    whole_lists += [(key,) for key in ("previews", "released", "items", "folded", "notes")]  # older records lack them
     assert (view is not None) == (path in whole_lists)
 
 

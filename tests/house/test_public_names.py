@@ -77,6 +77,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
         "paged",
         "recall_tool",
         "space_of",
+        "window_tools",
     ),
     "pagefault_llamaindex": ("LlamaIndexCodec", "LlamaIndexEmbedder", "PagefaultMemory"),
 }

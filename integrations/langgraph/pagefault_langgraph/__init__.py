@@ -18,6 +18,7 @@ from pagefault_langgraph.model import NotPageable, paged
 from pagefault_langgraph.state import PagingState
 from pagefault_langgraph.store import PagefaultStore, open_store
 from pagefault_langgraph.tools import recall_tool
+from pagefault_langgraph.window import window_tools
 
 __all__ = [
     "Identity",
@@ -31,4 +32,5 @@ __all__ = [
     "paged",
     "recall_tool",
     "space_of",
+    "window_tools",
 ]

@@ -24,6 +24,7 @@ from pagefault_langgraph.messages import LANGCHAIN
 from pagefault_langgraph.overhead import Overhead
 from pagefault_langgraph.state import VIEW_KEY, PagingState
 from pagefault_langgraph.tools import recall_tool
+from pagefault_langgraph.window import window_tools
 
 Response = ModelResponse[Any] | AIMessage | ExtendedModelResponse[Any]
 
@@ -39,6 +40,8 @@ class PagingMiddleware(AgentMiddleware[PagingState, Any, Any]):
             model's profile, else 32,000 tokens (said once).
         identity: From the run's config to a :class:`SpaceId`; see ``space_of`` for the default.
         recall: Whether to give the model the ``recall`` tool.
+        manage: Whether to let it manage its window: the tools ``release`` and ``pin_item``, and a notice at
+            the end of the prompt, once between reclaims, before pages leave.
 
     Example:
         >>> import pagefault
@@ -61,6 +64,7 @@ class PagingMiddleware(AgentMiddleware[PagingState, Any, Any]):
         budget: Budget | None = None,
         identity: Identity | None = None,
         recall: bool = True,
+        manage: bool = False,
     ) -> None:
         super().__init__()
         self._memory = memory
@@ -68,7 +72,9 @@ class PagingMiddleware(AgentMiddleware[PagingState, Any, Any]):
         self._last: tuple[SpaceId | None, Space | None] = None, None
         self._budgets = Budgets(memory, budget)
         self._overhead = Overhead(lambda: memory.counter)
+        self._manage = manage
         tools = [recall_tool(memory, identity=identity, budget=budget)] if recall else []
+        tools += window_tools(memory, identity=identity) if manage else []
         self.tools: Sequence[BaseTool] = tools
 
     def wrap_model_call(self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], Any]) -> Response:
@@ -120,6 +126,7 @@ class PagingMiddleware(AgentMiddleware[PagingState, Any, Any]):
             overhead=overhead,
             record=state.get(VIEW_KEY),
             requested=requested,
+            notices=self._manage,
         )
 
 

@@ -50,20 +50,12 @@ def recall_tool(memory: Memory, *, identity: Identity | None = None, budget: Bud
         limit = space.share if budget is None else min(space.share, budget.target // 4)
         return min(limit, 2 * limit // max(1, _asked_at_once(runtime.state["messages"])))
 
-    def locate(runtime: ToolRuntime[Any, Any]) -> tuple[Space, Lineage]:
-        history = runtime.state["messages"]
-        space = memory.at(identify(identity, runtime.config, history))
-        lead = lead_of(history)
-        if 0 < lead < len(history) and space.begins_with(history[lead], LANGCHAIN):
-            history = history[lead:]  # a paged model does not number the system messages at the start
-        return space, space.path(history, LANGCHAIN, record=runtime.state.get(VIEW_KEY))
-
     def recall(
         runtime: ToolRuntime[Any, Any],
         addresses: Annotated[str, "Page addresses, such as '12', '12-14' or '12@4000'"] = "",
         query: Annotated[str, "What to look for when the page number is not known"] = "",
     ) -> Answer:
-        space, path = locate(runtime)
+        space, path = path_of(memory, identity, runtime)
         try:
             if addresses.strip():
                 return _answer(space.fault(addresses, path=path, budget=share(space, runtime)))
@@ -76,7 +68,7 @@ def recall_tool(memory: Memory, *, identity: Identity | None = None, budget: Bud
         addresses: Annotated[str, "Page addresses, such as '12', '12-14' or '12@4000'"] = "",
         query: Annotated[str, "What to look for when the page number is not known"] = "",
     ) -> Answer:
-        space, path = locate(runtime)
+        space, path = path_of(memory, identity, runtime)
         try:
             if addresses.strip():
                 return _answer(await space.afault(addresses, path=path, budget=share(space, runtime)))
@@ -91,6 +83,16 @@ def recall_tool(memory: Memory, *, identity: Identity | None = None, budget: Bud
         description=DESCRIPTION,
         response_format="content_and_artifact",
     )
+
+
+def path_of(memory: Memory, identity: Identity | None, runtime: ToolRuntime[Any, Any]) -> tuple[Space, Lineage]:
+    """The conversation that a tool call is part of."""
+    history = runtime.state["messages"]
+    space = memory.at(identify(identity, runtime.config, history))
+    lead = lead_of(history)
+    if 0 < lead < len(history) and space.begins_with(history[lead], LANGCHAIN):
+        history = history[lead:]  # a paged model does not number the system messages at the start
+    return space, space.path(history, LANGCHAIN, record=runtime.state.get(VIEW_KEY))
 
 
 def _asked_at_once(history: Sequence[BaseMessage]) -> int:

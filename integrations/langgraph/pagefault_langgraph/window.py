@@ -1,0 +1,96 @@
+"""The model's hand on its own window: what may leave first, and what always stays in sight."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
+
+from langchain.tools import ToolRuntime
+from langchain_core.tools import BaseTool, StructuredTool
+
+from pagefault import Memory
+from pagefault.errors import PagefaultError
+from pagefault_langgraph.identity import Identity
+from pagefault_langgraph.tools import path_of
+
+RELEASE: Final = (
+    "Let pages of this conversation that you are done with leave your context window first, by page number, such as "
+    "'12' or '12-14, 20'. They are not lost: recall brings them back."
+)
+PIN_ITEM: Final = (
+    "Keep a short text under a key in your context window at all times, such as a goal, a decision or an open task. "
+    "Setting a key again replaces its text; an empty text removes it."
+)
+Runtime = ToolRuntime[Any, Any]
+
+
+def window_tools(memory: Memory, *, identity: Identity | None = None) -> list[BaseTool]:
+    """The tools ``release`` and ``pin_item``; ``PagingMiddleware(manage=True)`` brings them along.
+
+    A model cannot undo pins that the application made.
+
+    Args:
+        memory: From ``pagefault.open(...)``.
+        identity: The same as given to the middleware.
+    """
+    return [_release_tool(memory, identity), _pin_item_tool(memory, identity)]
+
+
+def _release_tool(memory: Memory, identity: Identity | None) -> BaseTool:
+    def release(runtime: Runtime, addresses: Annotated[str, "Page numbers, such as '12' or '12-14'"]) -> str:
+        space, path = path_of(memory, identity, runtime)
+        try:
+            space.release(addresses, path=path, unpin=False)
+        except PagefaultError as error:
+            return _refused("release", error)
+        return _released(addresses)
+
+    async def arelease(runtime: Runtime, addresses: Annotated[str, "Page numbers, such as '12' or '12-14'"]) -> str:
+        space, path = path_of(memory, identity, runtime)
+        try:
+            await space.arelease(addresses, path=path, unpin=False)
+        except PagefaultError as error:
+            return _refused("release", error)
+        return _released(addresses)
+
+    return StructuredTool.from_function(release, arelease, name="release", description=RELEASE)
+
+
+def _pin_item_tool(memory: Memory, identity: Identity | None) -> BaseTool:
+    def pin_item(runtime: Runtime, key: Annotated[str, "A short name"], text: Annotated[str, "What to keep"]) -> str:
+        space, path = path_of(memory, identity, runtime)
+        try:
+            if text.strip():
+                space.pin_item(key, text, path=path)
+            else:
+                space.unpin_item(key, path=path)
+        except PagefaultError as error:
+            return _refused("pin_item", error)
+        return _pinned(key, text)
+
+    async def apin_item(
+        runtime: Runtime, key: Annotated[str, "A short name"], text: Annotated[str, "What to keep"]
+    ) -> str:
+        space, path = path_of(memory, identity, runtime)
+        try:
+            if text.strip():
+                await space.apin_item(key, text, path=path)
+            else:
+                await space.aunpin_item(key, path=path)
+        except PagefaultError as error:
+            return _refused("pin_item", error)
+        return _pinned(key, text)
+
+    return StructuredTool.from_function(pin_item, apin_item, name="pin_item", description=PIN_ITEM)
+
+
+def _refused(tool: str, error: PagefaultError) -> str:
+    """The model reads what went wrong and can ask better."""
+    return f"{tool} failed: {error}"
+
+
+def _released(addresses: str) -> str:
+    return f"pages {addresses} leave first when room is needed"
+
+
+def _pinned(key: str, text: str) -> str:
+    return f"{key} is kept in sight" if text.strip() else f"{key} is no longer kept in sight"

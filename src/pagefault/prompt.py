@@ -1,0 +1,92 @@
+"""Rendering: the messages of a path as the model reads them, prefix-stable between reclaims."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pagefault.compaction import Block
+from pagefault.lineage import Lineage, Slot
+from pagefault.notes import Note, items_text
+from pagefault.page import Role
+
+
+def render(lineage: Lineage, requested: list[Any] | None = None) -> list[Any]:
+    """What to send: system messages, pinned items, blocks, then resident pages and notes in their order.
+
+    Args:
+        lineage: The path and the view over it.
+        requested: The request's messages where other middleware changed them.
+    """
+    if lineage.rendered is None:
+        head, rest = _split(lineage)
+        lineage.rendered = [*head, *_top(lineage), *rest]
+    if requested is None:
+        return list(lineage.rendered)
+    key = lineage.codec.key
+    absent = [n for seq in lineage.absent for n in lineage.natives(lineage.slots[seq - 1])]
+    gone = {id(n) for n in absent}
+    gone_keys = {key(n) for n in absent} - {None}
+    kept = [n for n in requested if id(n) not in gone and key(n) not in gone_keys]
+    if lineage.view.notes:
+        kept = _noted(lineage, kept)
+    if lineage.view.previews:
+        kept = _cut(lineage, kept)
+    lead = next((i for i, n in enumerate(kept) if lineage.codec.sketch(n).role != Role.SYSTEM), len(kept))
+    return [*kept[:lead], *_top(lineage), *kept[lead:]]
+
+
+def _cut(lineage: Lineage, natives: list[Any]) -> list[Any]:
+    """Some messages with those of previewed pages as they are shown; what other middleware changed stays so."""
+    slots = [lineage.slots[p.seq - 1] for p in lineage.view.previews]
+    shown = {id(n): s for slot in slots for n, s in zip(lineage.natives(slot), lineage.shown(slot), strict=True)}
+    ours = [n for slot in slots for n in lineage.natives(slot)]
+    key, is_same = lineage.codec.key, lineage.codec.is_same
+    cut: list[Any] = []
+    for native in natives:
+        own = next((n for n in ours if n is native or (key(n) == key(native) and is_same(n, native))), None)
+        cut.append(native if own is None else shown[id(own)])
+    return cut
+
+
+def _noted(lineage: Lineage, natives: list[Any]) -> list[Any]:
+    """Some messages with our notes where they belong: before the first one of a later page."""
+    key = lineage.codec.key
+    noted = list(natives)
+    for note in reversed(lineage.view.notes):
+        later = [n for slot in lineage.slots[note.before - 1 :] for n in lineage.natives(slot)]
+        ids, keys = {id(n) for n in later}, {key(n) for n in later} - {None}
+        place = next((i for i, n in enumerate(noted) if id(n) in ids or key(n) in keys), len(noted))
+        noted.insert(place, _message(lineage, note))
+    return noted
+
+
+def _split(lineage: Lineage) -> tuple[list[Any], list[Any]]:
+    """The resident messages: the leading system messages, and the rest with the notes in between."""
+    head: list[Any] = []
+    rest: list[Any] = []
+    notes = list(lineage.view.notes)
+    for slot in lineage.slots:
+        while notes and notes[0].before <= slot.seq:
+            rest.append(_message(lineage, notes.pop(0)))
+        if slot.seq not in lineage.absent:
+            (head if _leads(slot) and not rest else rest).extend(lineage.shown(slot))
+    return head, [*rest, *(_message(lineage, note) for note in notes)]
+
+
+def _leads(slot: Slot) -> bool:
+    return slot.role == Role.SYSTEM
+
+
+def _top(lineage: Lineage) -> list[Any]:
+    """What stands between the system messages and the pages: pinned items, then the blocks."""
+    view = lineage.view
+    items = [lineage.codec.block(items_text(view.folded), "pagefault-items")] if view.folded else []
+    return [*items, *(lineage.codec.block(block.text, _name(block)) for block in view.blocks)]
+
+
+def _message(lineage: Lineage, note: Note) -> Any:
+    return lineage.codec.block(note.text, f"pagefault-note-{note.before}-{note.about}")
+
+
+def _name(block: Block) -> str:
+    return f"pagefault-{block.at}-{block.level}-{block.tip[:8]}"
