@@ -31,11 +31,11 @@ class Recorder(PagingMiddleware):
         self.sent: list[list[BaseMessage]] = []
 
     def _step(self, request: Any) -> Any:
-        prompt = super()._step(request)
+        prompt, token = super()._step(request)
         overhead = self._overhead.of(request.system_message, request.tools)
         self.events.append((list(request.state["messages"]), request.state.get("pagefault_view"), overhead))
         self.sent.append(prompt.natives if prompt.natives is not None else list(request.state["messages"]))
-        return prompt
+        return prompt, token
 
 
 def play(memory: pagefault.Memory, turns: int = 4) -> Recorder:

@@ -15,6 +15,7 @@ from pagefault_langgraph.identity import Identity, space_of
 from pagefault_langgraph.messages import LangChainCodec
 from pagefault_langgraph.middleware import PagingMiddleware
 from pagefault_langgraph.model import NotPageable, paged
+from pagefault_langgraph.scheduling import SchedulerRateLimiter, SchedulingMiddleware, scheduled
 from pagefault_langgraph.state import PagingState
 from pagefault_langgraph.store import PagefaultStore, open_store
 from pagefault_langgraph.tools import recall_tool
@@ -28,9 +29,12 @@ __all__ = [
     "PagefaultStore",
     "PagingMiddleware",
     "PagingState",
+    "SchedulerRateLimiter",
+    "SchedulingMiddleware",
     "open_store",
     "paged",
     "recall_tool",
+    "scheduled",
     "space_of",
     "window_tools",
 ]

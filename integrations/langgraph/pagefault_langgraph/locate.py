@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from contextvars import ContextVar
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from langchain_core.runnables.config import var_child_runnable_config
 
@@ -13,12 +13,27 @@ from pagefault import Budget, Memory, SpaceId
 from pagefault.budget import DEFAULT_WINDOW
 from pagefault.calibration import Gauge
 from pagefault.errors import BudgetError
+from pagefault.paging import Prompt
 from pagefault_langgraph.identity import Identity, space_of
 
 MAX_MODELS: Final = 64
 _log: Final = logging.getLogger("pagefault")
-OWNED: Final[ContextVar[bool]] = ContextVar("pagefault_owned", default=False)
-"""Set while someone further out has paged this request already: a page has one owner."""
+
+
+class Owned(NamedTuple):
+    """What paging made of the request that is on its way to the model."""
+
+    space: SpaceId
+    prompt: Prompt
+
+    @property
+    def prefix(self) -> str:
+        """Stays the same for as long as the prompt only grows."""
+        return f"{self.space.key}:{self.prompt.lineage.view.generation}"
+
+
+OWNED: Final[ContextVar[Owned | None]] = ContextVar("pagefault_owned", default=None)
+"""Set by whoever pages a request first: a page has one owner."""
 
 
 def config_of() -> Mapping[str, Any]:

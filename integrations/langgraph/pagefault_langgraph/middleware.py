@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextvars import Token
 from typing import Any
 
 from langchain.agents.middleware.types import AgentMiddleware, ExtendedModelResponse, ModelRequest, ModelResponse
@@ -19,7 +20,7 @@ from langgraph.types import Command
 from pagefault import Budget, Memory, Space, SpaceId
 from pagefault.paging import Prompt
 from pagefault_langgraph.identity import Identity, space_of
-from pagefault_langgraph.locate import OWNED, Budgets, config_of
+from pagefault_langgraph.locate import OWNED, Budgets, Owned, config_of
 from pagefault_langgraph.messages import LANGCHAIN
 from pagefault_langgraph.overhead import Overhead
 from pagefault_langgraph.state import VIEW_KEY, PagingState
@@ -81,12 +82,11 @@ class PagingMiddleware(AgentMiddleware[PagingState, Any, Any]):
         """Page, then call the model."""
         if not self._memory.is_ready:
             self._memory.ready()
-        prompt = self._step(request)
-        owned = OWNED.set(True)
+        prompt, token = self._step(request)
         try:
             response: Response = handler(request if prompt.natives is None else _paged(request, prompt.natives))
         finally:
-            OWNED.reset(owned)
+            OWNED.reset(token)
         return response if prompt.record is None else _noted(response, prompt.record)
 
     async def awrap_model_call(
@@ -95,15 +95,14 @@ class PagingMiddleware(AgentMiddleware[PagingState, Any, Any]):
         """Async twin of :meth:`wrap_model_call`."""
         if not self._memory.is_ready:
             await self._memory.aready()
-        prompt = self._step(request)
-        owned = OWNED.set(True)
+        prompt, token = self._step(request)
         try:
             response: Response = await handler(request if prompt.natives is None else _paged(request, prompt.natives))
         finally:
-            OWNED.reset(owned)
+            OWNED.reset(token)
         return response if prompt.record is None else _noted(response, prompt.record)
 
-    def _step(self, request: ModelRequest[Any]) -> Prompt:
+    def _step(self, request: ModelRequest[Any]) -> tuple[Prompt, Token[Owned | None]]:
         state: Mapping[str, Any] = request.state
         history = state["messages"]
         requested: list[Any] | None = request.messages
@@ -118,7 +117,7 @@ class PagingMiddleware(AgentMiddleware[PagingState, Any, Any]):
         if space is None or known is not space_id:
             space = self._memory.at(space_id)
             self._last = space_id, space
-        return space.step(
+        prompt = space.step(
             history,
             LANGCHAIN,
             self._budgets.of(request.model),
@@ -128,6 +127,7 @@ class PagingMiddleware(AgentMiddleware[PagingState, Any, Any]):
             requested=requested,
             notices=self._manage,
         )
+        return prompt, OWNED.set(Owned(space_id, prompt))
 
 
 def _paged(request: ModelRequest[Any], natives: list[Any]) -> ModelRequest[Any]:

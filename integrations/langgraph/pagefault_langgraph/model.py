@@ -11,7 +11,8 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
-from typing import Any, Final, TypeVar
+from functools import partial
+from typing import Any, Final
 
 from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.messages import BaseMessage
@@ -22,9 +23,8 @@ from pagefault_langgraph.identity import Identity
 from pagefault_langgraph.locate import OWNED, Budgets, config_of, identify
 from pagefault_langgraph.messages import LANGCHAIN, lead_of
 from pagefault_langgraph.overhead import Overhead
+from pagefault_langgraph.wire import M, Wire, rewired
 
-M = TypeVar("M", bound=BaseChatModel)
-WIRE: Final = ("_generate", "_agenerate", "_stream", "_astream")
 _MARK: Final = "__pagefault_pager__"
 _rendered: Final[ContextVar[list[BaseMessage] | None]] = ContextVar("pagefault_rendered", default=None)
 
@@ -62,19 +62,8 @@ def paged(
         )
     if hasattr(type(model), _MARK):
         raise NotPageable(f"{type(model).__name__} is paged already; use it as it is")
-    base = type(model)
     pager = _Pager(memory, budget, identity)
-    body: dict[str, Any] = {"__module__": base.__module__, "__doc__": base.__doc__, "__qualname__": base.__qualname__}
-    body |= {name: _WRAPPERS[name](getattr(base, name), pager) for name in WIRE if _defines(base, name)}
-    copy = model.model_copy()
-    paged_class = type(base.__name__, (base,), body)
-    setattr(paged_class, _MARK, pager)
-    object.__setattr__(copy, "__class__", paged_class)
-    return copy
-
-
-def _defines(base: type[BaseChatModel], name: str) -> bool:
-    return getattr(base, name) is not getattr(BaseChatModel, name)
+    return rewired(model, {name: partial(wrap, pager) for name, wrap in _WRAPPERS.items()}, _MARK)
 
 
 class _Pager:
@@ -88,7 +77,7 @@ class _Pager:
 
     def render(self, model: BaseChatModel, messages: list[BaseMessage], extra: Mapping[str, Any]) -> list[BaseMessage]:
         """What to send for ``messages``; remembers it, so that an inner wire method passes it on."""
-        if OWNED.get() or messages is _rendered.get():
+        if OWNED.get() is not None or messages is _rendered.get():
             return messages
         lead = lead_of(messages)
         history = messages[lead:]
@@ -104,7 +93,7 @@ class _Pager:
         return sent
 
 
-def _generate(wire: Callable[..., Any], pager: _Pager) -> Callable[..., Any]:
+def _generate(pager: _Pager, wire: Wire) -> Wire:
     def generate(self: Any, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> Any:
         pager.memory.ready()
         return wire(self, pager.render(self, messages, kwargs), *args, **kwargs)
@@ -112,7 +101,7 @@ def _generate(wire: Callable[..., Any], pager: _Pager) -> Callable[..., Any]:
     return generate
 
 
-def _agenerate(wire: Callable[..., Any], pager: _Pager) -> Callable[..., Any]:
+def _agenerate(pager: _Pager, wire: Wire) -> Wire:
     async def agenerate(self: Any, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> Any:
         await pager.memory.aready()
         return await wire(self, pager.render(self, messages, kwargs), *args, **kwargs)
@@ -120,7 +109,7 @@ def _agenerate(wire: Callable[..., Any], pager: _Pager) -> Callable[..., Any]:
     return agenerate
 
 
-def _stream(wire: Callable[..., Any], pager: _Pager) -> Callable[..., Any]:
+def _stream(pager: _Pager, wire: Wire) -> Wire:
     def stream(self: Any, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> Iterator[Any]:
         pager.memory.ready()
         yield from wire(self, pager.render(self, messages, kwargs), *args, **kwargs)
@@ -128,7 +117,7 @@ def _stream(wire: Callable[..., Any], pager: _Pager) -> Callable[..., Any]:
     return stream
 
 
-def _astream(wire: Callable[..., Any], pager: _Pager) -> Callable[..., Any]:
+def _astream(pager: _Pager, wire: Wire) -> Wire:
     async def astream(self: Any, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
         await pager.memory.aready()
         async for chunk in wire(self, pager.render(self, messages, kwargs), *args, **kwargs):
@@ -137,7 +126,7 @@ def _astream(wire: Callable[..., Any], pager: _Pager) -> Callable[..., Any]:
     return astream
 
 
-_WRAPPERS: Final[Mapping[str, Callable[[Callable[..., Any], _Pager], Callable[..., Any]]]] = {
+_WRAPPERS: Final[Mapping[str, Callable[[_Pager, Wire], Wire]]] = {
     "_generate": _generate,
     "_agenerate": _agenerate,
     "_stream": _stream,

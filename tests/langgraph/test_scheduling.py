@@ -1,0 +1,245 @@
+"""The scheduler's hooks in real agents, graphs and models: one turn for each model call, charged by its answer."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from langchain.agents import create_agent
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
+from langchain_core.outputs import ChatGenerationChunk
+from langchain_core.tools import tool
+from langgraph.graph import START, MessagesState, StateGraph
+
+import pagefault
+from pagefault_langgraph import PagingMiddleware, SchedulerRateLimiter, SchedulingMiddleware, paged, scheduled
+from tests.langgraph.scripted import TOOLS, ScriptedModel, is_extension, worker_script
+
+USAGE: Any = {
+    "input_tokens": 100,
+    "output_tokens": 10,
+    "total_tokens": 110,
+    "input_token_details": {"cache_read": 60},
+}
+BUDGET = pagefault.Budget(window=4_000, target=3_600, reserve=400)
+
+
+def answer(call: int, messages: list[BaseMessage]) -> AIMessage:
+    return AIMessage(f"answer {call}", id=f"a{call}-{id(messages)}", usage_metadata=USAGE)
+
+
+class Backend:
+    """Counts how many calls run at a time."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.running = self.most = self.calls = 0
+
+    def __enter__(self) -> None:
+        with self.lock:
+            self.running += 1
+            self.calls += 1
+            self.most = max(self.most, self.running)
+
+    def __exit__(self, *_: object) -> None:
+        with self.lock:
+            self.running -= 1
+
+
+class BusyModel(ScriptedModel):
+    """Takes a while, and counts the calls that run beside it."""
+
+    backend: Any = None
+
+    def _generate(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> Any:
+        with self.backend:
+            time.sleep(0.005)
+            return super()._generate(messages, *args, **kwargs)
+
+    async def _agenerate(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> Any:
+        with self.backend:
+            await asyncio.sleep(0.005)
+            return ScriptedModel._generate(self, messages, *args, **kwargs)
+
+
+def test_agents_in_threads_and_on_a_loop_share_two_slots():
+    scheduler, backend = pagefault.Scheduler(slots=2), Backend()
+
+    def build(name: str) -> Any:
+        made: Any = BusyModel  # its constructor is the scripted model's
+        model = made(worker_script(5), backend=backend)
+        return create_agent(model, TOOLS, middleware=[SchedulingMiddleware(scheduler)], name=name)
+
+    async def together() -> None:
+        await asyncio.gather(*(build(f"async {n}").ainvoke({"messages": [("user", "go")]}) for n in range(4)))
+
+    with ThreadPoolExecutor(5) as pool:
+        jobs = [pool.submit(build(f"sync {n}").invoke, {"messages": [("user", "go")]}) for n in range(4)]
+        jobs.append(pool.submit(asyncio.run, together()))
+        for job in jobs:
+            job.result(60)
+    assert backend.calls == 8 * 5
+    assert backend.most <= 2
+    assert {scheduler.usage(f"{kind} {n}").turns for kind in ("sync", "async") for n in range(4)} == {5}
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_turn_is_charged_what_the_answer_reports(is_async):
+    scheduler = pagefault.Scheduler(slots=1)
+    agent = create_agent(ScriptedModel(answer), middleware=[SchedulingMiddleware(scheduler, tenant="acme")], name="one")
+    payload: Any = {"messages": [("user", "hi")]}
+    if is_async:
+        asyncio.run(agent.ainvoke(payload))
+    else:
+        agent.invoke(payload)
+    used = scheduler.usage("one", tenant="acme").usage
+    assert (used.input_tokens, used.output_tokens, used.cached_tokens) == (100, 10, 60)
+
+
+def test_a_paged_prompt_tells_what_it_will_cost_and_how_it_begins():
+    scheduler = pagefault.Scheduler(slots=1)
+    asked: list[Any] = []
+    turn = scheduler.turn
+
+    def spy(**kwargs: Any) -> Any:
+        asked.append(kwargs)
+        return turn(**kwargs)
+
+    scheduler.turn = spy
+    with pagefault.open(":memory:", embedder=None) as memory:
+        middleware: Any = [PagingMiddleware(memory, budget=BUDGET), SchedulingMiddleware(scheduler, agent="w")]
+        model = ScriptedModel(worker_script(60))
+        create_agent(model, TOOLS, middleware=middleware).invoke(
+            {"messages": [("user", "go")]}, {"recursion_limit": 500}
+        )
+    tokens = [call["input_tokens"] for call in asked]
+    prefixes = [call["prefix"] for call in asked]
+    assert all(0 < count <= 3_600 for count in tokens)
+    changed = [n for n in range(1, 60) if prefixes[n] != prefixes[n - 1]]
+    broken = [n for n in range(1, 60) if not is_extension(model.requests[n - 1], model.requests[n])]
+    assert changed == broken != [], "a prefix ends with a reclaim, and only then"
+
+
+def test_a_node_that_calls_an_agent_shares_one_slot_with_it():
+    scheduler = pagefault.Scheduler(slots=1)
+    child = create_agent(ScriptedModel(answer), middleware=[SchedulingMiddleware(scheduler)], name="child")
+
+    def node(state: MessagesState) -> dict[str, Any]:
+        return {"messages": [child.invoke({"messages": [("user", "sub")]})["messages"][-1]]}
+
+    builder = StateGraph(MessagesState)
+    builder.add_node("parent", scheduled(node, scheduler, agent="parent", timeout=20))
+    builder.add_edge(START, "parent")
+    graph = builder.compile()
+    payload: Any = {"messages": [("user", "go")]}
+    assert graph.invoke(payload)["messages"][-1].content == "answer 1"
+    assert asyncio.run(graph.ainvoke(payload))["messages"][-1].content == "answer 2"
+    assert scheduler.state().running == 0
+    assert scheduler.usage("parent").turns == 4, "the child's calls are its parent's"
+
+
+def test_an_agent_that_calls_an_agent_from_a_tool():
+    scheduler = pagefault.Scheduler(slots=1)
+    child = create_agent(ScriptedModel(answer), middleware=[SchedulingMiddleware(scheduler)], name="child")
+
+    @tool
+    def delegate(task: str) -> str:
+        """Hand a task over."""
+        return str(child.invoke({"messages": [("user", task)]})["messages"][-1].content)
+
+    def boss(call: int, messages: list[BaseMessage]) -> AIMessage:
+        if call > 1:
+            return AIMessage(str(messages[-1].content), id="end")
+        calls = [{"name": "delegate", "args": {"task": t}, "id": t} for t in ("a", "b")]
+        return AIMessage("", tool_calls=calls, id="ask")
+
+    agent = create_agent(
+        ScriptedModel(boss), [delegate], middleware=[SchedulingMiddleware(scheduler, timeout=20)], name="boss"
+    )
+    assert agent.invoke({"messages": [("user", "go")]})["messages"][-1].content.startswith("answer")
+    assert scheduler.state().turns == ()
+
+
+class Refusal(Exception):
+    """What a provider's client raises for status 429."""
+
+    status_code = 429
+
+    class response:  # noqa: N801  # as clients name it
+        headers = {"retry-after": "0.2"}  # noqa: RUF012
+
+
+def test_a_refusal_pauses_everybody_for_as_long_as_it_asks():
+    scheduler = pagefault.Scheduler(slots=4)
+    began: list[float] = []
+
+    def script(call: int, messages: list[BaseMessage]) -> AIMessage:
+        began.append(time.monotonic())
+        if call == 1:
+            raise Refusal
+        return answer(call, messages)
+
+    model = scheduled(ScriptedModel(script), scheduler, agent="one")
+    with pytest.raises(Refusal):
+        model.invoke("hi")
+    assert model.invoke("hi").content == "answer 2"
+    assert began[1] - began[0] >= 0.19
+    assert scheduler.usage("one").failed == 1
+
+
+class StreamingModel(ScriptedModel):
+    """Streams words, the last one with usage."""
+
+    def _stream(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> Any:
+        for word in ("one ", "two "):
+            yield ChatGenerationChunk(message=AIMessageChunk(content=word))
+        yield ChatGenerationChunk(message=AIMessageChunk(content="three", usage_metadata=USAGE))
+
+
+def test_a_streamed_answer_is_one_turn_and_its_reader_may_call_again():
+    scheduler = pagefault.Scheduler(slots=1)
+    model = scheduled(StreamingModel(answer), scheduler, agent="one", timeout=20)
+    other = scheduled(ScriptedModel(answer), scheduler, agent="two", timeout=20)
+    words = []
+    for chunk in model.stream("hi"):
+        words.append(chunk.content)
+        other.invoke("in between")
+    assert "".join(map(str, words)).startswith("one two three")
+
+    async def drink() -> int:
+        return len([chunk async for chunk in model.astream("hi")])
+
+    assert asyncio.run(drink()) >= 3
+    used = scheduler.usage("one")
+    assert used.usage.output_tokens >= 20
+    assert scheduler.state().turns == ()
+
+
+@pytest.mark.parametrize("is_paged_first", [False, True])
+def test_paged_and_scheduled_models_combine_in_either_order(is_paged_first):
+    scheduler = pagefault.Scheduler(slots=1)
+    base = ScriptedModel(answer)
+    with pagefault.open(":memory:", embedder=None) as memory:
+        kwargs: Any = {"budget": BUDGET, "identity": lambda config: pagefault.SpaceId(tenant="t", user="", thread="x", agent="")}
+        if is_paged_first:
+            model = scheduled(paged(base, memory, **kwargs), scheduler, agent="one", timeout=20)
+        else:
+            model = paged(scheduled(base, scheduler, agent="one", timeout=20), memory, **kwargs)
+        assert isinstance(model, ScriptedModel)
+        assert model.invoke("hi").content == "answer 1"
+    assert scheduler.usage("one").turns == 1
+
+
+def test_a_rate_limiter_for_any_chat_model():
+    scheduler = pagefault.Scheduler(requests_per_minute=2)
+    limiter = SchedulerRateLimiter(scheduler, agent="one")
+    model = ScriptedModel(answer, rate_limiter=limiter)
+    model.invoke("hi")
+    asyncio.run(model.ainvoke("hi"))
+    assert not limiter.acquire(blocking=False)
+    assert not asyncio.run(limiter.aacquire(blocking=False))
+    assert scheduler.usage("one").turns == 2
