@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -169,8 +170,8 @@ class Refusal(Exception):
 
     status_code = 429
 
-    class response:  # noqa: N801  # as clients name it
-        headers = {"retry-after": "0.2"}  # noqa: RUF012
+    def __init__(self) -> None:
+        self.response = SimpleNamespace(headers={"retry-after": "0.2"})
 
 
 def test_a_refusal_pauses_everybody_for_as_long_as_it_asks():
@@ -224,7 +225,8 @@ def test_paged_and_scheduled_models_combine_in_either_order(is_paged_first):
     scheduler = pagefault.Scheduler(slots=1)
     base = ScriptedModel(answer)
     with pagefault.open(":memory:", embedder=None) as memory:
-        kwargs: Any = {"budget": BUDGET, "identity": lambda config: pagefault.SpaceId(tenant="t", user="", thread="x", agent="")}
+        space = pagefault.SpaceId(tenant="t", user="", thread="x", agent="")
+        kwargs: Any = {"budget": BUDGET, "identity": lambda config: space}
         if is_paged_first:
             model = scheduled(paged(base, memory, **kwargs), scheduler, agent="one", timeout=20)
         else:
