@@ -145,7 +145,7 @@ def test_accounts_that_are_like_new_ones_are_forgotten():
     busy = fair.join(("", "busy"), 0, 0.0)
     for number in range(1, MOST_ACCOUNTS + 10):
         line = fair.join(("", str(number)), number, 0.0)
-        fair.serve(line, [line], 1.0, 0.0)
+        fair.serve(line, number, [line], 1.0, 0.0)
         fair.correct(line, 0.0)
     assert len(fair._lines) <= MOST_ACCOUNTS + 1
     fair.leave(busy, 0)
@@ -340,3 +340,32 @@ def test_the_cache_forgets_what_is_old_and_what_does_not_fit():
         endless.touch((Mark(digest=str(number), tokens=1),), 0.0)
     assert endless.cached((Mark(digest="4", tokens=1),), 0.0) == 0
     assert endless.cached((Mark(digest="5", tokens=1),), 0.0) == 1
+
+
+def test_the_warmest_of_an_accounts_turns_goes_first_but_none_is_passed_for_ever():
+    scheduler = dispatcher(affinity_slack=0)
+    warm = (Mark(digest="x", tokens=400),)
+    running = scheduler.submit(request("a", input_tokens=400, max_output_tokens=0, marks=warm), 0.0)
+    scheduler.pump(0.0)
+    oldest = scheduler.submit(request("a", input_tokens=400, max_output_tokens=0), 0.0)
+    passed = 0
+    while True:
+        again = scheduler.submit(request("a", input_tokens=500, max_output_tokens=0, marks=warm), 0.0)
+        scheduler.finish(running, 1.0)
+        (running,) = scheduler.pump(1.0)
+        if running == oldest:
+            break
+        assert running == again
+        passed += 1
+    assert passed == 16
+
+
+def test_a_warm_turn_that_its_quota_holds_back_lets_the_oldest_go():
+    scheduler = dispatcher(quotas={"b": Limits(requests_per_minute=1)})
+    warm = (Mark(digest="x", tokens=400),)
+    first = scheduler.submit(request("a", own="b", input_tokens=400, max_output_tokens=0, marks=warm), 0.0)
+    scheduler.pump(0.0)
+    cold = scheduler.submit(request("a", input_tokens=400, max_output_tokens=0), 0.0)
+    scheduler.submit(request("a", own="b", input_tokens=400, max_output_tokens=0, marks=warm), 0.0)
+    scheduler.finish(first, 1.0)
+    assert scheduler.pump(1.0) == [cold]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 from enum import Enum
+from typing import Final
 
 from pagefault.errors import QueueFull
 from pagefault.scheduling.accounts import Accounts
@@ -18,6 +19,9 @@ from pagefault.scheduling.fairness import Candidate, FairClass, Line, classes_in
 from pagefault.scheduling.limits import Meter
 from pagefault.scheduling.pace import Pace
 from pagefault.scheduling.rules import Request, Rules
+
+MOST_PASSED: Final = 16
+MOST_LOOKED_AT: Final = 64
 
 
 class Phase(Enum):
@@ -230,8 +234,7 @@ class Dispatcher:
             if now < self._pace.until:
                 self.wake_at = min(self.wake_at, self._pace.until)
                 return False
-            for line in self._preferred(lines, now):
-                number = line.waiting[0]
+            for number in self._preferred(lines, now):
                 at = self._backend.fits_at(self.turns[number].tokens, now)
                 if at <= now:
                     self._grant(number, fair, lines, now)
@@ -262,19 +265,29 @@ class Dispatcher:
                 return True
         return False
 
-    def _preferred(self, lines: list[Line], now: float) -> list[Line]:
-        if len(lines) == 1:
-            return lines
+    def _preferred(self, lines: list[Line], now: float) -> list[int]:
+        """The turns that may go, best first: one of each account within the slack."""
         edge = min(line.counter for line in lines) + self.rules.affinity_slack
-        candidates = [
-            Candidate(counter=line.counter, warm=self._cached(line.waiting[0], now) if line.counter <= edge else 0)
-            for line in lines
-        ]
-        return [lines[index] for index in in_order(candidates, self.rules.affinity_slack)]
+        within = [(line, *self._warmest(line, now)) for line in lines if line.counter <= edge]
+        candidates = [Candidate(counter=line.counter, warm=warm) for line, _, warm in within]
+        return [within[index][1] for index in in_order(candidates, self.rules.affinity_slack)]
+
+    def _warmest(self, line: Line, now: float) -> tuple[int, int]:
+        """The turn of an account that finds most of its prompt cached, and how much; the oldest of equals.
+
+        Accounts lose nothing by that. No turn is passed by more than 16 younger ones of its account.
+        """
+        best, most = line.waiting[0], self._cached(line.waiting[0], now)
+        if len(line.waiting) > 1 and line.passed < MOST_PASSED:
+            for number in itertools.islice(line.waiting, 1, MOST_LOOKED_AT):
+                warm = self._cached(number, now)
+                if warm > most and not self._is_held_back(number, now):
+                    best, most = number, warm
+        return best, most
 
     def _cached(self, number: int, now: float) -> int:
-        request = self.turns[number].request
-        return self._warm.cached(request.marks, now) if request.marks else 0
+        prompt = self.turns[number].request.marks
+        return self._warm.cached(prompt, now) if prompt else 0
 
     def _is_open_to(self, entry: Entry, now: float) -> bool:
         """Whether a turn need not wait: nobody does, and it fits."""
@@ -293,7 +306,7 @@ class Dispatcher:
     def _grant(self, number: int, fair: FairClass, among: list[Line], now: float) -> None:
         entry = self.turns[number]
         self._expect(entry, now)
-        fair.serve(entry.line, among, entry.cost / entry.request.weight, now)
+        fair.serve(entry.line, number, among, entry.cost / entry.request.weight, now)
         self._waiting -= 1
         self._start(entry, number, now)
 

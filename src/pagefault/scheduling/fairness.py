@@ -74,15 +74,25 @@ def classes_in_order(since: Mapping[int, float], now: float, aging: float) -> li
 
 
 class Line:
-    """One account's turns in one priority class."""
+    """One account's turns in one priority class.
 
-    __slots__ = ("account", "blocked", "counter", "open", "waiting")
+    Attributes:
+        account: Whose they are.
+        counter: What it was charged so far, divided by its weight.
+        waiting: Its waiting turns, oldest first.
+        passed: How many younger turns went before the oldest one.
+        open: How many of its turns have begun and not ended.
+        blocked: Whether a quota held it back when somebody last looked.
+    """
+
+    __slots__ = ("account", "blocked", "counter", "open", "passed", "waiting")
 
     def __init__(self, account: AccountId) -> None:
         self.account = account
         self.counter = 0.0
         self.waiting: deque[int] = deque()
         self.open = 0
+        self.passed = 0
         self.blocked = False
 
 
@@ -152,15 +162,16 @@ class FairClass:
             found.append(line)
         return found
 
-    def serve(self, line: Line, among: Sequence[Line], charge: float, now: float) -> None:
-        """The first turn of ``line`` goes, chosen ``among`` these."""
+    def serve(self, line: Line, turn: int, among: Sequence[Line], charge: float, now: float) -> None:
+        """A turn of ``line`` goes, which was chosen ``among`` these."""
         least = line.counter if len(among) == 1 else min(each.counter for each in among)
         self.virtual = max(self.virtual, least)
         self.since = now
         line.counter += charge
         line.open += 1
         self._open += 1
-        line.waiting.popleft()
+        line.passed = 0 if line.waiting[0] == turn else line.passed + 1
+        line.waiting.remove(turn)
         self._left(line)
 
     def correct(self, line: Line, difference: float) -> None:

@@ -1,0 +1,1 @@
+"""A seeded simulator of agents that share one backend, and the policies to compare with."""

@@ -1,0 +1,56 @@
+"""A simulated inference server: slots, a prompt cache, and the time that calls take."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from benchmarks.scheduling.workload import Call
+
+SLOTS = 4
+CACHE_TOKENS = 40_000
+PREFILL = 2_500.0
+DECODE = 60.0
+BLOCK = 64
+Key = tuple[str, int]
+
+
+class Backend:
+    """Tokens that are not in its cache are computed at 2,500 a second, answers written at 60 a second in each slot.
+
+    The cache holds 40,000 tokens in blocks of 64; what was unused for longest goes first, a
+    conversation from its end.
+    """
+
+    def __init__(self) -> None:
+        self._cache: OrderedDict[Key, int] = OrderedDict()
+        self._used = 0
+
+    def cached(self, call: Call) -> int:
+        """How many tokens of this prompt are cached now."""
+        system = self._cache.get((call.agent, -1), 0)
+        own = self._cache.get((call.agent, call.session), 0)
+        if system < call.system // BLOCK * BLOCK:
+            return min(system, call.input_tokens)
+        return min(system + own, call.input_tokens // BLOCK * BLOCK)
+
+    def seconds(self, call: Call) -> tuple[float, int]:
+        """Run a call: how long it takes, and how much was cached."""
+        hit = self.cached(call)
+        self._keep((call.agent, call.session), call.input_tokens + call.output - call.system)
+        self._keep((call.agent, -1), call.system)
+        self._evict()
+        whole = (call.input_tokens - hit) / PREFILL + call.output / DECODE
+        return (whole / 2 if call.fails else whole), hit
+
+    def _keep(self, key: Key, tokens: int) -> None:
+        self._used -= self._cache.pop(key, 0)
+        self._cache[key] = tokens // BLOCK * BLOCK
+        self._used += self._cache[key]
+
+    def _evict(self) -> None:
+        while self._used > CACHE_TOKENS:
+            oldest = next(iter(self._cache))
+            self._cache[oldest] -= BLOCK
+            self._used -= BLOCK
+            if self._cache[oldest] <= 0:
+                del self._cache[oldest]

@@ -1,0 +1,60 @@
+"""The frontier as an SVG: throughput over the worst gap, one panel for each scenario."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+Point = tuple[float, float]
+WIDTH, HEIGHT, LEFT, TOP = 330, 250, 52, 34
+COLOURS = {"ours": "#0b6e4f", "DLPM": "#d1495b"}
+GREY = "#66717e"
+GAPS = (10_000.0, 600_000.0)
+SPEEDS = (0.5, 1.1)
+
+
+def frontier(panels: Mapping[str, Mapping[str, Point]]) -> str:
+    """Draw each policy of each scenario at (gap, throughput against longest prefix first)."""
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{2 * WIDTH}" height="{2 * HEIGHT + 40}">',
+        "<style>text { font: 11px sans-serif } .small { font-size: 9px }</style>",
+        '<rect width="100%" height="100%" fill="white"/>',
+    ]
+    for number, (scenario, points) in enumerate(panels.items()):
+        parts.append(f'<g transform="translate({WIDTH * (number % 2)},{HEIGHT * (number // 2)})">')
+        parts += _panel(scenario, points)
+        parts.append("</g>")
+    parts.append(
+        f'<text x="{LEFT}" y="{2 * HEIGHT + 24}">Up is faster, left is fairer. Green: ours by slack; red: DLPM; '
+        "grey: others. Across: worst gap (cost, log); up: throughput against LPM.</text></svg>"
+    )
+    return "\n".join(parts) + "\n"
+
+
+def _panel(scenario: str, points: Mapping[str, Point]) -> list[str]:
+    right, bottom = WIDTH - 14, HEIGHT - 30
+    parts = [f'<text x="{LEFT}" y="22" style="font-weight: bold">{scenario}</text>']
+    for speed in (0.6, 0.8, 0.95, 1.0):
+        y = _y(speed)
+        dashes = ' stroke-dasharray="4 3"' if speed == 0.95 else ""
+        parts.append(f'<line x1="{LEFT}" x2="{right}" y1="{y}" y2="{y}" stroke="#dde1e6"{dashes}/>')
+        parts.append(f'<text x="{LEFT - 6}" y="{y + 4}" text-anchor="end" fill="{GREY}">{speed:g}</text>')
+    for mark, label in ((10_000, "10k"), (100_000, "100k"), (400_000, "400k")):
+        parts.append(f'<text x="{_x(mark)}" y="{bottom + 16}" text-anchor="middle" fill="{GREY}">{label}</text>')
+    for name, (gap, speed) in points.items():
+        colour = COLOURS.get(name.split(",")[0], GREY)
+        label = name.replace("ours, slack ", "").replace("DLPM, quantum ", "").replace("longest prefix first", "LPM")
+        x, height = _x(gap), _y(speed)
+        parts.append(f'<circle cx="{x}" cy="{height}" r="4" fill="{colour}"/>')
+        parts.append(f'<text x="{x + 6:.1f}" y="{height - 4:.1f}" fill="{colour}" class="small">{label}</text>')
+    return parts
+
+
+def _x(gap: float) -> float:
+    low, high = (math.log(each) for each in GAPS)
+    return round(LEFT + (WIDTH - LEFT - 60) * (math.log(gap) - low) / (high - low), 1)
+
+
+def _y(speed: float) -> float:
+    share = (speed - SPEEDS[0]) / (SPEEDS[1] - SPEEDS[0])
+    return round(HEIGHT - 30 - (HEIGHT - 30 - TOP) * share, 1)
