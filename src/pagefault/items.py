@@ -25,6 +25,8 @@ MAX_EQUALS: Final = 64
 """Values of one item that equality finds without reading it; those of a larger one are looked at."""
 WIDE: Final = "wide"
 """The tag of an item with more values than that."""
+LISTED: Final = ("expires",)
+"""The fields that say whether an item is to be seen."""
 _REFRESH_SHARE: Final = 0.01
 _REFRESH_SECONDS: Final = 1.0
 _MIN_TTL: Final = 0.001

@@ -90,6 +90,7 @@ class Where:
         ids: Only these points; ``None`` for no restriction.
         tags: Groups of tags; of each group at least one must be there.
         newest: Scan from the largest ``seq`` down.
+        fields: Which fields the answer is to carry, ``None`` for all. Reading fewer is quicker.
     """
 
     kind: RecordKind = "page"
@@ -98,6 +99,7 @@ class Where:
     ids: Sequence[UUID] | None = None
     tags: Sequence[Sequence[str]] = ()
     newest: bool = False
+    fields: Sequence[str] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,8 +30,9 @@ from pagefault.vectors import Vectors
 from pagefault.writeback import WriteBack
 
 WINDOW: Final = 256
-"""Candidates of a search; pages of results within half of it never overlap."""
 CANDIDATES: Final = 32
+"""Candidates of a search from each list at least; more are asked for when these do not suffice."""
+JUDGED: Final = 32
 """Items that a recall judges."""
 UNIT: Final = 16
 TRIES: Final = 32
@@ -139,7 +140,7 @@ class Shelf:
         """The items that answer a question, judged each by itself."""
         await self._writeback.open()
         search = Search(query=query)
-        hits, _ = await self._hits(query, _where(search), CANDIDATES)
+        hits, _ = await self._hits(query, _where(search), JUDGED)
         if not hits:
             return Outcome.ABSTAIN, []
         loaded = await self._load([hit.id for hit, _, _ in hits])
@@ -161,7 +162,10 @@ class Shelf:
     async def namespaces(self, under: Namespace = ()) -> set[Namespace]:
         """All namespaces that have an item, below one of them."""
         await self._writeback.open()
-        return {items.name_of(str(r.fields["path"]))[0] async for r in self._walk(_where(Search(namespace=under)))}
+        return {
+            items.name_of(str(r.fields["path"]))[0]
+            async for r in self._walk(replace(_where(Search(namespace=under)), fields=("path", *items.LISTED)))
+        }
 
     async def refresh(self, found: Sequence[Item]) -> None:
         """Begin the time to live of items that were read anew."""
@@ -299,7 +303,8 @@ class Shelf:
     async def _ranked(self, search: Search) -> AsyncGenerator[tuple[UUID, float | None]]:
         """The best first; those beyond a window come behind those in it."""
         seen: set[UUID] = set()
-        wide, low, where = WINDOW, math.inf, _where(search)
+        # The same for all pages of one search, so that they do not overlap.
+        wide, low, where = max(CANDIDATES, 2 * search.limit), math.inf, _where(search)
         while True:
             hits, is_all = await self._hits(search.query, where, wide)
             for hit, score, _ in hits:
@@ -391,7 +396,7 @@ async def _batches(
 
 def _where(search: Search) -> Where:
     below = [[items.prefix_tag(search.namespace)]] if search.namespace else []
-    return Where(kind="item", tags=(*below, *filters.tags_of(search.wanted)), newest=True)
+    return Where(kind="item", tags=(*below, *filters.tags_of(search.wanted)), newest=True, fields=items.LISTED)
 
 
 def _new(change: Change, before: Record | None, version: int, now: float) -> Item:

@@ -11,10 +11,13 @@ except ImportError as error:
     raise MissingDependency("pagefault_langgraph needs LangGraph: pip install 'pagefault[langgraph]'") from error
 
 from pagefault_langgraph.embedder import LangChainEmbedder
+from pagefault_langgraph.history import PagefaultChatMessageHistory
 from pagefault_langgraph.identity import Identity, space_of
 from pagefault_langgraph.messages import LangChainCodec
 from pagefault_langgraph.middleware import PagingMiddleware
 from pagefault_langgraph.model import NotPageable, paged
+from pagefault_langgraph.remember import remember_tool
+from pagefault_langgraph.retriever import PagefaultRetriever
 from pagefault_langgraph.scheduling import SchedulerRateLimiter, SchedulingMiddleware, scheduled
 from pagefault_langgraph.state import PagingState
 from pagefault_langgraph.store import PagefaultStore, open_store
@@ -26,6 +29,8 @@ __all__ = [
     "LangChainCodec",
     "LangChainEmbedder",
     "NotPageable",
+    "PagefaultChatMessageHistory",
+    "PagefaultRetriever",
     "PagefaultStore",
     "PagingMiddleware",
     "PagingState",
@@ -34,6 +39,7 @@ __all__ = [
     "open_store",
     "paged",
     "recall_tool",
+    "remember_tool",
     "scheduled",
     "space_of",
     "window_tools",

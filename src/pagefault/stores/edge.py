@@ -29,7 +29,7 @@ _BODIES: Final = 16
 _CHUNKS: Final = 4
 _SCAN: Final = 256
 _TERMS: Final = 16
-_QUERIES: Final = 8
+_QUERIES: Final = 1
 _LOCK_POLL_SECONDS: Final = 0.05
 _FULL_LOGS: Final = 8  # of 32 MiB each; a flush (0.1 s) then lets the engine drop them
 

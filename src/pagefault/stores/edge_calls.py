@@ -52,7 +52,9 @@ from pagefault.stores.layout import (
     lost_chunks,
     owned,
     scope_value,
+    selected,
     stale_chunks,
+    tag_value,
 )
 
 _OWNER: Final = ["tenant", "space", "kind", "chunks"]
@@ -175,7 +177,7 @@ def scan_window(
             limit=size,
             filter=matching(scope, from_on(where, at), ids),
             order_by=OrderBy("seq", Direction.Desc if where.newest else Direction.Asc),
-            with_payload=_without_body(),
+            with_payload=selected(where) or _without_body(),
             with_vector=False,
         )
     )
@@ -201,7 +203,13 @@ def search(
     """
     flt = matching(scope, where, ids)
     requests = [
-        _request(query, flt, within(scope, where.kind), limit=limit + _TIES, with_payload=_without_body())
+        _request(
+            query,
+            flt,
+            within(scope, where.kind),
+            limit=limit + _TIES,
+            with_payload=selected(where) or _without_body(),
+        )
         for query in queries
     ]
     found = shard.query_batch(QueryBatchRequest(requests))
@@ -232,14 +240,15 @@ def within(scope: Scope, kind: str, *more: Any) -> Filter:
 
 
 def matching(scope: Scope, where: Where, ids: HasIdCondition | None) -> Filter:
-    """The scope's filter narrowed by ``where``."""
-    more: list[Any] = [FieldCondition(key=TAGS, match=MatchAny(list(group))) for group in where.tags]
+    """The scope's filter narrowed by ``where``; tags, as they are stored, name the scope themselves."""
+    groups = [[tag_value(scope, where.kind, tag) for tag in group] for group in where.tags]
+    more: list[Any] = [FieldCondition(key=TAGS, match=MatchAny(group)) for group in groups]
     if where.first > 0 or where.last is not None:
         last = None if where.last is None else float(min(where.last, MAX_INT))
         more.append(FieldCondition(key="seq", range=RangeFloat(gte=float(min(where.first, MAX_INT + 1)), lte=last)))
     if ids is not None:
         more.append(ids)
-    return within(scope, where.kind, *more)
+    return Filter(must=more) if groups else within(scope, where.kind, *more)
 
 
 def _request(
@@ -272,7 +281,9 @@ def _all_with_seq(shard: EdgeShard, scope: Scope, where: Where, ids: HasIdCondit
     offset: Any = None
     while True:
         points, offset = shard.scroll(
-            ScrollRequest(offset=offset, limit=256, filter=flt, with_payload=_without_body(), with_vector=False)
+            ScrollRequest(
+                offset=offset, limit=256, filter=flt, with_payload=selected(where) or _without_body(), with_vector=False
+            )
         )
         yield from points
         if offset is None:

@@ -29,6 +29,7 @@ TEXT: Final = "text"
 TAGS: Final = "tags"
 NONCE: Final = "nonce"
 KINDS: Final[tuple[RecordKind, ...]] = ("page", "head", "item")
+_OWNER: Final = ("tenant", "space", "kind", "seq", "sha256")
 _PLAIN: Final = {"id", "kind", "seq", "tenant", "space", "body", "sha256", "chunks"}
 RESERVED: Final = frozenset({*_PLAIN, TAGS, NONCE, SCOPE_KEY})
 CHUNK: Final = "chunk"
@@ -77,6 +78,20 @@ def scope_value(scope: Scope, kind: str) -> str:
     One condition instead of three halves the time of a search. Lengths keep the parts apart.
     """
     return f"{kind}/{len(scope.space)}/{scope.space}/{scope.tenant}"
+
+
+def tag_value(scope: Scope, kind: str, tag: str) -> str:
+    """A tag as it is stored: it holds its scope, so that one condition matches both.
+
+    A second condition, where both match many, makes a search of 10,000 records three times as slow.
+    """
+    named = f"{scope_value(scope, kind)}\x00{tag}".encode()
+    return hashlib.blake2b(named, digest_size=16).hexdigest()
+
+
+def selected(where: Where) -> list[str] | None:
+    """The payload keys of an answer, ``None`` for all but the body."""
+    return None if where.fields is None else [*_OWNER, *where.fields]
 
 
 def check_scope(scope: Scope) -> None:
@@ -193,7 +208,7 @@ def rows(scope: Scope, record: Record, *, dimension: int) -> list[Row]:
         size=size,
         sparse=sparse,
         dense=dense,
-        tags=tuple(dict.fromkeys(record.tags)),
+        tags=tuple(tag_value(scope, record.kind, tag) for tag in dict.fromkeys(record.tags)),
     )
     return [*chunks, row]
 

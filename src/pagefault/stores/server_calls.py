@@ -31,7 +31,9 @@ from pagefault.stores.layout import (
     lost_chunks,
     owned,
     scope_value,
+    selected,
     stale_chunks,
+    tag_value,
 )
 from pagefault.stores.server_link import Link
 
@@ -179,6 +181,7 @@ class Calls:
         direction = models.Direction.DESC if where.newest else models.Direction.ASC
         points, _ = await self._scroll(
             matching(scope, from_on(where, at), ids),
+            with_payload=selected(where) or _WITHOUT_BODY,
             limit=size,
             order_by=models.OrderBy(key="seq", direction=direction),
         )
@@ -188,7 +191,9 @@ class Calls:
         everything: list[models.Record] = []
         flt, offset = matching(scope, replace(where, first=last, last=last), ids), None
         while True:
-            points, offset = await self._scroll(flt, limit=_SAME_NUMBER, offset=offset)
+            points, offset = await self._scroll(
+                flt, with_payload=selected(where) or _WITHOUT_BODY, limit=_SAME_NUMBER, offset=offset
+            )
             everything += points
             if offset is None:
                 after = last - 1 if where.newest else last + 1
@@ -210,7 +215,10 @@ class Calls:
         flt, corpus = matching(scope, where, ids), within(scope, where.kind)
         requests = [
             models.QueryRequest(
-                **self._nearest(query, corpus), filter=flt, limit=limit + _TIES, with_payload=_WITHOUT_BODY
+                **self._nearest(query, corpus),
+                filter=flt,
+                limit=limit + _TIES,
+                with_payload=selected(where) or _WITHOUT_BODY,
             )
             for query in queries
         ]
@@ -269,7 +277,6 @@ class Calls:
             lambda client: client.scroll(
                 self._name,
                 scroll_filter=flt,
-                with_payload=_WITHOUT_BODY,
                 with_vectors=False,
                 consistency=self._consistency,
                 **how,
@@ -326,7 +333,8 @@ def within(scope: Scope, kind: str, *more: Any) -> models.Filter:
 
 def matching(scope: Scope, where: Where, ids: models.HasIdCondition | None) -> models.Filter:
     """The scope's filter narrowed by ``where``."""
-    more: list[Any] = [models.FieldCondition(key=TAGS, match=models.MatchAny(any=list(tags))) for tags in where.tags]
+    groups = [[tag_value(scope, where.kind, tag) for tag in group] for group in where.tags]
+    more: list[Any] = [models.FieldCondition(key=TAGS, match=models.MatchAny(any=group)) for group in groups]
     if where.first > 0 or where.last is not None:
         last = None if where.last is None else float(min(where.last, MAX_INT))
         span = models.Range(gte=float(min(where.first, MAX_INT + 1)), lte=last)

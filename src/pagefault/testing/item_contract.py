@@ -160,6 +160,17 @@ async def tags_restrict(make: StoreFactory) -> None:
         same([r.seq for r in await store.scan(OURS, replace(_ITEMS, tags=[["x"]]), limit=9)], [1, 5], "old tags")
 
 
+async def fields_are_chosen(make: StoreFactory) -> None:
+    """An answer carries the fields asked for, where the record has them."""
+    record = item("a", 1, fields={"key": "a", "x": 1}, sparse=terms({1: 1.0}))
+    async with _opened(make) as store:
+        await _swap(store, (record, 0), (item("b", 2), 0))
+        where = replace(_ITEMS, fields=["x"])
+        same([dict(r.fields) for r in await store.scan(OURS, where, limit=9)], [{"x": 1}, {}], "scanned")
+        (hits,) = await store.search(OURS, [terms({1: 1.0})], where, limit=9)
+        same([(hit.seq, dict(hit.fields)) for hit in hits], [(1, {"x": 1})], "found")
+
+
 async def newest_come_first(make: StoreFactory) -> None:
     """A scan from the other end, in windows, ranges and where many share a number."""
     records = [item(str(i), 1 + i // 3) for i in range(900)] + [item(f"s{i}", 100) for i in range(300)]
@@ -209,6 +220,7 @@ ITEM_CHECKS: Final[tuple[Check, ...]] = (
     amended_items_keep_the_rest,
     items_stay_in_their_scope,
     tags_restrict,
+    fields_are_chosen,
     newest_come_first,
     odd_swaps_are_refused,
 )

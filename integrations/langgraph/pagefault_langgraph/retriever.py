@@ -1,0 +1,125 @@
+"""A memory as a LangChain retriever: what answers a query, as documents."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from typing import Any, Final
+
+from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, CallbackManagerForRetrieverRun
+from langchain_core.documents import Document
+from langchain_core.retrievers import BaseRetriever
+from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables.config import ensure_config
+from pydantic import ConfigDict, Field
+
+from pagefault import Found, Memory, SpaceId
+from pagefault.recall import reading
+from pagefault.space import Space
+from pagefault_langgraph.identity import Identity
+from pagefault_langgraph.locate import identify
+
+_config: Final[ContextVar[RunnableConfig | None]] = ContextVar("pagefault_retriever_config", default=None)
+
+
+class PagefaultRetriever(BaseRetriever):
+    """What ``recall`` finds in one conversation, and among its user's items, as documents.
+
+    An abstention gives no documents. A page's document is its reading, verbatim, with ``address``,
+    ``seq``, ``created_at``, ``trust``, ``score`` and ``outcome`` as metadata; an item's has its
+    ``key``, ``version`` and ``updated_at``.
+
+    Args:
+        memory: From ``pagefault.open(...)``.
+        space: Whose conversation; by default the one that the run's config names, as for the middleware.
+        identity: From the run's config to a ``SpaceId``, where the default does not do.
+        k: Documents returned at most; ``invoke(query, k=...)`` says it for one call.
+
+    Example:
+        >>> import pagefault
+        >>> from pagefault import SpaceId
+        >>> with pagefault.open(":memory:", embedder=None) as memory:
+        ...     space = memory.space(user="ada", thread="t1")
+        ...     space.append([{"role": "user", "content": "My cat is called Turing."}])
+        ...     PagefaultRetriever(memory=memory, space=space.id).invoke("cat")[0].page_content
+        'user: My cat is called Turing.'
+    """
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    memory: Memory
+    space: SpaceId | None = None
+    identity: Identity | None = None
+    k: int = Field(default=10, ge=1, le=100)
+
+    def invoke(self, input: str, config: RunnableConfig | None = None, **kwargs: Any) -> list[Document]:  # noqa: A002  # LangChain's name
+        """The documents for a query."""
+        token = _config.set(ensure_config(config))
+        try:
+            return super().invoke(input, config, **kwargs)
+        finally:
+            _config.reset(token)
+
+    async def ainvoke(self, input: str, config: RunnableConfig | None = None, **kwargs: Any) -> list[Document]:  # noqa: A002  # LangChain's name
+        """Async twin of :meth:`invoke`."""
+        token = _config.set(ensure_config(config))
+        try:
+            return await super().ainvoke(input, config, **kwargs)
+        finally:
+            _config.reset(token)
+
+    def _get_relevant_documents(
+        self,
+        query: str,
+        *,
+        run_manager: CallbackManagerForRetrieverRun,  # noqa: ARG002  # LangChain passes it by name
+        k: int | None = None,
+    ) -> list[Document]:
+        limit = self.k if k is None else k
+        return _documents(self._space().recall(query, limit=limit), limit)
+
+    async def _aget_relevant_documents(
+        self,
+        query: str,
+        *,
+        run_manager: AsyncCallbackManagerForRetrieverRun,  # noqa: ARG002  # as above
+        k: int | None = None,
+    ) -> list[Document]:
+        limit = self.k if k is None else k
+        return _documents(await self._space().arecall(query, limit=limit), limit)
+
+    def _space(self) -> Space:
+        return self.memory.at(self.space or identify(self.identity, _config.get() or {}, []))
+
+
+def _documents(found: Found, limit: int) -> list[Document]:
+    """Items first, since they say what holds now."""
+    outcome = found.outcome.value
+    documents = [
+        Document(
+            page_content=recalled.item.searched,
+            metadata={
+                "key": recalled.item.key,
+                "version": recalled.item.version,
+                "updated_at": recalled.item.updated_at,
+                "score": recalled.score,
+                "outcome": outcome,
+            },
+        )
+        for recalled in found.items
+    ]
+    documents += [
+        Document(
+            id=recalled.page.chain,
+            page_content=reading(recalled.page),
+            metadata={
+                "address": recalled.address,
+                "seq": recalled.page.seq,
+                "created_at": recalled.page.created_at,
+                "trust": recalled.trust,
+                "score": recalled.score,
+                "outcome": outcome,
+            },
+        )
+        for recalled in found.pages
+    ]
+    return documents[:limit]

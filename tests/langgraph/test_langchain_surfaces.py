@@ -1,0 +1,173 @@
+"""The remember tool, the retriever and the message history."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from langchain.agents import create_agent
+from langchain_core.chat_history import BaseChatMessageHistory
+from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
+from langchain_core.runnables import RunnableLambda
+from langchain_core.runnables.history import RunnableWithMessageHistory
+
+import pagefault
+from pagefault import InvalidId, SpaceId, UnsupportedMessage
+from pagefault_langgraph import (
+    PagefaultChatMessageHistory,
+    PagefaultRetriever,
+    recall_tool,
+    remember_tool,
+    space_of,
+)
+from tests.langgraph.scripted import ScriptedModel
+
+
+@pytest.fixture(scope="module")
+def memory():
+    with pagefault.open(":memory:", embedder=None) as memory:
+        yield memory
+
+
+def config(**more):
+    return {"configurable": {"thread_id": "t1", "user_id": "ada"} | more}
+
+
+# -- remember ----------------------------------------------------------------------------------
+
+
+def calling(name, args):
+    def script(call, messages):
+        if isinstance(messages[-1], ToolMessage):
+            return AIMessage(str(messages[-1].content), id="done")
+        return AIMessage("", tool_calls=[{"name": name, "args": args, "id": "c1"}], id="ask")
+
+    return ScriptedModel(script)
+
+
+def ask(memory, name, args, run_config, *, is_async=False):
+    agent = create_agent(calling(name, args), [remember_tool(memory), recall_tool(memory)])
+    asked = {"messages": [HumanMessage("please", id="q")]}
+    answer = asyncio.run(agent.ainvoke(asked, run_config)) if is_async else agent.invoke(asked, run_config)
+    return answer["messages"][-1].content
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_what_a_model_keeps_is_recalled_in_another_thread(memory, is_async):
+    user = f"user {is_async}"
+    fact = {"key": "diet", "value": "Ada is vegan since 2020."}
+    kept = ask(memory, "remember", fact, config(user_id=user), is_async=is_async)
+    assert kept == "Kept under 'diet'."
+    other = config(user_id=user, thread_id="t2")
+    assert "Ada is vegan since 2020." in ask(memory, "recall", {"query": "vegan diet"}, other, is_async=is_async)
+    stranger = config(user_id="bob", thread_id="t1")
+    assert "vegan since" not in ask(memory, "recall", {"query": "vegan diet"}, stranger, is_async=is_async)
+
+
+def test_the_user_who_is_logged_in_counts(memory):
+    fact = {"key": "pet", "value": "The cat is called Turing."}
+    ask(memory, "remember", fact, config(langgraph_auth_user={"identity": "eve"}, user_id="mallory"))
+    assert memory.space(user="eve", thread="t9").recall("cat Turing").items
+    assert not memory.space(user="mallory", thread="t9").recall("cat Turing").items
+
+
+def test_a_model_names_no_ids(memory):
+    assert set(remember_tool(memory).tool_call_schema.model_json_schema()["properties"]) == {"key", "value"}
+
+
+def test_a_model_reads_why_something_was_not_kept(memory):
+    assert "remember failed" in ask(memory, "remember", {"key": " ", "value": "x"}, config())
+    assert "remember failed" in ask(memory, "remember", {"key": "k" * 20_000, "value": "x"}, config())
+
+
+# -- the retriever -----------------------------------------------------------------------------
+
+
+def test_documents_say_where_they_come_from(memory):
+    space = memory.space(user="ada", thread="docs")
+    space.append([{"role": "user", "content": f"Turing the cat did trick {n}."} for n in range(5)])
+    space.remember("cat", "Turing is a cat.")
+    retriever = PagefaultRetriever(memory=memory, space=space.id)
+    found = retriever.invoke("Turing cat")
+    assert len(found) == 6
+    assert (found[0].page_content, found[0].metadata["key"]) == ("cat: Turing is a cat.", "cat")
+    pages = [document for document in found if "address" in document.metadata]
+    assert pages[0].page_content.startswith("user: Turing the cat")
+    assert space.fault(pages[0].metadata["address"]).pages[0].page.chain == pages[0].id
+    assert pages[0].metadata["outcome"] == "answer"
+    assert pages[0].metadata["trust"] == "user"
+    assert len(retriever.invoke("Turing cat", k=2)) == 2
+    assert len(asyncio.run(retriever.ainvoke("Turing cat", k=3))) == 3
+    assert retriever.invoke("capital of France") == []
+
+
+def test_a_run_says_whose_conversation_it_is(memory):
+    memory.space(user="ada", thread="whose").append([{"role": "user", "content": "The code word is zebra."}])
+    retriever = PagefaultRetriever(memory=memory, k=1)
+    run = config(thread_id="whose")
+    assert "zebra" in retriever.invoke("code word", run)[0].page_content
+    assert "zebra" in asyncio.run(retriever.ainvoke("code word", run))[0].page_content
+    assert "zebra" in (RunnableLambda(lambda text: text) | retriever).invoke("code word", run)[0].page_content
+    assert retriever.invoke("code word", config(thread_id="other")) == []
+    whose = SpaceId(tenant="default", user="ada", thread="whose", agent="")
+    named = PagefaultRetriever(memory=memory, identity=lambda _: whose, k=1)
+    assert "zebra" in named.invoke("code word")[0].page_content
+    with pytest.raises(InvalidId, match="thread_id"):
+        retriever.invoke("code word")
+    with pytest.raises(ValueError, match="k"):
+        PagefaultRetriever(memory=memory, k=0)
+
+
+# -- the history -------------------------------------------------------------------------------
+
+
+def test_a_history_gives_back_what_it_got(memory):
+    history = PagefaultChatMessageHistory(memory, thread="h1", user="ada")
+    call = AIMessage("", tool_calls=[{"name": "look", "args": {"x": [1]}, "id": "c1"}], id="a1", name="bot")
+    said = [HumanMessage("one", id="h1"), call, ToolMessage("two", tool_call_id="c1", artifact={"raw": [1]})]
+    history.add_messages(said)
+    history.add_messages([])
+    asyncio.run(history.aadd_messages([HumanMessage([{"type": "text", "text": "three"}])]))
+    assert history.messages == [*said, HumanMessage([{"type": "text", "text": "three"}])]
+    assert asyncio.run(history.aget_messages()) == history.messages
+    history.messages[0].content = "changed"
+    said[0].content = "changed"
+    assert history.messages[0].content == "one"
+    history.clear()
+    assert history.messages == []
+    history.add_messages([HumanMessage("anew")])
+    asyncio.run(history.aclear())
+    assert asyncio.run(history.aget_messages()) == []
+
+
+def test_a_history_survives_a_restart(tmp_path):
+    with pagefault.open(tmp_path, embedder=None) as memory:
+        PagefaultChatMessageHistory(memory, thread="t").add_messages([HumanMessage(f"m{n}") for n in range(200)])
+    with pagefault.open(tmp_path, embedder=None) as memory:
+        history = PagefaultChatMessageHistory(memory, thread="t")
+        history.add_messages([AIMessage("more")])
+        assert [message.content for message in history.messages] == [*(f"m{n}" for n in range(200)), "more"]
+
+
+@pytest.mark.filterwarnings("ignore:RunnableWithMessageHistory is deprecated")
+def test_a_history_works_where_langchain_uses_one(memory):
+    def answer(messages):
+        return AIMessage(f"{len(messages)} messages")
+
+    def history_of(session_id: str) -> BaseChatMessageHistory:
+        return PagefaultChatMessageHistory(memory, thread=session_id)
+
+    chain = RunnableWithMessageHistory(RunnableLambda(answer), history_of)
+    for turn in range(3):
+        said = chain.invoke([HumanMessage(f"turn {turn}")], {"configurable": {"session_id": "with-history"}})
+        assert said.content == f"{2 * turn + 1} messages"
+
+
+def test_a_history_is_not_a_graphs_conversation(memory):
+    memory.space(thread="chat").append([{"role": "user", "content": "hi"}])
+    with pytest.raises(UnsupportedMessage):
+        PagefaultChatMessageHistory(memory, thread="chat").add_messages([HumanMessage("hi")])
+
+
+def test_identity_is_the_middlewares(memory):
+    assert space_of(config(), [HumanMessage("x", id="m")]).user == "ada"
