@@ -54,7 +54,7 @@ class Held:
     """A space's own conversation, in the messages of one codec. Its callers pass messages that nobody else changes."""
 
     def __init__(self, memory: Memory, paging: Paging, codec: Codec) -> None:
-        self._memory = memory
+        self.memory = memory
         self._paging = paging
         self._codec = codec
 
@@ -62,20 +62,20 @@ class Held:
 
     def put(self, natives: list[Any]) -> None:
         """Add messages at the end; waits first while more than 4,096 pages are not stored yet."""
-        lineage = self._ready()
+        lineage = self.ready()
         if is_crowded(self._paging, lineage, MAX_BACKLOG):
-            self._memory._kernel.call(self._memory._writeback.relieve(self._paging, lineage, MAX_BACKLOG))
+            self.memory._kernel.call(self.memory._writeback.relieve(self._paging, lineage, MAX_BACKLOG))
         self._admit(natives)
 
     async def aput(self, natives: list[Any]) -> None:
         """Async twin of :meth:`put`."""
-        lineage = await self._aready()
+        lineage = await self.aready()
         if is_crowded(self._paging, lineage, MAX_BACKLOG):
-            await self._memory._kernel.acall(self._memory._writeback.relieve(self._paging, lineage, MAX_BACKLOG))
+            await self.memory._kernel.acall(self.memory._writeback.relieve(self._paging, lineage, MAX_BACKLOG))
         self._admit(natives)
 
     def _admit(self, natives: list[Any]) -> None:
-        with self._memory._writeback.accepting():
+        with self.memory._writeback.accepting():
             with self._paging.lock:
                 lineage = self._mine()  # another thread may have changed it since
                 branches, self._paging.branches = self._paging.branches, []
@@ -85,20 +85,20 @@ class Held:
                         lineage = self._promote(branch)
                         break
                 lineage.extend(natives, now=time.time())
-            self._memory._writeback.note(self._paging, lineage)
+            self.memory._writeback.note(self._paging, lineage)
 
     def replace(self, natives: list[Any]) -> None:
         """Make these messages the conversation; what they have in common with it is not written again."""
-        self._ready()
+        self.ready()
         self._replace(natives)
 
     async def areplace(self, natives: list[Any]) -> None:
         """Async twin of :meth:`replace`."""
-        await self._aready()
+        await self.aready()
         self._replace(natives)
 
     def _replace(self, natives: list[Any]) -> None:
-        with self._memory._writeback.accepting():
+        with self.memory._writeback.accepting():
             with self._paging.lock:
                 lineage = self._mine()
                 self._paging.branches = []
@@ -110,11 +110,11 @@ class Held:
                 else:
                     lineage = self._begin_anew(lineage)
                     lineage.extend(natives, now=time.time())
-            self._memory._writeback.note(self._paging, lineage)
+            self.memory._writeback.note(self._paging, lineage)
 
     def _begin_anew(self, old: Lineage) -> Lineage:
         """A path with a root of its own, so that no page of the old one seems to follow it."""
-        fresh = Lineage(self._codec, self._memory.counter)
+        fresh = Lineage(self._codec, self.memory.counter)
         fresh.root = uuid.uuid4().hex
         self._take_over(fresh, old)
         return fresh
@@ -128,12 +128,12 @@ class Held:
 
     def render(self, budget: Budget, *, overhead: int = 0, by_turns: bool = False) -> Shown:
         """What to send now; see :meth:`Paging.decide`."""
-        self._ready()
+        self.ready()
         return self._render(budget, overhead, by_turns=by_turns)
 
     async def arender(self, budget: Budget, *, overhead: int = 0, by_turns: bool = False) -> Shown:
         """Async twin of :meth:`render`."""
-        await self._aready()
+        await self.aready()
         return self._render(budget, overhead, by_turns=by_turns)
 
     def _render(self, budget: Budget, overhead: int, *, by_turns: bool) -> Shown:
@@ -142,16 +142,16 @@ class Held:
             prompt = self._paging.decide(lineage, budget, now=time.time(), overhead=overhead, by_turns=by_turns)
             shown = _shown(prompt)
         if shown.evicted:
-            self._memory._writeback.note(self._paging, shown.lineage)
+            self.memory._writeback.note(self._paging, shown.lineage)
         return shown
 
     def everything(self) -> list[Any]:
         """All messages in order, wherever they are."""
-        return self._memory._kernel.call(self._everything())
+        return self.memory._kernel.call(self._everything())
 
     async def aeverything(self) -> list[Any]:
         """Async twin of :meth:`everything`."""
-        return await self._memory._kernel.acall(self._everything())
+        return await self.memory._kernel.acall(self._everything())
 
     async def _everything(self) -> list[Any]:
         lineage = self.known() or await self.own()
@@ -159,7 +159,7 @@ class Held:
             missing = lineage.left_behind(range(1, len(lineage.slots) + 1))
         for first in range(0, len(missing), LOADED_AT_ONCE):
             chunk = missing[first : first + LOADED_AT_ONCE]
-            await self._memory._retrieval.bring_back(self._paging, lineage, chunk)
+            await self.memory._retrieval.bring_back(self._paging, lineage, chunk)
         with self._paging.lock:
             return list(lineage.seen)
 
@@ -177,12 +177,12 @@ class Held:
         self, base: Lineage, shared: int, tail: list[Any], budget: Budget, *, overhead: int = 0, by_turns: bool = False
     ) -> Shown:
         """What to send when a run adds ``tail`` to the first ``shared`` messages of ``base``. Does no I/O."""
-        with self._memory._writeback.accepting():
+        with self.memory._writeback.accepting():
             with self._paging.lock:
                 path = self._branch(base, shared, tail)
                 prompt = self._paging.decide(path, budget, now=time.time(), overhead=overhead, by_turns=by_turns)
                 shown = _shown(prompt)
-            self._memory._writeback.note(self._paging, shown.lineage)
+            self.memory._writeback.note(self._paging, shown.lineage)
         return shown
 
     def _branch(self, base: Lineage, shared: int, tail: list[Any]) -> Lineage:
@@ -212,19 +212,21 @@ class Held:
 
     def known(self) -> Lineage | None:
         """The conversation, as far as this process knows it."""
-        self._memory.check_open()
+        self.memory.check_open()
         return next((x for x in self._paging.lineages if x.is_sole and x.codec is self._codec), None)
 
-    def _ready(self) -> Lineage:
-        return self.known() or self._memory._kernel.call(self.own())
+    def ready(self) -> Lineage:
+        """The conversation, taken from the store now if need be."""
+        return self.known() or self.memory._kernel.call(self.own())
 
-    async def _aready(self) -> Lineage:
+    async def aready(self) -> Lineage:
+        """Async twin of :meth:`ready`."""
         known = self.known()
-        return known if known is not None else await self._memory._kernel.acall(self.own())
+        return known if known is not None else await self.memory._kernel.acall(self.own())
 
     async def own(self) -> Lineage:
         """The conversation, from the store if need be."""
-        memory = self._memory
+        memory = self.memory
         await memory._writeback.open()
         restored = await restore(memory._store, self._paging.space, self._codec, memory.counter)
         with self._paging.lock:

@@ -85,7 +85,19 @@ PUBLIC: dict[str, tuple[str, ...]] = {
         "space_of",
         "window_tools",
     ),
-    "pagefault_llamaindex": ("LlamaIndexCodec", "LlamaIndexEmbedder", "PagefaultMemory"),
+    "pagefault_llamaindex": (
+        "LlamaIndexCodec",
+        "LlamaIndexEmbedder",
+        "NotPageable",
+        "PagefaultChatStore",
+        "PagefaultMemory",
+        "PagefaultMemoryBlock",
+        "PagefaultRetriever",
+        "PagefaultToolSpec",
+        "paged",
+        "recall_tool",
+        "remember_tool",
+    ),
 }
 
 

@@ -9,8 +9,25 @@ except ImportError as error:
 
     raise MissingDependency("pagefault_llamaindex needs LlamaIndex: pip install 'pagefault[llamaindex]'") from error
 
+from pagefault_llamaindex.block import PagefaultMemoryBlock
+from pagefault_llamaindex.chat_store import PagefaultChatStore
 from pagefault_llamaindex.embedder import LlamaIndexEmbedder
 from pagefault_llamaindex.memory import PagefaultMemory
 from pagefault_llamaindex.messages import LlamaIndexCodec
+from pagefault_llamaindex.model import NotPageable, paged
+from pagefault_llamaindex.retriever import PagefaultRetriever
+from pagefault_llamaindex.tools import PagefaultToolSpec, recall_tool, remember_tool
 
-__all__ = ["LlamaIndexCodec", "LlamaIndexEmbedder", "PagefaultMemory"]
+__all__ = [
+    "LlamaIndexCodec",
+    "LlamaIndexEmbedder",
+    "NotPageable",
+    "PagefaultChatStore",
+    "PagefaultMemory",
+    "PagefaultMemoryBlock",
+    "PagefaultRetriever",
+    "PagefaultToolSpec",
+    "paged",
+    "recall_tool",
+    "remember_tool",
+]

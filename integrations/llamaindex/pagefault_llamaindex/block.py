@@ -1,0 +1,74 @@
+"""For users of LlamaIndex's own ``Memory``: a block that keeps what it flushes, and finds it again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from llama_index.core.base.llms.types import ChatMessage, MessageRole
+from llama_index.core.memory import BaseMemoryBlock
+from pydantic import ConfigDict, Field
+
+from pagefault import Memory, Outcome, Space
+from pagefault_llamaindex.messages import LLAMAINDEX, accept
+
+_DEFAULT_SESSION = "default"
+_SESSION = "session_id"
+
+
+class PagefaultMemoryBlock(BaseMemoryBlock[str]):
+    """Keeps every message that leaves LlamaIndex's ``Memory``, session by session, and recalls by the last question.
+
+    Attributes:
+        memory: From ``pagefault.open(...)``.
+        tenant: The isolation boundary, where there are several.
+        user: Whose sessions these are, where that matters.
+        limit: Pages that one recall returns at most.
+        token_limit: Tokens that they may take.
+    """
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    name: str = Field(default="earlier", description="The block's name in the prompt.")
+    memory: Memory = Field(exclude=True, description="From pagefault.open(...).")
+    tenant: str | None = None
+    user: str = ""
+    limit: int = 5
+    token_limit: int = 1_000
+
+    def space(self, session_id: str | None = None) -> Space:
+        """The space of one session's flushed messages."""
+        return self.memory.space(
+            thread=session_id or _DEFAULT_SESSION, tenant=self.tenant, user=self.user, agent=f"block:{self.name}"
+        )
+
+    async def aput(
+        self,
+        messages: Sequence[ChatMessage],
+        from_short_term_memory: bool = False,  # noqa: FBT001, FBT002  # as the base has it
+        session_id: str | None = None,
+    ) -> None:
+        """Keep messages of a session; they are not changed."""
+        if messages and (self.accept_short_term_memory or not from_short_term_memory):
+            await self.space(session_id).held(LLAMAINDEX).aput(accept(list(messages)))
+
+    async def _aput(self, messages: list[ChatMessage]) -> None:
+        session = next((m.additional_kwargs[_SESSION] for m in messages if _SESSION in m.additional_kwargs), None)
+        await self.aput(messages, session_id=session)
+
+    async def _aget(self, messages: list[ChatMessage] | None = None, **block_kwargs: Any) -> str:
+        asked = [m for m in messages or () if m.role == MessageRole.USER and (m.content or "").strip()]
+        if not asked:
+            return ""
+        space = self.space(block_kwargs.get(_SESSION))
+        found = await space.arecall(str(asked[-1].content), limit=self.limit, budget=self.token_limit)
+        return "" if found.outcome is Outcome.ABSTAIN else found.text
+
+    async def atruncate(self, content: str, tokens_to_truncate: int) -> str | None:
+        """The beginning of a recall: its best pages."""
+        counter = self.memory.counter
+        room = counter.count(content) - tokens_to_truncate
+        lines = content.splitlines()
+        while lines and counter.count("\n".join(lines)) > room:
+            lines = lines[: len(lines) * 3 // 4]
+        return "\n".join(lines) or None

@@ -1,0 +1,191 @@
+"""An LLM that pages what it is sent: the one place that sees the whole request.
+
+Agents keep their tool steps in a scratchpad outside of any memory, and engines put prompts and
+context before it; only the LLM sees them together. The result is an instance of a dynamic
+subclass of the LLM's own class, with only the chat methods wrapped. They call each other at
+times; a request is paged once.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
+from typing import Any, Final, TypeVar
+
+from llama_index.core.base.llms.types import ChatMessage
+from llama_index.core.llms import LLM
+
+from pagefault import Budget, Memory, SpaceId
+from pagefault.content import materialise, reserved
+from pagefault.errors import BudgetError, PagefaultError
+from pagefault.messages import compact
+from pagefault.page import Kind
+from pagefault.ports import TokenCounter
+from pagefault_llamaindex.memory import PagefaultMemory
+from pagefault_llamaindex.messages import LLAMAINDEX, accept, copy_of, lead_of
+from pagefault_llamaindex.rendering import Match, match
+
+L = TypeVar("L", bound=LLM)
+Identity = Callable[[Sequence[ChatMessage]], SpaceId | None]
+TOOL_OVERHEAD: Final = 8
+_WIRE: Final = {"chat": False, "stream_chat": False, "achat": True, "astream_chat": True}
+_MARK: Final = "__pagefault_pager__"
+_rendered: Final[ContextVar[Sequence[ChatMessage] | None]] = ContextVar("pagefault_rendered", default=None)
+
+
+class NotPageable(PagefaultError, TypeError):
+    """What was given to ``paged`` is no LLM, or is paged already."""
+
+
+def paged(
+    llm: L, memory: PagefaultMemory | Memory, *, budget: Budget | None = None, identity: Identity | None = None
+) -> L:
+    """A copy of ``llm`` that keeps every request inside the budget, a long tool loop included.
+
+    It knows by itself which session a request belongs to, when its history came out of a
+    :class:`PagefaultMemory`, and shares the pages with it. Any other request is sent as it is,
+    unless ``identity`` names the space of a history that the caller carries along.
+
+    Args:
+        llm: A chat model.
+        memory: The session's memory, or the one that several sessions are in.
+        budget: For every call. By default the memory's token limit within the LLM's context window.
+        identity: From a request's messages to the space they belong to, for histories that no
+            ``PagefaultMemory`` gave out; ``None`` for requests that are no conversation.
+
+    Raises:
+        NotPageable: Not an LLM, or one that is paged already.
+    """
+    if not isinstance(llm, LLM):
+        raise NotPageable(f"paged() takes a LlamaIndex LLM, got {type(llm).__name__} {llm!r:.60}")
+    if hasattr(type(llm), _MARK):
+        raise NotPageable(f"{type(llm).__name__} is paged already; use it as it is")
+    base = type(llm)
+    pager = _Pager(memory, budget, identity)
+    body: dict[str, Any] = {"__module__": base.__module__, "__doc__": base.__doc__, "__qualname__": base.__qualname__}
+    body |= {name: (_awaited if waits else _called)(getattr(base, name), pager) for name, waits in _WIRE.items()}
+    paged_class = type(base.__name__, (base,), body)
+    setattr(paged_class, _MARK, pager)
+    copy = llm.model_copy()
+    object.__setattr__(copy, "__class__", paged_class)
+    return copy
+
+
+class _Pager:
+    """Renders requests of one paged LLM."""
+
+    def __init__(self, memory: PagefaultMemory | Memory, budget: Budget | None, identity: Identity | None) -> None:
+        if not isinstance(memory, PagefaultMemory | Memory):
+            raise TypeError(
+                "memory is a PagefaultMemory or what pagefault.open(...) returns, "
+                f"got {type(memory).__name__} {memory!r:.60}"
+            )
+        if budget is not None and not isinstance(budget, Budget):
+            raise BudgetError(f"budget is a pagefault.Budget(window=...), got {type(budget).__name__} {budget!r:.60}")
+        self.memory = memory if isinstance(memory, Memory) else memory.memory
+        self._budget = budget
+        self._identity = identity
+
+    def render(self, llm: LLM, messages: Sequence[ChatMessage], extra: Mapping[str, Any]) -> Sequence[ChatMessage]:
+        """What to send for ``messages``; remembers it, so that an inner wire method passes it on.
+
+        Always a list of its own: the caller's may grow in place and come again.
+        """
+        if messages is _rendered.get():
+            return messages
+        found = match(messages)
+        if found is not None and found.rendering.held.memory is self.memory:
+            sent = self._paged(llm, messages, found, extra)
+        else:
+            space = self._identity(messages) if self._identity is not None else None
+            sent = list(messages) if space is None else self._carried(llm, messages, space, extra)
+        _rendered.set(sent)
+        return sent
+
+    def _paged(
+        self, llm: LLM, messages: Sequence[ChatMessage], found: Match, extra: Mapping[str, Any]
+    ) -> list[ChatMessage]:
+        """A request that goes on from what a memory gave out."""
+        rendering, start, stop, skipped = found
+        before, given, after = list(messages[:start]), messages[start:stop], list(messages[stop:])
+        natives = rendering.shown.natives[skipped:]
+        overhead = self._count(before) + self._schemas(extra.get("tools") or ()) + self._changed(natives, given)
+        shown = rendering.held.branch(
+            rendering.shown.lineage,
+            rendering.shown.shared,
+            accept(after),
+            self._budget_of(llm, rendering.limit),
+            overhead=overhead,
+            by_turns=True,
+        )
+        ours = {id(native): message for native, message in zip(natives, given, strict=True)}
+        tail = shown.lineage.seen[rendering.shown.shared : rendering.shown.shared + len(after)]
+        ours |= {id(native): message for native, message in zip(tail, after, strict=True)}
+        return [*before, *(ours.get(id(native)) or copy_of(native) for native in shown.natives)]
+
+    def _carried(
+        self, llm: LLM, messages: Sequence[ChatMessage], space: SpaceId, extra: Mapping[str, Any]
+    ) -> list[ChatMessage]:
+        """A request that brings its whole history along."""
+        lead = lead_of(messages)
+        before, history = list(messages[:lead]), list(messages[lead:])
+        if not history:
+            return before
+        overhead = self._count(before) + self._schemas(extra.get("tools") or ())
+        budget = self._budget_of(llm, None)
+        prompt = self.memory.at(space).step(history, LLAMAINDEX, budget, now=time.time(), overhead=overhead)
+        return [*before, *(history if prompt.natives is None else prompt.natives)]
+
+    def _budget_of(self, llm: LLM, limit: int | None) -> Budget:
+        if self._budget is not None:
+            return self._budget
+        if limit is None and self.memory.has_budget:
+            return self.memory.budget
+        whole = Budget(window=max(1, llm.metadata.context_window))
+        if limit is None:
+            return whole
+        return Budget(window=whole.window, target=min(limit, whole.window - whole.reserve), reserve=whole.reserve)
+
+    def _changed(self, natives: Sequence[Any], given: Sequence[ChatMessage]) -> int:
+        """Tokens that the last message has gained since it was given out: agents write their state into it."""
+        if not given or LLAMAINDEX.is_same(natives[-1], given[-1]):
+            return 0
+        return max(0, self._count([given[-1]]) - self._count([natives[-1]]))
+
+    def _count(self, messages: Sequence[ChatMessage]) -> int:
+        if not messages:
+            return 0
+        return materialise(messages, LLAMAINDEX, self._counter, Kind.MESSAGE).tokens
+
+    def _schemas(self, tools: Sequence[Any]) -> int:
+        counter = self._counter
+        return reserved(sum(counter.count(compact(_schema(tool))) + TOOL_OVERHEAD for tool in tools), counter)
+
+    @property
+    def _counter(self) -> TokenCounter:
+        return self.memory.counter
+
+
+def _schema(tool: Any) -> Any:
+    """What of a tool is sent; a kind that only its provider knows is counted as it prints."""
+    if isinstance(tool, dict | str):
+        return tool
+    metadata = getattr(tool, "metadata", None)
+    return metadata.to_openai_tool(skip_length_check=True) if metadata is not None else repr(tool)
+
+
+def _called(wire: Callable[..., Any], pager: _Pager) -> Callable[..., Any]:
+    def call(self: Any, messages: Sequence[ChatMessage], *args: Any, **kwargs: Any) -> Any:
+        pager.memory.ready()
+        return wire(self, pager.render(self, messages, kwargs), *args, **kwargs)
+
+    return call
+
+
+def _awaited(wire: Callable[..., Any], pager: _Pager) -> Callable[..., Any]:
+    async def call(self: Any, messages: Sequence[ChatMessage], *args: Any, **kwargs: Any) -> Any:
+        await pager.memory.aready()
+        return await wire(self, pager.render(self, messages, kwargs), *args, **kwargs)
+
+    return call

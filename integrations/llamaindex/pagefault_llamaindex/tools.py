@@ -1,0 +1,135 @@
+"""The model's own page fault: a tool that returns exact originals by address or by query; and one to keep facts."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any, Final
+
+from llama_index.core.tools import FunctionTool
+from pydantic import BaseModel, Field
+
+from pagefault import Space
+from pagefault.asking import ADDRESSES, DESCRIPTION, NAME, QUERY, REMEMBER
+from pagefault.errors import BadAddress, PagefaultError, PageNotFound
+from pagefault.lineage import Lineage
+from pagefault_llamaindex.encoding import RecalledBlock
+from pagefault_llamaindex.memory import PagefaultMemory
+from pagefault_llamaindex.messages import LLAMAINDEX
+
+_log: Final = logging.getLogger("pagefault")
+Source = PagefaultMemory | Space
+
+
+class _Recall(BaseModel):
+    addresses: str = Field(default="", description=ADDRESSES)
+    query: str = Field(default="", description=QUERY)
+
+
+class _Remember(BaseModel):
+    key: str = Field(description="A short name for the fact")
+    value: str = Field(description="The fact")
+
+
+def recall_tool(memory: Source) -> FunctionTool:
+    """The ``recall`` tool of one session. Whose conversation it reads is fixed here, never said by the model.
+
+    Within an agent's run it reads the tool steps of that run as well, if a paged LLM saw them.
+
+    Args:
+        memory: The session's memory, or the space of a history that a paged LLM's caller carries along.
+    """
+    spaces = _spaces(memory)
+
+    def recall(addresses: str = "", query: str = "") -> RecalledBlock:
+        space = spaces()
+        try:
+            if addresses.strip():
+                return _quoted(space.fault(addresses, path=_path(space)).text)
+            return _quoted(space.recall(query, path=_path(space), skip_resident=True).text)
+        except (PagefaultError, ValueError) as error:
+            return _quoted(_refusal(error))
+
+    async def arecall(addresses: str = "", query: str = "") -> RecalledBlock:
+        space = spaces()
+        try:
+            if addresses.strip():
+                return _quoted((await space.afault(addresses, path=_path(space))).text)
+            return _quoted((await space.arecall(query, path=_path(space), skip_resident=True)).text)
+        except (PagefaultError, ValueError) as error:
+            return _quoted(_refusal(error))
+
+    return FunctionTool.from_defaults(
+        fn=recall, async_fn=arecall, name=NAME, description=DESCRIPTION, fn_schema=_Recall
+    )
+
+
+def remember_tool(memory: Source) -> FunctionTool:
+    """The ``remember`` tool of one session: facts under keys, for all sessions of its user.
+
+    Args:
+        memory: The session's memory, or its space.
+    """
+    spaces = _spaces(memory)
+
+    def remember(key: str, value: str) -> str:
+        try:
+            spaces().remember(key, value)
+        except PagefaultError as error:
+            return f"not kept: {error}"
+        return f"kept under {key!r}"
+
+    async def aremember(key: str, value: str) -> str:
+        try:
+            await spaces().aremember(key, value)
+        except PagefaultError as error:
+            return f"not kept: {error}"
+        return f"kept under {key!r}"
+
+    return FunctionTool.from_defaults(
+        fn=remember, async_fn=aremember, name="remember", description=REMEMBER, fn_schema=_Remember
+    )
+
+
+class PagefaultToolSpec:
+    """Both tools of one session, given as LlamaIndex's tool specs give theirs.
+
+    Args:
+        memory: The session's memory, or its space.
+
+    Example:
+        >>> memory = PagefaultMemory.from_defaults(":memory:", session_id="ada")
+        >>> [tool.metadata.name for tool in PagefaultToolSpec(memory).to_tool_list()]
+        ['recall', 'remember']
+        >>> memory.close()
+    """
+
+    def __init__(self, memory: Source) -> None:
+        self._tools = [recall_tool(memory), remember_tool(memory)]
+
+    def to_tool_list(self) -> list[FunctionTool]:
+        """The tools, for an agent's ``tools=``."""
+        return list(self._tools)
+
+
+def _spaces(memory: Any) -> Callable[[], Space]:
+    if isinstance(memory, Space):
+        return lambda: memory
+    if isinstance(memory, PagefaultMemory):
+        return lambda: memory.space
+    raise TypeError(f"a tool reads a PagefaultMemory or a Space, got {type(memory).__name__} {memory!r:.60}")
+
+
+def _path(space: Space) -> Lineage | None:
+    return space.held(LLAMAINDEX).path()
+
+
+def _quoted(text: str) -> RecalledBlock:
+    return RecalledBlock(text=text)
+
+
+def _refusal(error: Exception) -> str:
+    """The model reads what went wrong and can ask better; the application finds it in the log."""
+    if not isinstance(error, BadAddress | PageNotFound):
+        _log.warning("recall failed: %s", error)
+    return f"recall failed: {error}"

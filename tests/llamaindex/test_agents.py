@@ -1,0 +1,402 @@
+"""Agents: long tool loops, reused contexts, several agents and sessions on one backend."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import pickle
+import re
+import threading
+from typing import Any
+
+import pytest
+from llama_index.core.agent.react import ReActChatFormatter
+from llama_index.core.agent.workflow import AgentWorkflow, FunctionAgent, ReActAgent
+from llama_index.core.base.llms.types import ChatMessage, ToolCallBlock
+from llama_index.core.workflow import Context
+
+import pagefault
+from pagefault_llamaindex import NotPageable, PagefaultMemory, PagefaultToolSpec, paged, recall_tool
+from pagefault_llamaindex.encoding import RecalledBlock
+from tests.llamaindex.scripted import (
+    LOOKUP,
+    SYSTEM,
+    ScriptedLLM,
+    call,
+    is_block,
+    out_of_order,
+    problems,
+    say,
+    tokens,
+)
+
+LIMIT = 400
+TURNS = [30, pytest.param(200, marks=pytest.mark.long)]
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # LlamaIndex looks at old fields
+
+
+@pytest.fixture
+def backend():
+    with pagefault.open(":memory:", embedder=None) as memory:
+        yield memory
+
+
+def session(backend, name="ada", limit=LIMIT):
+    return PagefaultMemory.from_defaults(backend, session_id=name, token_limit=limit)
+
+
+def worker(number, request):
+    """Every third call uses a tool, every sixth two at once."""
+    if number % 3 == 0:
+        keys = [f"k{number}", f"m{number}"] if number % 6 == 0 else [f"k{number}"]
+        return call(number, *(("lookup", {"key": key}) for key in keys))
+    return say(f"answer {number}: " + f"a{number} " * 5)
+
+
+def reasoner(number, request):
+    if number % 3 == 0:
+        return say(f'Thought: I look.\nAction: lookup\nAction Input: {{"key": "k{number}"}}')
+    return say(f"Thought: I know.\nAnswer: answer {number}")
+
+
+def function_agent(llm, **more):
+    return FunctionAgent(llm=llm, tools=[LOOKUP], system_prompt=SYSTEM, **more)
+
+
+def react_agent(llm, **more):
+    header = f"{SYSTEM} Tools:\n{{tool_names}}{{tool_desc:.0}}\n"
+    return ReActAgent(llm=llm, tools=[LOOKUP], formatter=ReActChatFormatter(system_header=header), **more)
+
+
+def workflow(llm, **more):
+    return AgentWorkflow(agents=[function_agent(llm, name="archivist", description="Looks things up.", **more)])
+
+
+KINDS = {"function": (function_agent, worker), "react": (react_agent, reasoner), "workflow": (workflow, worker)}
+
+
+def contents(memory):
+    return [str(m.content) for m in memory.get_all()]
+
+
+@pytest.mark.parametrize("streaming", [True, False])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("turns", TURNS)
+def test_many_turns(kind, streaming, turns, backend):
+    make, script = KINDS[kind]
+    llm = ScriptedLLM(script)
+    memory = session(backend)
+
+    async def talk():
+        agent = make(paged(llm, memory), streaming=streaming)
+        context = Context(agent)
+        for turn in range(turns):
+            await agent.run(f"question {turn}: q{turn}", memory=memory, ctx=context)
+
+    asyncio.run(talk())
+    history = contents(memory)
+    asked = [text for text in history if text.startswith("question")]
+    assert asked == [f"question {turn}: q{turn}" for turn in range(turns)]
+    assert len(llm.requests) > turns
+    turn = -1
+    for request in llm.requests:
+        assert problems(request) == []
+        assert tokens(request) <= LIMIT
+        assert out_of_order(request, history) == []
+        latest = max(
+            int(m[1]) for r in request for m in re.finditer(r"question (\d+): q", str(r.content)) if not is_block(r)
+        )
+        assert latest in {turn, turn + 1}, "the question being answered is there"
+        turn = latest
+    length = memory.space._paging.lineages[0].length
+    spans = [f"{first}-{min(length, first + 99)}" for first in range(1, length + 1, 100)]
+    pages = [found.page for span in spans for found in memory.space.fault(span).pages]
+    assert [message.text for page in pages for message in page.messages] == history
+
+
+@pytest.mark.parametrize("kind", ["function", "react"])
+def test_a_tool_loop_much_longer_than_the_window(kind, backend):
+    steps = 60
+
+    def looping(number, request):
+        if kind == "react":
+            last = say("Thought: done\nAnswer: finished")
+            step = say(f'Thought: more {number}\nAction: lookup\nAction Input: {{"key": "k{number}"}}')
+        else:
+            last, step = say("finished"), call(number, ("lookup", {"key": f"k{number}"}))
+        return last if number == steps else step
+
+    llm = ScriptedLLM(looping)
+    memory = session(backend)
+    make = KINDS[kind][0]
+
+    async def talk():
+        await make(paged(llm, memory)).run("the question", memory=memory, max_iterations=100)
+
+    asyncio.run(talk())
+    assert len(llm.requests) == steps
+    for request in llm.requests:
+        assert problems(request) == []
+        assert tokens(request) <= LIMIT
+        assert "the question" in [m.content for m in request]
+    unchanged = sum(after[: len(before)] == before for before, after in itertools.pairwise(llm.requests))
+    assert unchanged > steps // 2, "most requests begin with the one before"
+    history = contents(memory)
+    if kind == "function":
+        assert len(history) == 1 + 2 * (steps - 1) + 1
+        points = {slot.chain for slot in memory.space._paging.lineages[0].slots}
+        backend.flush()
+        stored = backend._kernel.call(backend._store.scan(_scope(memory), pagefault.ports.Where(), limit=10_000))
+        assert {str(r.fields["chain"]) for r in stored} == points, "each page was written once"
+    assert memory.space.recall("k7").pages
+
+
+def _scope(memory):
+    space = memory.space.id
+    return pagefault.ports.Scope(tenant=space.tenant, space=space.key)
+
+
+def test_the_model_recalls_what_left_within_the_same_run(backend):
+    memory = session(backend, limit=3_000)
+
+    def script(number, request):
+        if number < 80:
+            return call(number, ("lookup", {"key": f"k{number}"}))
+        if number == 80:
+            return call(number, ("recall", {"addresses": "3"}), ("recall", {"query": "record k5"}))
+        return say("finished")
+
+    llm = ScriptedLLM(script)
+    spec = PagefaultToolSpec(memory)
+
+    async def talk():
+        agent = FunctionAgent(llm=paged(llm, memory), tools=[LOOKUP, *spec.to_tool_list()], system_prompt=SYSTEM)
+        await agent.run("the question", memory=memory, max_iterations=100)
+
+    asyncio.run(talk())
+    before, after = llm.requests[-2], llm.requests[-1]
+    assert "record of k2:" not in str([m.content for m in before])
+    assert "record of k2:" in str(after[-2].content), "page 3 is the second call of the tool"
+    assert "record of k5:" in str(after[-1].content)
+    recalled = memory.get_all()[-3:-1]
+    assert all(type(m.blocks[0]) is RecalledBlock for m in recalled)
+    assert all("recall" not in (f.page.text or "")[:20] for f in memory.space.recall("k5").pages)
+
+
+def test_tools_answer_sync_and_async_and_never_raise(backend):
+    memory = session(backend, limit=8_000)
+    memory.put(ChatMessage(role="user", content="My cat is called Turing."))
+    memory.put_messages([say("Noted."), ChatMessage(role="user", content="What was it?")])
+    assert "Turing" not in str(memory.get(initial_token_count=8_000)[1:])  # it leaves
+    memory.get()
+    tool = recall_tool(memory)
+    assert "Turing" in str(tool.call(query="cat").content)
+    assert "Turing" in str(asyncio.run(tool.acall(addresses="1")).content)
+    for bad in ({"addresses": "99"}, {"addresses": "x-y"}, {}, {"query": " "}):
+        assert "recall failed" in str(tool.call(**bad).content)
+        assert "recall failed" in str(asyncio.run(tool.acall(**bad)).content)
+    assert [t.metadata.name for t in PagefaultToolSpec(memory.space).to_tool_list()] == ["recall", "remember"]
+    remember = PagefaultToolSpec(memory).to_tool_list()[1]
+    assert "kept" in str(remember.call(key="diet", value="vegan").content)
+    assert "kept" in str(asyncio.run(remember.acall(key="pet", value="cat")).content)
+    assert "not kept" in str(remember.call(key=" ", value="x").content)
+    assert "vegan" in str(tool.call(query="diet vegan").content)
+    with pytest.raises(TypeError, match="PagefaultMemory or a Space"):
+        recall_tool(backend)
+
+
+class Echo:
+    """Says how many questions the model saw."""
+
+    def __call__(self, number, request):
+        return say(f"saw {sum(m.role == 'user' and not is_block(m) for m in request)}")
+
+
+@pytest.mark.parametrize("how", ["reused", "dict", "json", "pickle"])
+def test_a_context_that_was_written_down_goes_on(how, backend):
+    llm = ScriptedLLM(Echo())
+    memory = session(backend, limit=4_000)
+
+    async def talk():
+        agent = function_agent(llm)
+        context = Context(agent)
+        for turn in range(5):
+            given = {"memory": memory} if turn == 0 else {}
+            answer = await agent.run(f"question {turn}", ctx=context, **given)
+            assert str(answer) == f"saw {turn + 1}"
+            if how == "dict":
+                context = Context.from_dict(agent, context.to_dict())
+            elif how == "json":
+                context = Context.from_dict(agent, json.loads(json.dumps(context.to_dict())))
+            elif how == "pickle":
+                stored = pickle.loads(pickle.dumps(await context.store.get("memory")))  # noqa: S301  # what this test wrote
+                await context.store.set("memory", stored)
+            assert len(memory.get_all()) == 2 * (turn + 1), "the caller's object is live"
+
+    asyncio.run(talk())
+
+
+def test_a_context_survives_the_process(tmp_path):
+    llm = ScriptedLLM(Echo())
+
+    async def talk(written, turn):
+        agent = function_agent(llm)
+        with pagefault.open(tmp_path, embedder=None) as backend:
+            context = Context(agent) if written is None else Context.from_dict(agent, json.loads(written))
+            given = {"memory": session(backend, limit=4_000)} if written is None else {}
+            answer = await agent.run(f"question {turn}", ctx=context, **given)
+            assert str(answer) == f"saw {turn + 1}"
+            return json.dumps(context.to_dict())
+
+    written = None
+    for turn in range(4):
+        written = asyncio.run(talk(written, turn))
+
+
+def test_state_that_an_agent_writes_into_the_request_is_not_kept(backend):
+    llm = ScriptedLLM(worker)
+    memory = session(backend)
+
+    async def talk():
+        agent = function_agent(paged(llm, memory), initial_state={"mood": "calm"})
+        for turn in range(20):
+            await agent.run(f"question {turn}", memory=memory)
+
+    asyncio.run(talk())
+    assert any("calm" in str(m.content) for m in llm.requests[-1])
+    assert not any("calm" in text for text in contents(memory))
+    assert all(tokens(request) <= LIMIT for request in llm.requests)
+
+
+def test_agents_hand_over_within_one_session(backend):
+    def first(number, request):
+        return call(number, ("handoff", {"to_agent": "critic", "reason": "done"})) if number == 1 else say("again")
+
+    writer, critic = ScriptedLLM(first), ScriptedLLM(lambda number, request: say(f"critic {number}"))
+    memory = session(backend, limit=1_000)
+
+    async def talk():
+        flow = AgentWorkflow(
+            agents=[
+                function_agent(paged(writer, memory), name="writer", description="Writes."),
+                function_agent(paged(critic, memory), name="critic", description="Reads."),
+            ],
+            root_agent="writer",
+        )
+        context = Context(flow)
+        return [str(await flow.run(f"question {n}", memory=memory, ctx=context)) for n in range(3)]
+
+    assert asyncio.run(talk()) == ["critic 1", "critic 2", "critic 3"]
+    for request in [*writer.requests, *critic.requests]:
+        assert problems(request) == []
+    assert [m.role.value for m in memory.get_all()][:4] == ["user", "assistant", "tool", "assistant"]
+    assert any(isinstance(b, ToolCallBlock) for b in critic.requests[-1][2].blocks)
+
+
+def test_a_failed_run_leaves_the_session_as_it_was(backend):
+    def failing(number, request):
+        if number < 4:
+            return call(number, ("lookup", {"key": f"k{number}"}))
+        if number == 4:
+            raise RuntimeError("the provider is down")
+        return say("better now")
+
+    llm = ScriptedLLM(failing)
+    memory = session(backend)
+
+    async def talk():
+        agent = function_agent(paged(llm, memory))
+        with pytest.raises(Exception, match="provider is down"):
+            await agent.run("first", memory=memory)
+        await agent.run("second", memory=memory)
+
+    asyncio.run(talk())
+    assert contents(memory) == ["first", "second", "better now"]
+    assert problems(llm.requests[-1]) == []
+
+
+def test_two_agents_and_twenty_sessions_at_once(backend):
+    turns = 6
+    llms = {kind: ScriptedLLM(lambda number, request: say(_echo(request))) for kind in ("a", "b")}
+
+    async def talk(name):
+        memory = session(backend, name)
+        kind = "a" if int(name[1:]) % 2 else "b"
+        agent = function_agent(paged(llms[kind], memory), streaming=kind == "a")
+        for turn in range(turns):
+            answer = await agent.run(f"{name} asks {turn}", memory=memory)
+            assert str(answer) == f"to {name} asks {turn}"
+
+    def loop(names):
+        async def together():
+            await asyncio.gather(*map(talk, names))
+
+        asyncio.run(together())
+
+    names = [f"s{n}" for n in range(20)]
+    failures: list[BaseException] = []
+
+    def guarded(part):
+        try:
+            loop(part)
+        except BaseException as error:  # noqa: BLE001  # reported by the assertion below
+            failures.append(error)
+
+    threads = [threading.Thread(target=guarded, args=(names[n::4],)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(100)
+    assert not failures
+    for name in names:
+        assert contents(session(backend, name)) == [
+            text for turn in range(turns) for text in (f"{name} asks {turn}", f"to {name} asks {turn}")
+        ]
+    for request in [*llms["a"].requests, *llms["b"].requests]:
+        assert len({str(m.content).split(" asks")[0].removeprefix("to ") for m in request[1:] if not is_block(m)}) == 1
+
+
+def _echo(request: Any) -> str:
+    return f"to {request[-1].content}"
+
+
+def test_a_history_that_the_caller_carries_along(backend):
+    llm = ScriptedLLM(lambda number, request: say(f"answer {number} " + "a " * 20))
+    home = pagefault.SpaceId(tenant="acme", user="ada", thread="t", agent="")
+    model = paged(llm, backend, budget=pagefault.Budget(window=1_000, target=LIMIT), identity=lambda messages: home)
+    history = [ChatMessage(role="system", content=SYSTEM)]
+    for turn in range(40):
+        history.append(ChatMessage(role="user", content=f"question {turn}: q{turn}"))
+        history.append(model.chat(history).message)
+        assert tokens(llm.requests[-1]) <= LIMIT
+        assert llm.requests[-1][0].content == SYSTEM
+    assert backend.at(home).recall("q3").pages
+    assert "q3" in str(recall_tool(backend.at(home)).call(query="q3").content)
+
+
+def test_a_request_of_no_session_is_sent_as_it_is(backend):
+    llm = ScriptedLLM(lambda number, request: say("ok"))
+    model = paged(llm, backend)
+    request = [ChatMessage(role="user", content="word " * 900)]
+    model.chat(request)
+    asyncio.run(model.achat(request))
+    assert [len(r) for r in llm.requests] == [1, 1]
+    assert isinstance(model, ScriptedLLM)
+    for bad in (model, "gpt", None):
+        with pytest.raises(NotPageable):
+            paged(bad, backend)
+    with pytest.raises(TypeError):
+        paged(llm, "./somewhere")
+    with pytest.raises(pagefault.BudgetError):
+        paged(llm, backend, budget=400)
+
+
+def test_what_cannot_fit_is_said_before_the_model_is_called(backend):
+    llm = ScriptedLLM(lambda number, request: say("ok"))
+    memory = session(backend)
+    model = paged(llm, memory, budget=pagefault.Budget(window=200, target=150))
+    memory.put(ChatMessage(role="user", content="word " * 900))
+    with pytest.raises(pagefault.PageTooLarge):
+        model.chat([ChatMessage(role="system", content=SYSTEM), *memory.get()])
+    assert llm.requests == []

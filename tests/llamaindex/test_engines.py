@@ -1,0 +1,152 @@
+"""Every chat engine for 200 turns in a 400-token limit: the limit holds, requests are valid, nothing is lost."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from llama_index.core.base.base_retriever import BaseRetriever
+from llama_index.core.chat_engine import CondensePlusContextChatEngine, ContextChatEngine, SimpleChatEngine
+from llama_index.core.schema import NodeWithScore, TextNode
+
+import pagefault
+from pagefault_llamaindex import PagefaultMemory, PagefaultRetriever, paged
+from tests.llamaindex.scripted import SYSTEM, ScriptedLLM, out_of_order, problems, say, tokens
+
+LIMIT = 400
+TURNS = [30, pytest.param(200, marks=pytest.mark.long)]
+PROMPT = "Context:\n{context_str}\n"
+
+
+class Shelf(BaseRetriever):
+    """Gives a passage for every question."""
+
+    def _retrieve(self, query_bundle: Any) -> list[NodeWithScore]:
+        return [NodeWithScore(node=TextNode(text=f"passage about {query_bundle.query_str[:20]}"), score=1.0)]
+
+
+def simple(llm, memory):
+    return SimpleChatEngine.from_defaults(llm=llm, memory=memory, system_prompt=SYSTEM)
+
+
+def context(llm, memory):
+    return ContextChatEngine.from_defaults(
+        Shelf(), llm=llm, memory=memory, system_prompt=SYSTEM, context_template=PROMPT
+    )
+
+
+def condense(llm, memory):
+    return CondensePlusContextChatEngine.from_defaults(
+        Shelf(), llm=llm, memory=memory, system_prompt=SYSTEM, context_prompt=PROMPT
+    )
+
+
+def run_sync(engine, question):
+    return str(engine.chat(question))
+
+
+def run_stream(engine, question):
+    return "".join(engine.stream_chat(question).response_gen)
+
+
+async def run_async(engine, question):
+    return str(await engine.achat(question))
+
+
+async def run_astream(engine, question):
+    response = await engine.astream_chat(question)
+    return "".join([token async for token in response.async_response_gen()])
+
+
+def answer(number, request):
+    return say(f"answer {number}: " + f"a{number} " * 5)
+
+
+@pytest.mark.parametrize("make", [simple, context, condense])
+@pytest.mark.parametrize("run", [run_sync, run_stream, run_async, run_astream])
+@pytest.mark.parametrize("turns", TURNS)
+def test_many_turns(make, run, turns):
+    llm = ScriptedLLM(answer)
+    with pagefault.open(":memory:", embedder=None) as backend:
+        memory = PagefaultMemory.from_defaults(backend, session_id="ada", token_limit=LIMIT)
+        engine = make(paged(llm, memory), memory)
+        history: list[str] = []
+        if asyncio.iscoroutinefunction(run):
+
+            async def talk():
+                for turn in range(turns):
+                    history.extend(
+                        [f"question {turn}: q{turn}", (await run(engine, f"question {turn}: q{turn}")).strip()]
+                    )
+
+            asyncio.run(talk())
+        else:
+            for turn in range(turns):
+                history.extend([f"question {turn}: q{turn}", run(engine, f"question {turn}: q{turn}").strip()])
+        assert len(llm.requests) == turns
+        for number, request in enumerate(llm.requests):
+            assert problems(request) == []
+            assert tokens(request) <= LIMIT
+            assert out_of_order(request, history) == []
+            assert request[-1].content == f"question {number}: q{number}"
+        assert max(len(request) for request in llm.requests) > 8, "the window is used"
+        assert [str(m.content).strip() for m in memory.get_all()] == history
+        pages = [
+            found.page.text.strip()
+            for first in range(1, 2 * turns, 20)
+            for found in memory.space.fault(f"{first}-{first + 19}").pages
+        ]
+        assert pages == history
+        assert memory.space.recall("q7").pages[0].page.text == "question 7: q7"
+
+
+@pytest.mark.parametrize("make", [simple, context, condense])
+def test_without_a_paged_llm_the_memory_alone_keeps_its_limit(make):
+    llm = ScriptedLLM(answer)
+    with pagefault.open(":memory:", embedder=None) as backend:
+        memory = PagefaultMemory.from_defaults(backend, session_id="ada", token_limit=LIMIT)
+        engine = make(llm, memory)
+        for turn in range(40):
+            engine.chat(f"question {turn}")
+        for request in llm.requests:
+            assert problems(request) == []
+            history = [m for m in request if m.role != "system"]
+            assert tokens(history) <= LIMIT
+
+
+def test_a_history_given_with_every_call():
+    llm = ScriptedLLM(answer)
+    with pagefault.open(":memory:", embedder=None) as backend:
+        memory = PagefaultMemory.from_defaults(backend, session_id="ada", token_limit=LIMIT)
+        engine = simple(paged(llm, memory), memory)
+        for turn in range(60):
+            engine.chat(f"question {turn}", chat_history=memory.get_all())
+            assert tokens(llm.requests[-1]) <= LIMIT
+        assert len(memory.get_all()) == 120
+        engine.reset()
+        assert memory.get_all() == []
+
+
+def test_an_unread_stream_is_written_all_the_same():
+    llm = ScriptedLLM(answer)
+    with pagefault.open(":memory:", embedder=None) as backend:
+        memory = PagefaultMemory.from_defaults(backend, session_id="ada", token_limit=LIMIT)
+        response = simple(llm, memory).stream_chat("question")
+        response.write_response_to_history_thread.join()
+        assert [m.role.value for m in memory.get_all()] == ["user", "assistant"]
+
+
+def test_a_session_as_a_retriever():
+    with pagefault.open(":memory:", embedder=None) as backend:
+        memory = PagefaultMemory.from_defaults(backend, session_id="ada", token_limit=LIMIT)
+        memory.put_messages([say("The cat is called Turing."), say("Nothing else of note happened today.")])
+        retriever = PagefaultRetriever(memory)
+        (found, *_) = retriever.retrieve("cat Turing")
+        assert found.node.text == "The cat is called Turing."
+        assert found.node.metadata["address"] == "1"
+        assert asyncio.run(retriever.aretrieve("cat Turing"))[0].node.node_id == found.node.node_id
+        assert retriever.retrieve("zebra stripes") == []
+        assert PagefaultRetriever(memory.space, limit=1).retrieve("cat Turing")[0].score == found.score
+        with pytest.raises(TypeError, match="a PagefaultMemory or a Space"):
+            PagefaultRetriever(backend)

@@ -1,0 +1,194 @@
+"""For users of LlamaIndex's own Memory: the block that keeps what it flushes, and the chat store."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from llama_index.core.base.llms.types import ChatMessage
+from llama_index.core.memory import InsertMethod, Memory
+from llama_index.core.storage.chat_store.base_db import MessageStatus
+
+import pagefault
+from pagefault.errors import InvalidId, MemoryClosed, UnsupportedMessage
+from pagefault_llamaindex import PagefaultChatStore, PagefaultMemoryBlock
+
+ARCHIVED, ACTIVE = MessageStatus.ARCHIVED, MessageStatus.ACTIVE
+
+
+@pytest.fixture
+def backend():
+    with pagefault.open(":memory:", embedder=None) as memory:
+        yield memory
+
+
+def user(text):
+    return ChatMessage(role="user", content=text)
+
+
+def turn(number, who="ada"):
+    return [
+        user(f"{who} question {number} about topic{number}"),
+        ChatMessage(role="assistant", content=f"topic{number} is {who}-fact{number}. " + "x " * 20),
+    ]
+
+
+def texts(messages):
+    return [m.content for m in messages]
+
+
+def test_what_the_stock_memory_flushes_is_found_again(backend):
+    async def talk():
+        block = PagefaultMemoryBlock(memory=backend)
+        for who in ("ada", "bob"):
+            memory = Memory.from_defaults(
+                session_id=who,
+                chat_store=PagefaultChatStore(memory=backend),
+                token_limit=400,
+                token_flush_size=100,
+                memory_blocks=[block],
+                insert_method=InsertMethod.SYSTEM,
+            )
+            for number in range(30):
+                await memory.aput_messages(turn(number, who))
+            await memory.aput(user("topic3?"))
+            given = await memory.aget()
+            shown = "\n".join(str(m.content) for m in given)
+            assert f"{who}-fact3" in shown, "recalled by the last question"
+            assert given[0].role == "system"
+            again = "\n".join(str(m.content) for m in await memory.aget())
+            assert again.count(f"{who}-fact3.") == shown.count(f"{who}-fact3."), "nothing piles up"
+            everything = texts(await memory.aget_all())
+            kept = texts(await block.space(who).held(_codec()).aeverything())
+            assert kept == everything[: len(kept)]
+        assert "ada-fact" not in await block.aget([user("topic3")], session_id="bob")
+
+    asyncio.run(talk())
+
+
+def _codec():
+    from pagefault_llamaindex.messages import LLAMAINDEX  # noqa: PLC0415  # beside its only use
+
+    return LLAMAINDEX
+
+
+def test_the_block_by_itself(backend):
+    block = PagefaultMemoryBlock(memory=backend, token_limit=400)
+
+    async def talk():
+        mine = turn(1)
+        await block.aput(mine, session_id="s")
+        assert mine[0].additional_kwargs == {}, "the caller's messages are not written into"
+        await block.aput([])
+        assert "ada-fact1" in await block.aget([user("topic1?")], session_id="s")
+        assert await block.aget([user("topic1?")], session_id="other") == ""
+        assert await block.aget([], session_id="s") == await block.aget(None) == ""
+        assert await block.aget([user("zebra")], session_id="s") == ""
+        await block._aput([ChatMessage(role="user", content="tagged", additional_kwargs={"session_id": "t"})])
+        assert "tagged" in await block.aget([user("tagged")], session_id="t")
+        quiet = PagefaultMemoryBlock(memory=backend, name="quiet", accept_short_term_memory=False)
+        await quiet.aput(turn(2), from_short_term_memory=True, session_id="s")
+        assert await quiet.aget([user("topic2")], session_id="s") == ""
+        text = await block.aget([user("topic1?")], session_id="s")
+        shorter = await block.atruncate(text, 40)
+        assert shorter is not None
+        assert text.startswith(shorter)
+        assert backend.counter.count(shorter) <= backend.counter.count(text) - 40
+        assert await block.atruncate(text, 10**6) is None
+        with pytest.raises(UnsupportedMessage):
+            await block.aput(["text"], session_id="s")
+
+    asyncio.run(talk())
+
+
+def test_the_chat_store_does_what_the_documentation_says(backend):
+    store = PagefaultChatStore(memory=backend)
+
+    async def talk():
+        assert await store.get_keys() == []
+        assert await store.get_messages("k") == []
+        await store.add_messages("k", [])
+        assert await store.get_keys() == []
+        await store.add_messages("k", [user(f"m{n}") for n in range(6)])
+        await store.add_message("other", user("o"))
+        assert sorted(await store.get_keys()) == ["k", "other"]
+        assert texts(await store.get_messages("k", limit=2, offset=1)) == ["m1", "m2"]
+        assert texts(await store.archive_oldest_messages("k", 2)) == ["m0", "m1"]
+        assert texts(await store.get_messages("k")) == ["m2", "m3", "m4", "m5"]
+        assert texts(await store.get_messages("k", status=ARCHIVED)) == ["m0", "m1"]
+        assert texts(await store.get_messages("k", status=None)) == [f"m{n}" for n in range(6)]
+        counts = [await store.count_messages("k", status) for status in (ACTIVE, ARCHIVED, None)]
+        assert counts == [4, 2, 6]
+        assert (await store.delete_message("k", 1)).content == "m1"
+        assert (await store.delete_message("k", 2)).content == "m3"
+        assert await store.delete_message("k", 99) is None
+        assert await store.delete_message("k", -1) is None
+        assert texts(await store.delete_oldest_messages("k", 1)) == ["m2"]
+        assert await store.archive_oldest_messages("k", 0) == []
+        assert texts(await store.get_messages("k", status=None)) == ["m0", "m4", "m5"]
+        await store.set_messages("k", [user("new")])
+        assert texts(await store.get_messages("k", status=None)) == ["m0", "new"]
+        await store.delete_messages("k", ARCHIVED)
+        assert texts(await store.get_messages("k", status=None)) == ["new"]
+        await store.delete_messages("k")
+        assert await store.get_keys() == ["other"]
+        (given,) = await store.get_messages("other")
+        given.blocks[0].text = "changed"
+        assert texts(await store.get_messages("other")) == ["o"]
+
+    asyncio.run(talk())
+
+
+def test_the_stock_memory_over_our_store_survives_and_loses_nothing(tmp_path):
+    async def session(first):
+        with pagefault.open(tmp_path, embedder=None) as backend:
+            store = PagefaultChatStore(memory=backend)
+            memory = Memory.from_defaults(session_id="ada", token_limit=400, token_flush_size=100, chat_store=store)
+            for number in range(first, first + 15):
+                await memory.aput_messages(turn(number))
+            expected = texts(m for number in range(first + 15) for m in turn(number))
+            assert texts(await memory.aget_all()) == expected
+            assert len(await memory.aget()) < len(expected)
+            assert await store.get_keys() == ["ada"]
+
+    for first in (0, 15, 30):
+        asyncio.run(session(first))
+
+
+def test_many_tasks_and_loops_at_once(backend):
+    store = PagefaultChatStore(memory=backend)
+
+    async def write(name):
+        for number in range(15):
+            await store.add_message("k", user(f"{name}.{number}"))
+            await store.archive_oldest_messages("k", 1)
+
+    async def together():
+        await asyncio.gather(*(write(name) for name in "abcd"))
+
+    asyncio.run(together())
+    asyncio.run(together())
+    kept = asyncio.run(store.get_messages("k", status=None))
+    assert sorted(texts(kept)) == sorted([f"{name}.{number}" for name in "abcd" for number in range(15)] * 2)
+
+
+@pytest.mark.parametrize("key", [7, None, "", "a\x00b", True])
+def test_keys_that_are_none(backend, key):
+    store = PagefaultChatStore(memory=backend)
+    with pytest.raises(InvalidId):
+        asyncio.run(store.add_message(key, user("x")))
+    assert asyncio.run(store.get_keys()) == []
+
+
+def test_a_closed_backend_says_so(backend):
+    store, block = PagefaultChatStore(memory=backend), PagefaultMemoryBlock(memory=backend)
+    asyncio.run(store.add_message("k", user("x")))
+    backend.close()
+    for verb in (
+        lambda: store.get_messages("k"),
+        lambda: store.add_message("k", user("y")),
+        lambda: block.aput([user("x")], session_id="k"),
+        lambda: block.aget([user("x")], session_id="k"),
+    ):
+        with pytest.raises(MemoryClosed):
+            asyncio.run(verb())
