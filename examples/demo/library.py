@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pydoc_data.topics import topics
 from typing import Final
 
@@ -28,10 +29,10 @@ def split(text: str, limit: int = PART_CHARS) -> list[str]:
 
 
 class Library:
-    """Topics of the reference in alphabetical order, and the tools that read them."""
+    """Topics of the reference in alphabetical order, all or some, and the tools that read them."""
 
-    def __init__(self, limit: int | None = None) -> None:
-        names = sorted(topics)[:limit]
+    def __init__(self, limit: int | None = None, *, only: Sequence[str] | None = None) -> None:
+        names = sorted(topics if only is None else only)[:limit]
         self.topics: Final = {name: topics[name] for name in names}
         self._parts: Final = {name: split(text) for name, text in self.topics.items()}
         self._order: Final = [(name, number) for name in names for number in range(1, len(self._parts[name]) + 1)]
