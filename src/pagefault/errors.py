@@ -47,6 +47,10 @@ class StoreError(PagefaultError):
     """The page store refused or failed an operation."""
 
 
+class StoreMissing(StoreError):
+    """There is no store at a place that was to be read."""
+
+
 class StoreLocked(StoreError):
     """Another process has this data directory open."""
 

@@ -130,6 +130,21 @@ class Header:
     version: int = 1
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tally:
+    """How many records of one kind a space holds.
+
+    Attributes:
+        scope: The space and its tenant.
+        kind: The record kind.
+        count: Records, however many chunks their bodies take.
+    """
+
+    scope: Scope
+    kind: RecordKind
+    count: int
+
+
 class Runner(Protocol):
     """Runs blocking calls on the one thread that owns the engine.
 
@@ -145,10 +160,17 @@ class Runner(Protocol):
 class PageStore(Protocol):
     """Where records live. Every call is restricted to its scope inside the adapter."""
 
-    async def open(self, header: Header) -> None:
+    async def open(self, header: Header | None) -> Header:
         """Create or load. Idempotent.
 
+        Args:
+            header: What the records are written with; ``None`` loads what is there as it is.
+
+        Returns:
+            The header as it is stored.
+
         Raises:
+            StoreMissing: There is nothing to load, and no header was given.
             StoreLocked: Another process has it open.
             StoreUnwritable: It cannot be created or written.
             StoreMismatch: It was written with another header.
@@ -215,6 +237,10 @@ class PageStore(Protocol):
 
     async def idf(self, scope: Scope, terms: Sequence[int], *, kind: RecordKind = "page") -> dict[int, float]:
         """The IDF weight of each sparse index over this scope's records of a kind; absent terms are missing."""
+        ...
+
+    async def census(self) -> list[Tally]:
+        """What each space of EVERY tenant holds: for an operator's commands, the one call without a scope."""
         ...
 
     async def sync(self) -> None:

@@ -172,7 +172,7 @@ def record_of(scope: Scope, page: Page) -> Record:
 
 def head_of(task: Task, last: Slot | None, indexed: int) -> tuple[Mark, Record]:
     """The head once the pages up to ``last`` are stored: for readers that have no framework state."""
-    lineage = task.lineage
+    lineage, space = task.lineage, task.paging.space
     with task.paging.lock:
         if last is not None:  # pages written once more have stored ones behind them
             for slot in lineage.slots[last.seq :]:
@@ -188,7 +188,7 @@ def head_of(task: Task, last: Slot | None, indexed: int) -> tuple[Mark, Record]:
         id=head_id(task.scope.space),
         kind="head",
         seq=0 if last is None else last.seq,
-        fields={"chain": tip},
+        fields={"chain": tip, "user": space.user, "thread": space.thread, "agent": space.agent},
         body=body,
         sha256=canonical.sha256(body),
     )

@@ -86,7 +86,7 @@ class Search:
 
 def shelf_scope(tenant: str, kind: str, name: str) -> Scope:
     """The scope of a shelf's records; shelves of different kinds, names or tenants share nothing."""
-    digest = hashlib.sha256(json.dumps(["items", kind, name]).encode("ascii")).hexdigest()
+    digest = hashlib.sha256(json.dumps(["items", tenant, kind, name]).encode("ascii")).hexdigest()
     return Scope(tenant=tenant, space=digest[:32])
 
 

@@ -52,6 +52,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
         "StoreError",
         "StoreLocked",
         "StoreMismatch",
+        "StoreMissing",
         "StoreUnreachable",
         "StoreUnwritable",
         "TokenCounter",

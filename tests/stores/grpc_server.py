@@ -147,6 +147,19 @@ class _Points(points_service_pb2_grpc.PointsServicer):
         after = None if offset is None else RestToGrpc.convert_extended_point_id(offset)
         return rpc.ScrollResponse(result=points, next_page_offset=after)
 
+    async def Count(self, request: Any, context: Any) -> Any:  # noqa: N802  # the protocol's name
+        await self._server.admit(context)
+        found = await self._local.count(NAME, exact=request.exact)
+        return rpc.CountResponse(result=rpc.CountResult(count=found.count))
+
+    async def Facet(self, request: Any, context: Any) -> Any:  # noqa: N802  # the protocol's name
+        await self._server.admit(context)
+        found = await self._server.local.facet(
+            request.collection_name, key=request.key, limit=request.limit, exact=True
+        )
+        hits = [rpc.FacetHit(value=rpc.FacetValue(string_value=str(hit.value)), count=hit.count) for hit in found.hits]
+        return rpc.FacetResponse(hits=hits)
+
     async def QueryBatch(self, request: Any, context: Any) -> Any:  # noqa: N802  # the protocol's name
         asked = [GrpcToRest.convert_query_points(each) for each in request.query_points]
         found: list[models.QueryResponse] = await self._local.query_batch_points(NAME, requests=asked)

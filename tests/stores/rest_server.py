@@ -210,6 +210,14 @@ class RestServer:
             answers.append(each if self.filters_work else each.model_copy(update={"filter": None}))
         return await self.local.query_batch_points(self.name, requests=answers)
 
+    async def _count(self, seen: Seen) -> Any:
+        self._rule(seen.body.exact, "an inexact count", seen)
+        return await self.local.count(self.name, count_filter=seen.body.filter, exact=True)
+
+    async def _facet(self, seen: Seen) -> Any:
+        self._rule(seen.body.exact and seen.body.key == SCOPE_KEY, "an inexact or another facet", seen)
+        return await self.local.facet(self.name, key=seen.body.key, limit=seen.body.limit, exact=True)
+
     def _writes(self, seen: Seen) -> None:
         self._rule(seen.query.get("wait") == "true", "does not wait", seen)
         self._rule(seen.query.get("ordering") in {"weak", "strong"}, "names no ordering", seen)
@@ -228,6 +236,8 @@ _ROUTES: tuple[tuple[str, str, Any, Callable[..., Any]], ...] = (
     ("POST", POINTS + "/payload", models.SetPayload, RestServer._set_payload),
     ("POST", POINTS + "/delete", models.PointIdsList | models.FilterSelector, RestServer._delete),
     ("POST", POINTS + "/scroll", models.ScrollRequest, RestServer._scroll),
+    ("POST", POINTS + "/count", models.CountRequest, RestServer._count),
+    ("POST", "/collections/{name}/facet", models.FacetRequest, RestServer._facet),
     ("POST", POINTS + "/query/batch", models.QueryRequestBatch, RestServer._query),
 )
 

@@ -26,7 +26,7 @@ def wal(tmp_path):
 def synced(monkeypatch):
     """Names synced, in order; a directory by its own name."""
     names: list[str] = []
-    sync_file, sync_directory = durability._sync_file, durability.sync_directory
+    sync_file, sync_directory = durability.sync_file, durability.sync_directory
 
     def record_file(file):
         sync_file(file)
@@ -36,7 +36,7 @@ def synced(monkeypatch):
         sync_directory(path)
         names.append("directory")
 
-    monkeypatch.setattr(durability, "_sync_file", record_file)
+    monkeypatch.setattr(durability, "sync_file", record_file)
     monkeypatch.setattr(durability, "sync_directory", record_directory)
     return names
 
@@ -61,14 +61,14 @@ def test_a_rotation_syncs_the_closed_log_and_the_directory(wal, synced):
 
 
 def test_a_rotation_in_between_starts_again(wal, synced, monkeypatch):
-    recorded = durability._sync_file
+    recorded = durability.sync_file
 
     def rotate_first(file):
         if (wal / "open-1").exists():
             (wal / "open-1").rename(wal / "closed-9")
         recorded(file)
 
-    monkeypatch.setattr(durability, "_sync_file", rotate_first)
+    monkeypatch.setattr(durability, "sync_file", rotate_first)
     WalSync(wal).sync()
     assert synced[-4:] == ["closed-0", "closed-9", "open-2", "directory"]
 
@@ -84,7 +84,7 @@ def test_a_name_that_appears_while_listing_is_not_missed(wal, synced, monkeypatc
 def test_a_directory_that_never_holds_still_is_an_error(wal, monkeypatch):
     numbers = iter(range(1000))
     monkeypatch.setattr(WalSync, "_names", lambda self: {"open-1", f"closed-{next(numbers)}"} - {"closed-0"})
-    monkeypatch.setattr(durability, "_sync_file", lambda file: None)
+    monkeypatch.setattr(durability, "sync_file", lambda file: None)
     with pytest.raises(StoreError, match="hold still"):
         WalSync(wal).sync()
 
@@ -96,7 +96,7 @@ def test_a_failed_sync_stays_failed(wal, monkeypatch):
         def fail(file):
             raise OSError(5, "Input/output error")
 
-        broken.setattr(durability, "_sync_file", fail)
+        broken.setattr(durability, "sync_file", fail)
         with pytest.raises(StoreError, match="power loss"):
             sync.sync()
     with pytest.raises(StoreError, match="power loss") as caught:

@@ -22,6 +22,7 @@ from pagefault.stores.server import ServerStore
 from pagefault.stores.server_link import Pace
 from pagefault.stores.server_setup import HEADER_ID
 from pagefault.testing.item_contract import ITEM_CHECKS
+from pagefault.testing.operator_contract import OPERATOR_CHECKS
 from pagefault.testing.store_contract import CHECKS, HEADER, OURS, Check, head, page, terms
 from tests.stores.rest_server import POINTS, RestServer, is_write, ok, said
 
@@ -101,14 +102,14 @@ def raising(error: type[httpx.TransportError]) -> Callable[[], httpx.Response]:
 # -- the contract, over the wire ---------------------------------------------------------------
 
 
-@pytest.mark.parametrize("check", [*CHECKS, *ITEM_CHECKS], ids=lambda check: check.__name__)
+@pytest.mark.parametrize("check", [*CHECKS, *ITEM_CHECKS, *OPERATOR_CHECKS], ids=lambda check: check.__name__)
 def test_contract_over_rest(check: Check) -> None:
     server = RestServer()
     asyncio.run(check(lambda: store_on(server)))
     assert server.broken == []
 
 
-@pytest.mark.parametrize("check", [*CHECKS, *ITEM_CHECKS], ids=lambda check: check.__name__)
+@pytest.mark.parametrize("check", [*CHECKS, *ITEM_CHECKS, *OPERATOR_CHECKS], ids=lambda check: check.__name__)
 def test_contract_while_the_server_flaps(check: Check) -> None:
     """Each kind of trouble in turn, before and after the request took effect, and nothing is noticed."""
     turns = itertools.cycle(["fine", "before", "fine", "late", "fine", "fine", "busy", "away", "unconfirmed"])

@@ -61,7 +61,7 @@ class WalSync:
                 return None
             try:
                 for name in sorted(active | (closed - self._closed)):
-                    _sync_file(self._wal / name)
+                    sync_file(self._wal / name)
             except FileNotFoundError:  # renamed or dropped by the engine since we looked
                 continue
             # A rename while a directory is listed may hide the file under both names.
@@ -92,7 +92,8 @@ def sync_directory(directory: Path) -> None:
         os.close(descriptor)
 
 
-def _sync_file(file: Path) -> None:
+def sync_file(file: Path) -> None:
+    """Make a file's content durable."""
     descriptor = os.open(file, os.O_RDWR)
     try:
         if sys.platform == "linux":

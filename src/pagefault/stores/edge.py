@@ -15,7 +15,7 @@ from uuid import UUID
 from qdrant_edge import EdgeShard, HasIdCondition
 
 from pagefault.errors import CorruptPage, MemoryClosed, StoreError, StoreLocked
-from pagefault.ports import Header, Hit, Record, RecordKind, Runner, Scope, Sparse, Swap, Where
+from pagefault.ports import Header, Hit, Record, RecordKind, Runner, Scope, Sparse, Swap, Tally, Where
 from pagefault.stores import edge_calls, layout
 from pagefault.stores.durability import WalSync
 from pagefault.stores.engine import Engine
@@ -77,10 +77,11 @@ class EdgeStore:
         self._warned = False
         self._ids: tuple[Sequence[UUID] | None, HasIdCondition | None] = (None, None)
 
-    async def open(self, header: Header) -> None:
-        """Create or load the data directory. Idempotent.
+    async def open(self, header: Header | None) -> Header:
+        """Create or load the data directory; without a header, only load it. Idempotent.
 
         Raises:
+            StoreMissing: There is nothing to load, and no header was given.
             StoreLocked: Another process, or another store in this one, has it open.
             StoreUnwritable: It cannot be created or written.
             StoreMismatch: It was written with another header.
@@ -91,14 +92,16 @@ class EdgeStore:
         deadline = time.monotonic() + self._lock_timeout
         while True:
             try:
-                await self._run(partial(self._engine.open, header), urgent=True)
+                settled = await self._run(partial(self._engine.open, header), urgent=True)
             except StoreLocked:
                 if time.monotonic() >= deadline:
                     raise
                 await asyncio.sleep(_LOCK_POLL_SECONDS)
             else:
-                self._pid, self._dimension = os.getpid(), header.dimension
-                return
+                if self._pid is None:
+                    self._wal = WalSync(self._engine.wal)
+                self._pid, self._dimension = os.getpid(), settled.dimension
+                return settled
 
     async def put(self, scope: Scope, records: Sequence[Record]) -> None:
         """Write records; on return they survive a process kill.
@@ -227,6 +230,11 @@ class EdgeStore:
         for window in layout.windows(distinct, _TERMS):
             weights |= await self._read(partial(edge_calls.idf, scope=scope, terms=window, kind=kind))
         return weights
+
+    async def census(self) -> list[Tally]:
+        """What each space of every tenant holds."""
+        self._check()
+        return await self._call(edge_calls.census, urgent=False)
 
     async def sync(self) -> None:
         """Make everything stored durable (meant to survive power loss).

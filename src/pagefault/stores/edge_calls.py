@@ -12,8 +12,10 @@ from typing import Any, Final
 from uuid import UUID
 
 from qdrant_edge import (
+    CountRequest,
     Direction,
     EdgeShard,
+    FacetRequest,
     FieldCondition,
     Filter,
     HasIdCondition,
@@ -36,7 +38,7 @@ from qdrant_edge import (
 )
 
 from pagefault.errors import CorruptPage, StoreError
-from pagefault.ports import Hit, Record, RecordKind, Scope, Sparse, Where
+from pagefault.ports import Hit, Record, RecordKind, Scope, Sparse, Tally, Where
 from pagefault.stores import answers
 from pagefault.stores.layout import (
     CHUNK,
@@ -55,6 +57,7 @@ from pagefault.stores.layout import (
     selected,
     stale_chunks,
     tag_value,
+    tallies,
 )
 
 _OWNER: Final = ["tenant", "space", "kind", "chunks"]
@@ -232,6 +235,13 @@ def idf(shard: EdgeShard, scope: Scope, terms: Sequence[int], kind: RecordKind) 
             stored = dict(zip(vectors[TEXT].indices, vectors[TEXT].values, strict=True))
             weights[term] = point.score / stored[term]
     return weights
+
+
+def census(shard: EdgeShard) -> list[Tally]:
+    """How many records of each kind each space holds, of all tenants."""
+    everything = shard.count(CountRequest(exact=True))
+    found = shard.facet(FacetRequest(SCOPE_KEY, limit=max(1, everything), exact=True))
+    return tallies((hit.value, hit.count) for hit in found.hits)
 
 
 def within(scope: Scope, kind: str, *more: Any) -> Filter:

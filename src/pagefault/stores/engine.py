@@ -28,7 +28,15 @@ from qdrant_edge import (
     UpdateOperation,
 )
 
-from pagefault.errors import MemoryClosed, PagefaultError, StoreError, StoreLocked, StoreMismatch, StoreUnwritable
+from pagefault.errors import (
+    MemoryClosed,
+    PagefaultError,
+    StoreError,
+    StoreLocked,
+    StoreMismatch,
+    StoreMissing,
+    StoreUnwritable,
+)
 from pagefault.ports import Header
 from pagefault.stores import header as headers
 from pagefault.stores.durability import sync_directory
@@ -36,7 +44,9 @@ from pagefault.stores.layout import DENSE, SCOPE_KEY, TAGS, TEXT
 
 T = TypeVar("T")
 
-SHARD: Final = "shard"
+_ATTEMPTS: Final = 16
+REBUILT: Final = f"{headers.SHARD}-"
+"""How the names of rebuilt shards begin."""
 
 
 class Engine:
@@ -46,27 +56,28 @@ class Engine:
         self._directory = directory
         self._shard: EdgeShard | None = None
         self._header: Header | None = None
+        self._name = headers.SHARD
 
     @property
     def wal(self) -> Path:
-        """Where the engine keeps its write-ahead log."""
-        return self._directory / SHARD / "wal"
+        """Where the engine keeps its write-ahead log, once it is open."""
+        return self._directory / self._name / "wal"
 
-    def open(self, header: Header) -> None:
-        """Create or load the shard; nothing to do when it is open.
+    def open(self, header: Header | None) -> Header:
+        """Create or load the shard; nothing to do when it is open. Gives the header as it is stored.
 
         Raises:
+            StoreMissing: There is none, and no header to make one with.
             StoreLocked: Another process, or another store in this one, has it open.
             StoreUnwritable: The directory cannot be created or written.
             StoreMismatch: It was written with another header.
         """
         place = str(self._directory)
         if self._header is not None:
-            headers.reconcile(place, self._header, header)
-            return
+            return self._header if header is None else headers.reconcile(place, self._header, header)
         try:
             with engine_errors(place):
-                self._open(place, header)
+                return self._open(place, header)
         except OSError as error:
             raise StoreUnwritable(
                 f"{place} cannot be used as a data directory ({error}); give a path that this process can write"
@@ -99,29 +110,57 @@ class Engine:
         if self._shard is not None:
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._shard))
 
-    def _open(self, place: str, header: Header) -> None:
+    def replace(self, header: Header, name: str) -> None:
+        """Another shard, complete and durable, takes the place of this one, which is deleted.
+
+        The header file names the shard that counts, so the change is one rename: after a crash
+        the one or the other counts, and the next to open the directory clears away the rest.
+        """
+        headers.write(self._directory, header, name)
+        self.close()
+        shutil.rmtree(self._directory / self._name, ignore_errors=True)
+
+    def _open(self, place: str, header: Header | None) -> Header:
+        if header is None and headers.read(self._directory) is None:
+            raise StoreMissing(f"there is no memory at {place}; give the directory that pagefault.open(...) was given")
         _make_directory(self._directory)
-        stored = headers.read(self._directory)
-        if stored is not None:  # said before the lock, so that the message is about the cause
-            headers.reconcile(place, stored, header)
-        shard_dir = self._directory / SHARD
-        if not shard_dir.exists():
-            if stored is not None:
-                raise StoreError(
-                    f"{place} has {headers.FILE} but its {SHARD!r} directory is gone; restore it from a backup, "
-                    f"or remove {headers.FILE} to start empty"
-                )
-            _create(shard_dir, header)
-        shard = EdgeShard.load(str(shard_dir), _config(header))
+        shard = self._load(place, header)
         try:
-            self._header = _settle_header(self._directory, shard, header)
+            settled = _settle_header(self._directory, shard, header)
             if TAGS not in shard.info().payload_schema:  # written before there were items
                 shard.update(UpdateOperation.create_field_index(TAGS, KeywordIndexParams()))
+            _clear_away(self._directory, self._name)
         except BaseException:
             shard.close()
             raise
-        self._shard = shard
+        self._shard, self._header = shard, settled
         _OPEN.add(self)
+        return settled
+
+    def _load(self, place: str, header: Header | None) -> EdgeShard:
+        """The shard that counts, locked; looked up again when another took its place meanwhile."""
+        for _ in range(_ATTEMPTS):
+            stored, self._name = headers.read_both(self._directory)
+            if (
+                stored is not None and header is not None
+            ):  # said before the lock, so that the message is about the cause
+                headers.reconcile(place, stored, header)
+            shard_dir = self._directory / self._name
+            known = stored or header
+            if known is None or (stored is not None and not shard_dir.exists()):
+                if headers.read_both(self._directory) != (stored, self._name):
+                    continue
+                raise StoreError(
+                    f"{place} has {headers.FILE} but its {self._name!r} directory is gone; restore it from a backup, "
+                    f"or remove {headers.FILE} to start empty"
+                )
+            if not shard_dir.exists():
+                create(shard_dir, known)
+            shard = load(shard_dir, known)
+            if headers.read_both(self._directory)[1] == self._name:
+                return shard
+            shard.close()
+        raise StoreLocked(f"{place} was rebuilt again and again while it was opened; open it later")
 
 
 @contextlib.contextmanager
@@ -158,9 +197,16 @@ def _make_directory(directory: Path) -> None:
         sync_directory(directory.parent)
 
 
-def _create(shard_dir: Path, header: Header) -> None:
+def _clear_away(directory: Path, name: str) -> None:
+    """What a rebuild that died left behind; whoever holds the shard that counts may."""
+    for each in directory.glob(f"{headers.SHARD}*"):
+        if each.name != name and (each.name == headers.SHARD or each.name.startswith(REBUILT)):
+            shutil.rmtree(each, ignore_errors=True)
+
+
+def create(shard_dir: Path, header: Header) -> None:
     """Make an empty shard in one step, so that a crash or a rival never leaves half of one."""
-    draft = shard_dir.with_name(f"{SHARD}.new-{uuid.uuid4().hex}")
+    draft = shard_dir.with_name(f"{headers.SHARD}.new-{uuid.uuid4().hex}")
     draft.mkdir(mode=0o700)
     try:
         shard = EdgeShard.create(str(draft), _config(header))
@@ -182,6 +228,11 @@ def _create(shard_dir: Path, header: Header) -> None:
         shutil.rmtree(draft, ignore_errors=True)
 
 
+def load(shard_dir: Path, header: Header) -> EdgeShard:
+    """The shard in a directory, locked."""
+    return EdgeShard.load(str(shard_dir), _config(header))
+
+
 def _config(header: Header) -> EdgeConfig:
     dense = {DENSE: EdgeVectorParams(size=header.dimension, distance=Distance.Cosine)} if header.dimension else None
     return EdgeConfig(
@@ -192,20 +243,22 @@ def _config(header: Header) -> EdgeConfig:
     )
 
 
-def _settle_header(directory: Path, shard: EdgeShard, header: Header) -> Header:
+def _settle_header(directory: Path, shard: EdgeShard, header: Header | None) -> Header:
     """Read or write the header file; only whoever holds the shard gets here."""
-    stored = headers.read(directory)
-    if stored is None:
+    stored, name = headers.read_both(directory)
+    if header is None and stored is not None:
+        return stored
+    if stored is None or header is None:
         if shard.count(CountRequest(exact=True)):
             raise StoreMismatch(
                 f"{directory} holds records but no {headers.FILE}, so what its vectors are is unknown; "
                 "restore that file from a backup"
             )
-        headers.write(directory, header)
-        return header
+        headers.write(directory, header or Header())
+        return header or Header()
     settled = headers.reconcile(str(directory), stored, header)
     if settled != stored:
-        headers.write(directory, settled)
+        headers.write(directory, settled, name)
     return settled
 
 

@@ -14,6 +14,7 @@ from pagefault.ports import NEAR, Header
 from pagefault.stores.durability import sync_directory
 
 FILE: Final = "pagefault.json"
+SHARD: Final = "shard"
 _COSINE: Final = 0.99
 
 
@@ -23,30 +24,44 @@ def read(directory: Path) -> Header | None:
     Raises:
         StoreMismatch: The file is not a header.
     """
+    return read_both(directory)[0]
+
+
+def read_both(directory: Path) -> tuple[Header | None, str]:
+    """The header, and the name of the shard that it is about: one file, so that both change in one step.
+
+    Raises:
+        StoreMismatch: The file is not a header.
+    """
     file = directory / FILE
     try:
         text = file.read_text(encoding="utf-8")
     except FileNotFoundError:
-        return None
+        return None, SHARD
     try:
         data = json.loads(text)
-        return Header(
+        shard = str(data.get("shard", SHARD))
+        if Path(shard).name != shard or not shard.startswith(SHARD):
+            raise ValueError(f"{shard!r} names no shard")  # noqa: TRY301  # told like every other damage
+        header = Header(
             embedder=str(data["embedder"]),
             dimension=int(data["dimension"]),
             fingerprint=str(data["fingerprint"]),
             version=int(data["version"]),
         )
-    except (ValueError, KeyError, TypeError) as error:
+    except (AttributeError, ValueError, KeyError, TypeError) as error:
         raise StoreMismatch(f"{file} is not a pagefault header ({error}); restore it from a backup") from error
+    return header, shard
 
 
-def write(directory: Path, header: Header) -> None:
+def write(directory: Path, header: Header, shard: str = SHARD) -> None:
     """Write the header in one step: after a crash there is the old one, the new one or none."""
+    named = {} if shard == SHARD else {"shard": shard}
     file = directory / FILE
     draft = directory / f"{FILE}.{os.getpid()}"
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-        json.dump(asdict(header), stream, indent=2)
+        json.dump(asdict(header) | named, stream, indent=2)
         stream.write("\n")
         stream.flush()
         os.fsync(stream.fileno())

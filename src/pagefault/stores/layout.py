@@ -17,7 +17,7 @@ from uuid import UUID
 
 from pagefault.chain import chunk_id
 from pagefault.errors import CorruptPage, StoreError
-from pagefault.ports import Record, RecordKind, Scope, Sparse, Swap, Where
+from pagefault.ports import Record, RecordKind, Scope, Sparse, Swap, Tally, Where
 
 T = TypeVar("T")
 Scalar = str | int | float | bool
@@ -92,6 +92,26 @@ def tag_value(scope: Scope, kind: str, tag: str) -> str:
 def selected(where: Where) -> list[str] | None:
     """The payload keys of an answer, ``None`` for all but the body."""
     return None if where.fields is None else [*_OWNER, *where.fields]
+
+
+def tallies(counts: Iterable[tuple[Any, int]]) -> list[Tally]:
+    """What :func:`scope_value` says of the values found, and how often; chunks are not counted.
+
+    Raises:
+        StoreError: A value is not one that is written here.
+    """
+    found: list[Tally] = []
+    for value, count in counts:
+        kind, _, rest = str(value).partition("/")
+        size, _, names = rest.partition("/")
+        length = int(size) if size.isdecimal() else 0
+        space, tenant = names[:length], names[length + 1 :]
+        known = KINDS[KINDS.index(kind)] if kind in KINDS else None
+        if known is not None and value == scope_value(Scope(tenant=tenant, space=space), kind):
+            found.append(Tally(scope=Scope(tenant=tenant, space=space), kind=known, count=count))
+        elif kind != CHUNK:
+            raise StoreError(f"a record has the scope {value!r:.120}, which pagefault does not write")
+    return sorted(found, key=lambda tally: (tally.scope.tenant, tally.scope.space, KINDS.index(tally.kind)))
 
 
 def check_scope(scope: Scope) -> None:

@@ -13,7 +13,7 @@ from uuid import UUID
 from qdrant_client import AsyncQdrantClient, models
 
 from pagefault.errors import CorruptPage, MemoryClosed, StoreError
-from pagefault.ports import Header, Hit, Record, RecordKind, Scope, Sparse, Swap, Where
+from pagefault.ports import Header, Hit, Record, RecordKind, Scope, Sparse, Swap, Tally, Where
 from pagefault.stores import header as headers
 from pagefault.stores import layout
 from pagefault.stores.layout import is_empty, windows
@@ -79,10 +79,11 @@ class ServerStore:
         self._heads: weakref.WeakValueDictionary[Scope, asyncio.Lock] = weakref.WeakValueDictionary()
         self._ids: tuple[Sequence[UUID] | None, models.HasIdCondition | None] = (None, None)
 
-    async def open(self, header: Header) -> None:
-        """Connect; create the collection if there is none. Idempotent.
+    async def open(self, header: Header | None) -> Header:
+        """Connect; create the collection if there is none and a header is given. Idempotent.
 
         Raises:
+            StoreMissing: There is no collection of pagefault's, and no header was given.
             StoreUnreachable: No server answers.
             StoreDenied: The API key is missing or wrong.
             StoreMismatch: The collection was written with another header, or by something else.
@@ -93,8 +94,7 @@ class ServerStore:
             if self._header is not None or self._closed:
                 self._ready()
             if self._header is not None:
-                headers.reconcile(self._settings.place, self._header, header)
-                return
+                return self._header if header is None else headers.reconcile(self._settings.place, self._header, header)
             self._pid = os.getpid()
             self._link.connect()
             scoped_idf = await check_version(self._link)
@@ -105,6 +105,7 @@ class ServerStore:
                 )
             self._header = await prepare(self._link, header)
             self._calls = Calls(self._link, scoped_idf=scoped_idf)
+            return self._header
 
     async def put(self, scope: Scope, records: Sequence[Record]) -> None:
         """Write records; on return the server has confirmed them.
@@ -222,6 +223,10 @@ class ServerStore:
         for window in windows(distinct, _TERMS):
             weights |= await calls.idf(scope, window, kind)
         return weights
+
+    async def census(self) -> list[Tally]:
+        """What each space of every tenant holds."""
+        return await self._ready().census()
 
     async def sync(self) -> None:
         """Nothing to do: a confirmed write is in the server's write-ahead log.

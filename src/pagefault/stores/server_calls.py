@@ -14,7 +14,7 @@ from uuid import UUID, uuid4
 from qdrant_client import AsyncQdrantClient, models
 
 from pagefault.errors import CorruptPage, StoreError
-from pagefault.ports import Hit, Record, RecordKind, Scope, Sparse, Where
+from pagefault.ports import Hit, Record, RecordKind, Scope, Sparse, Tally, Where
 from pagefault.stores import answers
 from pagefault.stores.layout import (
     CHUNK,
@@ -34,6 +34,7 @@ from pagefault.stores.layout import (
     selected,
     stale_chunks,
     tag_value,
+    tallies,
 )
 from pagefault.stores.server_link import Link
 
@@ -249,6 +250,15 @@ class Calls:
                 stored = dict(zip(vectors[TEXT].indices, vectors[TEXT].values, strict=True))
                 weights[term] = point.score / stored[term]
         return weights
+
+    async def census(self) -> list[Tally]:
+        """How many records of each kind each space holds, of all tenants."""
+        points = await self._link.call("counting records", lambda client: client.count(self._name, exact=True))
+        found = await self._link.call(
+            "counting by space",
+            lambda client: client.facet(self._name, key=SCOPE_KEY, limit=max(1, points.count), exact=True),
+        )
+        return tallies((hit.value, hit.count) for hit in found.hits)
 
     def _nearest(self, query: Sparse | list[float], corpus: models.Filter) -> dict[str, Any]:
         if not isinstance(query, Sparse):

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from qdrant_client import AsyncQdrantClient, models
 
-from pagefault.errors import StoreError, StoreMismatch
+from pagefault.errors import StoreError, StoreMismatch, StoreMissing
 from pagefault.ports import Header
 from pagefault.stores import header as headers
 from pagefault.stores.layout import DENSE, SCOPE_KEY, TAGS, TEXT
@@ -60,16 +60,27 @@ async def check_version(link: Link) -> bool:
     return version >= SCOPED_IDF
 
 
-async def prepare(link: Link, header: Header) -> Header:
+async def prepare(link: Link, header: Header | None) -> Header:
     """Make the collection ready: created if absent, never recreated; indexes and header in place.
+
+    Without a header it is only looked at.
 
     Returns:
         The header to go on with.
 
     Raises:
+        StoreMissing: There is none, and no header to make one with.
         StoreMismatch: It was written with another header, or is not ours.
     """
-    info = await _info(link) or await _create(link, header)
+    info = await _info(link)
+    if header is None:
+        known = None if info is None else await read_header(link)
+        if known is None:
+            raise StoreMissing(
+                f"there is no memory at {link.settings.place}; give the URL that pagefault.open(...) was given"
+            )
+        return known
+    info = info or await _create(link, header)
     if (info.config.params.shard_number or 1) > 1:
         _LOG.warning(
             "%s has several shards and takes term statistics in each by itself: full-text scores are approximate",

@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 from uuid import UUID
 
 from pagefault.errors import StoreError
-from pagefault.ports import Embedder, Header, Hit, PageStore, Record, RecordKind, Scope, Sparse, Swap, Where
+from pagefault.ports import Embedder, Header, Hit, PageStore, Record, RecordKind, Scope, Sparse, Swap, Tally, Where
 
 CALLS: Final = frozenset(
     ("open", "put", "swap", "remove", "amend", "index", "get", "scan", "search", "idf", "sync", "close")
@@ -61,10 +61,10 @@ class FlakyStore:
         if call in self._errors and self._only(call, scope):
             raise self._errors[call]
 
-    async def open(self, header: Header) -> None:
+    async def open(self, header: Header | None) -> Header:
         """As the store inside."""
         await self._before("open")
-        await self.inner.open(header)
+        return await self.inner.open(header)
 
     async def put(self, scope: Scope, records: Sequence[Record]) -> None:
         """As the store inside."""
@@ -112,6 +112,11 @@ class FlakyStore:
         """As the store inside."""
         await self._before("idf", scope)
         return await self.inner.idf(scope, terms, kind=kind)
+
+    async def census(self) -> list[Tally]:
+        """See :meth:`PageStore.census`."""
+        await self._before("census")
+        return await self.inner.census()
 
     async def sync(self) -> None:
         """As the store inside."""

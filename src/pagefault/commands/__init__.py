@@ -1,0 +1,23 @@
+"""The `pagefault` command: look at a memory, verify it, rebuild it.
+
+Exit codes: 0 done · 1 `verify` found damage · 2 wrong usage · 3 the place cannot be used · 4 another
+process has it open · 5 the embedder fails · 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """Run the command line; ends the process."""
+    try:
+        from pagefault.commands.app import app  # noqa: PLC0415  # an extra
+    except ImportError as error:
+        if (error.name or "").split(".")[0] not in {"typer", "rich", "click", "shellingham"}:
+            raise
+        sys.stderr.write("pagefault: the commands need typer and rich: pip install 'pagefault[cli]'\n")
+        raise SystemExit(2) from error
+    app()

@@ -1,0 +1,100 @@
+"""What commands print: tables for people, one JSON document with ``--json``, errors on stderr."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from pagefault.errors import EmbedderError, PagefaultError, StoreLocked
+
+DAMAGED: Final = 1
+UNUSABLE: Final = 3
+LOCKED: Final = 4
+EMBEDDER: Final = 5
+INTERRUPTED: Final = 130
+_PIPE_WIDTH: Final = 200
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Where to print: as wide as the terminal, wide enough for a pipe; colours where the reader has them."""
+    stream = sys.stderr if stderr else sys.stdout
+    width = None if stream.isatty() or "COLUMNS" in os.environ else _PIPE_WIDTH
+    return Console(stderr=stderr, width=width, highlight=False)
+
+
+def emit(data: Any) -> None:
+    """One JSON document on stdout."""
+    typer.echo(json.dumps(data, indent=2, sort_keys=False))
+
+
+@contextmanager
+def errors_told(*, as_json: bool) -> Iterator[None]:
+    """An error of ours becomes one line on stderr and an exit code; with ``--json`` a document on stdout, too."""
+    try:
+        yield
+    except PagefaultError as error:
+        if as_json:
+            emit({"error": type(error).__name__, "message": str(error)})
+        typer.echo(f"pagefault: {plain(str(error))}", err=True)
+        raise typer.Exit(_code(error)) from error
+    except KeyboardInterrupt as error:
+        typer.echo("pagefault: interrupted; the memory is as it was", err=True)
+        raise typer.Exit(INTERRUPTED) from error
+
+
+def _code(error: PagefaultError) -> int:
+    if isinstance(error, StoreLocked):
+        return LOCKED
+    return EMBEDDER if isinstance(error, EmbedderError) else UNUSABLE
+
+
+@contextmanager
+def progress_shown(what: str, *, as_json: bool) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar on stderr, where somebody looks at it."""
+    out = console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=out, transient=True, disable=as_json or not out.is_terminal) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
+    """A table that folds what is too wide, rather than cutting it off."""
+    made = Table(title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for name in columns:
+        is_number = bool(rows) and all(isinstance(row[columns.index(name)], int) for row in rows)
+        made.add_column(name, justify="right" if is_number else "left", overflow="fold")
+    for row in rows:
+        made.add_row(*(Text(f"{each:,}" if isinstance(each, int) else plain(str(each))) for each in row))
+    return made
+
+
+def plain(text: str) -> str:
+    """Text from a store without what a terminal would take for commands."""
+    return "".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in text)
+
+
+def size(count: int) -> str:
+    """Bytes for people."""
+    value = float(count)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if value < 1024:
+            return f"{value:,.0f} {unit}" if unit == "B" else f"{value:,.1f} {unit}"
+        value /= 1024
+    return f"{value:,.1f} TiB"
+
+
+def when(seconds: float | None) -> str:
+    """A time for people, in the machine's own zone."""
+    return "-" if seconds is None else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))

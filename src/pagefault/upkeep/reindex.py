@@ -1,0 +1,97 @@
+"""New vectors for everything in a data directory, made from the bodies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+from uuid import UUID
+
+from pagefault.embedders import PROBE
+from pagefault.errors import CorruptPage, EmbedderError
+from pagefault.indexing import vector_text
+from pagefault.items import item_of
+from pagefault.ports import Embedder, Header, Record
+from pagefault.restore import page_from
+from pagefault.stores.edge_rebuild import Progress, Rebuilt, rebuild
+from pagefault.vectors import embed, header_of
+
+
+class Reindexed(NamedTuple):
+    """What a reindexing did.
+
+    Attributes:
+        header: What the directory is written with now.
+        vectors: Records that have a vector now.
+        without: Records that the embedder refused or whose body is damaged; full text finds those that are intact.
+        rebuilt: What was copied.
+    """
+
+    header: Header
+    vectors: int
+    without: tuple[UUID, ...]
+    rebuilt: Rebuilt
+
+
+def reindex(directory: Path, embedder: Embedder | None, *, progress: Progress | None = None) -> Reindexed:
+    """Rebuild all vectors with another embedder, or drop them with ``None``.
+
+    It happens in a copy that takes the place of the old shard at the end: interrupted at any
+    moment, the old vectors and their embedder count as before, and it can be run again.
+
+    Raises:
+        EmbedderError: The embedder is down; nothing changed.
+        StoreMissing: There is no memory in this directory.
+        StoreLocked: Another process has it open.
+    """
+    header = header_of(embedder)
+    refused: list[UUID] = []
+    made = 0
+
+    def revise(records: Sequence[Record]) -> dict[UUID, Sequence[float]]:
+        nonlocal made
+        texts: dict[UUID, str] = {}
+        for record in records:
+            try:
+                text = searched_text(record)
+            except CorruptPage:
+                refused.append(record.id)
+                continue
+            if text.strip():
+                texts[record.id] = text
+        vectors = _vectors(embedder, texts, refused)
+        made += len(vectors)
+        return vectors
+
+    rebuilt = rebuild(directory, header=header, revise=revise, progress=progress)
+    return Reindexed(header, made, (*refused, *rebuilt.damaged), rebuilt)
+
+
+def searched_text(record: Record) -> str:
+    """What a record's vector is made of; nothing for one that is not searched for.
+
+    Raises:
+        CorruptPage: Its body is not what was written.
+    """
+    if record.kind == "page":
+        return vector_text(page_from(record))
+    if record.kind == "item":
+        return item_of(record).searched.encode("utf-8", "replace").decode("utf-8")
+    return ""
+
+
+def _vectors(embedder: Embedder | None, texts: dict[UUID, str], refused: list[UUID]) -> dict[UUID, Sequence[float]]:
+    """Vectors of these texts; a text that the embedder cannot take does not hold up the others."""
+    if embedder is None or not texts:
+        return {}
+    try:
+        return dict(zip(texts, embed(embedder, list(texts.values())), strict=True))
+    except EmbedderError:
+        embed(embedder, [PROBE])  # raises when the embedder is down; else it is about these texts
+    found: dict[UUID, Sequence[float]] = {}
+    for id_, text in texts.items():
+        try:
+            found[id_] = embed(embedder, [text])[0]
+        except EmbedderError:
+            refused.append(id_)
+    return found

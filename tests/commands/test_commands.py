@@ -1,0 +1,244 @@
+"""The commands as a user runs them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+import pagefault
+from pagefault.commands.app import app
+from pagefault.errors import StoreMismatch
+from pagefault.testing.embedders import HashingEmbedder
+from tests.commands.support import OLD, copy, corrupt, drop_page, fill, holds_all
+
+SCRIPT = str(Path(sys.executable).with_name("pagefault"))
+NEW = "pagefault.testing.embedders:HashingEmbedder"
+COUNTS = {"page": 44, "head": 2, "item": 2}
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory):
+    return fill(tmp_path_factory.mktemp("filled") / "memory")
+
+
+@pytest.fixture
+def place(filled, tmp_path):
+    return copy(filled, tmp_path / "memory")
+
+
+def call(*args, code=0):
+    result = CliRunner().invoke(app, [str(arg) for arg in args])
+    assert result.exit_code == code, result.output
+    return result
+
+
+def data(*args, code=0):
+    return json.loads(call(*args, "--json", code=code).stdout)
+
+
+def test_stat_tells_what_there_is(filled):
+    found = data("stat", filled, "--spaces")
+    assert found["records"] == COUNTS
+    assert (found["tenants"], found["embedder"]["embedder"]) == (2, OLD.name)
+    names = {(s["tenant"], s.get("user"), s.get("thread"), s.get("agent")) for s in found["spaces"]}
+    assert {("acme", "ada", "t1", "helper"), ("globex", "ada", "t1", "helper")} <= names
+    assert 0 < found["disk"]["log_bytes"] < found["disk"]["bytes"]
+    shown = call("stat", filled, "--spaces").stdout
+    assert OLD.name in shown
+    assert "helper" in shown
+
+
+def test_show_by_name_and_by_key(filled):
+    named = ("--tenant", "acme", "--user", "ada", "--thread", "t1", "--agent", "helper")
+    found = data("show", filled, *named, "--pages", "3")
+    assert (found["length"], [p["page"] for p in found["pages"]]) == (22, [22, 21, 20])
+    assert data("show", filled, found["key"], "--tenant", "acme", "--pages", "3") == found
+    assert "Turing" in call("show", filled, *named).stdout
+    assert "no space" in call("show", filled, "abc", code=3).stderr
+    assert "globex" not in call("show", filled, *named, "--pages", "50").stdout
+
+
+@pytest.mark.parametrize("args", [[], ["key", "--thread", "t1"]])
+def test_show_wants_a_space(filled, args):
+    call("show", filled, *args, code=2)
+
+
+def test_what_is_stored_is_no_command_for_a_terminal(tmp_path):
+    with pagefault.open(tmp_path / "m", embedder=None) as memory:
+        memory.space(thread="t").append({"role": "user", "content": "\x1b]0;owned\x07 \x1b[2J [bold]x[/bold]"})
+    shown = call("show", tmp_path / "m", "--thread", "t").stdout
+    assert "\x1b" not in shown
+    assert "[bold]x[/bold]" in shown
+
+
+def test_top_looks_again_and_again(filled):
+    looks = [
+        json.loads(line) for line in call("top", filled, "--count", 2, "--every", 0.2, "--json").stdout.splitlines()
+    ]
+    assert [look["records"] for look in looks] == [COUNTS, COUNTS]
+    assert "pages/s" in call("top", filled, "--count", 2, "--every", 0.2).stdout
+
+
+def test_verify_finds_nothing_wrong_where_nothing_is(filled):
+    assert data("verify", filled) == {"spaces": 4, "checked": COUNTS, "findings": []}
+    assert "nothing damaged" in call("verify", filled).stdout
+
+
+def test_verify_names_a_changed_body_and_a_lost_page(place):
+    corrupt(place, "message 7 of acme")
+    drop_page(place, "globex", 5)
+    found = data("verify", place, code=1)["findings"]
+    assert sorted((f["tenant"], f["kind"], f["seq"]) for f in found) == [("acme", "page", 8), ("globex", "head", 22)]
+    assert "does not match its sha256" in next(f["what"] for f in found if f["kind"] == "page")
+    assert "page 5" in next(f["what"] for f in found if f["kind"] == "head")
+    told = call("verify", place, code=1)
+    assert "page 8" in told.stderr
+    assert "2 damaged" in told.stdout
+
+
+def test_reindex_is_the_way_out_of_a_mismatch(place):
+    new = HashingEmbedder()
+    with pytest.raises(StoreMismatch, match="pagefault reindex"), pagefault.open(place, embedder=new) as memory:
+        memory.ready()
+    done = data("reindex", place, "--embedder", NEW)
+    assert (done["vectors"], done["without"], done["embedder"]["embedder"]) == (46, [], new.name)
+    assert data("verify", place)["findings"] == []
+    holds_all(place, new)
+    assert new.name in call("reindex", place, "--embedder", NEW).stdout
+
+
+def test_reindex_to_none_and_back(place):
+    assert data("reindex", place, "--embedder", "none")["vectors"] == 0
+    holds_all(place, None)
+    assert data("reindex", place, "--embedder", NEW)["vectors"] == 46
+    holds_all(place, HashingEmbedder())
+
+
+def test_a_damaged_page_is_carried_over_for_verify_to_say(place):
+    corrupt(place, "message 7 of acme")
+    assert len(data("reindex", place, "--embedder", NEW)["without"]) == 1
+    assert [f["seq"] for f in data("verify", place, code=1)["findings"]] == [8]
+    data("vacuum", place)
+    assert [f["seq"] for f in data("verify", place, code=1)["findings"]] == [8]
+
+
+def test_vacuum_takes_what_was_removed_off_the_disk(place):
+    secret = "secret word " * 20_000
+    with pagefault.open(place, embedder=OLD) as memory:
+        space = memory.space(tenant="acme", user="ada", thread="t1", agent="helper")
+        space.remember("note", secret)
+        memory.flush()
+        space.forget(key="note")
+    assert holds_bytes(place, b"secret word")
+    done = data("vacuum", place)
+    assert done["records"] == sum(COUNTS.values())
+    assert not holds_bytes(place, b"secret word")
+    assert holds_bytes(place, b"called Turing")
+    holds_all(place, OLD)
+    assert len(list(place.glob("shard*"))) == 1
+    assert "48 records kept" in call("vacuum", place).stdout
+
+
+def holds_bytes(place, text):
+    return any(text in file.read_bytes() for file in place.rglob("*") if file.is_file())
+
+
+@pytest.mark.parametrize("command", ["stat", "top", "show", "verify", "reindex", "vacuum"])
+def test_a_place_without_a_memory_is_said_and_nothing_is_made(tmp_path, command):
+    more = ["abc"] if command == "show" else []
+    missing = tmp_path / "missing"
+    assert "no memory" in call(command, missing, *more, code=3).stderr
+    assert data(command, missing, *more, code=3)["error"] == "StoreMissing"
+    assert not missing.exists()
+    (tmp_path / "empty").mkdir()
+    call(command, tmp_path / "empty", *more, code=3)
+    assert list((tmp_path / "empty").iterdir()) == []
+
+
+@pytest.mark.parametrize("command", ["verify", "reindex", "vacuum"])
+def test_a_directory_in_use_is_left_alone(place, command):
+    with pagefault.open(place, embedder=OLD) as memory:
+        memory.ready()
+        assert "open in another process" in call(command, place, code=4).stderr
+    holds_all(place, OLD)
+
+
+@pytest.mark.parametrize("args", [["stat"], ["top", "--count", 1]])
+def test_files_tell_a_little_of_a_directory_in_use(place, args):
+    with pagefault.open(place, embedder=OLD) as memory:
+        memory.ready()
+        found = data(args[0], place, *args[1:])
+        assert found["disk"]["is_in_use"]
+        assert found["embedder"]["embedder"] == OLD.name
+        assert "records" not in found
+        assert "in use" in call(args[0], place, *args[1:]).stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("bogus", "package.module:attribute"),
+        ("fastembed:nobody/nothing", "knows no model"),
+        ("no.such.module:x", "cannot be imported"),
+        ("json:loads", "embedder"),
+    ],
+)
+def test_an_embedder_that_cannot_be_one(place, name, message):
+    result = CliRunner().invoke(app, ["reindex", str(place), "--embedder", name])
+    assert result.exit_code == 5
+    assert message in result.stderr
+    holds_all(place, OLD)
+
+
+def test_an_embedder_that_fails_changes_nothing(place, tmp_path, monkeypatch):
+    (tmp_path / "broken_model.py").write_text(
+        "from pagefault.testing.embedders import HashingEmbedder\n"
+        "class Broken(HashingEmbedder):\n"
+        "    def embed(self, texts):\n"
+        "        if len(texts) > 1 or 'Turing' in texts[0]: raise OSError('the model is down')\n"
+        "        return super().embed(texts)\n"
+        "class Down(Broken):\n"
+        "    asked = 0\n"
+        "    def embed(self, texts):\n"
+        "        Down.asked += 1\n"
+        "        if Down.asked > 1: raise OSError('the model is down')\n"
+        "        return super().embed(texts)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    assert "the model is down" in call("reindex", place, "--embedder", "broken_model:Down", code=5).stderr
+    holds_all(place, OLD)
+    assert len(list(place.glob("shard*"))) == 1
+    done = data("reindex", place, "--embedder", "broken_model:Broken")  # one text after the other, without the poison
+    assert (done["vectors"], len(done["without"])) == (42, 4)
+
+
+@pytest.mark.parametrize("command", ["reindex", "vacuum"])
+def test_a_server_is_not_rebuilt(command):
+    assert "?collection=" in call(command, "qdrant://localhost", code=3).stderr
+
+
+def test_an_unreachable_server():
+    assert data("stat", "qdrant://127.0.0.1:1", code=3)["error"] == "StoreUnreachable"
+
+
+def test_the_script_and_the_module_are_one_command(filled):
+    for start in ([SCRIPT], [sys.executable, "-m", "pagefault"]):
+        done = subprocess.run([*start, "stat", str(filled)], capture_output=True, text=True, check=True)
+        assert OLD.name in done.stdout
+        assert "\x1b" not in done.stdout  # no colours in a pipe
+        assert not done.stderr
+    done = subprocess.run([SCRIPT, "stat", "nowhere"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert subprocess.run([SCRIPT, "--version"], capture_output=True, text=True, check=True).stdout.strip()
+
+
+def test_without_typer_the_message_is_the_pip_command():
+    code = "import sys; sys.modules['typer'] = None; from pagefault.commands import main; main()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "pip install 'pagefault[cli]'" in done.stderr
