@@ -13,6 +13,7 @@ import sys
 PROGRAMS = (
     ("Cost of a model call besides the model", "benchmarks.step_cost"),
     ("The user's event loop during write-back", "benchmarks.loop_stall"),
+    ("Cost of a LlamaIndex memory", "benchmarks.chat_memory"),
     ("LangGraph stores", "benchmarks.store_speed"),
 )
 
