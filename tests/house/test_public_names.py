@@ -90,6 +90,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
         "LlamaIndexCodec",
         "LlamaIndexEmbedder",
         "NotPageable",
+        "NotSchedulable",
         "PagefaultChatStore",
         "PagefaultMemory",
         "PagefaultMemoryBlock",
@@ -98,6 +99,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
         "paged",
         "recall_tool",
         "remember_tool",
+        "scheduled",
     ),
 }
 

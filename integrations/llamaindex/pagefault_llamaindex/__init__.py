@@ -16,12 +16,14 @@ from pagefault_llamaindex.memory import PagefaultMemory
 from pagefault_llamaindex.messages import LlamaIndexCodec
 from pagefault_llamaindex.model import NotPageable, paged
 from pagefault_llamaindex.retriever import PagefaultRetriever
+from pagefault_llamaindex.scheduling import NotSchedulable, scheduled
 from pagefault_llamaindex.tools import PagefaultToolSpec, recall_tool, remember_tool
 
 __all__ = [
     "LlamaIndexCodec",
     "LlamaIndexEmbedder",
     "NotPageable",
+    "NotSchedulable",
     "PagefaultChatStore",
     "PagefaultMemory",
     "PagefaultMemoryBlock",
@@ -30,4 +32,5 @@ __all__ = [
     "paged",
     "recall_tool",
     "remember_tool",
+    "scheduled",
 ]

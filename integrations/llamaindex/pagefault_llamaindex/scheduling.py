@@ -1,0 +1,186 @@
+"""An LLM that takes its turn: the scheduler's hook for chat engines, agents and workflows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextvars import ContextVar
+from typing import Any, Final, TypeVar
+
+from llama_index.core.base.llms.types import ChatMessage
+from llama_index.core.llms import LLM
+
+from pagefault import Scheduler
+from pagefault.errors import PagefaultError
+from pagefault.turn import Turn
+
+L = TypeVar("L", bound=LLM)
+DEFAULT_AGENT: Final = "agent"
+_MARK: Final = "__pagefault_scheduled__"
+_USAGE_NAMES: Final = (("prompt_tokens", "completion_tokens"), ("input_tokens", "output_tokens"))
+_inside: Final[ContextVar[bool]] = ContextVar("pagefault_scheduled", default=False)
+Ask = Callable[[], Turn]
+Wire = Callable[..., Any]
+
+
+class NotSchedulable(PagefaultError, TypeError):
+    """What was given to ``scheduled`` is no LLM."""
+
+
+def scheduled(
+    llm: L,
+    scheduler: Scheduler,
+    *,
+    agent: str = DEFAULT_AGENT,
+    tenant: str = "default",
+    weight: float = 1,
+    priority: int = 0,
+    timeout: float | None = None,
+) -> L:
+    """A copy of ``llm`` that takes one turn of the scheduler for each chat, streamed or not.
+
+    It stays an instance of the LLM's own class. A turn is charged what the response reports, and as
+    expected where it reports nothing. Combine it with ``paged`` in either order.
+
+    Args:
+        llm: A chat model.
+        scheduler: One for all that share a backend.
+        agent: Who calls.
+        tenant: For whom; set by the application.
+        weight: The agent's share, against 1 of others.
+        priority: Higher goes first.
+        timeout: Seconds to wait for a turn at most.
+
+    Raises:
+        NotSchedulable: Not an LLM.
+    """
+    if not isinstance(llm, LLM):
+        raise NotSchedulable(f"scheduled() takes a LlamaIndex LLM, got {type(llm).__name__} {llm!r:.60}")
+
+    def ask() -> Turn:
+        return scheduler.turn(agent=agent, tenant=tenant, weight=weight, priority=priority, timeout=timeout)
+
+    base = type(llm)
+    body: dict[str, Any] = {"__module__": base.__module__, "__doc__": base.__doc__, "__qualname__": base.__qualname__}
+    body |= {name: wrap(getattr(base, name), ask) for name, wrap in _WRAPPERS.items()}
+    scheduled_class = type(base.__name__, (base,), body)
+    setattr(scheduled_class, _MARK, True)
+    copy = llm.model_copy()
+    object.__setattr__(copy, "__class__", scheduled_class)
+    return copy
+
+
+def _chat(wire: Wire, ask: Ask) -> Wire:
+    def chat(self: Any, messages: Sequence[ChatMessage], *args: Any, **kwargs: Any) -> Any:
+        if _inside.get():
+            return wire(self, messages, *args, **kwargs)
+        with ask() as turn:
+            token = _inside.set(True)
+            try:
+                response = wire(self, messages, *args, **kwargs)
+            finally:
+                _inside.reset(token)
+            _charge(turn, [response])
+            return response
+
+    return chat
+
+
+def _achat(wire: Wire, ask: Ask) -> Wire:
+    async def achat(self: Any, messages: Sequence[ChatMessage], *args: Any, **kwargs: Any) -> Any:
+        if _inside.get():
+            return await wire(self, messages, *args, **kwargs)
+        async with ask() as turn:
+            token = _inside.set(True)
+            try:
+                response = await wire(self, messages, *args, **kwargs)
+            finally:
+                _inside.reset(token)
+            _charge(turn, [response])
+            return response
+
+    return achat
+
+
+def _stream_chat(wire: Wire, ask: Ask) -> Wire:
+    def stream_chat(self: Any, messages: Sequence[ChatMessage], *args: Any, **kwargs: Any) -> Any:
+        if _inside.get():
+            return wire(self, messages, *args, **kwargs)
+
+        def chunks() -> Any:
+            with ask() as turn:
+                seen: list[Any] = []
+                stream = _marked(lambda: iter(wire(self, messages, *args, **kwargs)))
+                while (chunk := _marked(lambda: next(stream, None))) is not None:
+                    seen.append(chunk)
+                    yield chunk
+                _charge(turn, seen)
+
+        return chunks()
+
+    return stream_chat
+
+
+def _marked(work: Callable[[], Any]) -> Any:
+    """Inside a turn only while a chunk is made: what its reader does between chunks is not."""
+    token = _inside.set(True)
+    try:
+        return work()
+    finally:
+        _inside.reset(token)
+
+
+def _astream_chat(wire: Wire, ask: Ask) -> Wire:
+    async def astream_chat(self: Any, messages: Sequence[ChatMessage], *args: Any, **kwargs: Any) -> Any:
+        if _inside.get():
+            return await wire(self, messages, *args, **kwargs)
+
+        async def chunks() -> Any:
+            async with ask() as turn:
+                seen: list[Any] = []
+                stream = aiter(await _amarked(wire(self, messages, *args, **kwargs)))
+                while (chunk := await _amarked(anext(stream, None))) is not None:
+                    seen.append(chunk)
+                    yield chunk
+                _charge(turn, seen)
+
+        return chunks()
+
+    return astream_chat
+
+
+async def _amarked(work: Any) -> Any:
+    token = _inside.set(True)
+    try:
+        return await work
+    finally:
+        _inside.reset(token)
+
+
+_WRAPPERS: Final[Mapping[str, Callable[[Wire, Ask], Wire]]] = {
+    "chat": _chat,
+    "achat": _achat,
+    "stream_chat": _stream_chat,
+    "astream_chat": _astream_chat,
+}
+
+
+def _charge(turn: Turn, responses: Iterable[Any]) -> None:
+    """Charge what the last response with a report says: while streaming, reports grow."""
+    reports = [usage for response in responses if (usage := _usage(response)) is not None]
+    if reports:
+        turn.charge(input_tokens=reports[-1][0], output_tokens=reports[-1][1])
+
+
+def _usage(response: Any) -> tuple[int, int] | None:
+    """Input and output tokens that a response reports, wherever its integration puts them."""
+    raw = getattr(response, "raw", None)
+    for place in (getattr(response, "additional_kwargs", None), _of(raw, "usage"), raw):
+        for names in _USAGE_NAMES:
+            sent, came = (_of(place, name) for name in names)
+            if type(sent) is int and type(came) is int and sent >= 0 and came >= 0:
+                return sent, came
+    return None
+
+
+def _of(place: Any, name: str) -> Any:
+    return place.get(name) if isinstance(place, Mapping) else getattr(place, name, None)

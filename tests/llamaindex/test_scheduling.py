@@ -1,0 +1,107 @@
+"""LLMs that take turns: every way of chatting is one turn, charged by what its response reports."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from llama_index.core.agent.workflow import FunctionAgent
+from llama_index.core.base.llms.types import ChatMessage, ChatResponse
+
+import pagefault
+from pagefault_llamaindex import NotSchedulable, PagefaultMemory, paged, scheduled
+from tests.llamaindex.scripted import ScriptedLLM, call, lookup, say
+
+
+def answer(number: int, messages: Any) -> ChatMessage:
+    return say(f"answer {number}")
+
+
+class Reporting(ScriptedLLM):
+    """Reports usage in the raw response, as integrations of the large providers do."""
+
+    def chat(self, messages: Any, **kwargs: Any) -> ChatResponse:
+        response = super().chat(messages, **kwargs)
+        response.raw = {"usage": SimpleNamespace(prompt_tokens=100, completion_tokens=7)}
+        return response
+
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # LlamaIndex looks at old fields
+HI = [ChatMessage(role="user", content="hi")]
+
+
+def chat(llm: Any) -> Any:
+    llm.chat(HI)
+
+
+def stream(llm: Any) -> Any:
+    assert list(llm.stream_chat(HI))
+
+
+def achat(llm: Any) -> Any:
+    asyncio.run(llm.achat(HI))
+
+
+def astream(llm: Any) -> Any:
+    async def drink() -> None:
+        assert [chunk async for chunk in await llm.astream_chat(HI)]
+
+    asyncio.run(drink())
+
+
+@pytest.mark.parametrize("way", [chat, stream, achat, astream])
+def test_each_chat_is_one_turn(way):
+    scheduler = pagefault.Scheduler(slots=1)
+    base = ScriptedLLM(answer)
+    llm = scheduled(base, scheduler, agent="one", timeout=20)
+    assert isinstance(llm, ScriptedLLM)
+    assert type(base) is ScriptedLLM
+    way(llm)
+    way(llm)
+    assert scheduler.usage("one").turns == 2
+    assert scheduler.state().turns == ()
+
+
+def test_a_turn_is_charged_what_the_response_reports():
+    scheduler = pagefault.Scheduler(slots=1)
+    scheduled(Reporting(answer), scheduler, agent="one").chat(HI)
+    used = scheduler.usage("one").usage
+    assert (used.input_tokens, used.output_tokens) == (100, 7)
+
+
+def test_the_reader_of_a_stream_may_call_again_on_one_slot():
+    scheduler = pagefault.Scheduler(slots=1)
+    llm = scheduled(ScriptedLLM(answer), scheduler, agent="one", timeout=20)
+    for _ in llm.stream_chat(HI):
+        llm.chat(HI)
+    assert scheduler.state().turns == ()
+
+
+@pytest.mark.parametrize("is_paged_first", [False, True])
+def test_an_agent_on_a_paged_and_scheduled_llm(is_paged_first):
+    scheduler = pagefault.Scheduler(slots=1)
+
+    def script(number: int, messages: Any) -> ChatMessage:
+        return call(number, ("lookup", {"key": f"k{number}"})) if number % 6 else say("done")
+
+    with pagefault.open(":memory:", embedder=None) as memory:
+        base = ScriptedLLM(script)
+        if is_paged_first:
+            llm = scheduled(paged(base, memory), scheduler, agent="worker", timeout=20)
+        else:
+            llm = paged(scheduled(base, scheduler, agent="worker", timeout=20), memory)
+        chat_memory = PagefaultMemory.from_defaults(memory, session_id="s", token_limit=2_000)
+        agent = FunctionAgent(tools=[lookup], llm=llm)
+
+        async def go() -> str:
+            return str(await agent.run("go", memory=chat_memory))
+
+        assert asyncio.run(go()) == "done"
+    assert scheduler.usage("worker").turns == len(base.requests) == 6
+
+
+def test_what_is_no_llm_is_refused():
+    with pytest.raises(NotSchedulable, match="takes a LlamaIndex LLM"):
+        scheduled("gpt", pagefault.Scheduler())
