@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pagefault.budget import Budget, Watermarks
 from pagefault.errors import (
+    AmbiguousAgent,
     BadAddress,
     BadFilter,
     BadTurn,
@@ -49,6 +50,7 @@ from pagefault.turn import Turn
 
 __all__ = [
     "Address",
+    "AmbiguousAgent",
     "BadAddress",
     "BadFilter",
     "BadTurn",

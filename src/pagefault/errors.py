@@ -11,6 +11,10 @@ class InvalidId(PagefaultError, ValueError):
     """A tenant, user, thread, agent or message id that cannot be used as one."""
 
 
+class AmbiguousAgent(PagefaultError, ValueError):
+    """Two different agents at work at once would share one space."""
+
+
 class BadAddress(PagefaultError, ValueError):
     """Text that is not a page address (``12``, ``12-14``, ``12.3@4000``)."""
 

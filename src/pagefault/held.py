@@ -17,7 +17,7 @@ from pagefault.budget import Budget
 from pagefault.chain import link
 from pagefault.content import digest
 from pagefault.errors import UnsupportedMessage
-from pagefault.lineage import LEFT_BEHIND, Lineage, Slot
+from pagefault.lineage import LeftBehind, Lineage, Slot
 from pagefault.page import Role
 from pagefault.paging import Branch, Paging, Prompt
 from pagefault.ports import Codec
@@ -276,7 +276,7 @@ def _continues(lineage: Lineage, natives: list[Any]) -> bool:
 
 def _reads_like(lineage: Lineage, slot: Slot, natives: list[Any]) -> bool:
     mine = lineage.natives(slot)
-    if any(native is LEFT_BEHIND for native in mine):
+    if any(isinstance(native, LeftBehind) for native in mine):
         return link(slot.parent, digest(natives, lineage.codec)) == slot.chain
     return _begins_with(natives, mine, lineage.codec)
 

@@ -8,11 +8,12 @@ when a reclaim needs them. No I/O; the caller holds the space's lock.
 from __future__ import annotations
 
 import threading
+from bisect import bisect_right
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pagefault import canonical
 from pagefault.chain import ROOT, link
@@ -23,8 +24,21 @@ from pagefault.ports import Codec, Sketch, TokenCounter
 from pagefault.preview import Cut, Preview
 from pagefault.view import View
 
-LEFT_BEHIND: Final = object()
-"""Stands in a path rebuilt from the store for a message that is not in the window."""
+if TYPE_CHECKING:
+    from pagefault.rejoin import Kept
+
+
+class LeftBehind:
+    """Stands in a path for one message that only the store holds.
+
+    Attributes:
+        key: The framework's id of the message, where it is known.
+    """
+
+    __slots__ = ("key",)
+
+    def __init__(self, key: str | None = None) -> None:
+        self.key = key
 
 
 class Slot:
@@ -151,6 +165,7 @@ class Lineage:
         self.root = ROOT
         self.is_sole = False
         self.keeps_head = True
+        self.kept: Kept | None = None
         self._tail: Any = None
         self._tail_size = 0
         self._clean = 0
@@ -197,7 +212,7 @@ class Lineage:
 
     def has_grown(self) -> bool:
         """Whether the last message got another content since it came, as some frameworks do it in place."""
-        if not self.seen:
+        if not self.seen or isinstance(self.seen[-1], LeftBehind):
             return False
         content = self.codec.content(self.seen[-1])
         return content is not self._tail or (type(content) is list and len(content) != self._tail_size)
@@ -210,17 +225,31 @@ class Lineage:
             self._note_tail()
 
     def _note_tail(self) -> None:
-        self._tail = self.codec.content(self.seen[-1])
+        self._tail = None if isinstance(self.seen[-1], LeftBehind) else self.codec.content(self.seen[-1])
         self._tail_size = len(self._tail) if type(self._tail) is list else 0
 
     def common(self, natives: Sequence[Any]) -> int:
         """How many leading messages are the same, by identity, then reading, then digest."""
+        known = 0  # messages before it are the same as a whole page
         for index, (mine, theirs) in enumerate(zip(self.seen, natives, strict=False)):
-            if mine is theirs or self.codec.is_same(mine, theirs):
+            if index < known or mine is theirs:
                 continue
-            if digest([mine], self.codec) != digest([theirs], self.codec):
+            if isinstance(mine, LeftBehind):  # what it said is known by its page's chain alone
+                slot = self.slots[bisect_right(self.slots, index, key=lambda s: s.start) - 1]
+                if not self._is_page(slot, natives[slot.start : slot.stop]):
+                    return slot.start
+                known = slot.stop
+            elif isinstance(theirs, LeftBehind) or not self._is_same(mine, theirs):
                 return index
         return min(len(self.seen), len(natives))
+
+    def _is_same(self, mine: Any, theirs: Any) -> bool:
+        return self.codec.is_same(mine, theirs) or digest([mine], self.codec) == digest([theirs], self.codec)
+
+    def _is_page(self, slot: Slot, natives: Sequence[Any]) -> bool:
+        mixed = any(isinstance(native, LeftBehind) for native in natives)
+        whole = len(natives) == slot.stop - slot.start and not mixed
+        return whole and link(slot.parent, digest(natives, self.codec)) == slot.chain
 
     def extend(self, natives: Sequence[Any], *, now: float, fresh: bool = True) -> None:
         """Admit messages at the end. All or nothing: a message that is none changes nothing.
@@ -430,7 +459,18 @@ class Lineage:
 
     def left_behind(self, seqs: Sequence[int]) -> list[int]:
         """Those of these pages whose messages are only in the store."""
-        return [s for s in seqs if any(n is LEFT_BEHIND for n in self.natives(self.slots[s - 1]))]
+        return [s for s in seqs if any(isinstance(n, LeftBehind) for n in self.natives(self.slots[s - 1]))]
+
+    def leave_behind(self, seqs: Iterable[int]) -> None:
+        """Let go of the messages of these stored pages; their ids stay known."""
+        for slot in [self.slots[seq - 1] for seq in seqs]:
+            for index in range(slot.start, slot.stop):
+                self.seen[index] = LeftBehind(self.key_at(index))
+
+    def key_at(self, index: int) -> str | None:
+        """The framework's id of a message of this path, whether it is here or left behind."""
+        native = self.seen[index]
+        return native.key if isinstance(native, LeftBehind) else self.codec.key(native)
 
     def put_back(self, page: Page) -> None:
         """Take the messages of a page from its body."""

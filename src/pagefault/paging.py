@@ -231,6 +231,22 @@ class Paging:
             child.record = record
         return child
 
+    def holding(self, codec: Codec, at: int, tip: str) -> Lineage | None:
+        """The path known here whose page ``at`` has the chain ``tip``."""
+        with self.lock:
+            return next((x for x in self.lineages if x.codec is codec and x.chain_at(at) == tip), None)
+
+    def admit(self, lineage: Lineage) -> None:
+        """Make this the path last used."""
+        with self.lock:
+            self.lineages = [lineage, *(x for x in self.lineages if x is not lineage)][:MAX_LINEAGES]
+
+    def lacking(self, lineage: Lineage) -> list[int]:
+        """Pages that the next prompt shows or may show and whose messages are only in the store."""
+        with self.lock:
+            wanted = _staying(lineage) | {s.seq for s in lineage.slots if s.seq not in lineage.absent}
+            return lineage.left_behind(sorted(wanted))
+
     def _reconcile(self, lineage: Lineage, record: Mapping[str, Any] | None) -> None:
         """Take the state's record where it knows more than this process, or something else."""
         lineage.record = record

@@ -23,9 +23,10 @@ def render(lineage: Lineage, requested: list[Any] | None = None) -> list[Any]:
     if requested is None:
         return list(lineage.rendered)
     key = lineage.codec.key
-    absent = [n for seq in lineage.absent for n in lineage.natives(lineage.slots[seq - 1])]
-    gone = {id(n) for n in absent}
-    gone_keys = {key(n) for n in absent} - {None}
+    slots = [lineage.slots[seq - 1] for seq in lineage.absent]
+    absent = [index for slot in slots for index in range(slot.start, slot.stop)]
+    gone = {id(lineage.seen[index]) for index in absent}
+    gone_keys = {lineage.key_at(index) for index in absent} - {None}
     kept = [n for n in requested if id(n) not in gone and key(n) not in gone_keys]
     if lineage.view.notes:
         kept = _noted(lineage, kept)
@@ -53,8 +54,8 @@ def _noted(lineage: Lineage, natives: list[Any]) -> list[Any]:
     key = lineage.codec.key
     noted = list(natives)
     for note in reversed(lineage.view.notes):
-        later = [n for slot in lineage.slots[note.before - 1 :] for n in lineage.natives(slot)]
-        ids, keys = {id(n) for n in later}, {key(n) for n in later} - {None}
+        later = [i for slot in lineage.slots[note.before - 1 :] for i in range(slot.start, slot.stop)]
+        ids, keys = {id(lineage.seen[i]) for i in later}, {lineage.key_at(i) for i in later} - {None}
         place = next((i for i, n in enumerate(noted) if id(n) in ids or key(n) in keys), len(noted))
         noted.insert(place, _message(lineage, note))
     return noted

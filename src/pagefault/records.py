@@ -163,6 +163,7 @@ def record_of(scope: Scope, page: Page) -> Record:
             "messages": len(page.messages),
             "role": page.messages[0].role.value,
             "has_user": any(m.role is Role.USER for m in page.messages),
+            "ids": canonical.dump([m.message_id for m in page.messages])[0],
         },
         body=page.body,
         sha256=page.sha256,

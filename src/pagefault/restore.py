@@ -11,7 +11,7 @@ from pagefault.chain import ROOT, head_id, point_id
 from pagefault.compaction import to_ranges
 from pagefault.content import Content
 from pagefault.errors import CorruptPage, PagesLost, StoreMismatch, UnsupportedMessage
-from pagefault.lineage import LEFT_BEHIND, Lineage, Slot
+from pagefault.lineage import LeftBehind, Lineage, Slot
 from pagefault.messages import project
 from pagefault.page import Kind, Page, SpaceId
 from pagefault.ports import Codec, PageStore, Record, Scope, Sketch, TokenCounter, Where
@@ -99,6 +99,22 @@ async def restore(store: PageStore, space: SpaceId, codec: Codec, counter: Token
             lineage.put_back(page)
         if len(records) == head.length:
             lineage.extend([codec.decode(message) for message in head.open], now=time.time())
+    return Restored(lineage, head.indexed)
+
+
+async def restore_at(
+    store: PageStore, space: SpaceId, codec: Codec, counter: TokenCounter, *, length: int, tip: str
+) -> Restored:
+    """The path whose page ``length`` has the chain ``tip``, with no message of it in this process.
+
+    Raises:
+        PagesLost: There is no such path, or its chain has a gap.
+    """
+    scope = Scope(tenant=space.tenant, space=space.key)
+    head = (await _head(store, scope, space))._replace(root=ROOT, tip=tip, length=length)
+    lineage = Lineage(codec, counter)
+    for record in await _walk(store, scope, head):
+        _add(lineage, record)
     return Restored(lineage, head.indexed)
 
 
@@ -261,7 +277,8 @@ def _add(lineage: Lineage, record: Record) -> None:
     )
     slot.stored = True
     lineage.slots.append(slot)
-    lineage.seen.extend([LEFT_BEHIND] * (slot.stop - slot.start))
+    ids = canonical.load(str(fields["ids"])) if "ids" in fields else [""] * (slot.stop - slot.start)
+    lineage.seen.extend(LeftBehind(key or None) for key in ids)
 
 
 def _lost(seqs: Sequence[int]) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
+from pagefault.assembly import Assembly
 from pagefault.budget import Budget
 from pagefault.chat import CHAT, accept
 from pagefault.errors import BadAddress, InvalidItem, PageNotFound
@@ -352,6 +353,10 @@ class Space:
     def held(self, codec: Codec) -> Held:
         """The conversation as one that only the store keeps, in the messages of ``codec``; for adapters."""
         return Held(self._memory, self._paging, codec)
+
+    def assembly(self, codec: Codec) -> Assembly:
+        """The conversation as one of which a framework's state may hold a part only; for adapters."""
+        return Assembly(self._memory, self._paging, codec)
 
     async def _current(self) -> Lineage:
         """The path last used in this process, else the one that the store's head names."""

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 from pagefault.compaction import Block, Entry, Range, count, members, to_ranges
 from pagefault.notes import Item, Note, items_text
@@ -269,8 +269,13 @@ def _clock(value: Any) -> float:
     return clock
 
 
+def is_number(value: object) -> TypeGuard[int]:
+    """Whether this can be a page number or a count, as stores and serialisers keep them."""
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53
+
+
 def _number(value: Any) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**53:
+    if not is_number(value):
         raise ValueError(f"not a page number or count: {value!r:.60}")
     return value
 

@@ -152,6 +152,18 @@ class WriteBack:
         while (first := _first_unstored(paging, lineage)) is not None and first <= last:
             await self._writer.unit(Task(paging, lineage))
 
+    async def secure(self, paging: Paging, lineage: Lineage) -> None:
+        """What one path holds is durable on return: our copy becomes the last one.
+
+        Raises:
+            StoreError: The store is down; while that is known, it is not tried here.
+        """
+        trouble = self.trouble
+        if isinstance(trouble, StoreError):
+            raise trouble
+        await self.drain(paging, lineage)
+        await self._writer.sync()
+
     async def index(self, scope: Scope) -> None:
         """Make the vectors that one space waits for, so that a search right after a write finds all.
 

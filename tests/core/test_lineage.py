@@ -14,7 +14,7 @@ from pagefault import canonical
 from pagefault.chat import CHAT
 from pagefault.content import count, digest, materialise, reserved
 from pagefault.errors import UnsupportedMessage
-from pagefault.lineage import LEFT_BEHIND, Lineage
+from pagefault.lineage import LeftBehind, Lineage
 from pagefault.page import Kind
 from tests.core import conversation as c
 from tests.core.strategies import few, json_values, nested, texts
@@ -172,7 +172,7 @@ def test_what_is_not_stored_yet():
 def test_messages_that_are_only_in_the_store():
     lineage = path(TOOLS)
     page = lineage.page(lineage.slots[1])
-    lineage.seen[1:4] = [LEFT_BEHIND] * 3
+    lineage.seen[1:4] = [LeftBehind() for _ in range(3)]
     assert lineage.left_behind([1, 2, 3]) == [2]
     assert not lineage.doubt([2])
     lineage.put_back(page)

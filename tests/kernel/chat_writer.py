@@ -15,7 +15,7 @@ from typing import Any
 
 import pagefault
 from pagefault import canonical
-from pagefault.lineage import LEFT_BEHIND
+from pagefault.lineage import LeftBehind
 from pagefault.memory import Memory
 from pagefault.space import Space
 from tests.kernel.conversation import bodies, message
@@ -33,7 +33,9 @@ def check(memory: Memory, space: Space, told: int) -> int:
     count = len(lineage.seen)
     assert count >= told, f"{told} messages were acknowledged, {count} are there"
     for n, native in enumerate(lineage.seen):
-        assert native is LEFT_BEHIND or native == canonical.load(canonical.dump(message(n))[0]), f"not message {n}"
+        assert isinstance(native, LeftBehind) or native == canonical.load(canonical.dump(message(n))[0]), (
+            f"not message {n}"
+        )
     expected = bodies(count)
     pages = [found.page for found in space.fault(f"1-{len(expected)}").pages] if expected else []
     assert [page.body for page in pages] == expected, "other pages"

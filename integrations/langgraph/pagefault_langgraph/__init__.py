@@ -10,16 +10,18 @@ except ImportError as error:
 
     raise MissingDependency("pagefault_langgraph needs LangGraph: pip install 'pagefault[langgraph]'") from error
 
+from pagefault_langgraph.drop import ParallelDrop, add_paged_messages
 from pagefault_langgraph.embedder import LangChainEmbedder
 from pagefault_langgraph.history import PagefaultChatMessageHistory
 from pagefault_langgraph.identity import Identity, space_of
 from pagefault_langgraph.messages import LangChainCodec
 from pagefault_langgraph.middleware import PagingMiddleware
 from pagefault_langgraph.model import NotPageable, paged
+from pagefault_langgraph.node import NotPaged, needs_paging, paging_node, prompt_of
 from pagefault_langgraph.remember import remember_tool
 from pagefault_langgraph.retriever import PagefaultRetriever
 from pagefault_langgraph.scheduling import SchedulerRateLimiter, SchedulingMiddleware, scheduled
-from pagefault_langgraph.state import PagingState
+from pagefault_langgraph.state import PagedState, PagingState
 from pagefault_langgraph.store import PagefaultStore, open_store
 from pagefault_langgraph.tools import recall_tool
 from pagefault_langgraph.window import window_tools
@@ -29,15 +31,22 @@ __all__ = [
     "LangChainCodec",
     "LangChainEmbedder",
     "NotPageable",
+    "NotPaged",
+    "PagedState",
     "PagefaultChatMessageHistory",
     "PagefaultRetriever",
     "PagefaultStore",
     "PagingMiddleware",
     "PagingState",
+    "ParallelDrop",
     "SchedulerRateLimiter",
     "SchedulingMiddleware",
+    "add_paged_messages",
+    "needs_paging",
     "open_store",
     "paged",
+    "paging_node",
+    "prompt_of",
     "recall_tool",
     "remember_tool",
     "scheduled",

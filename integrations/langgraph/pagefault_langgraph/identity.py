@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 from langchain_core.messages import BaseMessage
 
-from pagefault import SpaceId
-from pagefault.errors import InvalidId
+from pagefault import Space, SpaceId
+from pagefault.errors import AmbiguousAgent, InvalidId
 from pagefault.memory import DEFAULT_TENANT
 
+_calling: Final[ContextVar[tuple[tuple[int, str], ...]]] = ContextVar("pagefault_calling", default=())
 Identity = Callable[[Mapping[str, Any]], SpaceId]
 
 
@@ -22,7 +26,8 @@ def space_of(config: Mapping[str, Any], messages: Sequence[BaseMessage] = ()) ->
     ``configurable["user_id"]``, else ``""``; thread from ``thread_id``. Without a thread the
     conversation is ephemeral and named after its first message. A root agent is its name;
     below the root the namespace path (``node:<uuid>|node:<uuid>``, the last one being the node
-    that asks) is added without its ids, so that sub-agents sharing a thread share no space.
+    that asks) is added without its ids, so that sub-agents sharing a thread share no space. Where the
+    parent has a ``PagingMiddleware``, the place of an unnamed sub-agent includes the tool that called it.
 
     Raises:
         InvalidId: ``thread_id`` or ``user_id`` is no usable string.
@@ -38,15 +43,93 @@ def space_of(config: Mapping[str, Any], messages: Sequence[BaseMessage] = ()) ->
         )
     user = _user(configurable)
     namespace = configurable.get("checkpoint_ns")
-    parents = _parents(namespace) if namespace and "|" in namespace else ()
     name = (config.get("metadata") or {}).get("lc_agent_name") or ""
+    parents = _parents(namespace, is_named=bool(name)) if namespace and "|" in namespace else ()
     if isinstance(thread, str) and isinstance(user, str):
         return _space_id(user, thread, name, parents)
     return _space_id.__wrapped__(user, str(thread) if isinstance(thread, int) else thread, name, parents)
 
 
-def _parents(namespace: str) -> tuple[str, ...]:
-    return tuple(part.split(":", 1)[0] for part in namespace.split("|")[:-1])
+def _parents(namespace: str, *, is_named: bool) -> tuple[str, ...]:
+    parents = [part.split(":", 1)[0] for part in namespace.split("|")[:-1]]
+    for depth, tool in () if is_named else _calling.get():
+        if depth < len(parents):
+            parents[depth] += f":{tool}"
+    return tuple(parents)
+
+
+@contextmanager
+def calling(tool: str, config: Mapping[str, Any]) -> Iterator[None]:
+    """While a tool runs: a sub-agent in it is told by the tool's name from those in other tools."""
+    depth = str((config.get("configurable") or {}).get("checkpoint_ns") or "").count("|")
+    outer = tuple(call for call in _calling.get() if call[0] < depth)
+    token = _calling.set((*outer, (depth, tool)))
+    try:
+        yield
+    finally:
+        _calling.reset(token)
+
+
+class _Caller(NamedTuple):
+    """An agent that was seen at work in a space.
+
+    Attributes:
+        owner: What pages for it.
+        tools: Names of its tools.
+        places: The tasks it runs in, outermost first.
+        steps: For each of them, the checkpoint of the superstep that the task belongs to.
+    """
+
+    owner: weakref.ref[object]
+    tools: frozenset[str]
+    places: tuple[str, ...]
+    steps: tuple[str, ...]
+
+
+_callers: Final[weakref.WeakKeyDictionary[Space, _Caller]] = weakref.WeakKeyDictionary()
+
+
+def watch(space: Space, config: Mapping[str, Any], owner: object, tools: Sequence[Any]) -> None:
+    """Notice when two different agents at once would be one.
+
+    Only sub-agents that run in different tasks of the same superstep, page for themselves and have
+    different tools are two for sure: a retry or a resumed run has the same task, time travel
+    another superstep, and one agent called twice in parallel the same tools.
+
+    Raises:
+        AmbiguousAgent: They would share a space.
+    """
+    configurable = config.get("configurable") or {}
+    namespace = str(configurable.get("checkpoint_ns") or "")
+    if "|" not in namespace:
+        return
+    places = tuple(namespace.split("|")[:-1])
+    steps = configurable.get("checkpoint_map") or {}
+    known = tuple(str(steps.get("|".join(places[:depth]), "")) for depth in range(len(places)))
+    caller = _Caller(weakref.ref(owner), frozenset(map(_tool_name, tools)), places, known)
+    last = _callers.get(space)
+    if last is not None and last.owner() not in {None, owner} and last.tools != caller.tools and _beside(last, caller):
+        raise AmbiguousAgent(
+            f"two agents at work at once would share {space.id}: one with the tools {sorted(last.tools)}, one with "
+            f"{sorted(caller.tools)}. Give each a name, create_agent(..., name='...'), or their own identity=..., or "
+            "give the agent that calls them a PagingMiddleware, which tells them by the tool that called them"
+        )
+    _callers[space] = caller
+
+
+def _beside(one: _Caller, other: _Caller) -> bool:
+    """Whether they run in different tasks of one superstep."""
+    for mine, theirs, step, its in zip(one.places, other.places, one.steps, other.steps, strict=False):
+        if mine != theirs:
+            return bool(step) and step == its
+    return False
+
+
+def _tool_name(tool: Any) -> str:
+    if isinstance(tool, Mapping):
+        function = tool.get("function")
+        return str((function if isinstance(function, Mapping) else tool).get("name"))
+    return str(getattr(tool, "name", tool))
 
 
 @lru_cache(maxsize=4_096)

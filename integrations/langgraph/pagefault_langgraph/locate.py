@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from contextvars import ContextVar
+from functools import cached_property
 from typing import Any, Final, NamedTuple
 
 from langchain_core.runnables.config import var_child_runnable_config
@@ -63,6 +64,11 @@ class Budgets:
             known = self._known[id(model)] = (model, gauge)
         return known[1]
 
+    @cached_property
+    def fixed(self) -> Budget:
+        """The budget where neither model nor answers are seen."""
+        return self._budget or self._ask(None)
+
     def _ask(self, model: Any) -> Budget:
         if self._memory.has_budget:
             return self._memory.budget
@@ -71,9 +77,11 @@ class Budgets:
         if isinstance(window, int) and window > 0:
             return Budget(window=window)
         _log.warning(
-            "the model %s does not say how large its window is; assuming %s tokens. "
+            "%s does not say how large its window is; assuming %s tokens. "
             "Say it with budget=pagefault.Budget(window=...)",
-            type(model).__name__,
+            "the memory of a paging node, which sees no model,"
+            if model is None
+            else f"the model {type(model).__name__}",
             f"{DEFAULT_WINDOW:,}",
         )
         return self._memory.budget

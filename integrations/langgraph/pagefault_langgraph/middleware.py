@@ -13,13 +13,14 @@ from contextvars import Token
 from typing import Any
 
 from langchain.agents.middleware.types import AgentMiddleware, ExtendedModelResponse, ModelRequest, ModelResponse
-from langchain_core.messages import AIMessage
+from langchain_core.messages import AIMessage, ToolMessage
 from langchain_core.tools import BaseTool
+from langgraph.prebuilt.tool_node import ToolCallRequest
 from langgraph.types import Command
 
 from pagefault import Budget, Memory, Space, SpaceId
 from pagefault.paging import Prompt
-from pagefault_langgraph.identity import Identity, space_of
+from pagefault_langgraph.identity import Identity, calling, space_of, watch
 from pagefault_langgraph.locate import OWNED, Budgets, Owned, config_of
 from pagefault_langgraph.messages import LANGCHAIN
 from pagefault_langgraph.overhead import Overhead
@@ -27,6 +28,7 @@ from pagefault_langgraph.state import VIEW_KEY, PagingState
 from pagefault_langgraph.tools import recall_tool
 from pagefault_langgraph.window import window_tools
 
+Answer = ToolMessage | Command[Any]
 Response = ModelResponse[Any] | AIMessage | ExtendedModelResponse[Any]
 
 
@@ -102,6 +104,18 @@ class PagingMiddleware(AgentMiddleware[PagingState, Any, Any]):
             OWNED.reset(token)
         return response if prompt.record is None else _noted(response, prompt.record)
 
+    def wrap_tool_call(self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Answer]) -> Answer:
+        """Run the tool; an unnamed sub-agent in it is told by the tool's name."""
+        with calling(request.tool_call["name"], request.runtime.config):
+            return handler(request)
+
+    async def awrap_tool_call(
+        self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Awaitable[Answer]]
+    ) -> Answer:
+        """Async twin of :meth:`wrap_tool_call`."""
+        with calling(request.tool_call["name"], request.runtime.config):
+            return await handler(request)
+
     def _step(self, request: ModelRequest[Any]) -> tuple[Prompt, Token[Owned | None]]:
         state: Mapping[str, Any] = request.state
         history = state["messages"]
@@ -117,6 +131,7 @@ class PagingMiddleware(AgentMiddleware[PagingState, Any, Any]):
         if space is None or known is not space_id:
             space = self._memory.at(space_id)
             self._last = space_id, space
+        watch(space, config, self, request.tools)
         prompt = space.step(
             history,
             LANGCHAIN,

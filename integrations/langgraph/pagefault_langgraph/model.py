@@ -19,7 +19,7 @@ from langchain_core.messages import BaseMessage
 
 from pagefault import Budget, Memory
 from pagefault.errors import PagefaultError
-from pagefault_langgraph.identity import Identity
+from pagefault_langgraph.identity import Identity, watch
 from pagefault_langgraph.locate import OWNED, Budgets, config_of, identify
 from pagefault_langgraph.messages import LANGCHAIN, lead_of
 from pagefault_langgraph.overhead import Overhead
@@ -85,9 +85,10 @@ class _Pager:
             return messages
         tools: Sequence[Any] = extra.get("tools") or ()
         overhead = self._overhead.messages(messages[:lead]) + self._overhead.of(None, list(tools))
-        prompt = self.memory.at(identify(self._identity, config_of(), history)).step(
-            history, LANGCHAIN, self._budgets.of(model), now=time.time(), overhead=overhead
-        )
+        config = config_of()
+        space = self.memory.at(identify(self._identity, config, history))
+        watch(space, config, self, tools)
+        prompt = space.step(history, LANGCHAIN, self._budgets.of(model), now=time.time(), overhead=overhead)
         sent = messages if prompt.natives is None else [*messages[:lead], *prompt.natives]
         _rendered.set(sent)
         return sent

@@ -17,6 +17,7 @@ from pagefault.lineage import Lineage
 from pagefault.messages import RECALL_MARK
 from pagefault.recall import Found
 from pagefault.space import Space
+from pagefault_langgraph.drop import Standing, standing
 from pagefault_langgraph.identity import Identity
 from pagefault_langgraph.locate import identify
 from pagefault_langgraph.messages import LANGCHAIN, lead_of
@@ -61,7 +62,7 @@ def recall_tool(memory: Memory, *, identity: Identity | None = None, budget: Bud
         addresses: Annotated[str, ADDRESSES] = "",
         query: Annotated[str, QUERY] = "",
     ) -> Answer:
-        space, path = path_of(memory, identity, runtime)
+        space, path = await apath_of(memory, identity, runtime)
         try:
             if addresses.strip():
                 return _answer(await space.afault(addresses, path=path, budget=share(space, runtime)))
@@ -80,12 +81,29 @@ def recall_tool(memory: Memory, *, identity: Identity | None = None, budget: Bud
 
 def path_of(memory: Memory, identity: Identity | None, runtime: ToolRuntime[Any, Any]) -> tuple[Space, Lineage]:
     """The conversation that a tool call is part of."""
+    space, told = _located(memory, identity, runtime)
+    record = runtime.state.get(VIEW_KEY)
+    if told.dropped is None:
+        return space, space.path(told.kept, LANGCHAIN, record=record)
+    return space, space.assembly(LANGCHAIN).rejoin(told.kept, told.dropped, record=record).path
+
+
+async def apath_of(memory: Memory, identity: Identity | None, runtime: ToolRuntime[Any, Any]) -> tuple[Space, Lineage]:
+    """Async twin of :func:`path_of`."""
+    space, told = _located(memory, identity, runtime)
+    record = runtime.state.get(VIEW_KEY)
+    if told.dropped is None:
+        return space, space.path(told.kept, LANGCHAIN, record=record)
+    return space, (await space.assembly(LANGCHAIN).arejoin(told.kept, told.dropped, record=record)).path
+
+
+def _located(memory: Memory, identity: Identity | None, runtime: ToolRuntime[Any, Any]) -> tuple[Space, Standing]:
     history = runtime.state["messages"]
     space = memory.at(identify(identity, runtime.config, history))
     lead = lead_of(history)
     if 0 < lead < len(history) and space.begins_with(history[lead], LANGCHAIN):
         history = history[lead:]  # a paged model does not number the system messages at the start
-    return space, space.path(history, LANGCHAIN, record=runtime.state.get(VIEW_KEY))
+    return space, standing(history)
 
 
 def _asked_at_once(history: Sequence[BaseMessage]) -> int:

@@ -10,7 +10,7 @@ from langchain_core.tools import BaseTool, StructuredTool
 from pagefault import Memory
 from pagefault.errors import PagefaultError
 from pagefault_langgraph.identity import Identity
-from pagefault_langgraph.tools import path_of
+from pagefault_langgraph.tools import apath_of, path_of
 
 RELEASE: Final = (
     "Let pages of this conversation that you are done with leave your context window first, by page number, such as "
@@ -45,7 +45,7 @@ def _release_tool(memory: Memory, identity: Identity | None) -> BaseTool:
         return _released(addresses)
 
     async def arelease(runtime: Runtime, addresses: Annotated[str, "Page numbers, such as '12' or '12-14'"]) -> str:
-        space, path = path_of(memory, identity, runtime)
+        space, path = await apath_of(memory, identity, runtime)
         try:
             await space.arelease(addresses, path=path, unpin=False)
         except PagefaultError as error:
@@ -70,7 +70,7 @@ def _pin_item_tool(memory: Memory, identity: Identity | None) -> BaseTool:
     async def apin_item(
         runtime: Runtime, key: Annotated[str, "A short name"], text: Annotated[str, "What to keep"]
     ) -> str:
-        space, path = path_of(memory, identity, runtime)
+        space, path = await apath_of(memory, identity, runtime)
         try:
             if text.strip():
                 await space.apin_item(key, text, path=path)
