@@ -152,6 +152,7 @@ def test_structured_content_is_cut_part_by_part():
     assert read_content(replaced)[0] == ("ONE", "", "two", "rows")
     assert replace_parts(["a", "b"], [None, "B"]) == ["a", "B"]
     assert replace_parts({"text": "t"}, ["T"]) == [{"text": "T"}]
+    assert replace_parts([5], ["five"]) == [{"type": "text", "text": "five"}]
     assert replace_parts("plain", ["P"]) == "P"
     assert replace_parts("plain", [None]) == "plain"
 

@@ -113,6 +113,7 @@ def setting(*path_and_value):
 @pytest.mark.parametrize(
     "record",
     [
+        setting("notes", 0, 3, "gossip"),
         setting("v", 2),
         setting("v", "1"),
         setting("gen", -1),
