@@ -148,7 +148,7 @@ def setting(*path_and_value):
         [],
         "record",
     ],
-    ids=range(33),
+    ids=range(34),
 )
 def test_these_are_refused(record):
     with pytest.raises(ValueError, match=r"^(not a view record|view record version).{,200}"):
