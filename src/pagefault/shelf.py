@@ -140,7 +140,7 @@ class Shelf:
         """The items that answer a question, judged each by itself."""
         await self._writeback.open()
         search = Search(query=query)
-        hits, _ = await self._hits(query, _where(search), JUDGED)
+        hits, _ = await self._hits(query, await self._retrieval.vector(query), _where(search), JUDGED)
         if not hits:
             return Outcome.ABSTAIN, []
         loaded = await self._load([hit.id for hit, _, _ in hits])
@@ -305,8 +305,9 @@ class Shelf:
         seen: set[UUID] = set()
         # The same for all pages of one search, so that they do not overlap.
         wide, low, where = max(CANDIDATES, 2 * search.limit), math.inf, _where(search)
+        vector = await self._retrieval.vector(search.query)
         while True:
-            hits, is_all = await self._hits(search.query, where, wide)
+            hits, is_all = await self._hits(search.query, vector, where, wide)
             for hit, score, _ in hits:
                 if hit.id not in seen:
                     seen.add(hit.id)
@@ -316,10 +317,11 @@ class Shelf:
                 return
             wide *= 4
 
-    async def _hits(self, query: str, where: Where, wide: int) -> tuple[list[tuple[Hit, float, float | None]], bool]:
+    async def _hits(
+        self, query: str, vector: Sequence[Sequence[float]], where: Where, wide: int
+    ) -> tuple[list[tuple[Hit, float, float | None]], bool]:
         """Living candidates of both searches with fused score and cosine, and whether there are no others."""
         sparse = query_vector(query)
-        vector = await self._retrieval.vector(query)
         queries: list[Sparse | Sequence[float]] = [*vector, *([sparse] if sparse.indices else [])]
         lists = await self._store.search(self._scope, queries, where, limit=wide) if queries else []
         now = time.time()

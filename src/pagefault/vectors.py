@@ -29,6 +29,7 @@ class Vectors:
         self._kernel = kernel
         self._embedder = embedder
         self._identity: Header | None = None
+        self._asked: tuple[str, Sequence[float]] | None = None
 
     @property
     def is_on(self) -> bool:
@@ -63,8 +64,14 @@ class Vectors:
         return await self._ask(timed, urgent=urgent, seconds=UNIT_SECONDS)
 
     async def of_query(self, text: str) -> Sequence[float]:
-        """The vector of a question."""
-        return await self._ask(lambda: embed_query(self._embedder, text), urgent=True, seconds=QUERY_SECONDS)
+        """The vector of a question; asked twice in a row, for pages and then for items, it is made once."""
+        if self._asked is not None and self._asked[0] == text:
+            vector = self._asked[1]
+            self._asked = None
+            return vector
+        vector = await self._ask(lambda: embed_query(self._embedder, text), urgent=True, seconds=QUERY_SECONDS)
+        self._asked = text, vector
+        return vector
 
     async def _ask(self, fn: Callable[[], T], *, urgent: bool = False, seconds: float) -> T:
         try:
