@@ -11,7 +11,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
-from typing import Any, Final, TypeVar
+from functools import partial
+from typing import Any, Final
 
 from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.llms import LLM
@@ -25,8 +26,8 @@ from pagefault.ports import TokenCounter
 from pagefault_llamaindex.memory import PagefaultMemory
 from pagefault_llamaindex.messages import LLAMAINDEX, accept, copy_of, lead_of
 from pagefault_llamaindex.rendering import Match, match
+from pagefault_llamaindex.wire import L, Wire, rewired
 
-L = TypeVar("L", bound=LLM)
 Identity = Callable[[Sequence[ChatMessage]], SpaceId | None]
 TOOL_OVERHEAD: Final = 8
 _WIRE: Final = {"chat": False, "stream_chat": False, "achat": True, "astream_chat": True}
@@ -61,15 +62,8 @@ def paged(
         raise NotPageable(f"paged() takes a LlamaIndex LLM, got {type(llm).__name__} {llm!r:.60}")
     if hasattr(type(llm), _MARK):
         raise NotPageable(f"{type(llm).__name__} is paged already; use it as it is")
-    base = type(llm)
     pager = _Pager(memory, budget, identity)
-    body: dict[str, Any] = {"__module__": base.__module__, "__doc__": base.__doc__, "__qualname__": base.__qualname__}
-    body |= {name: (_awaited if waits else _called)(getattr(base, name), pager) for name, waits in _WIRE.items()}
-    paged_class = type(base.__name__, (base,), body)
-    setattr(paged_class, _MARK, pager)
-    copy = llm.model_copy()
-    object.__setattr__(copy, "__class__", paged_class)
-    return copy
+    return rewired(llm, {name: partial(_awaited if waits else _called, pager) for name, waits in _WIRE.items()}, _MARK)
 
 
 class _Pager:
@@ -175,7 +169,7 @@ def _schema(tool: Any) -> Any:
     return metadata.to_openai_tool(skip_length_check=True) if metadata is not None else repr(tool)
 
 
-def _called(wire: Callable[..., Any], pager: _Pager) -> Callable[..., Any]:
+def _called(pager: _Pager, wire: Wire) -> Wire:
     def call(self: Any, messages: Sequence[ChatMessage], *args: Any, **kwargs: Any) -> Any:
         pager.memory.ready()
         return wire(self, pager.render(self, messages, kwargs), *args, **kwargs)
@@ -183,7 +177,7 @@ def _called(wire: Callable[..., Any], pager: _Pager) -> Callable[..., Any]:
     return call
 
 
-def _awaited(wire: Callable[..., Any], pager: _Pager) -> Callable[..., Any]:
+def _awaited(pager: _Pager, wire: Wire) -> Wire:
     async def call(self: Any, messages: Sequence[ChatMessage], *args: Any, **kwargs: Any) -> Any:
         await pager.memory.aready()
         return await wire(self, pager.render(self, messages, kwargs), *args, **kwargs)

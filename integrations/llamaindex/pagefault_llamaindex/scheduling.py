@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar
-from typing import Any, Final, TypeVar
+from functools import partial
+from typing import Any, Final
 
 from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.llms import LLM
@@ -12,14 +13,13 @@ from llama_index.core.llms import LLM
 from pagefault import Scheduler
 from pagefault.errors import PagefaultError
 from pagefault.turn import Turn
+from pagefault_llamaindex.wire import L, Wire, rewired
 
-L = TypeVar("L", bound=LLM)
 DEFAULT_AGENT: Final = "agent"
 _MARK: Final = "__pagefault_scheduled__"
 _USAGE_NAMES: Final = (("prompt_tokens", "completion_tokens"), ("input_tokens", "output_tokens"))
 _inside: Final[ContextVar[bool]] = ContextVar("pagefault_scheduled", default=False)
 Ask = Callable[[], Turn]
-Wire = Callable[..., Any]
 
 
 class NotSchedulable(PagefaultError, TypeError):
@@ -59,17 +59,10 @@ def scheduled(
     def ask() -> Turn:
         return scheduler.turn(agent=agent, tenant=tenant, weight=weight, priority=priority, timeout=timeout)
 
-    base = type(llm)
-    body: dict[str, Any] = {"__module__": base.__module__, "__doc__": base.__doc__, "__qualname__": base.__qualname__}
-    body |= {name: wrap(getattr(base, name), ask) for name, wrap in _WRAPPERS.items()}
-    scheduled_class = type(base.__name__, (base,), body)
-    setattr(scheduled_class, _MARK, True)
-    copy = llm.model_copy()
-    object.__setattr__(copy, "__class__", scheduled_class)
-    return copy
+    return rewired(llm, {name: partial(wrap, ask) for name, wrap in _WRAPPERS.items()}, _MARK)
 
 
-def _chat(wire: Wire, ask: Ask) -> Wire:
+def _chat(ask: Ask, wire: Wire) -> Wire:
     def chat(self: Any, messages: Sequence[ChatMessage], *args: Any, **kwargs: Any) -> Any:
         if _inside.get():
             return wire(self, messages, *args, **kwargs)
@@ -85,7 +78,7 @@ def _chat(wire: Wire, ask: Ask) -> Wire:
     return chat
 
 
-def _achat(wire: Wire, ask: Ask) -> Wire:
+def _achat(ask: Ask, wire: Wire) -> Wire:
     async def achat(self: Any, messages: Sequence[ChatMessage], *args: Any, **kwargs: Any) -> Any:
         if _inside.get():
             return await wire(self, messages, *args, **kwargs)
@@ -101,7 +94,7 @@ def _achat(wire: Wire, ask: Ask) -> Wire:
     return achat
 
 
-def _stream_chat(wire: Wire, ask: Ask) -> Wire:
+def _stream_chat(ask: Ask, wire: Wire) -> Wire:
     def stream_chat(self: Any, messages: Sequence[ChatMessage], *args: Any, **kwargs: Any) -> Any:
         if _inside.get():
             return wire(self, messages, *args, **kwargs)
@@ -129,7 +122,7 @@ def _marked(work: Callable[[], Any]) -> Any:
         _inside.reset(token)
 
 
-def _astream_chat(wire: Wire, ask: Ask) -> Wire:
+def _astream_chat(ask: Ask, wire: Wire) -> Wire:
     async def astream_chat(self: Any, messages: Sequence[ChatMessage], *args: Any, **kwargs: Any) -> Any:
         if _inside.get():
             return await wire(self, messages, *args, **kwargs)
@@ -156,7 +149,7 @@ async def _amarked(work: Any) -> Any:
         _inside.reset(token)
 
 
-_WRAPPERS: Final[Mapping[str, Callable[[Wire, Ask], Wire]]] = {
+_WRAPPERS: Final[Mapping[str, Callable[[Ask, Wire], Wire]]] = {
     "chat": _chat,
     "achat": _achat,
     "stream_chat": _stream_chat,

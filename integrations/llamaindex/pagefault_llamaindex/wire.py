@@ -1,0 +1,29 @@
+"""Wrapping the methods by which an LLM is chatted with, on a copy that stays its own class."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from llama_index.core.llms import LLM
+
+L = TypeVar("L", bound=LLM)
+Wire = Callable[..., Any]
+
+
+def rewired(llm: L, wrap: Mapping[str, Callable[[Wire], Wire]], mark: str) -> L:
+    """A copy of ``llm`` with some of its methods wrapped, of a dynamic subclass of its class.
+
+    Args:
+        llm: The LLM; stays as it is.
+        wrap: By method name, from the method to the one that replaces it.
+        mark: Attribute of the new class by which it is recognised.
+    """
+    base = type(llm)
+    body: dict[str, Any] = {"__module__": base.__module__, "__doc__": base.__doc__, "__qualname__": base.__qualname__}
+    body |= {name: make(getattr(base, name)) for name, make in wrap.items()}
+    subclass = type(base.__name__, (base,), body)
+    setattr(subclass, mark, True)
+    copy = llm.model_copy()
+    object.__setattr__(copy, "__class__", subclass)
+    return copy
