@@ -1,0 +1,1 @@
+"""A LangGraph planner and LlamaIndex workers on one memory and one scheduler."""
