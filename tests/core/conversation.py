@@ -136,6 +136,18 @@ def is_extension(longer: list[Message], shorter: list[Message]) -> bool:
     return longer[: len(shorter)] == shorter
 
 
+def place_of_cut(message: Message, messages: list[Message]) -> int:
+    """Where the tool result stands that is shown in part: its beginning and its end, word for word."""
+    place = next(i for i, m in enumerate(messages) if m.get("tool_call_id") == message["tool_call_id"])
+    head, rest = message["content"].split("\n[pagefault: ", 1)
+    tail = rest.split("from here.]\n", 1)[1]
+    whole = messages[place]["content"]
+    assert whole.startswith(head)
+    assert whole.endswith(tail)
+    assert len(head) + len(tail) < len(whole)
+    return place
+
+
 def check_prompt(prompt: Prompt, messages: list[Message], budget: Budget, overhead: int = 0) -> set[int]:
     """Everything that holds for every prompt, whatever happened before. Returns the absent pages."""
     spans, shown = pages(messages), sent(prompt, messages)
@@ -147,7 +159,10 @@ def check_prompt(prompt: Prompt, messages: list[Message], budget: Budget, overhe
     assert size <= budget.window - budget.reserve, "the prompt fits"
 
     places = {id(m): index for index, m in enumerate(messages)}
-    order = [places[id(m)] for m in real]
+    order = [places[id(m)] if id(m) in places else place_of_cut(m, messages) for m in real]
+    shown_in_part = {index for m, index in zip(real, order, strict=True) if id(m) not in places}
+    cut_pages = {n for n, s in enumerate(spans, 1) if shown_in_part & set(range(s.start, s.stop))}
+    assert cut_pages == {p.seq for p in view.previews}, "what is cut is a preview"
     assert order == sorted(set(order)), "messages in their order, each once"
     inside = set(order)
     absent = {n for n, s in enumerate(spans, 1) if not inside & set(range(s.start, s.stop))}
