@@ -31,6 +31,23 @@ class Scope:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UserScope:
+    """All spaces of one user of one tenant: what was written with this ``Record.user``. For reading alone.
+
+    Attributes:
+        tenant: The tenant's id.
+        user: The user's id within the tenant, not empty.
+    """
+
+    tenant: str
+    user: str
+
+
+Reach = Scope | UserScope
+"""How far a read by filter goes; the adapter adds it to the filter itself."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Sparse:
     """A sparse vector: distinct indices below 2^32 and their weights, same length."""
 
@@ -47,12 +64,13 @@ class Record:
         kind: ``"page"`` (immutable), ``"head"`` (one per space, replaced) or ``"item"`` (keyed, versioned).
         seq: Page number, the length of the chain for a head, the version of an item. 0 <= seq < 2^53.
         fields: Flat scalars kept beside the body: chain, parent, format and the like.
-            Keys ``id kind seq tenant space body sha256 chunks tags nonce`` are the store's own.
+            Keys ``id kind seq tenant space body sha256 chunks tags nonce _scope _user`` are the store's own.
         body: Text of any length; canonical JSON (ASCII). Larger bodies are chunked by the adapter.
         sha256: 64 hex digits over the body, checked by the reader.
         sparse: Term weights for full-text search, ``None`` when the record is not indexed.
         dense: Embedding, ``None`` until it is computed.
         tags: Short words by which ``Where.tags`` finds it. Like vectors, never returned.
+        user: By which a :class:`UserScope` finds it as well; ``""`` for nobody.
     """
 
     id: UUID
@@ -64,6 +82,7 @@ class Record:
     sparse: Sparse | None = None
     dense: Sequence[float] | None = None
     tags: Sequence[str] = ()
+    user: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +107,7 @@ class Where:
         first: Smallest ``seq``, inclusive.
         last: Largest ``seq``, inclusive; ``None`` for no limit.
         ids: Only these points; ``None`` for no restriction.
-        tags: Groups of tags; of each group at least one must be there.
+        tags: Groups of tags; of each group at least one must be there. Only within one space.
         newest: Scan from the largest ``seq`` down.
         fields: Which fields the answer is to carry, ``None`` for all. Reading fewer is quicker.
     """
@@ -104,9 +123,10 @@ class Where:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hit:
-    """One search hit: point id, seq, raw score (cosine or BM25) and flat fields. No body."""
+    """One search hit: point id, space, seq, raw score (cosine or BM25) and flat fields. No body."""
 
     id: UUID
+    space: str
     seq: int
     score: float
     fields: Mapping[str, str | int | float | bool]
@@ -219,7 +239,7 @@ class PageStore(Protocol):
         """
         ...
 
-    async def scan(self, scope: Scope, where: Where, *, limit: int) -> list[Record]:
+    async def scan(self, scope: Reach, where: Where, *, limit: int) -> list[Record]:
         """Up to ``limit`` records ordered by (seq, id), without bodies and vectors.
 
         With ``where.newest``, by (seq descending, id).
@@ -227,7 +247,7 @@ class PageStore(Protocol):
         ...
 
     async def search(
-        self, scope: Scope, queries: Sequence[Sparse | Sequence[float]], where: Where, *, limit: int
+        self, scope: Reach, queries: Sequence[Sparse | Sequence[float]], where: Where, *, limit: int
     ) -> list[list[Hit]]:
         """For each query (sparse: BM25 with IDF over this scope; else dense: cosine) its best hits.
 
@@ -235,7 +255,7 @@ class PageStore(Protocol):
         """
         ...
 
-    async def idf(self, scope: Scope, terms: Sequence[int], *, kind: RecordKind = "page") -> dict[int, float]:
+    async def idf(self, scope: Reach, terms: Sequence[int], *, kind: RecordKind = "page") -> dict[int, float]:
         """The IDF weight of each sparse index over this scope's records of a kind; absent terms are missing."""
         ...
 

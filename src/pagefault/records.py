@@ -11,7 +11,7 @@ from pagefault import canonical
 from pagefault.chain import head_id, point_id
 from pagefault.indexing import index_text
 from pagefault.lineage import Lineage, Slot
-from pagefault.page import Kind, Page, Role
+from pagefault.page import Kind, Page, Role, SpaceId
 from pagefault.paging import Paging
 from pagefault.ports import Record, Scope
 from pagefault.recall.terms import document_vector
@@ -138,17 +138,17 @@ def pages_of(task: Task, slots: list[Slot], known: set[UUID]) -> Unit:
     for slot in slots:
         if point_id(scope.space, slot.chain) not in known:
             pages.append(task.lineage.page(slot))
-            records.append(record_of(scope, pages[-1]))
+            records.append(record_of(task.paging.space, pages[-1]))
             breath.draw()
     breath.draw(anyway=True)
     return Unit(slots, pages, records)
 
 
-def record_of(scope: Scope, page: Page) -> Record:
+def record_of(space: SpaceId, page: Page) -> Record:
     """The record of a page."""
     sparse = document_vector(index_text(page)) if page.kind is Kind.MESSAGE else None
     return Record(
-        id=point_id(scope.space, page.chain),
+        id=point_id(space.key, page.chain),
         kind="page",
         seq=page.seq,
         fields={
@@ -168,6 +168,7 @@ def record_of(scope: Scope, page: Page) -> Record:
         body=page.body,
         sha256=page.sha256,
         sparse=sparse if sparse is not None and sparse.indices else None,
+        user=space.user,
     )
 
 
@@ -192,6 +193,7 @@ def head_of(task: Task, last: Slot | None, indexed: int) -> tuple[Mark, Record]:
         fields={"chain": tip, "user": space.user, "thread": space.thread, "agent": space.agent},
         body=body,
         sha256=canonical.sha256(body),
+        user=space.user,
     )
     return Mark(tip, view.generation, len(rest), indexed), head
 

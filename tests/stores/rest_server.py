@@ -19,12 +19,13 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from qdrant_client import models
 
 from pagefault.ports import Scope
-from pagefault.stores.layout import SCOPE_KEY, scope_value
+from pagefault.stores.layout import SCOPE_KEY, USER_KEY, scope_value
 from pagefault.stores.server_setup import HEADER_ID
 from tests.stores.local_server import LocalServer
 
 Fault = Callable[[httpx.Request, Callable[[], Any]], Any]
 POINTS = "/collections/{name}/points"
+_REACHES = (SCOPE_KEY, USER_KEY)
 
 
 @dataclass
@@ -186,7 +187,8 @@ class RestServer:
     async def _scroll(self, seen: Seen) -> Any:
         body: models.ScrollRequest = seen.body
         shows_nothing = body.with_payload is False and not body.with_vector
-        self._rule(scoped(body.filter) or shows_nothing, "scroll without a scope's filter", seen)
+        reach = scoped(body.filter) or scoped(body.filter, USER_KEY)
+        self._rule(reach or shows_nothing, "scroll without a scope's filter", seen)
         points, offset = await self.local.scroll(
             self.name,
             scroll_filter=body.filter if self.filters_work else None,
@@ -202,10 +204,11 @@ class RestServer:
         answers = []
         for each in seen.body.searches:
             place = scoped(each.filter)
+            place = place or scoped(each.filter, USER_KEY)
             self._rule(place, "search without a scope's filter", seen)
             if each.using == "text":
                 idf = each.params and each.params.idf
-                only = isinstance(idf, models.IdfCorpusParams) and scoped(idf.corpus) == place
+                only = isinstance(idf, models.IdfCorpusParams) and place in {scoped(idf.corpus, k) for k in _REACHES}
                 self._rule(only and len(idf.corpus.must) == 1, "terms weighed over another corpus", seen)
             answers.append(each if self.filters_work else each.model_copy(update={"filter": None}))
         return await self.local.query_batch_points(self.name, requests=answers)
@@ -242,15 +245,15 @@ _ROUTES: tuple[tuple[str, str, Any, Callable[..., Any]], ...] = (
 )
 
 
-def scoped(flt: models.Filter | None) -> str:
-    """The one scope that a filter lets through, ``""`` when it lets more through."""
+def scoped(flt: models.Filter | None, key: str = SCOPE_KEY) -> str:
+    """The one scope, or user, that a filter lets through, ``""`` when it lets more through."""
     if flt is None or flt.should or flt.min_should or not isinstance(flt.must, list):
         return ""
     places = [
         condition.match.value
         for condition in flt.must
         if isinstance(condition, models.FieldCondition)
-        and condition.key == SCOPE_KEY
+        and condition.key == key
         and isinstance(condition.match, models.MatchValue)
     ]
     return str(places[0]) if len(places) == 1 else ""

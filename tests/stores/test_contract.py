@@ -12,9 +12,12 @@ from pagefault.testing import ThreadRunner
 from pagefault.testing.item_contract import ITEM_CHECKS
 from pagefault.testing.operator_contract import OPERATOR_CHECKS
 from pagefault.testing.store_contract import CHECKS, Check
+from pagefault.testing.user_contract import USER_CHECKS
 
 
-@pytest.mark.parametrize("check", [*CHECKS, *ITEM_CHECKS, *OPERATOR_CHECKS], ids=lambda check: check.__name__)
+@pytest.mark.parametrize(
+    "check", [*CHECKS, *ITEM_CHECKS, *OPERATOR_CHECKS, *USER_CHECKS], ids=lambda check: check.__name__
+)
 def test_edge_store(check: Check, tmp_path: Path) -> None:
     with ThreadRunner() as run:
         asyncio.run(check(lambda: EdgeStore(tmp_path / "data", run=run)))

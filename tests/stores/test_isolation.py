@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pagefault.errors import StoreError
-from pagefault.ports import Record, Scope, Where
+from pagefault.ports import Record, Scope, UserScope, Where
 from pagefault.stores import EdgeStore
 from pagefault.testing import ThreadRunner
 from pagefault.testing.store_contract import HEADER, page, terms
@@ -99,3 +99,29 @@ def test_other_tenants_do_not_move_a_score(call):
         assert after == before
 
     call(measure)
+
+
+users = st.sampled_from(["", "ada", "Ada", "a", "a/1/a", "\u00e4"])
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(scopes, users, st.integers(0, 5)), min_size=1, max_size=20))
+def test_users_are_worlds_of_their_own(call, script):
+    """Across spaces a user of one tenant sees exactly what was written for it, the same name elsewhere nothing."""
+
+    async def play_users(store: EdgeStore, run: str) -> None:
+        written: dict[UserScope, set[Any]] = {}
+        owners: dict[Any, str] = {}
+        for (tenant, space), user, number in script:
+            scope = Scope(tenant=run + tenant, space=space)
+            record = page(number, f"{number}", scope=scope, sparse=terms({number: 1.0, 99: 2.0}), user=user)
+            await store.put(scope, [record])
+            if owners.setdefault(record.id, user) and user == owners[record.id]:
+                written.setdefault(UserScope(tenant=scope.tenant, user=user), set()).add((scope.space, record.id))
+        for reach, mine in written.items():
+            (hits,) = await store.search(reach, [terms({99: 1.0})], Where(), limit=999)
+            assert {(hit.space, hit.id) for hit in hits} == mine
+            assert {r.id for r in await store.scan(reach, Where(), limit=999)} == {id_ for _, id_ in mine}
+            assert set(await store.idf(reach, range(100))) == {99} | {hit.seq for hit in hits}
+
+    call(play_users, f"users-{next(fresh)}/")

@@ -14,6 +14,7 @@ from pagefault.stores.server_link import Pace
 from pagefault.testing.item_contract import ITEM_CHECKS
 from pagefault.testing.operator_contract import OPERATOR_CHECKS
 from pagefault.testing.store_contract import CHECKS, HEADER, OURS, Check, head, page
+from pagefault.testing.user_contract import USER_CHECKS
 from tests.stores.grpc_server import STRONG, WEAK, GrpcServer
 
 Code = grpc.StatusCode
@@ -24,7 +25,9 @@ def store_on(server: GrpcServer, api_key: str = "") -> ServerStore:
     return ServerStore(f"qdrant+grpc://127.0.0.1:{server.port}", api_key=api_key, pace=PACE)
 
 
-@pytest.mark.parametrize("check", [*CHECKS, *ITEM_CHECKS, *OPERATOR_CHECKS], ids=lambda check: check.__name__)
+@pytest.mark.parametrize(
+    "check", [*CHECKS, *ITEM_CHECKS, *OPERATOR_CHECKS, *USER_CHECKS], ids=lambda check: check.__name__
+)
 def test_contract_over_grpc(check: Check) -> None:
     async def main() -> None:
         async with GrpcServer() as server:

@@ -24,6 +24,7 @@ from pagefault.stores.server_settings import key_from, server_settings
 from pagefault.testing.item_contract import ITEM_CHECKS
 from pagefault.testing.operator_contract import OPERATOR_CHECKS
 from pagefault.testing.store_contract import CHECKS, HEADER, OURS, Check, head, page, terms
+from pagefault.testing.user_contract import USER_CHECKS
 
 NOT_RUN = "QDRANT_URL unset: server contract NOT run"
 HOST = urlsplit(os.environ.get("QDRANT_URL", "")).hostname or "localhost"
@@ -56,7 +57,9 @@ async def drop(where: dict[str, Any]) -> None:
     await link.close()
 
 
-@pytest.mark.parametrize("check", [*CHECKS, *ITEM_CHECKS, *OPERATOR_CHECKS], ids=lambda check: check.__name__)
+@pytest.mark.parametrize(
+    "check", [*CHECKS, *ITEM_CHECKS, *OPERATOR_CHECKS, *USER_CHECKS], ids=lambda check: check.__name__
+)
 def test_contract(check: Check, place: dict[str, Any]) -> None:
     asyncio.run(check(lambda: ServerStore(**place)))
 

@@ -17,13 +17,14 @@ from qdrant_client import models
 from pagefault.errors import StoreDenied, StoreError, StoreMismatch, StoreUnreachable
 from pagefault.ports import Header, Scope, Where
 from pagefault.stores.backoff import Backoff
-from pagefault.stores.layout import SCOPE_KEY, TAGS, scope_value
+from pagefault.stores.layout import SCOPE_KEY, TAGS, USER_KEY, scope_value
 from pagefault.stores.server import ServerStore
 from pagefault.stores.server_link import Pace
 from pagefault.stores.server_setup import HEADER_ID
 from pagefault.testing.item_contract import ITEM_CHECKS
 from pagefault.testing.operator_contract import OPERATOR_CHECKS
 from pagefault.testing.store_contract import CHECKS, HEADER, OURS, Check, head, page, terms
+from pagefault.testing.user_contract import USER_CHECKS
 from tests.stores.rest_server import POINTS, RestServer, is_write, ok, said
 
 KEY = "s3cr3t-key-of-ours"
@@ -102,14 +103,18 @@ def raising(error: type[httpx.TransportError]) -> Callable[[], httpx.Response]:
 # -- the contract, over the wire ---------------------------------------------------------------
 
 
-@pytest.mark.parametrize("check", [*CHECKS, *ITEM_CHECKS, *OPERATOR_CHECKS], ids=lambda check: check.__name__)
+@pytest.mark.parametrize(
+    "check", [*CHECKS, *ITEM_CHECKS, *OPERATOR_CHECKS, *USER_CHECKS], ids=lambda check: check.__name__
+)
 def test_contract_over_rest(check: Check) -> None:
     server = RestServer()
     asyncio.run(check(lambda: store_on(server)))
     assert server.broken == []
 
 
-@pytest.mark.parametrize("check", [*CHECKS, *ITEM_CHECKS, *OPERATOR_CHECKS], ids=lambda check: check.__name__)
+@pytest.mark.parametrize(
+    "check", [*CHECKS, *ITEM_CHECKS, *OPERATOR_CHECKS, *USER_CHECKS], ids=lambda check: check.__name__
+)
 def test_contract_while_the_server_flaps(check: Check) -> None:
     """Each kind of trouble in turn, before and after the request took effect, and nothing is noticed."""
     turns = itertools.cycle(["fine", "before", "fine", "late", "fine", "fine", "busy", "away", "unconfirmed"])
@@ -148,7 +153,7 @@ def test_the_collection_is_laid_out_for_many_small_tenants():
     assert (body.hnsw_config.m, body.hnsw_config.payload_m, body.on_disk_payload) == (0, 16, True)
     assert (body.replication_factor, body.write_consistency_factor, body.shard_number) == (3, 2, 2)
     indexes = {each.body.field_name: each.body.field_schema for each in server.sent("PUT", "/collections/{name}/index")}
-    assert set(indexes) == {"tenant", SCOPE_KEY, TAGS, "seq"}
+    assert set(indexes) == {"tenant", SCOPE_KEY, USER_KEY, TAGS, "seq"}
     assert indexes["tenant"].is_tenant
     assert (indexes["seq"].lookup, indexes["seq"].range) == (True, True)
 
@@ -184,7 +189,7 @@ def test_a_crash_half_way_through_making_it_is_made_good():
         failing(server, nothing, StoreDenied)
         server.fault = None
         on(server, write)
-        assert set(server.indexes) == {"tenant", SCOPE_KEY, TAGS, "seq"}
+        assert set(server.indexes) == {"tenant", SCOPE_KEY, USER_KEY, TAGS, "seq"}
 
 
 def test_two_processes_that_make_it_at_once():

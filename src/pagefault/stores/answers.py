@@ -10,11 +10,11 @@ from typing import Any
 from uuid import UUID
 
 from pagefault.errors import StoreError
-from pagefault.ports import Hit, Record, Scope
+from pagefault.ports import Hit, Reach, Record
 from pagefault.stores.layout import KINDS, Payload, fields_of, owned, restore
 
 
-def records(scope: Scope, points: Iterable[Any], *, newest: bool = False) -> list[Record]:
+def records(scope: Reach, points: Iterable[Any], *, newest: bool = False) -> list[Record]:
     """The records of these points, by (seq, id), without bodies; the newest first if asked for.
 
     Raises:
@@ -24,7 +24,7 @@ def records(scope: Scope, points: Iterable[Any], *, newest: bool = False) -> lis
     return sorted(found, key=_by_age) if newest else found
 
 
-def hits(scope: Scope, points: Iterable[Any], *, limit: int) -> list[Hit]:
+def hits(scope: Reach, points: Iterable[Any], *, limit: int) -> list[Hit]:
     """The best ``limit`` of these points, by (score descending, seq descending, id).
 
     Raises:
@@ -33,7 +33,8 @@ def hits(scope: Scope, points: Iterable[Any], *, limit: int) -> list[Hit]:
     found: list[Hit] = []
     for point in points:
         payload = check(scope, point)
-        found.append(Hit(id=id_of(point), seq=int(payload["seq"]), score=point.score, fields=fields_of(payload)))
+        space, seq = str(payload["space"]), int(payload["seq"])
+        found.append(Hit(id=id_of(point), space=space, seq=seq, score=point.score, fields=fields_of(payload)))
     return sorted(found, key=_by_rank)[:limit]
 
 
@@ -50,7 +51,7 @@ def cut(window: Sequence[Record], size: int) -> tuple[list[Record], int | None]:
     return [record for record in window if record.seq != last], last
 
 
-def check(scope: Scope, point: Any) -> Payload:
+def check(scope: Reach, point: Any) -> Payload:
     """The point's payload, once it is seen to be of this scope.
 
     The filter named the scope; looking again costs nothing and does not rest on the engine.

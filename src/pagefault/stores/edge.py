@@ -15,7 +15,7 @@ from uuid import UUID
 from qdrant_edge import EdgeShard, HasIdCondition
 
 from pagefault.errors import CorruptPage, MemoryClosed, StoreError, StoreLocked
-from pagefault.ports import Header, Hit, Record, RecordKind, Runner, Scope, Sparse, Swap, Tally, Where
+from pagefault.ports import Header, Hit, Reach, Record, RecordKind, Runner, Scope, Sparse, Swap, Tally, Where
 from pagefault.stores import edge_calls, layout
 from pagefault.stores.durability import WalSync
 from pagefault.stores.engine import Engine
@@ -183,7 +183,7 @@ class EdgeStore:
                     found[id_] = layout.restore(id_, payload, str(payload.get("body", "")))
         return found
 
-    async def scan(self, scope: Scope, where: Where, *, limit: int) -> list[Record]:
+    async def scan(self, scope: Reach, where: Where, *, limit: int) -> list[Record]:
         """Up to ``limit`` records ordered by (seq, id), or the newest first, without bodies and vectors."""
         self._check(scope)
         found: list[Record] = []
@@ -198,7 +198,7 @@ class EdgeStore:
         return found[: max(limit, 0)]
 
     async def search(
-        self, scope: Scope, queries: Sequence[Sparse | Sequence[float]], where: Where, *, limit: int
+        self, scope: Reach, queries: Sequence[Sparse | Sequence[float]], where: Where, *, limit: int
     ) -> list[list[Hit]]:
         """For each query (sparse: BM25 with IDF over this scope; else dense: cosine) its best hits.
 
@@ -221,7 +221,7 @@ class EdgeStore:
                 hits[i] = answer
         return hits
 
-    async def idf(self, scope: Scope, terms: Sequence[int], *, kind: RecordKind = "page") -> dict[int, float]:
+    async def idf(self, scope: Reach, terms: Sequence[int], *, kind: RecordKind = "page") -> dict[int, float]:
         """The IDF weight of each sparse index over this scope's records of a kind; absent terms are missing."""
         self._check(scope)
         distinct = tuple(dict.fromkeys(terms))
@@ -299,7 +299,7 @@ class EdgeStore:
     async def _call(self, fn: Callable[[EdgeShard], T], *, urgent: bool) -> T:
         return await self._run(partial(self._engine.call, fn), urgent=urgent)
 
-    def _check(self, scope: Scope | None = None) -> None:
+    def _check(self, scope: Reach | None = None) -> None:
         if self._closed:
             raise MemoryClosed(f"the store at {self._path} is closed; open it again")
         if self._pid is None:

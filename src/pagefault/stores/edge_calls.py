@@ -38,7 +38,7 @@ from qdrant_edge import (
 )
 
 from pagefault.errors import CorruptPage, StoreError
-from pagefault.ports import Hit, Record, RecordKind, Scope, Sparse, Tally, Where
+from pagefault.ports import Hit, Reach, Record, RecordKind, Scope, Sparse, Tally, Where
 from pagefault.stores import answers
 from pagefault.stores.layout import (
     CHUNK,
@@ -53,10 +53,10 @@ from pagefault.stores.layout import (
     from_on,
     lost_chunks,
     owned,
-    scope_value,
+    reach_of,
     selected,
     stale_chunks,
-    tag_value,
+    tag_groups,
     tallies,
 )
 
@@ -166,7 +166,7 @@ def fetch_chunks(shard: EdgeShard, scope: Scope, ids: Sequence[UUID], *, owner: 
 
 
 def scan_window(
-    shard: EdgeShard, scope: Scope, where: Where, ids: HasIdCondition | None, *, at: int, size: int
+    shard: EdgeShard, scope: Reach, where: Where, ids: HasIdCondition | None, *, at: int, size: int
 ) -> tuple[list[Record], int | None]:
     """Up to about ``size`` records from number ``at`` on, by (seq, id), or down for the newest first.
 
@@ -193,7 +193,7 @@ def scan_window(
 
 def search(
     shard: EdgeShard,
-    scope: Scope,
+    scope: Reach,
     queries: Sequence[Sparse | list[float]],
     where: Where,
     ids: HasIdCondition | None,
@@ -219,7 +219,7 @@ def search(
     return [answers.hits(scope, points, limit=limit) for points in found]
 
 
-def idf(shard: EdgeShard, scope: Scope, terms: Sequence[int], kind: RecordKind) -> dict[int, float]:
+def idf(shard: EdgeShard, scope: Reach, terms: Sequence[int], kind: RecordKind) -> dict[int, float]:
     """The engine's own IDF of each term over this scope's records of a kind.
 
     A query of one term with weight 1 scores its best record with IDF times the stored weight.
@@ -244,14 +244,15 @@ def census(shard: EdgeShard) -> list[Tally]:
     return tallies((hit.value, hit.count) for hit in found.hits)
 
 
-def within(scope: Scope, kind: str, *more: Any) -> Filter:
+def within(scope: Reach, kind: str, *more: Any) -> Filter:
     """The filter that every call carries."""
-    return Filter(must=[FieldCondition(key=SCOPE_KEY, match=MatchValue(scope_value(scope, kind))), *more])
+    key, value = reach_of(scope, kind)
+    return Filter(must=[FieldCondition(key=key, match=MatchValue(value)), *more])
 
 
-def matching(scope: Scope, where: Where, ids: HasIdCondition | None) -> Filter:
+def matching(scope: Reach, where: Where, ids: HasIdCondition | None) -> Filter:
     """The scope's filter narrowed by ``where``; tags, as they are stored, name the scope themselves."""
-    groups = [[tag_value(scope, where.kind, tag) for tag in group] for group in where.tags]
+    groups = tag_groups(scope, where)
     more: list[Any] = [FieldCondition(key=TAGS, match=MatchAny(group)) for group in groups]
     if where.first > 0 or where.last is not None:
         last = None if where.last is None else float(min(where.last, MAX_INT))
@@ -286,7 +287,7 @@ def _retrieve(shard: EdgeShard, ids: Iterable[UUID], select: list[str] | Payload
     return shard.retrieve(list(ids), with_payload=select, with_vector=False)
 
 
-def _all_with_seq(shard: EdgeShard, scope: Scope, where: Where, ids: HasIdCondition | None, seq: int) -> Iterable[Any]:
+def _all_with_seq(shard: EdgeShard, scope: Reach, where: Where, ids: HasIdCondition | None, seq: int) -> Iterable[Any]:
     flt = matching(scope, replace(where, first=seq, last=seq), ids)
     offset: Any = None
     while True:

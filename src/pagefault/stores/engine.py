@@ -40,7 +40,7 @@ from pagefault.errors import (
 from pagefault.ports import Header
 from pagefault.stores import header as headers
 from pagefault.stores.durability import sync_directory
-from pagefault.stores.layout import DENSE, SCOPE_KEY, TAGS, TEXT
+from pagefault.stores.layout import DENSE, SCOPE_KEY, TAGS, TEXT, USER_KEY
 
 T = TypeVar("T")
 
@@ -127,8 +127,9 @@ class Engine:
         shard = self._load(place, header)
         try:
             settled = _settle_header(self._directory, shard, header)
-            if TAGS not in shard.info().payload_schema:  # written before there were items
-                shard.update(UpdateOperation.create_field_index(TAGS, KeywordIndexParams()))
+            known = shard.info().payload_schema
+            for name in {TAGS, USER_KEY} - set(known):  # written before there were items, or reads by user
+                shard.update(UpdateOperation.create_field_index(name, KeywordIndexParams()))
             _clear_away(self._directory, self._name)
         except BaseException:
             shard.close()
@@ -213,6 +214,7 @@ def create(shard_dir: Path, header: Header) -> None:
         for name, params in (
             ("tenant", KeywordIndexParams(is_tenant=True)),
             (SCOPE_KEY, KeywordIndexParams()),
+            (USER_KEY, KeywordIndexParams()),
             (TAGS, KeywordIndexParams()),
             ("seq", IntegerIndexParams(lookup=True, range=True)),
         ):

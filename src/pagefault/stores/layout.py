@@ -17,21 +17,22 @@ from uuid import UUID
 
 from pagefault.chain import chunk_id
 from pagefault.errors import CorruptPage, StoreError
-from pagefault.ports import Record, RecordKind, Scope, Sparse, Swap, Tally, Where
+from pagefault.ports import Reach, Record, RecordKind, Scope, Sparse, Swap, Tally, UserScope, Where
 
 T = TypeVar("T")
 Scalar = str | int | float | bool
 Payload = Mapping[str, Scalar]
 
 SCOPE_KEY: Final = "_scope"
+USER_KEY: Final = "_user"
 DENSE: Final = "dense"  # the names of the two vectors of a point
 TEXT: Final = "text"
 TAGS: Final = "tags"
 NONCE: Final = "nonce"
 KINDS: Final[tuple[RecordKind, ...]] = ("page", "head", "item")
-_OWNER: Final = ("tenant", "space", "kind", "seq", "sha256")
+_OWNER: Final = ("tenant", "space", USER_KEY, "kind", "seq", "sha256")
 _PLAIN: Final = {"id", "kind", "seq", "tenant", "space", "body", "sha256", "chunks"}
-RESERVED: Final = frozenset({*_PLAIN, TAGS, NONCE, SCOPE_KEY})
+RESERVED: Final = frozenset({*_PLAIN, TAGS, NONCE, SCOPE_KEY, USER_KEY})
 CHUNK: Final = "chunk"
 MAX_INT: Final = 2**53 - 1  # beyond it a range filter, which is float64, misses records
 MAX_FIELDS_BYTES: Final = 64 * 1024
@@ -80,6 +81,31 @@ def scope_value(scope: Scope, kind: str) -> str:
     return f"{kind}/{len(scope.space)}/{scope.space}/{scope.tenant}"
 
 
+def user_value(scope: UserScope, kind: str) -> str:
+    """Tenant, user and kind in one value, likewise."""
+    return f"{kind}/{len(scope.user)}/{scope.user}/{scope.tenant}"
+
+
+def reach_of(scope: Reach, kind: str) -> tuple[str, str]:
+    """The key and value that every call's filter begins with."""
+    if isinstance(scope, UserScope):
+        return USER_KEY, user_value(scope, kind)
+    return SCOPE_KEY, scope_value(scope, kind)
+
+
+def tag_groups(scope: Reach, where: Where) -> list[list[str]]:
+    """The tags of ``where`` as they are stored.
+
+    Raises:
+        StoreError: Tags name their space, so those of several cannot be asked for.
+    """
+    if isinstance(scope, UserScope):
+        if where.tags:
+            raise StoreError(f"{scope} spans several spaces, and tags are found within one; leave out Where.tags")
+        return []
+    return [[tag_value(scope, where.kind, tag) for tag in group] for group in where.tags]
+
+
 def tag_value(scope: Scope, kind: str, tag: str) -> str:
     """A tag as it is stored: it holds its scope, so that one condition matches both.
 
@@ -114,13 +140,14 @@ def tallies(counts: Iterable[tuple[Any, int]]) -> list[Tally]:
     return sorted(found, key=lambda tally: (tally.scope.tenant, tally.scope.space, KINDS.index(tally.kind)))
 
 
-def check_scope(scope: Scope) -> None:
+def check_scope(scope: Reach) -> None:
     """Refuse a scope that cannot be matched exactly.
 
     Raises:
-        StoreError: The tenant or space is empty or not encodable text.
+        StoreError: The tenant, space or user is empty or not encodable text.
     """
-    for name, value in (("tenant", scope.tenant), ("space", scope.space)):
+    inner = ("user", scope.user) if isinstance(scope, UserScope) else ("space", scope.space)
+    for name, value in (("tenant", scope.tenant), inner):
         if not _is_text(value) or not value:
             raise StoreError(f"scope.{name} is {value!r:.60}; it must be non-empty text, as SpaceId checks it")
 
@@ -205,6 +232,8 @@ def rows(scope: Scope, record: Record, *, dimension: int) -> list[Row]:
     _check_record(record)
     fields = _fields(f"record {record.id}", record.fields, record.tags)
     payload: dict[str, Scalar] = {**fields, **_base(scope, record.kind, record.seq), "sha256": record.sha256}
+    if record.user:
+        payload[USER_KEY] = user_value(UserScope(tenant=scope.tenant, user=record.user), record.kind)
     chunks: list[Row] = []
     if len(record.body) <= INLINE_BYTES:
         payload["body"] = record.body
@@ -292,14 +321,13 @@ def is_empty(where: Where) -> bool:
     return nowhere or (where.ids is not None and not where.ids)
 
 
-def owned(scope: Scope, payload: Payload | None, *kinds: str) -> bool:
+def owned(scope: Reach, payload: Payload | None, *kinds: str) -> bool:
     """Whether a point belongs to the scope and is of one of these kinds."""
-    return (
-        payload is not None
-        and payload.get("tenant") == scope.tenant
-        and payload.get("space") == scope.space
-        and payload.get("kind") in kinds
-    )
+    if payload is None or payload.get("tenant") != scope.tenant or payload.get("kind") not in kinds:
+        return False
+    if isinstance(scope, UserScope):
+        return payload.get(USER_KEY) == user_value(scope, str(payload["kind"]))
+    return payload.get("space") == scope.space
 
 
 def restore(id_: UUID, payload: Payload, body: str = "") -> Record:
@@ -311,7 +339,13 @@ def restore(id_: UUID, payload: Payload, body: str = "") -> Record:
         fields=fields_of(payload),
         body=body,
         sha256=str(payload["sha256"]),
+        user=_user_of(payload),
     )
+
+
+def _user_of(payload: Payload) -> str:
+    size, _, names = str(payload.get(USER_KEY, "")).partition("/")[2].partition("/")
+    return names[: int(size)] if size else ""
 
 
 def fields_of(payload: Payload) -> dict[str, Scalar]:
@@ -377,6 +411,8 @@ def _check_record(record: Record) -> None:
         raise StoreError(f"{of}: a tag is non-empty text, got {list(record.tags)!r:.60}")
     if not _is_seq(record.seq):
         raise StoreError(f"{of}: seq is {record.seq!r}, it must be an integer from 0 to 2^53 - 1")
+    if not _is_text(record.user):
+        raise StoreError(f"{of}: user is {record.user!r:.60}; it must be text, as SpaceId checks it")
     if not _is_text(record.body) or not record.body.isascii():
         raise StoreError(f"{of}: the body must be ASCII text; write it with pagefault.canonical.dump")
     if not record.sha256.isascii() or len(record.sha256) > _SHA256_CHARS:

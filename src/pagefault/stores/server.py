@@ -13,7 +13,7 @@ from uuid import UUID
 from qdrant_client import AsyncQdrantClient, models
 
 from pagefault.errors import CorruptPage, MemoryClosed, StoreError
-from pagefault.ports import Header, Hit, Record, RecordKind, Scope, Sparse, Swap, Tally, Where
+from pagefault.ports import Header, Hit, Reach, Record, RecordKind, Scope, Sparse, Swap, Tally, Where
 from pagefault.stores import header as headers
 from pagefault.stores import layout
 from pagefault.stores.layout import is_empty, windows
@@ -181,7 +181,7 @@ class ServerStore:
                     found[id_] = layout.restore(id_, payload, str(payload.get("body", "")))
         return found
 
-    async def scan(self, scope: Scope, where: Where, *, limit: int) -> list[Record]:
+    async def scan(self, scope: Reach, where: Where, *, limit: int) -> list[Record]:
         """Up to ``limit`` records ordered by (seq, id), or the newest first, without bodies and vectors."""
         calls = self._ready(scope)
         found: list[Record] = []
@@ -194,7 +194,7 @@ class ServerStore:
         return found[: max(limit, 0)]
 
     async def search(
-        self, scope: Scope, queries: Sequence[Sparse | Sequence[float]], where: Where, *, limit: int
+        self, scope: Reach, queries: Sequence[Sparse | Sequence[float]], where: Where, *, limit: int
     ) -> list[list[Hit]]:
         """For each query (sparse: BM25 with IDF over this scope; else dense: cosine) its best hits.
 
@@ -214,7 +214,7 @@ class ServerStore:
                 hits[i] = answer
         return hits
 
-    async def idf(self, scope: Scope, terms: Sequence[int], *, kind: RecordKind = "page") -> dict[int, float]:
+    async def idf(self, scope: Reach, terms: Sequence[int], *, kind: RecordKind = "page") -> dict[int, float]:
         """The IDF weight of each sparse index over this scope's records of a kind; absent terms are missing."""
         calls = self._ready(scope)
         distinct = tuple(dict.fromkeys(terms))
@@ -281,7 +281,7 @@ class ServerStore:
     def _dimension(self) -> int:
         return self._header.dimension if self._header is not None else 0
 
-    def _ready(self, scope: Scope | None = None) -> Calls:
+    def _ready(self, scope: Reach | None = None) -> Calls:
         place = self._settings.place
         if self._closed:
             raise MemoryClosed(f"the store at {place} is closed; open it again")

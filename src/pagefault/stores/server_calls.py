@@ -14,7 +14,7 @@ from uuid import UUID, uuid4
 from qdrant_client import AsyncQdrantClient, models
 
 from pagefault.errors import CorruptPage, StoreError
-from pagefault.ports import Hit, Record, RecordKind, Scope, Sparse, Tally, Where
+from pagefault.ports import Hit, Reach, Record, RecordKind, Scope, Sparse, Tally, Where
 from pagefault.stores import answers
 from pagefault.stores.layout import (
     CHUNK,
@@ -25,15 +25,16 @@ from pagefault.stores.layout import (
     SCOPE_KEY,
     TAGS,
     TEXT,
+    USER_KEY,
     Payload,
     Row,
     from_on,
     lost_chunks,
     owned,
-    scope_value,
+    reach_of,
     selected,
     stale_chunks,
-    tag_value,
+    tag_groups,
     tallies,
 )
 from pagefault.stores.server_link import Link
@@ -170,7 +171,7 @@ class Calls:
         return parts
 
     async def scan_window(
-        self, scope: Scope, where: Where, ids: models.HasIdCondition | None, *, at: int, size: int
+        self, scope: Reach, where: Where, ids: models.HasIdCondition | None, *, at: int, size: int
     ) -> tuple[list[Record], int | None]:
         """Up to about ``size`` records from number ``at`` on, by (seq, id), or down for the newest first.
 
@@ -202,7 +203,7 @@ class Calls:
 
     async def search(
         self,
-        scope: Scope,
+        scope: Reach,
         queries: Sequence[Sparse | list[float]],
         where: Where,
         ids: models.HasIdCondition | None,
@@ -226,7 +227,7 @@ class Calls:
         found = await self._query("searching", requests)
         return [answers.hits(scope, points, limit=limit) for points in found]
 
-    async def idf(self, scope: Scope, terms: Sequence[int], kind: RecordKind) -> dict[int, float]:
+    async def idf(self, scope: Reach, terms: Sequence[int], kind: RecordKind) -> dict[int, float]:
         """The server's own IDF of each term over this scope's records of a kind.
 
         A query of one term with weight 1 scores its best record with IDF times the stored weight.
@@ -237,7 +238,7 @@ class Calls:
                 **self._nearest(Sparse(indices=(term,), values=(1.0,)), corpus),
                 filter=corpus,
                 limit=1,
-                with_payload=_OWNER,
+                with_payload=[*_OWNER, USER_KEY],
                 with_vector=[TEXT],
             )
             for term in terms
@@ -335,15 +336,15 @@ class Calls:
         )
 
 
-def within(scope: Scope, kind: str, *more: Any) -> models.Filter:
+def within(scope: Reach, kind: str, *more: Any) -> models.Filter:
     """The filter that every call carries."""
-    value = models.MatchValue(value=scope_value(scope, kind))
-    return models.Filter(must=[models.FieldCondition(key=SCOPE_KEY, match=value), *more])
+    key, value = reach_of(scope, kind)
+    return models.Filter(must=[models.FieldCondition(key=key, match=models.MatchValue(value=value)), *more])
 
 
-def matching(scope: Scope, where: Where, ids: models.HasIdCondition | None) -> models.Filter:
+def matching(scope: Reach, where: Where, ids: models.HasIdCondition | None) -> models.Filter:
     """The scope's filter narrowed by ``where``."""
-    groups = [[tag_value(scope, where.kind, tag) for tag in group] for group in where.tags]
+    groups = tag_groups(scope, where)
     more: list[Any] = [models.FieldCondition(key=TAGS, match=models.MatchAny(any=group)) for group in groups]
     if where.first > 0 or where.last is not None:
         last = None if where.last is None else float(min(where.last, MAX_INT))

@@ -14,7 +14,7 @@ from qdrant_client import AsyncQdrantClient, models
 from pagefault.errors import StoreError, StoreMismatch, StoreMissing
 from pagefault.ports import Header
 from pagefault.stores import header as headers
-from pagefault.stores.layout import DENSE, SCOPE_KEY, TAGS, TEXT
+from pagefault.stores.layout import DENSE, SCOPE_KEY, TAGS, TEXT, USER_KEY
 from pagefault.stores.server_link import Link
 from pagefault.stores.server_settings import ServerSettings
 
@@ -30,6 +30,7 @@ HNSW: Final = models.HnswConfigDiff(m=0, payload_m=16)
 INDEXES: Final[Mapping[str, Any]] = {
     "tenant": models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD, is_tenant=True),
     SCOPE_KEY: models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD),
+    USER_KEY: models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD),
     TAGS: models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD),
     "seq": models.IntegerIndexParams(type=models.IntegerIndexType.INTEGER, lookup=True, range=True),
 }

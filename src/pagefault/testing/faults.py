@@ -10,7 +10,20 @@ from typing import Any, Final, Literal
 from uuid import UUID
 
 from pagefault.errors import StoreError
-from pagefault.ports import Embedder, Header, Hit, PageStore, Record, RecordKind, Scope, Sparse, Swap, Tally, Where
+from pagefault.ports import (
+    Embedder,
+    Header,
+    Hit,
+    PageStore,
+    Reach,
+    Record,
+    RecordKind,
+    Scope,
+    Sparse,
+    Swap,
+    Tally,
+    Where,
+)
 
 CALLS: Final = frozenset(
     ("open", "put", "swap", "remove", "amend", "index", "get", "scan", "search", "idf", "sync", "close")
@@ -38,7 +51,7 @@ class FlakyStore:
         self.inner: Final = inner
         self.calls: Final[Counter[str]] = Counter()
         self._errors: dict[str, Exception] = {}
-        self._only: Callable[[str, Scope | None], bool] = lambda _call, _scope: True
+        self._only: Callable[[str, Reach | None], bool] = lambda _call, _scope: True
 
     def fail(self, *calls: str, error: Exception | None = None, tenant: str | None = None) -> None:
         """From now on these calls raise ``error``, by default a ``StoreError``.
@@ -56,7 +69,7 @@ class FlakyStore:
         """The outage is over."""
         self._errors = {}
 
-    async def _before(self, call: str, scope: Scope | None = None) -> None:
+    async def _before(self, call: str, scope: Reach | None = None) -> None:
         self.calls[call] += 1
         if call in self._errors and self._only(call, scope):
             raise self._errors[call]
@@ -96,19 +109,19 @@ class FlakyStore:
         await self._before("get", scope)
         return await self.inner.get(scope, ids, bodies=bodies)
 
-    async def scan(self, scope: Scope, where: Where, *, limit: int) -> list[Record]:
+    async def scan(self, scope: Reach, where: Where, *, limit: int) -> list[Record]:
         """As the store inside."""
         await self._before("scan", scope)
         return await self.inner.scan(scope, where, limit=limit)
 
     async def search(
-        self, scope: Scope, queries: Sequence[Sparse | Sequence[float]], where: Where, *, limit: int
+        self, scope: Reach, queries: Sequence[Sparse | Sequence[float]], where: Where, *, limit: int
     ) -> list[list[Hit]]:
         """As the store inside."""
         await self._before("search", scope)
         return await self.inner.search(scope, queries, where, limit=limit)
 
-    async def idf(self, scope: Scope, terms: Sequence[int], *, kind: RecordKind = "page") -> dict[int, float]:
+    async def idf(self, scope: Reach, terms: Sequence[int], *, kind: RecordKind = "page") -> dict[int, float]:
         """As the store inside."""
         await self._before("idf", scope)
         return await self.inner.idf(scope, terms, kind=kind)
@@ -157,7 +170,7 @@ class SlowStore(FlakyStore):
         """All calls go on."""
         self._held = frozenset()
 
-    async def _before(self, call: str, scope: Scope | None = None) -> None:
+    async def _before(self, call: str, scope: Reach | None = None) -> None:
         self.waiting += 1
         try:
             while call in self._held:  # noqa: ASYNC110  # the test that lets go is on another thread

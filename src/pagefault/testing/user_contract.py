@@ -1,0 +1,105 @@
+"""What every store must do across the spaces of one user, as checks like those of ``store_contract``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+from pagefault.ports import Record, Scope, Sparse, UserScope, Where
+from pagefault.testing.expect import refused, same
+from pagefault.testing.store_contract import OURS, Check, StoreFactory, _opened, head, page, terms
+
+THREADS: Final = tuple(Scope(tenant=OURS.tenant, space=digit * 32) for digit in "abc")
+ADA: Final = UserScope(tenant=OURS.tenant, user="ada")
+_QUERY: Final[list[Sparse | Sequence[float]]] = [terms({1: 1.0, 2: 1.0}), [1.0, 0.0, 0.0]]
+
+
+async def a_user_is_found_across_spaces(make: StoreFactory) -> None:
+    """Pages and heads written for a user are found together; each says whose space it is in."""
+    pages = [_said(scope, seq) for scope in THREADS for seq in (1, 2)]
+    heads = [replace(head(2, scope=scope), user="ada", fields={"thread": scope.space}) for scope in THREADS]
+    async with _opened(make) as store:
+        for i, scope in enumerate(THREADS):
+            await store.put(scope, [*pages[2 * i : 2 * i + 2], heads[i]])
+        found = await store.scan(ADA, Where(), limit=99)
+        same([r.id for r in found], [r.id for r in sorted(pages, key=lambda r: (r.seq, r.id))], "pages of the user")
+        same({r.user for r in found}, {"ada"}, "whose they are")
+        found = await store.scan(ADA, Where(kind="head", fields=("thread",)), limit=99)
+        same({r.fields["thread"] for r in found}, {scope.space for scope in THREADS}, "heads of the user")
+        same(len(await store.scan(ADA, Where(), limit=4)), 4, "a scan up to four")
+        for hits in await store.search(ADA, _QUERY, Where(), limit=99):
+            same(
+                {(hit.space, hit.id) for hit in hits}, {(s.space, _said(s, n).id) for s in THREADS for n in (1, 2)}, ""
+            )
+        (hits,) = await store.search(ADA, _QUERY[:1], Where(ids=[pages[3].id], first=2), limit=99)
+        same([(hit.space, hit.seq) for hit in hits], [(THREADS[1].space, 2)], "a search among ids")
+    async with _opened(make) as store:
+        same(len(await store.scan(ADA, Where(), limit=99)), 6, "pages of the user after reopening")
+
+
+async def users_do_not_mix(make: StoreFactory) -> None:
+    """Nobody else's records are found or move a score: not the same user's of another tenant, nor those of no user."""
+    others = [
+        ("ada", Scope(tenant="evil", space="d" * 32)),
+        ("ada", Scope(tenant=f"{OURS.tenant}/", space="e" * 32)),
+        ("Ada", Scope(tenant=OURS.tenant, space="f" * 32)),
+        ("ad", Scope(tenant=f"a/{OURS.tenant}", space="1" * 32)),
+        ("", Scope(tenant=OURS.tenant, space="2" * 32)),
+    ]
+    async with _opened(make) as store:
+        for scope in THREADS:
+            await store.put(scope, [_said(scope, 1), _said(scope, 2)])
+        before = await store.search(ADA, _QUERY, Where(), limit=99), await store.idf(ADA, [1, 2, 3])
+        for user, scope in others:
+            pages = [_said(scope, seq, user=user, sparse=terms({1: 1.0, 3: 9.0})) for seq in range(1, 90)]
+            await store.put(scope, [*pages, replace(head(89, scope=scope), user=user)])
+        after = await store.search(ADA, _QUERY, Where(), limit=99), await store.idf(ADA, [1, 2, 3])
+        same(after, before, "hits and scores")
+        same(len(await store.scan(ADA, Where(), limit=999)), 6, "pages of the user")
+        same(await store.scan(ADA, Where(kind="head"), limit=9), [], "heads of the user")
+        for user, scope in others:
+            if user:
+                reach = UserScope(tenant=scope.tenant, user=user)
+                same(len(await store.scan(reach, Where(), limit=999)), 89, f"pages of {reach}")
+        for thread in THREADS:
+            same(len(await store.scan(thread, Where(), limit=9)), 2, "a space as before")
+
+
+async def idf_counts_what_the_user_has(make: StoreFactory) -> None:
+    """Across spaces terms are weighed over all of the user's pages, within one over its own."""
+    async with _opened(make) as store:
+        for seq, scope in enumerate(THREADS, start=1):
+            await store.put(scope, [_said(scope, n, sparse=terms({1: 1.0, 1 + seq: 1.0})) for n in (1, 2)])
+        across, within = await store.idf(ADA, [1, 2, 3, 4, 5]), await store.idf(THREADS[0], [1, 2, 3, 4, 5])
+        same((set(across), set(within)), ({1, 2, 3, 4}, {1, 2}), "terms")
+        same(across[2] > across[1], True, "a term of one space is rarer than one of all")  # noqa: FBT003  # a value
+        same(within[1], within[2], "within the space they are as frequent")
+
+
+async def what_spans_spaces_is_only_read(make: StoreFactory) -> None:
+    """A user has to be named, and tags belong to one space."""
+    async with _opened(make) as store:
+        for reach in (UserScope(tenant="", user="ada"), UserScope(tenant="acme", user="")):
+            await refused(store.scan(reach, Where(), limit=1), f"a scan of {reach}")
+            await refused(store.search(reach, _QUERY, Where(), limit=1), f"a search of {reach}")
+            await refused(store.idf(reach, [1]), f"idf of {reach}")
+        await refused(store.scan(ADA, Where(tags=[["x"]]), limit=1), "tags across spaces")
+        bad: Any = 7
+        for user in ("\ud83d", bad):
+            await refused(store.put(THREADS[0], [_said(THREADS[0], 1, user=user)]), f"a page of user {user!r}")
+        same(await store.scan(THREADS[0], Where(), limit=9), [], "what refused writes left behind")
+
+
+def _said(scope: Scope, seq: int, **more: Any) -> Record:
+    """A page that a user's words are in."""
+    values: dict[str, Any] = {"user": "ada", "sparse": terms({1: 1.0, 2: float(seq)}), "dense": [1.0, float(seq), 0.0]}
+    return page(seq, f"{seq}", scope=scope, **(values | more))
+
+
+USER_CHECKS: Final[tuple[Check, ...]] = (
+    a_user_is_found_across_spaces,
+    users_do_not_mix,
+    idf_counts_what_the_user_has,
+    what_spans_spaces_is_only_read,
+)
