@@ -7,7 +7,7 @@ import statistics
 from pathlib import Path
 
 from benchmarks.scheduling.picture import frontier
-from benchmarks.scheduling.policies import POLICIES
+from benchmarks.scheduling.policies import LOAD_CONTROL, POLICIES
 from benchmarks.scheduling.simulate import Result, simulate
 from benchmarks.scheduling.workload import SCENARIOS
 
@@ -34,14 +34,15 @@ def row(name: str, runs: list[Result], anchor: list[Result]) -> str:
 
     gap, theirs = max(each.gap for each in runs), max(each.gap for each in anchor)
     speed = mean("throughput") / mean("throughput", anchor)
+    less = f"{theirs / gap:.1f}" if gap else "-"
     return (
-        f"| {name} | {mean('throughput'):,.0f} | {speed:.2f} | {mean('hit'):.2f} | {gap:,.0f} | {theirs / gap:.1f} "
+        f"| {name} | {mean('throughput'):,.0f} | {speed:.2f} | {mean('hit'):.2f} | {gap:,.0f} | {less} "
         f"| {mean('jain'):.2f} | {mean('wait'):.0f} | {mean('worst_wait'):.0f} |"
     )
 
 
 def main() -> int:
-    """Print the tables; 1 if a slot ever idled beside a waiting call."""
+    """Print the tables; 1 if a slot ever idled beside a waiting call without load control."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--svg", type=Path)
@@ -54,7 +55,7 @@ def main() -> int:
         print(f"\n### {scenario}\n\n{HEAD}\n|---|---|---|---|---|---|---|---|---|")
         for name, results in runs.items():
             print(row(name, results, anchor), flush=True)
-            idle += sum(each.idle for each in results)
+            idle += sum(each.idle for each in results) if name not in LOAD_CONTROL else 0
         dearest = max(each.dearest for results in runs.values() for each in results)
         print(f"\nThe dearest call cost {dearest:,.0f}.")
         speed = statistics.mean(each.throughput for each in anchor)

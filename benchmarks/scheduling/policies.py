@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable
 from typing import Protocol
 
-from benchmarks.scheduling.backend import CACHE_TOKENS, SLOTS, Backend
+from benchmarks.scheduling.backend import CACHE_TOKENS, Backend
 from benchmarks.scheduling.workload import Call
 from pagefault.scheduling import Dispatcher, Limits, Mark, Prices, Request, Rules, Usage
 
@@ -19,6 +20,9 @@ def cost(call: Call, cached: int, output: int) -> float:
 
 
 class Policy(Protocol):
+    @property
+    def wake_at(self) -> float: ...
+
     def comes(self, call: Call, now: float) -> None: ...
 
     def ends(self, call: Call, cached: int, now: float) -> None: ...
@@ -29,10 +33,16 @@ class Policy(Protocol):
 class Ours:
     """The shipped dispatcher. It guesses what is cached; the backend tells it afterwards."""
 
-    def __init__(self, slack: float, kv_tokens: int | None = None) -> None:
-        self._dispatcher = Dispatcher(Rules(limits=Limits(slots=SLOTS, kv_tokens=kv_tokens), affinity_slack=slack))
+    def __init__(self, backend: Backend, slack: float, kv_tokens: int | None = None) -> None:
+        self._dispatcher = Dispatcher(
+            Rules(limits=Limits(slots=backend.slots, kv_tokens=kv_tokens), affinity_slack=slack)
+        )
         self._numbers: dict[int, int] = {}
         self._calls: dict[int, Call] = {}
+
+    @property
+    def wake_at(self) -> float:
+        return self._dispatcher.wake_at
 
     def comes(self, call: Call, now: float) -> None:
         request = Request(
@@ -62,6 +72,8 @@ class Ours:
 class Ordered:
     """Takes the waiting call with the least key. The keys may look into the backend's cache, as a server can."""
 
+    wake_at = math.inf
+
     def __init__(self, key: Callable[[Ordered, Call], tuple[float, ...]], backend: Backend) -> None:
         self.backend = backend
         self.arrived: dict[int, int] = {}
@@ -80,7 +92,7 @@ class Ordered:
         self._running -= 1
 
     def lets_in(self, now: float) -> list[Call]:  # noqa: ARG002  # these policies need no clock
-        if not self.waiting or self._running >= SLOTS:
+        if not self.waiting or self._running >= self.backend.slots:
             return []
         call = min(self.candidates(), key=lambda each: self._key(self, each))
         self.waiting.remove(call)
@@ -142,10 +154,12 @@ POLICIES: dict[str, Callable[[Backend], Policy]] = {
     "longest prefix first": lambda backend: Ordered(by_prefix, backend),
     "DLPM, quantum 4,000": lambda backend: DeficitPrefix(4_000, backend),
     "DLPM, quantum 16,000": lambda backend: DeficitPrefix(16_000, backend),
-    "ours, slack 0": lambda _: Ours(0, CACHE_TOKENS),
-    "ours, slack 1,000": lambda _: Ours(1_000, CACHE_TOKENS),
-    "ours, slack 4,000": lambda _: Ours(4_000, CACHE_TOKENS),
-    "ours, slack 16,000": lambda _: Ours(16_000, CACHE_TOKENS),
-    "ours, slack 64,000": lambda _: Ours(64_000, CACHE_TOKENS),
-    "ours, slack 4,000, cache size unknown": lambda _: Ours(4_000),
+    "ours, slack 0": lambda backend: Ours(backend, 0, CACHE_TOKENS),
+    "ours, slack 1,000": lambda backend: Ours(backend, 1_000, CACHE_TOKENS),
+    "ours, slack 4,000": lambda backend: Ours(backend, 4_000, CACHE_TOKENS),
+    "ours, slack 16,000": lambda backend: Ours(backend, 16_000, CACHE_TOKENS),
+    "ours, slack 64,000": lambda backend: Ours(backend, 64_000, CACHE_TOKENS),
+    "ours, slack 4,000, cache size unknown": lambda backend: Ours(backend, 4_000),
 }
+LOAD_CONTROL = tuple(name for name in POLICIES if name.startswith("ours") and "unknown" not in name)
+"""Those that may leave a slot empty."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import math
 import statistics
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 
-from benchmarks.scheduling.backend import SLOTS, Backend
+from benchmarks.scheduling.backend import Backend
 from benchmarks.scheduling.policies import POLICIES, cost
-from benchmarks.scheduling.workload import Call, workload
+from benchmarks.scheduling.workload import SCENARIOS, Call, workload
 
 HORIZON = 400.0
 
@@ -60,6 +61,16 @@ class Books:
             self.gap = max(self.gap, apart[pair][1] - apart[pair][0])
         self._apart = apart
 
+    def start(self, call: Call, hit: int, waited: float) -> None:
+        """A call is let in."""
+        self.waits[call.agent].append(waited)
+        self.dearest = max(self.dearest, cost(call, hit, call.max_output))
+        if not call.fails:
+            self.work[call.agent] += cost(call, hit, call.output)
+            self.tokens += call.input_tokens + call.output
+            self.inputs += call.input_tokens
+            self.hits += hit
+
     def result(self) -> Result:
         shares = list(self.work.values())
         waits = [wait for each in self.waits.values() for wait in each]
@@ -80,49 +91,70 @@ def p95(values: list[float]) -> float:
     return statistics.quantiles(values, n=20)[-1] if len(values) > 1 else values[0]
 
 
+class Run:
+    """One workload under one policy, event by event."""
+
+    def __init__(self, policy_name: str, scenario: str, seed: int) -> None:
+        self.backend, self.books = Backend(SCENARIOS[scenario]), Books()
+        self.policy = POLICIES[policy_name](self.backend)
+        self.running = 0
+        self._order = itertools.count()
+        self._events: list[tuple[float, int, Call | None, int]] = []
+        self._asked: dict[int, float] = {}
+        self._first: dict[str, float] = {}
+        self._waiting: Counter[str] = Counter()
+        for call in workload(scenario, seed):
+            self._at(call.at, call)
+
+    def play(self) -> Result:
+        """Until the horizon."""
+        before = 0.0
+        while self._events and self._events[0][0] <= HORIZON:
+            now, _, call, cached = heapq.heappop(self._events)
+            if self.running < self.backend.slots and self._waiting.total():
+                self.books.idle += now - before
+            before = now
+            if call is not None:
+                self._hear(call, cached, now)
+            while granted := self.policy.lets_in(now):
+                for each in granted:
+                    self._start(each, now)
+                    self._drift()
+            self._drift()
+            if self.policy.wake_at < math.inf:
+                self._at(self.policy.wake_at, None)
+        for agent, count in self._waiting.items():
+            if count and not self.books.waits[agent]:  # never served: it has waited ever since
+                self.books.waits[agent].append(HORIZON - self._first[agent])
+        return self.books.result()
+
+    def _at(self, time: float, call: Call | None, cached: int = -1) -> None:
+        heapq.heappush(self._events, (time, next(self._order), call, cached))
+
+    def _drift(self) -> None:
+        self.books.drift({agent for agent, count in self._waiting.items() if count})
+
+    def _hear(self, call: Call, cached: int, now: float) -> None:
+        """A call is asked for, or has ended."""
+        if cached < 0:
+            self._asked[id(call)] = now
+            self._first.setdefault(call.agent, now)
+            self._waiting[call.agent] += 1
+            self.policy.comes(call, now)
+        else:
+            self.running -= 1
+            self.policy.ends(call, cached, now)
+            for follower in call.after:
+                self._at(now + follower.at, follower)
+
+    def _start(self, call: Call, now: float) -> None:
+        self.running += 1
+        self._waiting[call.agent] -= 1
+        seconds, hit = self.backend.seconds(call, now)
+        self._at(now + seconds, call, hit)
+        self.books.start(call, hit, now - self._asked[id(call)])
+
+
 def simulate(policy_name: str, scenario: str, seed: int) -> Result:
     """One run of 400 virtual seconds. Equal arguments give equal results."""
-    backend, books, order = Backend(), Books(), itertools.count()
-    policy = POLICIES[policy_name](backend)
-    events: list[tuple[float, int, Call, int]] = []
-    asked: dict[int, float] = {}
-    first: dict[str, float] = {}
-    waiting: Counter[str] = Counter()
-    running = 0
-    for call in workload(scenario, seed):
-        heapq.heappush(events, (call.at, next(order), call, -1))
-    before = 0.0
-    while events and events[0][0] <= HORIZON:
-        now, _, call, cached = heapq.heappop(events)
-        if running < SLOTS and waiting.total():
-            books.idle += now - before
-        before = now
-        if cached < 0:
-            asked[id(call)] = now
-            first.setdefault(call.agent, now)
-            waiting[call.agent] += 1
-            policy.comes(call, now)
-        else:
-            running -= 1
-            policy.ends(call, cached, now)
-            for follower in call.after:
-                heapq.heappush(events, (now + follower.at, next(order), follower, -1))
-        while granted := policy.lets_in(now):
-            for each in granted:
-                running += 1
-                waiting[each.agent] -= 1
-                seconds, hit = backend.seconds(each)
-                heapq.heappush(events, (now + seconds, next(order), each, hit))
-                books.waits[each.agent].append(now - asked[id(each)])
-                books.dearest = max(books.dearest, cost(each, hit, each.max_output))
-                if not each.fails:
-                    books.work[each.agent] += cost(each, hit, each.output)
-                    books.tokens += each.input_tokens + each.output
-                    books.inputs += each.input_tokens
-                    books.hits += hit
-                books.drift({agent for agent, count in waiting.items() if count})
-        books.drift({agent for agent, count in waiting.items() if count})
-    for agent, count in waiting.items():
-        if count and not books.waits[agent]:  # never served: it has waited ever since
-            books.waits[agent].append(HORIZON - first[agent])
-    return books.result()
+    return Run(policy_name, scenario, seed).play()

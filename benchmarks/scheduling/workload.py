@@ -61,19 +61,37 @@ class Habits:
     children: int = 0
 
 
-SCENARIOS: dict[str, tuple[Habits, ...]] = {
-    "sessions": tuple(Habits(sessions=4) for _ in range(8)),
-    "mixed": (
-        Habits(sessions=8), Habits(sessions=8), *(Habits() for _ in range(4)),
-        Habits(turns=1, first=1_500), Habits(turns=1, first=1_500),
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scenario:
+    """Agents and the backend that they share.
+
+    Attributes:
+        agents: How each works.
+        slots: Calls that the backend runs at a time.
+        in_turn: Whether it computes prompts one after the other.
+    """
+
+    agents: tuple[Habits, ...]
+    slots: int = 4
+    in_turn: bool = False
+
+
+SCENARIOS: dict[str, Scenario] = {
+    "sessions": Scenario(agents=tuple(Habits(sessions=4) for _ in range(8))),
+    "mixed": Scenario(
+        agents=(
+            *(Habits(sessions=8) for _ in range(2)), *(Habits() for _ in range(4)),
+            *(Habits(turns=1, first=1_500) for _ in range(2)),
+        )
     ),
-    "bursts": (
-        *(Habits() for _ in range(5)), *(Habits(sessions=8, turns=4, start=90.0 * n) for n in (1, 2, 3)),
+    "bursts": Scenario(
+        agents=(*(Habits() for _ in range(5)), *(Habits(sessions=8, turns=4, start=90.0 * n) for n in (1, 2, 3)))
     ),
-    "nested": (Habits(children=4), Habits(children=4), *(Habits() for _ in range(6))),
+    "nested": Scenario(agents=(*(Habits(children=4) for _ in range(2)), *(Habits() for _ in range(6)))),
+    "crowd": Scenario(agents=tuple(Habits(sessions=1) for _ in range(24)), slots=16, in_turn=True),
 }  # fmt: skip
 """Eight alike; two with many sessions, four with some and two whose every prompt is new; three that come in bursts; two
-that set sub-agents to work."""
+that set sub-agents to work; many with one conversation each, more than the cache holds, and slots for most of them."""
 
 
 def workload(scenario: str, seed: int, *, length: int = 60) -> list[Call]:
@@ -81,7 +99,7 @@ def workload(scenario: str, seed: int, *, length: int = 60) -> list[Call]:
     chance = random.Random(f"{scenario} {seed}")
     firsts: list[Call] = []
     sessions = 0
-    for number, habits in enumerate(SCENARIOS[scenario]):
+    for number, habits in enumerate(SCENARIOS[scenario].agents):
         agent, system = f"agent {number}", chance.randrange(300, 900)
         for _ in range(habits.sessions):
             previous: Call | None = None

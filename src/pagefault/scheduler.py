@@ -71,7 +71,8 @@ class Scheduler:
         affinity_slack: How much cost per weight an agent may run ahead of the least served one
             to stay on a warm prompt cache; 0 is strict fair share.
         kv_tokens: Tokens the backend's KV cache holds. Calls that together need more are not let
-            in at the same time, and what was pushed out of it is not taken for warm.
+            in at the same time, and a conversation that is not in it (by ``prefix``) waits while it
+            would push out those in use. Without it there is no load control.
         quotas: Limits of single agents, by name.
         tenant_quotas: Limits of single tenants, by name.
         prices: What tokens cost.

@@ -10,6 +10,7 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from pagefault.scheduling import Dispatcher, Limits, Request, Rules
+from pagefault.scheduling.affinity import IN_USE_SECONDS
 from pagefault.scheduling.limits import MINUTE
 from tests.scheduler.driver import TENANT, Call, Driver, Errors, Gaps, calls, dearest, rules, weights
 
@@ -28,8 +29,11 @@ def bounded_gap(rules, weights, workload):
     assert all(turn.ended >= turn.granted for turn in driver.turns.values())
 
 
+with_cache = st.integers(1_300, 4_000).flatmap(lambda tokens: rules(kv_tokens=tokens))
+
+
 @settings(max_examples=500)
-@given(rules(), weights, calls())
+@given(rules() | with_cache, weights, calls())
 def test_shares_of_waiting_accounts_stay_within_the_bound(rules, weights, workload):
     bounded_gap(rules, weights, workload)
 
@@ -37,7 +41,7 @@ def test_shares_of_waiting_accounts_stay_within_the_bound(rules, weights, worklo
 @pytest.mark.long
 @pytest.mark.timeout(3_600)
 @settings(max_examples=MANY)
-@given(rules(), weights, calls(most=60))
+@given(rules() | with_cache, weights, calls(most=60))
 def test_shares_of_waiting_accounts_stay_within_the_bound_always(rules, weights, workload):
     bounded_gap(rules, weights, workload)
 
@@ -75,6 +79,59 @@ def test_no_slot_idles_while_a_turn_waits(rules, workload):
 @given(rules(), calls(priorities=(0, 1, 7), patience=True, most=60))
 def test_no_slot_idles_while_a_turn_waits_ever(rules, workload):
     conserves_work(rules, workload)
+
+
+class InUse:
+    """Its own books of who used the cache within the last two seconds; checks that a slot idles only for their sake."""
+
+    def __init__(self):
+        self.idled = False
+
+    def __call__(self, driver):
+        waiting = [driver.turns[number].call for number in driver.waiting]
+        if not waiting or len(driver.running) == driver.rules.slots:
+            return
+        self.idled = True
+        fits = [call for call in waiting if self._has_room(call, driver)]
+        assert len(fits) < len(waiting), "a slot idles although each turn that waits would fit"
+        soon = driver.dispatcher.wake_at <= driver.now + IN_USE_SECONDS
+        assert soon or driver.running, "a slot idles beside a waiting turn for longer than two seconds"
+
+    def _has_room(self, call, driver):
+        runs, kept = 0, {}
+        for turn in sorted((t for t in driver.turns.values() if t.granted <= driver.now), key=lambda t: t.order):
+            tokens, name = turn.call.input_tokens + turn.call.max_output, turn.call.prefix
+            is_over = turn.ended <= driver.now
+            runs += 0 if is_over else tokens
+            recent = not is_over or turn.ended + IN_USE_SECONDS > driver.now
+            if recent and (name is not None or not is_over) and (name is None or name != call.prefix):
+                key = turn.order if name is None else -1 - name
+                kept[key] = max(kept.get(key, 0), tokens, turn.call.input_tokens + turn.call.output)
+        needs = call.input_tokens + call.max_output
+        most = driver.rules.limits.kv_tokens
+        return runs + needs <= most and sum(kept.values()) + needs <= most
+
+
+def yields_to_those_in_use(rules, workload):
+    in_use = InUse()
+    driver = Driver(rules=rules, watchers=[in_use]).run(workload)
+    event("a slot idled" if in_use.idled else "no slot idled")
+    assert len(driver.turns) + driver.gave_up == len(workload)
+    assert not driver.dispatcher.turns
+
+
+@settings(max_examples=300)
+@given(with_cache, calls(priorities=(0, 1), patience=True))
+def test_a_slot_idles_only_for_conversations_in_use_and_not_for_long(rules, workload):
+    yields_to_those_in_use(rules, workload)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3_600)
+@settings(max_examples=MANY)
+@given(with_cache, calls(priorities=(0, 1), patience=True, most=60))
+def test_a_slot_idles_only_for_conversations_in_use_and_not_for_long_ever(rules, workload):
+    yields_to_those_in_use(rules, workload)
 
 
 def within_limits(limits, turns, now):
@@ -190,7 +247,7 @@ def test_every_class_is_served_in_time(rules, workload):
 
 
 @settings(max_examples=200)
-@given(rules(), weights, calls())
+@given(rules() | with_cache, weights, calls())
 def test_a_wait_is_bounded_by_what_others_may_get_meanwhile(rules, weights, workload):
     errors = Errors()
     driver = Driver(rules=rules, weights=weights, watchers=[errors]).run(workload)

@@ -9,7 +9,7 @@ import pytest
 
 from pagefault.errors import BadTurn, QueueFull, QuotaExceeded
 from pagefault.scheduling import Dispatcher, Limits, Mark, Prices, Request, Rules, Usage, marks, reported
-from pagefault.scheduling.affinity import MOST_PREFIXES, WARM_SECONDS, WarmPrefixes
+from pagefault.scheduling.affinity import IN_USE_SECONDS, MOST_PREFIXES, WARM_SECONDS, WarmPrefixes
 from pagefault.scheduling.fairness import MOST_ACCOUNTS, FairClass
 
 
@@ -329,15 +329,16 @@ def test_a_prefix_is_given_as_digest_or_pairs():
 def test_the_cache_forgets_what_is_old_and_what_does_not_fit():
     warm = WarmPrefixes(capacity=100)
     system, talk = Mark(digest="system", tokens=40), Mark(digest="talk", tokens=80)
-    warm.touch((system, talk), 0.0)
+    warm.begin((system, talk), 80, 0.0)
+    warm.end((system, talk), 80, 80, 0.0)
     assert warm.cached((system, talk), 1.0) == 80
     assert warm.cached((Mark(digest="talk", tokens=60),), 1.0) == 60
-    warm.touch((system, Mark(digest="other", tokens=90)), 2.0)
+    warm.begin((system, Mark(digest="other", tokens=90)), 90, 2.0)
     assert warm.cached((system, talk), 3.0) == 40, "the beginning of both stays"
     assert warm.cached((system,), 2.0 + WARM_SECONDS) == 0
     endless = WarmPrefixes()
     for number in range(MOST_PREFIXES + 5):
-        endless.touch((Mark(digest=str(number), tokens=1),), 0.0)
+        endless.begin((Mark(digest=str(number), tokens=1),), 1, 0.0)
     assert endless.cached((Mark(digest="4", tokens=1),), 0.0) == 0
     assert endless.cached((Mark(digest="5", tokens=1),), 0.0) == 1
 
@@ -369,3 +370,111 @@ def test_a_warm_turn_that_its_quota_holds_back_lets_the_oldest_go():
     scheduler.submit(request("a", own="b", input_tokens=400, max_output_tokens=0, marks=warm), 0.0)
     scheduler.finish(first, 1.0)
     assert scheduler.pump(1.0) == [cold]
+
+
+# ------------------------------------------------------------------ load control
+
+
+def talk(name, tokens=60, agent=None, **fields):
+    marks = (Mark(digest=name, tokens=tokens),)
+    return request(agent or name, input_tokens=tokens, max_output_tokens=0, marks=marks, **fields)
+
+
+def used(scheduler, *requests, at=0.0):
+    """Let these go and end one after the other."""
+    for each in requests:
+        turn = scheduler.submit(each, at)
+        assert turn in scheduler.pump(at)
+        scheduler.finish(turn, at)
+
+
+def test_a_new_conversation_waits_while_those_in_use_fill_the_cache():
+    scheduler = dispatcher(slots=4, kv_tokens=100)
+    used(scheduler, talk("a"), at=1.0)
+    new = scheduler.submit(talk("b"), 2.0)
+    assert scheduler.pump(2.0) == []
+    assert scheduler.wake_at == 1.0 + IN_USE_SECONDS
+    assert scheduler.why(new, 2.0) == "room beside the conversations in use"
+    back = scheduler.submit(talk("a", 70), 2.5)
+    assert scheduler.pump(2.5) == [back], "the conversation in use goes on, although another waits"
+    assert scheduler.pump(3.0) == []
+    assert scheduler.wake_at == math.inf, "only its end can make room"
+    scheduler.finish(back, 4.0)
+    assert scheduler.pump(4.0) == []
+    assert scheduler.pump(6.0) == [new]
+    late = scheduler.submit(talk("a", 80), 6.0)
+    assert scheduler.pump(6.0) == [], "it has lost its place"
+    scheduler.finish(new, 7.0, failed=True)
+    assert scheduler.pump(9.0) == [late]
+
+
+def test_a_conversation_in_use_waits_when_its_account_is_too_far_ahead():
+    scheduler = dispatcher(slots=4, kv_tokens=100, affinity_slack=50)
+    first = scheduler.submit(talk("a"), 0.0)
+    new = scheduler.submit(talk("b"), 0.0)
+    again = scheduler.submit(talk("a", 65), 0.0)
+    assert scheduler.pump(0.0) == [first]
+    scheduler.finish(first, 0.0)
+    assert scheduler.pump(0.0) == [], "60 tokens are more than the slack, and its room is kept for two seconds"
+    assert scheduler.pump(2.0) == [new]
+    scheduler.finish(new, 2.0)
+    assert again in scheduler.pump(4.0)
+
+
+def test_what_fits_beside_those_in_use_goes_at_once():
+    scheduler = dispatcher(slots=4, kv_tokens=100)
+    used(scheduler, talk("a"), talk("b", 40))
+    assert scheduler.submit(talk("b", 41), 0.0) in scheduler.pump(0.0), "it grows by little"
+    assert scheduler.submit(talk("c", 30), 2.0) in scheduler.pump(2.0), "the oldest one has to go, not more"
+
+
+def test_a_prompt_that_grew_by_more_than_half_needs_room_like_a_new_one():
+    scheduler = dispatcher(slots=4, kv_tokens=100)
+    used(scheduler, talk("a", 20), talk("b", 40))
+    grown = scheduler.submit(talk("a", 61), 0.0)
+    assert scheduler.pump(0.0) == []
+    assert scheduler.pump(2.0) == [grown]
+
+
+def test_calls_without_marks_need_room_while_they_run():
+    scheduler = dispatcher(slots=4, kv_tokens=100)
+    plain = request("a", input_tokens=60, max_output_tokens=0)
+    used(scheduler, plain, plain, talk("b", 40))
+    running = scheduler.submit(plain, 0.0)
+    assert scheduler.pump(0.0) == [running]
+    new = scheduler.submit(talk("c", 40), 0.0)
+    assert scheduler.pump(0.0) == []
+    scheduler.finish(running, 1.0, usage=Usage(input_tokens=500))
+    assert scheduler.pump(1.0) == [new], "nothing is kept of it"
+
+
+def test_a_mark_may_stand_for_the_beginning_of_a_conversation():
+    scheduler = dispatcher(slots=4, kv_tokens=100)
+    part = request("a", input_tokens=60, max_output_tokens=0, marks=(Mark(digest="a", tokens=10),))
+    used(scheduler, part, part)
+    new = scheduler.submit(talk("b"), 0.0)
+    back = scheduler.submit(part, 0.0)
+    assert scheduler.pump(0.0) == [back]
+    assert scheduler.turns[back].cost == 51, "the mark says what was sent before"
+    scheduler.finish(back, 0.0)
+    assert scheduler.pump(2.0) == [new]
+
+
+def test_a_beginning_that_conversations_share_needs_room_once():
+    scheduler = dispatcher(slots=4, kv_tokens=100)
+    for name in "abc":
+        marks = (Mark(digest="system", tokens=20), Mark(digest=name, tokens=46))
+        used(scheduler, request("a", input_tokens=46, max_output_tokens=0, marks=marks))
+
+
+def test_a_lent_turn_s_conversation_is_in_use_for_a_while():
+    scheduler = dispatcher(slots=1, kv_tokens=100)
+    outer = scheduler.submit(talk("a"), 0.0)
+    assert scheduler.pump(0.0) == [outer]
+    scheduler.lend(outer, 0.0)
+    inner = scheduler.submit(talk("b", agent="a"), 0.0)
+    assert scheduler.pump(1.0) == []
+    assert scheduler.pump(2.0) == [inner]
+    scheduler.finish(inner, 3.0)
+    scheduler.regain(outer, 3.0)
+    assert scheduler.pump(3.0) == [outer]

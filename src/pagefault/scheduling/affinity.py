@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +13,7 @@ from pagefault.errors import BadTurn
 from pagefault.scheduling.numbers import whole
 
 WARM_SECONDS: Final = 300.0
+IN_USE_SECONDS: Final = 2.0
 MOST_PREFIXES: Final = 4_096
 
 
@@ -48,21 +51,30 @@ def marks(prefix: Prefix, input_tokens: int) -> tuple[Mark, ...]:
     return tuple(found)
 
 
-class WarmPrefixes:
-    """Prefixes sent lately, forgotten as a prompt cache forgets: the longest unused first, all after five minutes.
+def conversation(prompt: Sequence[Mark], input_tokens: int) -> tuple[Mark, ...]:
+    """A prompt whose last mark stands for all of it; nothing of one without marks."""
+    if not prompt or prompt[-1].tokens >= input_tokens:
+        return tuple(prompt)
+    return (*prompt[:-1], Mark(digest=prompt[-1].digest, tokens=input_tokens))
 
-    A guess about the backend: it orders turns and estimates costs. What was really cached is
-    reported at completion and corrects the charge.
+
+class WarmPrefixes:
+    """The backend's prompt cache as it probably is: the longest unused is forgotten first, all after five minutes.
+
+    A guess: it orders turns and estimates costs. What was really cached is reported at completion
+    and corrects the charge. Where the capacity is known it also says who fits: a prompt that would
+    push out conversations *in use*, that run or did in the last two seconds, has to wait.
 
     Attributes:
         capacity: Tokens the backend's cache holds; ``None`` if nobody knows.
     """
 
-    __slots__ = ("_seen", "_tokens", "capacity")
+    __slots__ = ("_others", "_seen", "_tokens", "capacity")
 
     def __init__(self, capacity: int | None = None) -> None:
         self.capacity = capacity
         self._tokens = 0
+        self._others = 0
         self._seen: OrderedDict[str | bytes, _Seen] = OrderedDict()
 
     def cached(self, prompt: Sequence[Mark], now: float) -> int:
@@ -74,24 +86,67 @@ class WarmPrefixes:
                 longest = max(longest, min(known.tokens, mark.tokens))
         return longest
 
-    def touch(self, prompt: Sequence[Mark], now: float) -> None:
-        """This prompt is sent now. What begins many prompts is forgotten last."""
-        shorter = [0, *(mark.tokens for mark in prompt)]
-        for mark, before in zip(reversed(prompt), reversed(shorter[:-1]), strict=True):
-            self._drop(mark.digest)
-            own = max(0, mark.tokens - before)
-            self._seen[mark.digest] = _Seen(mark.tokens, own, now)
-            self._tokens += own
-        while len(self._seen) > MOST_PREFIXES or (self.capacity is not None and self._tokens > self.capacity):
-            self._drop(next(iter(self._seen)))
+    def begin(self, prompt: Sequence[Mark], tokens: int, now: float) -> None:
+        """A call sends this prompt; with its answer it needs ``tokens``. What begins many prompts is forgotten last."""
+        if not prompt:
+            self._others += tokens
+        self._note(prompt, tokens, now, calls=0 if self.capacity is None else 1)
 
-    def _drop(self, digest: str | bytes) -> None:
+    def end(self, prompt: Sequence[Mark], tokens: int, used: int, now: float) -> None:
+        """That call has ended or lent its slot; with its answer it took ``used`` instead of ``tokens``."""
+        if not prompt:
+            self._others -= tokens
+        self._note(prompt, used, now, calls=-1)
+
+    def is_new(self, prompt: Sequence[Mark], tokens: int, now: float) -> bool:
+        """Whether most of a prompt of so many tokens is not cached."""
+        return 2 * self.cached(prompt, now) < tokens
+
+    def room_at(self, prompt: Sequence[Mark], tokens: int, now: float) -> float:
+        """When it fits beside the conversations in use: ``now``, a later time, or infinity for when a call ends."""
+        own = {mark.digest for mark in prompt}
+        known = sum(self._seen[digest].own for digest in own if digest in self._seen)
+        at, lacks = now, self._tokens + self._others - known + tokens - self._most
+        for digest, seen in self._seen.items():
+            if lacks <= 0:
+                break
+            if not seen.busy and digest not in own:
+                at, lacks = max(at, seen.at + IN_USE_SECONDS), lacks - seen.own
+        return at if lacks <= 0 else math.inf
+
+    @property
+    def _most(self) -> float:
+        return math.inf if self.capacity is None else self.capacity
+
+    def _note(self, prompt: Sequence[Mark], tokens: int, now: float, *, calls: int) -> None:
+        ends = [0, *itertools.accumulate((mark.tokens for mark in prompt), max)]
+        sizes = [end - start for start, end in itertools.pairwise(ends)]
+        for mark, size in zip(reversed(prompt), reversed(sizes), strict=True):
+            known = self._drop(mark.digest)
+            answer = max(0, tokens - ends[-1]) if mark is prompt[-1] else 0
+            busy = calls if known is None else known.busy + calls
+            self._seen[mark.digest] = _Seen(mark.tokens, size + answer, now, busy)
+            self._tokens += size + answer
+        if self._is_full():
+            for digest in [digest for digest, seen in self._seen.items() if not seen.busy]:
+                if not self._is_full():
+                    break
+                self._drop(digest)
+
+    def _is_full(self) -> bool:
+        return self._tokens + self._others > self._most or len(self._seen) > MOST_PREFIXES
+
+    def _drop(self, digest: str | bytes) -> _Seen | None:
         known = self._seen.pop(digest, None)
         if known is not None:
             self._tokens -= known.own
+        return known
 
 
 class _Seen(NamedTuple):
+    """A prefix: its tokens, those that no shorter one of its prompt has, its last use, and the calls that use it."""
+
     tokens: int
     own: int
     at: float
+    busy: int

@@ -13,7 +13,7 @@ from typing import Final
 
 from pagefault.errors import QueueFull
 from pagefault.scheduling.accounts import Accounts
-from pagefault.scheduling.affinity import WarmPrefixes
+from pagefault.scheduling.affinity import WarmPrefixes, conversation
 from pagefault.scheduling.costs import NOTHING, Usage
 from pagefault.scheduling.fairness import Candidate, FairClass, Line, classes_in_order, in_order
 from pagefault.scheduling.limits import Meter
@@ -45,9 +45,10 @@ class Entry:
         meters: What it has to fit: the backend's limits, then its quotas.
         cost: What it was charged for that.
         inner: How many turns nested in it are open.
+        prompt: How its prompt begins; where the backend's cache is known the last mark stands for all of it.
     """
 
-    __slots__ = ("cost", "expected", "inner", "line", "meters", "phase", "request", "since", "tokens")
+    __slots__ = ("cost", "expected", "inner", "line", "meters", "phase", "prompt", "request", "since", "tokens")
 
     line: Line
 
@@ -60,6 +61,7 @@ class Entry:
         self.since = now
         self.cost = 0.0
         self.inner = 0
+        self.prompt = request.marks
 
 
 class Dispatcher:
@@ -79,6 +81,7 @@ class Dispatcher:
         self._backend = Meter(rules.limits)
         self._pace = Pace(rules.slots)
         self._warm = WarmPrefixes(rules.limits.kv_tokens)
+        self._has_cache = rules.limits.kv_tokens is not None
         self._classes: dict[int, FairClass] = {}
         self._everyone = (self._backend,)
         self._waiting = 0
@@ -105,6 +108,8 @@ class Dispatcher:
         number = next(self._numbers)
         meters = (self._backend, *(quota for _, quota in quotas)) if quotas else self._everyone
         entry = Entry(request, expected, meters, now)
+        if self._has_cache:
+            entry.prompt = conversation(request.marks, expected.input_tokens)
         if self._is_open_to(entry, now):
             self._expect(entry, now)
             entry.line = fair.pass_by(request.account, entry.cost / request.weight, now)
@@ -132,7 +137,7 @@ class Dispatcher:
             self._tidy(entry.request.priority)
             return
         if entry.phase is Phase.RUNNING:
-            self._give(entry)
+            self._give(entry, entry.tokens if usage is None else usage.tokens, now)
         elif entry.phase is Phase.RETURNING:
             self._returning.remove(number)
             self._moved.append(number)
@@ -152,7 +157,7 @@ class Dispatcher:
         entry = self.turns[number]
         entry.inner += 1
         if entry.phase is Phase.RUNNING:
-            self._give(entry)
+            self._give(entry, entry.tokens, now)
         elif entry.phase is Phase.RETURNING:
             self._returning.remove(number)
             self._moved.append(number)
@@ -196,7 +201,7 @@ class Dispatcher:
             return f"the backend, which refused; {self._pace.until - now:.1f} s to go"
         if self._backend.running >= self._pace.slots:
             return "a slot"
-        return "the backend's limits" if self._backend.fits_at(entry.tokens, now) > now else "its share"
+        return self._why_not_now(entry, now)
 
     @property
     def running(self) -> int:
@@ -209,6 +214,11 @@ class Dispatcher:
         return self._pace.slots
 
     # ----------------------------------------------------------------- details
+
+    def _why_not_now(self, entry: Entry, now: float) -> str:
+        if self._backend.fits_at(entry.tokens, now) > now:
+            return "the backend's limits"
+        return "room beside the conversations in use" if self._fits_at(entry, now) > now else "its share"
 
     def _bring_back(self, now: float) -> bool:
         """Slots for turns that return; whether anything is left for others."""
@@ -235,7 +245,7 @@ class Dispatcher:
                 self.wake_at = min(self.wake_at, self._pace.until)
                 return False
             for number in self._preferred(lines, now):
-                at = self._backend.fits_at(self.turns[number].tokens, now)
+                at = self._fits_at(self.turns[number], now)
                 if at <= now:
                     self._grant(number, fair, lines, now)
                     return True
@@ -265,10 +275,24 @@ class Dispatcher:
                 return True
         return False
 
+    def _fits_at(self, entry: Entry, now: float) -> float:
+        """When a turn fits the backend's limits and, if it is new to its cache, beside those in use."""
+        at = self._backend.fits_at(entry.tokens, now)
+        return max(at, self._warm.room_at(entry.prompt, entry.tokens, now)) if self._is_new(entry, now) else at
+
+    def _is_new(self, entry: Entry, now: float) -> bool:
+        return self._has_cache and self._warm.is_new(entry.prompt, entry.expected.input_tokens, now)
+
     def _preferred(self, lines: list[Line], now: float) -> list[int]:
-        """The turns that may go, best first: one of each account within the slack."""
+        """The turns that may go, best first: one of each account within the slack.
+
+        If the size of the backend's cache is known, conversations in it go first, the least charged of them.
+        """
         edge = min(line.counter for line in lines) + self.rules.affinity_slack
         within = [(line, *self._warmest(line, now)) for line in lines if line.counter <= edge]
+        if self._has_cache:
+            ranks = [(self._is_new(self.turns[number], now), line.counter, number) for line, number, _ in within]
+            return [number for *_, number in sorted(ranks)]
         candidates = [Candidate(counter=line.counter, warm=warm) for line, _, warm in within]
         return [within[index][1] for index in in_order(candidates, self.rules.affinity_slack)]
 
@@ -286,17 +310,17 @@ class Dispatcher:
         return best, most
 
     def _cached(self, number: int, now: float) -> int:
-        prompt = self.turns[number].request.marks
+        prompt = self.turns[number].prompt
         return self._warm.cached(prompt, now) if prompt else 0
 
     def _is_open_to(self, entry: Entry, now: float) -> bool:
         """Whether a turn need not wait: nobody does, and it fits."""
         if self._waiting or self._returning or self._backend.running >= self._pace.slots or now < self._pace.until:
             return False
-        for meter in entry.meters:  # noqa: SIM110  # a third of the time of all(...), in every turn
+        for meter in entry.meters:  # a third of the time of all(...), in every turn
             if meter.fits_at(entry.tokens, now) > now:
                 return False
-        return True
+        return not self._has_cache or self._fits_at(entry, now) <= now
 
     def _check_queue(self, fair: FairClass, request: Request) -> None:
         line = fair.waiting.get(request.account)
@@ -321,7 +345,6 @@ class Dispatcher:
             entry.expected = expected = Usage(
                 input_tokens=expected.input_tokens, output_tokens=expected.output_tokens, cached_tokens=cached
             )
-            self._warm.touch(prompt, now)
         entry.cost = self.rules.prices.cost(expected)
 
     def _start(self, entry: Entry, number: int, now: float) -> None:
@@ -334,10 +357,14 @@ class Dispatcher:
         self._moved.append(number)
         for meter in entry.meters:
             meter.take(entry.tokens)
+        if entry.prompt or self._has_cache:
+            self._warm.begin(entry.prompt, entry.tokens, now)
 
-    def _give(self, entry: Entry) -> None:
+    def _give(self, entry: Entry, used: int, now: float) -> None:
         for meter in entry.meters:
             meter.give(entry.tokens)
+        if self._has_cache:
+            self._warm.end(entry.prompt, entry.tokens, used, now)
 
     def _tidy(self, priority: int) -> None:
         if priority and self._classes[priority].is_idle:

@@ -22,7 +22,7 @@ class Limits:
         requests_per_minute: Turns granted within any 60 seconds.
         tokens_per_minute: Input and output tokens within any 60 seconds.
         kv_tokens: Input and output tokens of the calls that run at a time: what the backend's
-            KV cache holds before calls begin to push each other out.
+            KV cache holds. The backend's own limit also switches load control on; a quota's does not.
 
     Raises:
         BadTurn: A limit is not a whole number above 0.
