@@ -1,9 +1,10 @@
 """How well recall finds and how well it abstains, through the real policies, without an engine.
 
-``python -m benchmarks.recall_quality PATH [--dates]`` reads conversations in LoCoMo's layout (a JSON list of
-``conversation`` with ``session_N`` turns, and ``qa`` with ``evidence``); the data is not part of this
-repository. Every turn is a page. Thresholds of the gate are compared on the first two conversations, on
-which they were fitted, and on the rest. Evidence that names no turn is dropped and counted.
+``python -m benchmarks.recall_quality PATH [--dates] [--join CHARS]`` reads conversations in LoCoMo's layout (a
+JSON list of ``conversation`` with ``session_N`` turns, and ``qa`` with ``evidence``); the data is not part of
+this repository. Every turn is a page; with ``--join`` turns are joined into pages of at least so many characters.
+Thresholds of the gate are compared on the first two conversations, on which they were fitted, and on the rest.
+Evidence that names no turn is dropped and counted.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from numpy.typing import NDArray
 
 from pagefault.embedders import WordLlamaEmbedder
 from pagefault.ports import Embedder
-from pagefault.recall import Evidence, Outcome, coverage, decide, document_vector, fuse, query_vector
+from pagefault.recall import Evidence, Outcome, coverage, decide, document_vector, fuse, pieces_of, query_vector
 
 CANDIDATES: Final = 64
 JUDGED: Final = 20
@@ -43,7 +44,9 @@ class Library:
                 self.postings.setdefault(term, []).append(page)
         self.idf = {term: math.log((len(texts) + 1) / (len(pages) + 0.5)) for term, pages in self.postings.items()}
         self.embedder = embedder
-        self.matrix = _units(embedder.embed(texts)) if embedder else None
+        cut = [pieces_of(text) for text in texts]
+        self.owners = np.array([page for page, pieces in enumerate(cut) for _ in pieces], dtype=np.intp)
+        self.matrix = _units(embedder.embed([piece for pieces in cut for piece in pieces])) if embedder else None
 
     def sparse(self, question: str) -> dict[int, float]:
         """BM25 scores of the best pages, best first."""
@@ -54,11 +57,13 @@ class Library:
         return _best(scores)
 
     def dense(self, question: str) -> dict[int, float]:
-        """Cosines of the best pages, best first; none without an embedder."""
+        """Cosines of the best pages by their nearest pieces, best first; none without an embedder."""
         if self.embedder is None or self.matrix is None:
             return {}
         cosines = self.matrix @ _units(self.embedder.embed([question]))[0]
-        return _best(dict(enumerate(cosines.tolist())))
+        nearest = np.full(self.size, -1.0)
+        np.maximum.at(nearest, self.owners, cosines)
+        return _best(dict(enumerate(nearest.tolist())))
 
     def evidence(self, question: str) -> Evidence:
         """What the gate is shown."""
@@ -88,7 +93,7 @@ class Talk:
     dropped: int
 
 
-def read_talk(data: Mapping[str, Any], *, dates: bool) -> Talk:
+def read_talk(data: Mapping[str, Any], *, dates: bool, join: int = 0) -> Talk:
     """One conversation: its turns as pages, its answerable questions with the pages that answer them."""
     talk = data["conversation"]
     turns: list[tuple[str, str]] = []
@@ -97,17 +102,24 @@ def read_talk(data: Mapping[str, Any], *, dates: bool) -> Talk:
             photo = f" [photo: {turn['blip_caption']}]" if turn.get("blip_caption") else ""
             date = f"({talk[f'{session}_date_time']}) " if dates else ""
             turns.append((turn["dia_id"], f"{date}{turn['speaker']}: {turn['text']}{photo}"))
-    page_of = {name: page for page, (name, _) in enumerate(turns)}
+    pages: list[str] = []
+    page_of: dict[str, int] = {}
+    for name, text in turns:
+        if not pages or len(pages[-1]) >= join:
+            pages.append(text)
+        else:
+            pages[-1] += f"\n{text}"
+        page_of[name] = len(pages) - 1
     questions, dropped = [], 0
     for qa in data["qa"]:
         named = re.findall(r"D\d+:\d+", " ".join(qa.get("evidence") or ()))
-        pages = frozenset(page_of[name] for name in named if name in page_of)
-        if qa["category"] != ADVERSARIAL and pages:
-            questions.append((qa["question"], pages))
-        dropped += qa["category"] != ADVERSARIAL and not pages
+        answers = frozenset(page_of[name] for name in named if name in page_of)
+        if qa["category"] != ADVERSARIAL and answers:
+            questions.append((qa["question"], answers))
+        dropped += qa["category"] != ADVERSARIAL and not answers
     return Talk(
         speakers=(talk["speaker_a"], talk["speaker_b"]),
-        pages=tuple(text for _, text in turns),
+        pages=tuple(pages),
         questions=tuple(questions),
         dropped=dropped,
     )
@@ -149,16 +161,17 @@ RANKERS: Final[Mapping[str, Ranker]] = {
 
 
 def quality(ranked: Sequence[Sequence[int]], wanted: Sequence[frozenset[int]]) -> list[float]:
-    """R@5, R@10, R@20, hit@10 and MRR."""
+    """First, R@5, R@10, R@20, hit@10 and MRR."""
     pairs = list(zip(ranked, wanted, strict=True))
     recall = [[len(set(pages[:k]) & answer) / len(answer) for pages, answer in pairs] for k in (5, 10, 20)]
     hits = [float(bool(set(pages[:10]) & answer)) for pages, answer in pairs]
     first = [next((1 / (i + 1) for i, page in enumerate(pages) if page in answer), 0.0) for pages, answer in pairs]
-    return [sum(values) / len(pairs) for values in (*recall, hits, first)]
+    top = [float(value == 1) for value in first]
+    return [sum(values) / len(pairs) for values in (top, *recall, hits, first)]
 
 
 def recall_table(talks: Sequence[Talk], libraries: Sequence[Library]) -> Iterator[str]:
-    yield "| method | R@5 | R@10 | R@20 | hit@10 | MRR |\n|---|---|---|---|---|---|"
+    yield "| method | first | R@5 | R@10 | R@20 | hit@10 | MRR |\n|---|---|---|---|---|---|---|"
     asked = [(lib, q, pages) for talk, lib in zip(talks, libraries, strict=True) for q, pages in talk.questions]
     for name, ranker in RANKERS.items():
         values = quality([ranker(lib, q) for lib, q, _ in asked], [pages for _, _, pages in asked])
@@ -195,8 +208,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("--dates", action="store_true", help="index each turn with its session's date")
+    parser.add_argument("--join", type=int, default=0, help="join turns into pages of so many characters")
     options = parser.parse_args()
-    talks = [read_talk(talk, dates=options.dates) for talk in json.loads(options.data.read_text(encoding="utf-8"))]
+    data = json.loads(options.data.read_text(encoding="utf-8"))
+    talks = [read_talk(talk, dates=options.dates, join=options.join) for talk in data]
     questions, dropped = sum(len(t.questions) for t in talks), sum(t.dropped for t in talks)
     print(f"{len(talks)} conversations, {questions} questions; {dropped} without usable evidence left out.\n")
     embedder = WordLlamaEmbedder()

@@ -20,7 +20,7 @@ from pagefault.embedders import PROBE
 from pagefault.errors import CorruptPage, EmbedderError
 from pagefault.kernel import Kernel
 from pagefault.page import Kind, Page
-from pagefault.ports import PageStore, Record, Scope
+from pagefault.ports import Dense, PageStore, Record, Scope
 from pagefault.restore import page_from
 from pagefault.vectors import Vectors
 
@@ -31,7 +31,7 @@ FULL_PAGES: Final = 256
 KEPT_CHARS: Final = 2**23
 """Texts kept for their vectors; beyond that they are read from the store again."""
 QUICK_SECONDS: Final = 0.002
-"""An embedder that takes less for a text makes vectors before the page is stored: one write, not two."""
+"""An embedder that takes less for a piece of text makes vectors before the page is stored: one write, not two."""
 _NAMED: Final = 8
 _log: Final = logging.getLogger("pagefault")
 
@@ -81,7 +81,7 @@ class Indexer:
         """Whether to index before more is written."""
         return len(self._waiting) >= FULL_PAGES
 
-    async def at_once(self, scope: Scope, pages: Sequence[Page]) -> dict[UUID, Sequence[float]]:
+    async def at_once(self, scope: Scope, pages: Sequence[Page]) -> dict[UUID, Dense]:
         """Vectors to store along with new pages, by point; none where that would hold up storing."""
         if not self.is_on or not self.is_verified or self._pace > QUICK_SECONDS:
             return {}
@@ -248,7 +248,7 @@ class Indexer:
             _log.warning("page %d has no vector: %s", waiting.seq, error)
             return ""
 
-    async def _embed(self, texts: Sequence[str]) -> Sequence[Sequence[float]]:
+    async def _embed(self, texts: Sequence[str]) -> Sequence[Dense]:
         if not texts:
             return []
         vectors, self._pace = await self._vectors.of_texts(texts)
@@ -263,7 +263,7 @@ class Indexer:
             else:
                 await self._store_vectors([waiting], vectors)
 
-    async def _store_vectors(self, batch: Sequence[_Waiting], vectors: Sequence[Sequence[float]]) -> None:
+    async def _store_vectors(self, batch: Sequence[_Waiting], vectors: Sequence[Dense]) -> None:
         if batch:
             found = {w.point: vector for w, vector in zip(batch, vectors, strict=True)}
             await self._store.index(batch[0].scope, found)

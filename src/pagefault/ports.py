@@ -14,7 +14,11 @@ from uuid import UUID
 T = TypeVar("T")
 NEAR: Final = "near:"
 """How a fingerprint begins whose digits are compared by nearness."""
+FORMAT: Final = 2
+"""Format version of the records written now. Since 2 a long page has a vector for each of its pieces."""
 RecordKind = Literal["page", "head", "item"]
+Dense = Sequence[Sequence[float]]
+"""The vectors of one record: one for each piece of its text, at least one, usually no more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,11 +68,11 @@ class Record:
         kind: ``"page"`` (immutable), ``"head"`` (one per space, replaced) or ``"item"`` (keyed, versioned).
         seq: Page number, the length of the chain for a head, the version of an item. 0 <= seq < 2^53.
         fields: Flat scalars kept beside the body: chain, parent, format and the like.
-            Keys ``id kind seq tenant space body sha256 chunks tags nonce _scope _user`` are the store's own.
+            Keys ``id kind seq tenant space body sha256 chunks tags nonce _scope _user _pieced`` are the store's own.
         body: Text of any length; canonical JSON (ASCII). Larger bodies are chunked by the adapter.
         sha256: 64 hex digits over the body, checked by the reader.
         sparse: Term weights for full-text search, ``None`` when the record is not indexed.
-        dense: Embedding, ``None`` until it is computed.
+        dense: Embeddings of the pieces of its text, ``None`` until they are computed.
         tags: Short words by which ``Where.tags`` finds it. Like vectors, never returned.
         user: By which a :class:`UserScope` finds it as well; ``""`` for nobody.
     """
@@ -80,7 +84,7 @@ class Record:
     body: str = ""
     sha256: str = ""
     sparse: Sparse | None = None
-    dense: Sequence[float] | None = None
+    dense: Dense | None = None
     tags: Sequence[str] = ()
     user: str = ""
 
@@ -147,7 +151,7 @@ class Header:
     embedder: str = ""
     dimension: int = 0
     fingerprint: str = ""
-    version: int = 1
+    version: int = FORMAT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -228,8 +232,8 @@ class PageStore(Protocol):
         """
         ...
 
-    async def index(self, scope: Scope, vectors: Mapping[UUID, Sequence[float]]) -> None:
-        """Add the dense vectors of records already stored; ids not in scope are ignored."""
+    async def index(self, scope: Scope, vectors: Mapping[UUID, Dense]) -> None:
+        """Add the dense vectors of pages already stored, in place of older ones; ids not in scope are ignored."""
         ...
 
     async def get(self, scope: Scope, ids: Sequence[UUID], *, bodies: bool = True) -> dict[UUID, Record]:
@@ -251,7 +255,8 @@ class PageStore(Protocol):
     ) -> list[list[Hit]]:
         """For each query (sparse: BM25 with IDF over this scope; else dense: cosine) its best hits.
 
-        Ordered by (score descending, seq descending). One result list per query.
+        A record with several dense vectors counts once, by the nearest of them. Ordered by
+        (score descending, seq descending). One result list per query.
         """
         ...
 

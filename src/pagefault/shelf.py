@@ -23,7 +23,7 @@ from pagefault import filters, items
 from pagefault.errors import CorruptPage, EmbedderError, StoreError, VersionConflict
 from pagefault.items import Item, Namespace
 from pagefault.kernel import Kernel
-from pagefault.ports import Hit, PageStore, Record, Scope, Sparse, Swap, Where
+from pagefault.ports import Dense, Hit, PageStore, Record, Scope, Sparse, Swap, Where
 from pagefault.recall import ItemEvidence, Outcome, RecalledItem, document_vector, fuse, judge_items, query_vector
 from pagefault.retrieval import Retrieval
 from pagefault.vectors import Vectors
@@ -221,7 +221,7 @@ class Shelf:
         self,
         changes: Sequence[Change],
         waiting: Sequence[int],
-        vectors: Sequence[tuple[Sparse | None, Sequence[float] | None]],
+        vectors: Sequence[tuple[Sparse | None, Dense | None]],
         results: dict[int, Item | VersionConflict | None],
     ) -> None:
         points = {i: items.point_of(self._scope.space, changes[i].namespace, changes[i].key) for i in waiting}
@@ -252,9 +252,9 @@ class Shelf:
         left = await self._store.get(self._scope, [point], bodies=False) if version is not None else {}
         return _conflict(change, left[point].seq) if point in left else None
 
-    async def _vectors(self, changes: Sequence[Change]) -> list[tuple[Sparse | None, Sequence[float] | None]]:
+    async def _vectors(self, changes: Sequence[Change]) -> list[tuple[Sparse | None, Dense | None]]:
         """What search needs of each change, in units that do not keep the interpreter for long."""
-        made: list[tuple[Sparse | None, Sequence[float] | None]] = []
+        made: list[tuple[Sparse | None, Dense | None]] = []
         for first in range(0, len(changes), UNIT):
             texts = [_searched(change) for change in changes[first : first + UNIT]]
             words: list[Sparse | None] = await self._kernel.run(partial(list, map(_words, texts)), urgent=True)

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final, TypeVar
 
 from pagefault.embedders import fingerprint, validate_vectors
 from pagefault.errors import EmbedderError, PagefaultError
 from pagefault.kernel import Kernel
-from pagefault.ports import Embedder, Header
+from pagefault.ports import Dense, Embedder, Header
+from pagefault.recall import pieces_of
 
 T = TypeVar("T")
 UNIT_SECONDS: Final = 60.0
 """A unit of pages, or the first text of all, gets so long."""
+UNIT_PIECES: Final = 16
+"""An embedder is given so many pieces of texts at a time."""
 QUERY_SECONDS: Final = 10.0
 """A question gets so long; then full text answers it alone."""
 
@@ -53,15 +57,23 @@ class Vectors:
             self._identity = Header(embedder=name, dimension=dimension)
         return self._identity or Header()
 
-    async def of_texts(self, texts: Sequence[str], *, urgent: bool = False) -> tuple[Sequence[Sequence[float]], float]:
-        """The vectors of some pages' texts, of pages or items, and the seconds that a text took."""
+    async def of_texts(self, texts: Sequence[str], *, urgent: bool = False) -> tuple[list[Dense], float]:
+        """The vectors of the pieces of each text, of pages or items, and the seconds that a piece took."""
 
-        def timed() -> tuple[Sequence[Sequence[float]], float]:
+        def timed(unit: Sequence[str]) -> tuple[Dense, float]:
             began = time.perf_counter()
-            vectors = embed(self._embedder, texts)
-            return vectors, (time.perf_counter() - began) / max(1, len(texts))
+            return embed(self._embedder, unit), time.perf_counter() - began
 
-        return await self._ask(timed, urgent=urgent, seconds=UNIT_SECONDS)
+        cut = [pieces_of(text) for text in texts]
+        flat = [piece for each in cut for piece in each]
+        vectors: list[Sequence[float]] = []
+        seconds = 0.0
+        for first in range(0, len(flat), UNIT_PIECES):
+            unit = flat[first : first + UNIT_PIECES]
+            made, took = await self._ask(partial(timed, unit), urgent=urgent, seconds=UNIT_SECONDS)
+            vectors += made
+            seconds += took
+        return _grouped(vectors, cut), seconds / max(1, len(flat))
 
     async def of_query(self, text: str) -> Sequence[float]:
         """The vector of a question; asked twice in a row, for pages and then for items, it is made once."""
@@ -156,6 +168,22 @@ def embed(embedder: Embedder | None, texts: Sequence[str]) -> Sequence[Sequence[
     except BaseException as error:  # as above
         raise EmbedderError(f"embedder {embedder.name!r} failed on {len(texts)} texts: {error!r:.200}") from error
     return vectors
+
+
+def embed_pieces(embedder: Embedder | None, texts: Sequence[str]) -> list[Dense]:
+    """The vectors of the pieces of each text, checked.
+
+    Raises:
+        EmbedderError: As for :func:`embed`.
+    """
+    cut = [pieces_of(text) for text in texts]
+    return _grouped(embed(embedder, [piece for each in cut for piece in each]), cut)
+
+
+def _grouped(vectors: Sequence[Sequence[float]], cut: Sequence[Sequence[str]]) -> list[Dense]:
+    """Vectors in a row as those of each text."""
+    each = iter(vectors)
+    return [[next(each) for _ in parts] for parts in cut]
 
 
 def _name(embedder: Embedder) -> str:

@@ -35,7 +35,7 @@ async def main(directory: str, first: int) -> None:
             batch = [record(n) for n in range(number, number + 20)]
             await store.put(OURS, [*batch, head(number + 19)])
             say(f"stored {number} {number + 19}")
-            await store.index(OURS, {r.id: [1.0, float(r.seq), 0.5] for r in batch})
+            await store.index(OURS, {r.id: [[1.0, float(r.seq), 0.5]] for r in batch})
             await store.sync()
             number += 20
 

@@ -19,7 +19,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from qdrant_client import models
 
 from pagefault.ports import Scope
-from pagefault.stores.layout import SCOPE_KEY, USER_KEY, scope_value
+from pagefault.stores.layout import PIECED, SCOPE_KEY, USER_KEY, scope_value
 from pagefault.stores.server_setup import HEADER_ID
 from tests.stores.local_server import LocalServer
 
@@ -206,6 +206,9 @@ class RestServer:
             place = scoped(each.filter)
             place = place or scoped(each.filter, USER_KEY)
             self._rule(place, "search without a scope's filter", seen)
+            if each.using == "pieces":
+                long = pieced(each.filter) in {f"{key}={place}" for key in _REACHES}
+                self._rule(long, "a search of pieces among records that have none", seen)
             if each.using == "text":
                 idf = each.params and each.params.idf
                 only = isinstance(idf, models.IdfCorpusParams) and place in {scoped(idf.corpus, k) for k in _REACHES}
@@ -259,10 +262,21 @@ def scoped(flt: models.Filter | None, key: str = SCOPE_KEY) -> str:
     return str(places[0]) if len(places) == 1 else ""
 
 
+def pieced(flt: models.Filter) -> str:
+    """The mark of the long records that a filter lets through."""
+    matches = [each.match for each in _conditions(flt) if each.key == PIECED]
+    marks = [match.value for match in matches if isinstance(match, models.MatchValue)]
+    return str(marks[0]) if len(marks) == 1 else ""
+
+
+def _conditions(flt: models.Filter | None) -> list[models.FieldCondition]:
+    must = flt.must if flt is not None and isinstance(flt.must, list) else []
+    return [each for each in must if isinstance(each, models.FieldCondition)]
+
+
 def versioned(flt: models.Filter | None) -> bool:
     """Whether a filter asks for one version."""
-    must = flt.must if flt is not None and isinstance(flt.must, list) else []
-    return any(isinstance(each, models.FieldCondition) and each.key == "seq" for each in must)
+    return any(each.key == "seq" for each in _conditions(flt))
 
 
 def ok(result: Any) -> httpx.Response:

@@ -20,7 +20,7 @@ from pagefault.errors import (
     StoreMismatch,
     StoreUnwritable,
 )
-from pagefault.ports import Where
+from pagefault.ports import FORMAT, Where
 from pagefault.stores import EdgeStore, edge_calls, layout
 from pagefault.stores.engine import engine_errors
 from pagefault.testing import ThreadRunner
@@ -68,7 +68,7 @@ def test_the_directory_is_private_and_says_what_wrote_it(tmp_path):
         "embedder": "probe-1",
         "dimension": 3,
         "fingerprint": "f" * 64,
-        "version": 1,
+        "version": FORMAT,
     }
     assert sorted(file.name for file in path.iterdir()) == ["pagefault.json", "shard"]
 
@@ -169,7 +169,7 @@ def test_chunks_are_seen_by_nobody(tmp_path):
         assert await store.get(OURS, ids) == {}
         for kind in ("page", "head"):
             assert await store.scan(OURS, Where(kind=kind, ids=ids), limit=99) == []
-        await store.index(OURS, {id_: [1.0, 0.0, 0.0] for id_ in ids})
+        await store.index(OURS, {id_: [[1.0, 0.0, 0.0]] for id_ in ids})
         assert await store.search(OURS, [[1.0, 0.0, 0.0]], Where(), limit=99) == [[]]
         with pytest.raises(StoreError, match="another space or kind"):
             await store.put(OURS, [replace(page(2), id=ids[0])])
@@ -239,7 +239,7 @@ def test_the_engine_is_held_for_short_units_only(tmp_path):
         assert run.other == 10
         await store.put(OURS, [page(200, LARGE)])
         assert run.other == 10 + 3
-        await store.index(OURS, {page(n).id: [1.0, 0.0, 0.0] for n in range(33)})
+        await store.index(OURS, {page(n).id: [[1.0, 0.0, 0.0]] for n in range(33)})
         assert run.other == 13 + 3
         before = run.urgent
         await store.get(OURS, [page(n).id for n in range(128)], bodies=False)

@@ -63,7 +63,7 @@ async def play(store: EdgeStore, run: str, script: list[Any]) -> None:
             await store.put(scope, [record])
             ours.setdefault(record.id, record)
         elif action == "index":
-            await store.index(scope, {record.id: PROBE})
+            await store.index(scope, {record.id: [PROBE]})
             if record.id in ours:
                 vectors.setdefault(scope, set()).add(record.id)
         else:
@@ -84,7 +84,7 @@ async def steal(store: EdgeStore, scope: Scope, other: Scope, record: Record) ->
     if other == scope or not await store.get(scope, [record.id]):
         return
     assert await store.get(other, [record.id]) == {}
-    await store.index(other, {record.id: [0.0, 0.0, 1.0]})
+    await store.index(other, {record.id: [[0.0, 0.0, 1.0]]})
     with pytest.raises(StoreError, match="another space"):
         await store.put(other, [record])
 

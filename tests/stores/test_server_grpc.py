@@ -13,6 +13,7 @@ from pagefault.stores.server import ServerStore
 from pagefault.stores.server_link import Pace
 from pagefault.testing.item_contract import ITEM_CHECKS
 from pagefault.testing.operator_contract import OPERATOR_CHECKS
+from pagefault.testing.piece_contract import PIECE_CHECKS
 from pagefault.testing.store_contract import CHECKS, HEADER, OURS, Check, head, page
 from pagefault.testing.user_contract import USER_CHECKS
 from tests.stores.grpc_server import STRONG, WEAK, GrpcServer
@@ -26,7 +27,7 @@ def store_on(server: GrpcServer, api_key: str = "") -> ServerStore:
 
 
 @pytest.mark.parametrize(
-    "check", [*CHECKS, *ITEM_CHECKS, *OPERATOR_CHECKS, *USER_CHECKS], ids=lambda check: check.__name__
+    "check", [*CHECKS, *ITEM_CHECKS, *OPERATOR_CHECKS, *PIECE_CHECKS, *USER_CHECKS], ids=lambda check: check.__name__
 )
 def test_contract_over_grpc(check: Check) -> None:
     async def main() -> None:

@@ -23,6 +23,7 @@ from pagefault.stores.server_link import Link, Pace
 from pagefault.stores.server_settings import key_from, server_settings
 from pagefault.testing.item_contract import ITEM_CHECKS
 from pagefault.testing.operator_contract import OPERATOR_CHECKS
+from pagefault.testing.piece_contract import PIECE_CHECKS
 from pagefault.testing.store_contract import CHECKS, HEADER, OURS, Check, head, page, terms
 from pagefault.testing.user_contract import USER_CHECKS
 
@@ -58,7 +59,7 @@ async def drop(where: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    "check", [*CHECKS, *ITEM_CHECKS, *OPERATOR_CHECKS, *USER_CHECKS], ids=lambda check: check.__name__
+    "check", [*CHECKS, *ITEM_CHECKS, *OPERATOR_CHECKS, *PIECE_CHECKS, *USER_CHECKS], ids=lambda check: check.__name__
 )
 def test_contract(check: Check, place: dict[str, Any]) -> None:
     asyncio.run(check(lambda: ServerStore(**place)))

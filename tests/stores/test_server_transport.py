@@ -17,12 +17,13 @@ from qdrant_client import models
 from pagefault.errors import StoreDenied, StoreError, StoreMismatch, StoreUnreachable
 from pagefault.ports import Header, Scope, Where
 from pagefault.stores.backoff import Backoff
-from pagefault.stores.layout import SCOPE_KEY, TAGS, USER_KEY, scope_value
+from pagefault.stores.layout import PIECED, SCOPE_KEY, TAGS, USER_KEY, scope_value
 from pagefault.stores.server import ServerStore
 from pagefault.stores.server_link import Pace
 from pagefault.stores.server_setup import HEADER_ID
 from pagefault.testing.item_contract import ITEM_CHECKS
 from pagefault.testing.operator_contract import OPERATOR_CHECKS
+from pagefault.testing.piece_contract import PIECE_CHECKS
 from pagefault.testing.store_contract import CHECKS, HEADER, OURS, Check, head, page, terms
 from pagefault.testing.user_contract import USER_CHECKS
 from tests.stores.rest_server import POINTS, RestServer, is_write, ok, said
@@ -104,7 +105,7 @@ def raising(error: type[httpx.TransportError]) -> Callable[[], httpx.Response]:
 
 
 @pytest.mark.parametrize(
-    "check", [*CHECKS, *ITEM_CHECKS, *OPERATOR_CHECKS, *USER_CHECKS], ids=lambda check: check.__name__
+    "check", [*CHECKS, *ITEM_CHECKS, *OPERATOR_CHECKS, *PIECE_CHECKS, *USER_CHECKS], ids=lambda check: check.__name__
 )
 def test_contract_over_rest(check: Check) -> None:
     server = RestServer()
@@ -113,7 +114,7 @@ def test_contract_over_rest(check: Check) -> None:
 
 
 @pytest.mark.parametrize(
-    "check", [*CHECKS, *ITEM_CHECKS, *OPERATOR_CHECKS, *USER_CHECKS], ids=lambda check: check.__name__
+    "check", [*CHECKS, *ITEM_CHECKS, *OPERATOR_CHECKS, *PIECE_CHECKS, *USER_CHECKS], ids=lambda check: check.__name__
 )
 def test_contract_while_the_server_flaps(check: Check) -> None:
     """Each kind of trouble in turn, before and after the request took effect, and nothing is noticed."""
@@ -148,12 +149,16 @@ def test_the_collection_is_laid_out_for_many_small_tenants():
     on(server, nothing, replication_factor=3, shard_number=2)
     (created,) = server.sent("PUT", "/collections/{name}")
     body = created.body
-    assert {name: (v.size, v.distance.value) for name, v in body.vectors.items()} == {"dense": (3, "Cosine")}
+    assert {name: (v.size, v.distance.value) for name, v in body.vectors.items()} == {
+        "dense": (3, "Cosine"),
+        "pieces": (3, "Cosine"),
+    }
+    assert body.vectors["pieces"].multivector_config.comparator == models.MultiVectorComparator.MAX_SIM
     assert body.sparse_vectors["text"].modifier.value == "idf"
     assert (body.hnsw_config.m, body.hnsw_config.payload_m, body.on_disk_payload) == (0, 16, True)
     assert (body.replication_factor, body.write_consistency_factor, body.shard_number) == (3, 2, 2)
     indexes = {each.body.field_name: each.body.field_schema for each in server.sent("PUT", "/collections/{name}/index")}
-    assert set(indexes) == {"tenant", SCOPE_KEY, USER_KEY, TAGS, "seq"}
+    assert set(indexes) == {"tenant", SCOPE_KEY, USER_KEY, TAGS, PIECED, "seq"}
     assert indexes["tenant"].is_tenant
     assert (indexes["seq"].lookup, indexes["seq"].range) == (True, True)
 
@@ -189,7 +194,7 @@ def test_a_crash_half_way_through_making_it_is_made_good():
         failing(server, nothing, StoreDenied)
         server.fault = None
         on(server, write)
-        assert set(server.indexes) == {"tenant", SCOPE_KEY, USER_KEY, TAGS, "seq"}
+        assert set(server.indexes) == {"tenant", SCOPE_KEY, USER_KEY, TAGS, PIECED, "seq"}
 
 
 def test_two_processes_that_make_it_at_once():
@@ -237,7 +242,9 @@ def test_of_two_processes_with_different_embedders_the_first_decides(made):
 
 
 def dense(size: int = 3, distance: models.Distance = models.Distance.COSINE) -> dict[str, models.VectorParams]:
-    return {"dense": models.VectorParams(size=size, distance=distance)}
+    nearest = models.MultiVectorConfig(comparator=models.MultiVectorComparator.MAX_SIM)
+    pieces = models.VectorParams(size=size, distance=distance, multivector_config=nearest)
+    return {"dense": models.VectorParams(size=size, distance=distance), "pieces": pieces}
 
 
 TEXT = {"text": models.SparseVectorParams(modifier=models.Modifier.IDF)}
@@ -253,6 +260,7 @@ TEXT = {"text": models.SparseVectorParams(modifier=models.Modifier.IDF)}
         (dense(distance=models.Distance.DOT), TEXT),
         (dense(), {"text": models.SparseVectorParams()}),
         (dense(), {"words": TEXT["text"]}),
+        ({"dense": dense()["dense"]}, TEXT),
         (dense() | {"image": dense()["dense"]}, TEXT),
         (dense()["dense"], TEXT),
     ],
@@ -386,7 +394,7 @@ def test_a_server_that_ignores_filters_leaks_nothing():
     server = RestServer()
 
     async def use(store: ServerStore) -> None:
-        await store.put(EVIL, [page(1, "theirs", scope=EVIL, sparse=terms({1: 1.0}), dense=[1.0, 0.0, 0.0])])
+        await store.put(EVIL, [page(1, "theirs", scope=EVIL, sparse=terms({1: 1.0}), dense=[[1.0, 0.0, 0.0]])])
         server.filters_work = False
         for call in (
             store.scan(OURS, Where(), limit=9),

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 VERSION: Final = "0.4.0.post1"
 DIMENSION: Final = 256
 MAX_CHARS: Final = 4_000
-"""Characters embedded of each text: 1.4 ms of prose, about 3 ms of Chinese. Full text covers the rest."""
+"""Characters embedded of each text: 1.4 ms of prose, about 3 ms of Chinese. Pages come in shorter pieces."""
 
 _WEIGHTS: Final = "weights/l2_supercat_256.safetensors"
 _TOKENIZER: Final = "tokenizers/l2_supercat_tokenizer_config.json"

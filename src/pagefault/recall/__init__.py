@@ -4,6 +4,7 @@ from pagefault.recall.focus import focus, is_evidence
 from pagefault.recall.fusion import fuse
 from pagefault.recall.gate import DEFAULT_THRESHOLDS, Evidence, Outcome, Thresholds, coverage, decide
 from pagefault.recall.judgement import Question, counts, judge, starts
+from pagefault.recall.pieces import pieces_of
 from pagefault.recall.remembered import ItemEvidence, RecalledItem, best_of, judge_items, render_items, with_items
 from pagefault.recall.rendering import Found, RecalledPage, fence_of, render
 from pagefault.recall.slices import Slice, reading, slice_page, trust_of
@@ -31,6 +32,7 @@ __all__ = [
     "is_evidence",
     "judge",
     "judge_items",
+    "pieces_of",
     "query_vector",
     "reading",
     "render",

@@ -27,15 +27,19 @@ def records(scope: Reach, points: Iterable[Any], *, newest: bool = False) -> lis
 def hits(scope: Reach, points: Iterable[Any], *, limit: int) -> list[Hit]:
     """The best ``limit`` of these points, by (score descending, seq descending, id).
 
+    A point found twice, by several of its vectors, counts with the better score.
+
     Raises:
         StoreError: One of them is of another scope.
     """
-    found: list[Hit] = []
+    found: dict[UUID, Hit] = {}
     for point in points:
         payload = check(scope, point)
         space, seq = str(payload["space"]), int(payload["seq"])
-        found.append(Hit(id=id_of(point), space=space, seq=seq, score=point.score, fields=fields_of(payload)))
-    return sorted(found, key=_by_rank)[:limit]
+        hit = Hit(id=id_of(point), space=space, seq=seq, score=point.score, fields=fields_of(payload))
+        if hit.id not in found or hit.score > found[hit.id].score:
+            found[hit.id] = hit
+    return sorted(found.values(), key=_by_rank)[:limit]
 
 
 def cut(window: Sequence[Record], size: int) -> tuple[list[Record], int | None]:

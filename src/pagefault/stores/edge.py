@@ -15,10 +15,11 @@ from uuid import UUID
 from qdrant_edge import EdgeShard, HasIdCondition
 
 from pagefault.errors import CorruptPage, MemoryClosed, StoreError, StoreLocked
-from pagefault.ports import Header, Hit, Reach, Record, RecordKind, Runner, Scope, Sparse, Swap, Tally, Where
+from pagefault.ports import Dense, Header, Hit, Reach, Record, RecordKind, Runner, Scope, Sparse, Swap, Tally, Where
 from pagefault.stores import edge_calls, layout
 from pagefault.stores.durability import WalSync
 from pagefault.stores.engine import Engine
+from pagefault.stores.vectors import dense_units, dense_vectors, query_sparse, vector
 
 T = TypeVar("T")
 
@@ -154,16 +155,15 @@ class EdgeStore:
         for ids in layout.windows(layout.named(where), _IDS):
             await self._call(partial(edge_calls.amend, scope=scope, ids=ids, fields=plain, last=last), urgent=False)
 
-    async def index(self, scope: Scope, vectors: Mapping[UUID, Sequence[float]]) -> None:
-        """Add the dense vectors of records already stored; ids not in scope are ignored.
+    async def index(self, scope: Scope, vectors: Mapping[UUID, Dense]) -> None:
+        """Add the dense vectors of pages already stored, in place of older ones; ids not in scope are ignored.
 
         Raises:
             StoreError: A vector has the wrong length or values; nothing is written then.
         """
         self._check(scope)
-        plain = {id_: layout.vector(v, dimension=self._dimension, of=str(id_)) for id_, v in vectors.items()}
-        for ids in layout.windows(list(plain), layout.UNIT_RECORDS):
-            unit = {id_: plain[id_] for id_ in ids}
+        plain = {id_: dense_vectors(v, dimension=self._dimension, of=str(id_)) for id_, v in vectors.items()}
+        for unit in dense_units(plain, layout.UNIT_RECORDS):
             await self._call(partial(edge_calls.add_vectors, scope=scope, vectors=unit), urgent=False)
 
     async def get(self, scope: Scope, ids: Sequence[UUID], *, bodies: bool = True) -> dict[UUID, Record]:
@@ -225,7 +225,7 @@ class EdgeStore:
         """The IDF weight of each sparse index over this scope's records of a kind; absent terms are missing."""
         self._check(scope)
         distinct = tuple(dict.fromkeys(terms))
-        layout.query_sparse(Sparse(indices=distinct, values=(1.0,) * len(distinct)))
+        query_sparse(Sparse(indices=distinct, values=(1.0,) * len(distinct)))
         weights: dict[int, float] = {}
         for window in layout.windows(distinct, _TERMS):
             weights |= await self._read(partial(edge_calls.idf, scope=scope, terms=window, kind=kind))
@@ -279,8 +279,8 @@ class EdgeStore:
 
     def _query(self, query: Sparse | Sequence[float]) -> Sparse | list[float]:
         if isinstance(query, Sparse):
-            return layout.query_sparse(query)
-        return layout.vector(query, dimension=self._dimension, of="the query")
+            return query_sparse(query)
+        return vector(query, dimension=self._dimension, of="the query")
 
     def _id_condition(self, where: Where) -> HasIdCondition | None:
         """The condition on ids; the last one is kept, since building one takes 1 us an id."""

@@ -42,23 +42,27 @@ from pagefault.ports import Hit, Reach, Record, RecordKind, Scope, Sparse, Tally
 from pagefault.stores import answers
 from pagefault.stores.layout import (
     CHUNK,
-    DENSE,
     KINDS,
     MAX_INT,
+    PIECED,
     SCOPE_KEY,
     TAGS,
-    TEXT,
+    UNSEEN,
+    USER_KEY,
     Payload,
     Row,
     from_on,
     lost_chunks,
+    newly_pieced,
     owned,
+    pieced_value,
     reach_of,
     selected,
     stale_chunks,
     tag_groups,
     tallies,
 )
+from pagefault.stores.vectors import DENSE, PIECES, TEXT, named_vectors
 
 _OWNER: Final = ["tenant", "space", "kind", "chunks"]
 _VERSION: Final = [*_OWNER, "seq"]
@@ -133,12 +137,17 @@ def amend(
         shard.update(UpdateOperation.set_payload(ours, dict(fields)))
 
 
-def add_vectors(shard: EdgeShard, scope: Scope, vectors: Mapping[UUID, list[float]]) -> None:
+def add_vectors(shard: EdgeShard, scope: Scope, vectors: Mapping[UUID, list[list[float]]]) -> None:
     """Add dense vectors to the pages among these ids that are in scope."""
-    points = _retrieve(shard, vectors, _OWNER)
-    ours = [point.id for point in points if owned(scope, point.payload, "page")]
+    held = {point.id: point.payload for point in _retrieve(shard, vectors, [*_OWNER, SCOPE_KEY, USER_KEY, PIECED])}
+    ours = {id_: payload for id_, payload in held.items() if owned(scope, payload, "page")}
+    for mark, ids in newly_pieced(ours, vectors).items():
+        shard.update(UpdateOperation.set_payload([*ids], {PIECED: list(mark)}))
     if ours:  # the engine fails on an id it does not hold
-        updates = [PointVectors(id=id_, vector={DENSE: vectors[id_]}) for id_ in ours]
+        updates = [
+            PointVectors(id=id_, vector=named_vectors(vectors[id_], pieced=PIECED in payload))
+            for id_, payload in ours.items()
+        ]
         shard.update(UpdateOperation.update_vectors(updates, within(scope, "page")))
 
 
@@ -202,20 +211,22 @@ def search(
 ) -> list[list[Hit]]:
     """The hits of each query, by (score descending, seq descending, id).
 
-    The engine breaks ties its own way, so a few more are fetched for the cut to fall as ordered.
+    The engine breaks ties its own way, so a few more are fetched for the cut to fall as ordered. Similarity is
+    asked for twice: of first pieces, which all records have, and of further ones, which long texts have.
     """
-    flt = matching(scope, where, ids)
-    requests = [
-        _request(
-            query,
-            flt,
-            within(scope, where.kind),
-            limit=limit + _TIES,
-            with_payload=selected(where) or _without_body(),
-        )
-        for query in queries
-    ]
-    found = shard.query_batch(QueryBatchRequest(requests))
+    flt, pieced = matching(scope, where, ids), matching(scope, where, ids, pieced=True)
+    how: dict[str, Any] = {"limit": limit + _TIES, "with_payload": selected(where) or _without_body()}
+    requests: list[QueryRequest] = []
+    of: list[int] = []
+    for index, query in enumerate(queries):
+        requests.append(_request(query, flt, within(scope, where.kind), **how))
+        of.append(index)
+        if not isinstance(query, Sparse):
+            requests.append(_request([query], pieced, pieced, **how))
+            of.append(index)
+    found: list[list[Any]] = [[] for _ in queries]
+    for index, points in zip(of, shard.query_batch(QueryBatchRequest(requests)), strict=True):
+        found[index] += points
     return [answers.hits(scope, points, limit=limit) for points in found]
 
 
@@ -250,20 +261,24 @@ def within(scope: Reach, kind: str, *more: Any) -> Filter:
     return Filter(must=[FieldCondition(key=key, match=MatchValue(value)), *more])
 
 
-def matching(scope: Reach, where: Where, ids: HasIdCondition | None) -> Filter:
-    """The scope's filter narrowed by ``where``; tags, as they are stored, name the scope themselves."""
+def matching(scope: Reach, where: Where, ids: HasIdCondition | None, *, pieced: bool = False) -> Filter:
+    """The scope's filter narrowed by ``where``, and to records with several pieces if wanted.
+
+    Tags and the mark of such records, as they are stored, name the scope themselves.
+    """
     groups = tag_groups(scope, where)
-    more: list[Any] = [FieldCondition(key=TAGS, match=MatchAny(group)) for group in groups]
+    long = [FieldCondition(key=PIECED, match=MatchValue(pieced_value(scope, where.kind)))] if pieced else []
+    more: list[Any] = [*long, *(FieldCondition(key=TAGS, match=MatchAny(group)) for group in groups)]
     if where.first > 0 or where.last is not None:
         last = None if where.last is None else float(min(where.last, MAX_INT))
         more.append(FieldCondition(key="seq", range=RangeFloat(gte=float(min(where.first, MAX_INT + 1)), lte=last)))
     if ids is not None:
         more.append(ids)
-    return Filter(must=more) if groups else within(scope, where.kind, *more)
+    return Filter(must=more) if groups or long else within(scope, where.kind, *more)
 
 
 def _request(
-    query: Sparse | list[float],
+    query: Sparse | list[float] | list[list[float]],
     flt: Filter,
     corpus: Filter,
     *,
@@ -276,7 +291,7 @@ def _request(
         # Without a corpus the statistics are shard-wide: another tenant's text would move the score.
         params = SearchParams(idf=IdfParams(corpus=corpus))
     else:
-        nearest = Query.Nearest(query, using=DENSE)
+        nearest = Query.Nearest(query, using=PIECES if isinstance(query[0], list) else DENSE)
         params = SearchParams(exact=True)
     return QueryRequest(
         limit=limit, query=nearest, filter=flt, params=params, with_payload=with_payload, with_vector=with_vector
@@ -306,9 +321,9 @@ def _point(row: Row) -> Point:
     if row.sparse is not None:
         vectors[TEXT] = SparseVector(list(row.sparse.indices), list(row.sparse.values))
     if row.dense is not None:
-        vectors[DENSE] = row.dense
+        vectors |= named_vectors(row.dense)
     return Point(id=row.id, vector=vectors, payload=row.values)
 
 
 def _without_body() -> PayloadSelector:
-    return PayloadSelector.Exclude(["body", TAGS])
+    return PayloadSelector.Exclude(list(UNSEEN))

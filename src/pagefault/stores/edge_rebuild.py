@@ -17,13 +17,23 @@ from uuid import UUID
 from qdrant_edge import CountRequest, EdgeShard, PayloadSelector, Point, ScrollRequest, UpdateOperation
 
 from pagefault.errors import CorruptPage
-from pagefault.ports import Header, Record, Scope
+from pagefault.ports import Dense, Header, Record, Scope
 from pagefault.stores import edge_calls, engine
 from pagefault.stores import header as headers
 from pagefault.stores.durability import sync_directory, sync_file
-from pagefault.stores.layout import CHUNK, CHUNK_BYTES, DENSE, KINDS, Payload, chunk_ids, restore
+from pagefault.stores.layout import (
+    CHUNK,
+    CHUNK_BYTES,
+    KINDS,
+    PIECED,
+    Payload,
+    chunk_ids,
+    mark_of,
+    restore,
+)
+from pagefault.stores.vectors import DENSE, PIECES, named_vectors
 
-Revise = Callable[[Sequence[Record]], Mapping[UUID, Sequence[float]]]
+Revise = Callable[[Sequence[Record]], Mapping[UUID, Dense]]
 """Gives the new dense vectors of some records; one that it leaves out has none."""
 Progress = Callable[[int, int], object]
 """Is told how many points of how many are done."""
@@ -122,22 +132,24 @@ class _Copy:
             self.dropped += len(batch) - len(living)
             vectors = self._revised(living)
             for unit in _units(living):
-                points = [Point(id=p.id, vector=self._vector(p, vectors), payload=p.payload) for p in unit]
+                points = [self._point(p, vectors) for p in unit]
                 new.update(UpdateOperation.upsert_points(points))
             self.records += sum(point.payload.get("kind") in KINDS for point in living)
             done += len(batch)
             if self._progress is not None:
                 self._progress(done, total)
 
-    def _vector(self, point: Any, vectors: Mapping[UUID, Sequence[float]]) -> dict[str, Any]:
-        kept: dict[str, Any] = dict(point.vector or {})
+    def _point(self, point: Any, vectors: Mapping[UUID, Dense]) -> Point:
+        payload, kept = dict(point.payload), dict(point.vector or {})
         if self._revise is not None:
-            kept.pop(DENSE, None)
-            if point.id in vectors:
-                kept[DENSE] = list(vectors[point.id])
-        return kept
+            kept = {name: vector for name, vector in kept.items() if name not in {DENSE, PIECES}}
+            payload.pop(PIECED, None)
+            if dense := vectors.get(point.id):
+                kept |= named_vectors(dense)
+                payload |= mark_of(payload, dense)
+        return Point(id=point.id, vector=kept, payload=payload)
 
-    def _revised(self, points: Sequence[Any]) -> Mapping[UUID, Sequence[float]]:
+    def _revised(self, points: Sequence[Any]) -> Mapping[UUID, Dense]:
         if self._revise is None:
             return {}
         records: list[Record] = []

@@ -25,6 +25,8 @@ from qdrant_edge import (
     IntegerIndexParams,
     KeywordIndexParams,
     Modifier,
+    MultiVectorComparator,
+    MultiVectorConfig,
     UpdateOperation,
 )
 
@@ -40,7 +42,8 @@ from pagefault.errors import (
 from pagefault.ports import Header
 from pagefault.stores import header as headers
 from pagefault.stores.durability import sync_directory
-from pagefault.stores.layout import DENSE, SCOPE_KEY, TAGS, TEXT, USER_KEY
+from pagefault.stores.layout import PIECED, SCOPE_KEY, TAGS, USER_KEY
+from pagefault.stores.vectors import DENSE, PIECES, TEXT
 
 T = TypeVar("T")
 
@@ -216,6 +219,7 @@ def create(shard_dir: Path, header: Header) -> None:
             (SCOPE_KEY, KeywordIndexParams()),
             (USER_KEY, KeywordIndexParams()),
             (TAGS, KeywordIndexParams()),
+            (PIECED, KeywordIndexParams()),
             ("seq", IntegerIndexParams(lookup=True, range=True)),
         ):
             shard.update(UpdateOperation.create_field_index(name, params))
@@ -236,9 +240,14 @@ def load(shard_dir: Path, header: Header) -> EdgeShard:
 
 
 def _config(header: Header) -> EdgeConfig:
-    dense = {DENSE: EdgeVectorParams(size=header.dimension, distance=Distance.Cosine)} if header.dimension else None
+    dense: dict[str, EdgeVectorParams] = {}
+    if header.dimension:
+        dense[DENSE] = EdgeVectorParams(size=header.dimension, distance=Distance.Cosine)
+    if header.dimension and header.version > 1:
+        nearest = MultiVectorConfig(MultiVectorComparator.MaxSim)
+        dense[PIECES] = EdgeVectorParams(size=header.dimension, distance=Distance.Cosine, multivector_config=nearest)
     return EdgeConfig(
-        vectors=dense,
+        vectors=dense or None,
         sparse_vectors={TEXT: EdgeSparseVectorParams(modifier=Modifier.Idf)},
         max_search_threads=1,
         wal_enabled=True,

@@ -79,10 +79,15 @@ def reconcile(place: str, stored: Header, given: Header) -> Header:
     Raises:
         StoreMismatch: The store was written with something else.
     """
-    if stored.version != given.version:
+    if stored.version > given.version:
         raise StoreMismatch(
             f"{place} has format version {stored.version}, this pagefault reads {given.version}; "
             "open it with the release that wrote it, or use another directory"
+        )
+    if stored.version < given.version:
+        raise StoreMismatch(
+            f"{place} has format version {stored.version}, this pagefault writes {given.version}; run "
+            "`pagefault reindex`, which brings a directory up to date, or use another directory or collection"
         )
     differ = stored.embedder != given.embedder or stored.dimension != given.dimension
     if not differ and stored.fingerprint and given.fingerprint:

@@ -18,6 +18,7 @@ from uuid import UUID
 from pagefault.chain import chunk_id
 from pagefault.errors import CorruptPage, StoreError
 from pagefault.ports import Reach, Record, RecordKind, Scope, Sparse, Swap, Tally, UserScope, Where
+from pagefault.stores.vectors import dense_vectors, stored_sparse
 
 T = TypeVar("T")
 Scalar = str | int | float | bool
@@ -25,15 +26,15 @@ Payload = Mapping[str, Scalar]
 
 SCOPE_KEY: Final = "_scope"
 USER_KEY: Final = "_user"
-DENSE: Final = "dense"  # the names of the two vectors of a point
-TEXT: Final = "text"
+PIECED: Final = "_pieced"  # marks records that have such pieces, by scope: where none has, nobody looks further
 TAGS: Final = "tags"
 NONCE: Final = "nonce"
 KINDS: Final[tuple[RecordKind, ...]] = ("page", "head", "item")
 _OWNER: Final = ("tenant", "space", USER_KEY, "kind", "seq", "sha256")
 _PLAIN: Final = {"id", "kind", "seq", "tenant", "space", "body", "sha256", "chunks"}
-RESERVED: Final = frozenset({*_PLAIN, TAGS, NONCE, SCOPE_KEY, USER_KEY})
+RESERVED: Final = frozenset({*_PLAIN, TAGS, NONCE, SCOPE_KEY, USER_KEY, PIECED})
 CHUNK: Final = "chunk"
+UNSEEN: Final = ("body", TAGS, PIECED)  # keys that an answer need not carry
 MAX_INT: Final = 2**53 - 1  # beyond it a range filter, which is float64, misses records
 MAX_FIELDS_BYTES: Final = 64 * 1024
 # The engine parses a record's whole payload even when the body is left out of the answer
@@ -43,9 +44,6 @@ INLINE_BYTES: Final = 64 * 1024
 CHUNK_BYTES: Final = 1024 * 1024
 UNIT_BYTES: Final = 1024 * 1024
 UNIT_RECORDS: Final = 16
-# Weights and vectors are float32 in the engine; squares are summed for the cosine.
-_LARGEST: Final = 1e18
-_SMALLEST_WEIGHT: Final = 1e-30
 _SHA256_CHARS: Final = 64
 _DIGEST_CHARS: Final = 32
 
@@ -59,7 +57,7 @@ class Row:
     payload: dict[str, Scalar]
     size: int
     sparse: Sparse | None = None
-    dense: list[float] | None = None
+    dense: list[list[float]] | None = None
     tags: tuple[str, ...] = ()
 
     @property
@@ -69,8 +67,9 @@ class Row:
 
     @property
     def values(self) -> dict[str, Any]:
-        """The whole payload; the tags are the one list in it."""
-        return {**self.payload, TAGS: list(self.tags)} if self.tags else dict(self.payload)
+        """The whole payload; tags and the mark of several pieces are the lists in it."""
+        tags = {TAGS: list(self.tags)} if self.tags else {}
+        return {**self.payload, **tags, **mark_of(self.payload, self.dense or ())}
 
 
 def scope_value(scope: Scope, kind: str) -> str:
@@ -91,6 +90,29 @@ def reach_of(scope: Reach, kind: str) -> tuple[str, str]:
     if isinstance(scope, UserScope):
         return USER_KEY, user_value(scope, kind)
     return SCOPE_KEY, scope_value(scope, kind)
+
+
+def mark_of(payload: Payload, dense: Sequence[Sequence[float]]) -> dict[str, list[str]]:
+    """The mark of a record that has several pieces: it names all that may reach it."""
+    if len(dense) < 2:
+        return {}
+    return {PIECED: [f"{key}={payload[key]}" for key in (SCOPE_KEY, USER_KEY) if key in payload]}
+
+
+def pieced_value(scope: Reach, kind: str) -> str:
+    """What :func:`mark_of` writes for those who reach so far."""
+    return "=".join(reach_of(scope, kind))
+
+
+def newly_pieced(
+    held: Mapping[UUID, Payload], vectors: Mapping[UUID, list[list[float]]]
+) -> dict[tuple[str, ...], list[UUID]]:
+    """The marks that records lack once they have these vectors."""
+    new: dict[tuple[str, ...], list[UUID]] = {}
+    for id_, payload in held.items():
+        for values in mark_of(payload, vectors[id_]).values() if PIECED not in payload else ():
+            new.setdefault(tuple(values), []).append(id_)
+    return new
 
 
 def tag_groups(scope: Reach, where: Where) -> list[list[str]]:
@@ -248,8 +270,12 @@ def rows(scope: Scope, record: Record, *, dimension: int) -> list[Row]:
             for id_, part in zip(chunk_ids(record.id, str(payload["chunks"])), parts, strict=True)
         ]
     sparse = None if record.sparse is None else stored_sparse(record.id, record.sparse)
-    dense = None if record.dense is None else vector(record.dense, dimension=dimension, of=str(record.id))
-    size = len(str(payload["body"])) + 8 * len(sparse.indices if sparse else ()) + 4 * len(dense or ())
+    dense = None if record.dense is None else dense_vectors(record.dense, dimension=dimension, of=str(record.id))
+    size = (
+        len(str(payload["body"]))
+        + 8 * len(sparse.indices if sparse else ())
+        + sum(4 * len(each) for each in dense or ())
+    )
     row = Row(
         id=record.id,
         kind=record.kind,
@@ -351,49 +377,6 @@ def _user_of(payload: Payload) -> str:
 def fields_of(payload: Payload) -> dict[str, Scalar]:
     """The caller's own fields."""
     return {key: value for key, value in payload.items() if key not in RESERVED}
-
-
-def vector(values: Sequence[float], *, dimension: int, of: str) -> list[float]:
-    """A dense vector as plain floats.
-
-    Raises:
-        StoreError: The store has no dense vectors, or length or values do not fit.
-    """
-    if dimension == 0:
-        raise StoreError(f"{of} has a dense vector, but the store was opened without an embedder (dimension 0)")
-    numbers = [float(value) for value in values]
-    if len(numbers) != dimension:
-        raise StoreError(f"the vector of {of} has {len(numbers)} values, the store's dimension is {dimension}")
-    if not math.hypot(*numbers) < _LARGEST:
-        raise StoreError(f"the vector of {of} holds NaN, an infinity or values beyond {_LARGEST:g}")
-    return numbers
-
-
-def query_sparse(sparse: Sparse) -> Sparse:
-    """Check the sparse vector of a query.
-
-    Raises:
-        StoreError: Lengths differ, an index repeats or is out of range, a weight is not finite.
-    """
-    indices, values = sparse.indices, sparse.values
-    if len(indices) != len(values) or len(set(indices)) != len(indices):
-        raise StoreError(f"a sparse vector needs one weight per distinct index: {len(indices)} and {len(values)}")
-    if not all(0 <= index < 2**32 for index in indices):
-        raise StoreError("a sparse index must be an integer from 0 to 2^32 - 1")
-    if not all(abs(value) < _LARGEST for value in values):
-        raise StoreError(f"a sparse weight must be finite and below {_LARGEST:g}")
-    return sparse
-
-
-def stored_sparse(id_: UUID, sparse: Sparse) -> Sparse:
-    """Check the sparse vector of a record; its weights must be positive to weigh terms by.
-
-    Raises:
-        StoreError: As :func:`query_sparse`, or a weight is not positive.
-    """
-    if not all(value > _SMALLEST_WEIGHT for value in query_sparse(sparse).values):
-        raise StoreError(f"the sparse vector of {id_} has a weight that is not positive")
-    return sparse
 
 
 def _base(scope: Scope, kind: str, seq: int) -> dict[str, Scalar]:

@@ -13,7 +13,7 @@ from uuid import UUID
 from qdrant_client import AsyncQdrantClient, models
 
 from pagefault.errors import CorruptPage, MemoryClosed, StoreError
-from pagefault.ports import Header, Hit, Reach, Record, RecordKind, Scope, Sparse, Swap, Tally, Where
+from pagefault.ports import Dense, Header, Hit, Reach, Record, RecordKind, Scope, Sparse, Swap, Tally, Where
 from pagefault.stores import header as headers
 from pagefault.stores import layout
 from pagefault.stores.layout import is_empty, windows
@@ -21,6 +21,7 @@ from pagefault.stores.server_calls import Calls, has_id
 from pagefault.stores.server_link import Link, Pace
 from pagefault.stores.server_settings import key_from, server_settings
 from pagefault.stores.server_setup import check_version, prepare
+from pagefault.stores.vectors import dense_units, dense_vectors, query_sparse, vector
 
 _LOG: Final = logging.getLogger(__name__)
 # Windows: how much one request carries. A server takes 32 MB of JSON by default, and text
@@ -154,16 +155,16 @@ class ServerStore:
         for ids in windows(layout.named(where), _IDS):
             await calls.amend(scope, ids, where, plain)
 
-    async def index(self, scope: Scope, vectors: Mapping[UUID, Sequence[float]]) -> None:
-        """Add the dense vectors of records already stored; ids not in scope are ignored.
+    async def index(self, scope: Scope, vectors: Mapping[UUID, Dense]) -> None:
+        """Add the dense vectors of pages already stored, in place of older ones; ids not in scope are ignored.
 
         Raises:
             StoreError: A vector has the wrong length or values; nothing is written then.
         """
         calls = self._ready(scope)
-        plain = {id_: layout.vector(v, dimension=self._dimension, of=str(id_)) for id_, v in vectors.items()}
-        for ids in windows(list(plain), _RECORDS):
-            await calls.add_vectors(scope, {id_: plain[id_] for id_ in ids})
+        plain = {id_: dense_vectors(v, dimension=self._dimension, of=str(id_)) for id_, v in vectors.items()}
+        for unit in dense_units(plain, _RECORDS):
+            await calls.add_vectors(scope, unit)
 
     async def get(self, scope: Scope, ids: Sequence[UUID], *, bodies: bool = True) -> dict[UUID, Record]:
         """The records with these ids that are in scope, in the order asked for.
@@ -218,7 +219,7 @@ class ServerStore:
         """The IDF weight of each sparse index over this scope's records of a kind; absent terms are missing."""
         calls = self._ready(scope)
         distinct = tuple(dict.fromkeys(terms))
-        layout.query_sparse(Sparse(indices=distinct, values=(1.0,) * len(distinct)))
+        query_sparse(Sparse(indices=distinct, values=(1.0,) * len(distinct)))
         weights: dict[int, float] = {}
         for window in windows(distinct, _TERMS):
             weights |= await calls.idf(scope, window, kind)
@@ -263,8 +264,8 @@ class ServerStore:
 
     def _query(self, query: Sparse | Sequence[float]) -> Sparse | list[float]:
         if isinstance(query, Sparse):
-            return layout.query_sparse(query)
-        return layout.vector(query, dimension=self._dimension, of="the query")
+            return query_sparse(query)
+        return vector(query, dimension=self._dimension, of="the query")
 
     def _id_condition(self, where: Where) -> models.HasIdCondition | None:
         """The condition on ids; the last one is kept, since building one takes 1 us an id."""
@@ -304,4 +305,4 @@ def _wire_bytes(row: layout.Row) -> int:
     escapes = body.count('"') + body.count("\\")
     terms = 32 * len(row.sparse.indices) if row.sparse else 0
     tags = sum(len(tag) + 3 for tag in row.tags)
-    return text + escapes + terms + tags + 24 * len(row.dense or ())
+    return text + escapes + terms + tags + sum(24 * len(each) for each in row.dense or ())

@@ -18,19 +18,21 @@ from pagefault.ports import Hit, Reach, Record, RecordKind, Scope, Sparse, Tally
 from pagefault.stores import answers
 from pagefault.stores.layout import (
     CHUNK,
-    DENSE,
     KINDS,
     MAX_INT,
     NONCE,
+    PIECED,
     SCOPE_KEY,
     TAGS,
-    TEXT,
+    UNSEEN,
     USER_KEY,
     Payload,
     Row,
     from_on,
     lost_chunks,
+    newly_pieced,
     owned,
+    pieced_value,
     reach_of,
     selected,
     stale_chunks,
@@ -38,10 +40,11 @@ from pagefault.stores.layout import (
     tallies,
 )
 from pagefault.stores.server_link import Link
+from pagefault.stores.vectors import DENSE, PIECES, TEXT, named_vectors
 
 _OWNER: Final = ["tenant", "space", "kind", "chunks"]
 _VERSION: Final = [*_OWNER, "seq", NONCE]
-_WITHOUT_BODY: Final = models.PayloadSelectorExclude(exclude=["body", TAGS])
+_WITHOUT_BODY: Final = models.PayloadSelectorExclude(exclude=list(UNSEEN))
 _TIES: Final = 16
 _SAME_NUMBER: Final = 256
 # The server scans small scopes as they are and walks the graph of large ones; at this width
@@ -124,21 +127,20 @@ class Calls:
 
     async def amend(self, scope: Scope, ids: Sequence[UUID], where: Where, fields: Payload) -> None:
         """Set fields of the items among these ids that ``where`` lets through."""
-        flt = matching(scope, where, has_id(ids))
-        await self._link.update(
-            "setting fields",
-            lambda client: client.set_payload(
-                self._name, payload=dict(fields), points=flt, wait=True, ordering=models.WriteOrdering.STRONG
-            ),
-        )
+        await self._set("setting fields", matching(scope, where, has_id(ids)), fields)
 
-    async def add_vectors(self, scope: Scope, vectors: Mapping[UUID, list[float]]) -> None:
+    async def add_vectors(self, scope: Scope, vectors: Mapping[UUID, list[list[float]]]) -> None:
         """Add dense vectors to the pages among these ids that are in scope."""
-        held = await self._retrieve("reading what is there", list(vectors), _OWNER)
-        ours = [id_ for id_ in vectors if owned(scope, held.get(id_), "page")]
+        held = await self._retrieve("reading what is there", list(vectors), [*_OWNER, SCOPE_KEY, USER_KEY, PIECED])
+        ours = {id_: held[id_] for id_ in vectors if owned(scope, held.get(id_), "page")}
         if not ours:  # the server fails on an id it does not hold
             return
-        points = [models.PointVectors(id=str(id_), vector={DENSE: vectors[id_]}) for id_ in ours]
+        for mark, ids in newly_pieced(ours, vectors).items():
+            await self._set("marking long pages", within(scope, "page", has_id(ids)), {PIECED: list(mark)})
+        points = [
+            models.PointVectors(id=str(id_), vector=named_vectors(vectors[id_], pieced=PIECED in payload))
+            for id_, payload in ours.items()
+        ]
         await self._link.update(
             "adding vectors",
             lambda client: client.update_vectors(
@@ -212,19 +214,24 @@ class Calls:
     ) -> list[list[Hit]]:
         """The hits of each query, by (score descending, seq descending, id).
 
-        The server breaks ties its own way, so a few more are fetched for the cut to fall as ordered.
+        The server breaks ties its own way, so a few more are fetched for the cut to fall as ordered. Similarity is
+        asked for twice: of first pieces, which all records have, and of further ones, which long texts have.
         """
         flt, corpus = matching(scope, where, ids), within(scope, where.kind)
-        requests = [
-            models.QueryRequest(
-                **self._nearest(query, corpus),
-                filter=flt,
-                limit=limit + _TIES,
-                with_payload=selected(where) or _WITHOUT_BODY,
-            )
-            for query in queries
-        ]
-        found = await self._query("searching", requests)
+        long = models.FieldCondition(key=PIECED, match=models.MatchValue(value=pieced_value(scope, where.kind)))
+        pieced = matching(scope, where, ids, long)
+        how: dict[str, Any] = {"limit": limit + _TIES, "with_payload": selected(where) or _WITHOUT_BODY}
+        requests: list[models.QueryRequest] = []
+        of: list[int] = []
+        for index, query in enumerate(queries):
+            requests.append(models.QueryRequest(**self._nearest(query, corpus), filter=flt, **how))
+            of.append(index)
+            if not isinstance(query, Sparse):
+                requests.append(models.QueryRequest(**self._nearest([query], corpus), filter=pieced, **how))
+                of.append(index)
+        found: list[list[models.ScoredPoint]] = [[] for _ in queries]
+        for index, points in zip(of, await self._query("searching", requests), strict=True):
+            found[index] += points
         return [answers.hits(scope, points, limit=limit) for points in found]
 
     async def idf(self, scope: Reach, terms: Sequence[int], kind: RecordKind) -> dict[int, float]:
@@ -261,9 +268,10 @@ class Calls:
         )
         return tallies((hit.value, hit.count) for hit in found.hits)
 
-    def _nearest(self, query: Sparse | list[float], corpus: models.Filter) -> dict[str, Any]:
+    def _nearest(self, query: Sparse | list[float] | list[list[float]], corpus: models.Filter) -> dict[str, Any]:
         if not isinstance(query, Sparse):
-            return {"query": query, "using": DENSE, "params": _DENSE_PARAMS}
+            name = PIECES if isinstance(query[0], list) else DENSE
+            return {"query": query, "using": name, "params": _DENSE_PARAMS}
         vector = models.SparseVector(indices=list(query.indices), values=list(query.values))
         # Without a corpus the statistics are of all tenants: another one's text would move the score.
         params = models.SearchParams(idf=models.IdfCorpusParams(corpus=corpus)) if self._scoped_idf else None
@@ -324,6 +332,14 @@ class Calls:
             ),
         )
 
+    async def _set(self, what: str, flt: models.Filter, fields: Mapping[str, Any]) -> None:
+        await self._link.update(
+            what,
+            lambda client: client.set_payload(
+                self._name, payload=dict(fields), points=flt, wait=True, ordering=models.WriteOrdering.STRONG
+            ),
+        )
+
     async def _delete(self, flt: models.Filter) -> None:
         await self._link.update(
             "deleting what is not needed any more",
@@ -342,10 +358,11 @@ def within(scope: Reach, kind: str, *more: Any) -> models.Filter:
     return models.Filter(must=[models.FieldCondition(key=key, match=models.MatchValue(value=value)), *more])
 
 
-def matching(scope: Reach, where: Where, ids: models.HasIdCondition | None) -> models.Filter:
+def matching(scope: Reach, where: Where, ids: models.HasIdCondition | None, *also: Any) -> models.Filter:
     """The scope's filter narrowed by ``where``."""
     groups = tag_groups(scope, where)
-    more: list[Any] = [models.FieldCondition(key=TAGS, match=models.MatchAny(any=group)) for group in groups]
+    more: list[Any] = [*also]
+    more += [models.FieldCondition(key=TAGS, match=models.MatchAny(any=group)) for group in groups]
     if where.first > 0 or where.last is not None:
         last = None if where.last is None else float(min(where.last, MAX_INT))
         span = models.Range(gte=float(min(where.first, MAX_INT + 1)), lte=last)
@@ -365,5 +382,5 @@ def _point(row: Row, nonce: str = "") -> models.PointStruct:
     if row.sparse is not None:
         vectors[TEXT] = models.SparseVector(indices=list(row.sparse.indices), values=list(row.sparse.values))
     if row.dense is not None:
-        vectors[DENSE] = row.dense
+        vectors |= named_vectors(row.dense)
     return models.PointStruct(id=str(row.id), vector=vectors, payload=row.values | ({NONCE: nonce} if nonce else {}))

@@ -14,9 +14,10 @@ from qdrant_client import AsyncQdrantClient, models
 from pagefault.errors import StoreError, StoreMismatch, StoreMissing
 from pagefault.ports import Header
 from pagefault.stores import header as headers
-from pagefault.stores.layout import DENSE, SCOPE_KEY, TAGS, TEXT, USER_KEY
+from pagefault.stores.layout import PIECED, SCOPE_KEY, TAGS, USER_KEY
 from pagefault.stores.server_link import Link
 from pagefault.stores.server_settings import ServerSettings
+from pagefault.stores.vectors import DENSE, PIECES, TEXT
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -32,6 +33,7 @@ INDEXES: Final[Mapping[str, Any]] = {
     SCOPE_KEY: models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD),
     USER_KEY: models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD),
     TAGS: models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD),
+    PIECED: models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD),
     "seq": models.IntegerIndexParams(type=models.IntegerIndexType.INTEGER, lookup=True, range=True),
 }
 
@@ -137,14 +139,16 @@ async def _info(link: Link) -> models.CollectionInfo | None:
 
 async def _create(link: Link, header: Header) -> models.CollectionInfo:
     settings = link.settings
-    dense = models.VectorParams(size=header.dimension, distance=models.Distance.COSINE) if header.dimension else None
+    nearest = models.MultiVectorConfig(comparator=models.MultiVectorComparator.MAX_SIM)
+    how: dict[str, Any] = {"size": header.dimension, "distance": models.Distance.COSINE}
+    dense = {DENSE: models.VectorParams(**how), PIECES: models.VectorParams(**how, multivector_config=nearest)}
     failure: StoreError | None = None
     try:
         await link.call(
             "creating the collection",
             lambda client: client.create_collection(
                 settings.collection,
-                vectors_config={DENSE: dense} if dense else {},
+                vectors_config=dense if header.dimension else {},
                 sparse_vectors_config={TEXT: models.SparseVectorParams(modifier=models.Modifier.IDF)},
                 hnsw_config=HNSW,
                 on_disk_payload=True,
@@ -179,7 +183,7 @@ async def _check_ours(link: Link, info: models.CollectionInfo, header: Header) -
     sizes = {name: vector.size for name, vector in named.items()}
     text = (params.sparse_vectors or {}).get(TEXT)
     if (
-        sizes != ({DENSE: header.dimension} if header.dimension else {})
+        sizes != (dict.fromkeys((DENSE, PIECES), header.dimension) if header.dimension else {})
         or any(vector.distance != models.Distance.COSINE for vector in named.values())
         or text is None
         or text.modifier != models.Modifier.IDF

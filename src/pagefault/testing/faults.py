@@ -11,6 +11,7 @@ from uuid import UUID
 
 from pagefault.errors import StoreError
 from pagefault.ports import (
+    Dense,
     Embedder,
     Header,
     Hit,
@@ -99,7 +100,7 @@ class FlakyStore:
         await self._before("amend", scope)
         await self.inner.amend(scope, where, fields)
 
-    async def index(self, scope: Scope, vectors: Mapping[UUID, Sequence[float]]) -> None:
+    async def index(self, scope: Scope, vectors: Mapping[UUID, Dense]) -> None:
         """As the store inside."""
         await self._before("index", scope)
         await self.inner.index(scope, vectors)

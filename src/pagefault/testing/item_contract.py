@@ -75,7 +75,7 @@ async def large_items_are_exact(make: StoreFactory) -> None:
 
 async def removed_items_are_gone(make: StoreFactory) -> None:
     """For get, scan and search; of newer versions than were meant, none."""
-    records = [item(key, at, sparse=terms({1: 1.0}), dense=[1.0, 0.0, 0.0]) for at, key in enumerate("abcd", 1)]
+    records = [item(key, at, sparse=terms({1: 1.0}), dense=[[1.0, 0.0, 0.0]]) for at, key in enumerate("abcd", 1)]
     async with _opened(make) as store:
         await _swap(store, *((record, 0) for record in records))
         await store.put(OURS, [page(1), head(1)])
@@ -116,7 +116,7 @@ async def amended_items_keep_the_rest(make: StoreFactory) -> None:
 
 async def items_stay_in_their_scope(make: StoreFactory) -> None:
     """No other tenant or space reads, finds, weighs, replaces or removes an item."""
-    mine = item("a", 3, "mine", sparse=terms({1: 1.0, 2: 1.0}), dense=[1.0, 0.0, 0.0], tags=["t"])
+    mine = item("a", 3, "mine", sparse=terms({1: 1.0, 2: 1.0}), dense=[[1.0, 0.0, 0.0]], tags=["t"])
     others = [Scope(tenant="evil", space=OURS.space), Scope(tenant=OURS.tenant, space="b" * 32)]
     query = terms({1: 1.0})
     async with _opened(make) as store:
@@ -198,7 +198,7 @@ async def odd_swaps_are_refused(make: StoreFactory) -> None:
         [(good, 0), (item("x", 1, tags=["\ud83d"]), 0)],
         [(good, 0), (item("x", 1, tags=["x" * 70_000]), 0)],
         [(good, 0), (item("x", 1, fields={"tags": "x"}), 0)],
-        [(good, 0), (item("x", 1, dense=[1.0]), 0)],
+        [(good, 0), (item("x", 1, dense=[[1.0]]), 0)],
     ]
     async with _opened(make) as store:
         for pairs in bad:

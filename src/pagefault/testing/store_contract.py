@@ -191,7 +191,7 @@ async def scopes_do_not_mix(make: StoreFactory) -> None:
         Scope(tenant=OURS.tenant.upper(), space=OURS.space),
         Scope(tenant=OURS.tenant + " ", space=OURS.space),
     ]
-    mine = [page(1, "mine", sparse=terms({1: 1.0}), dense=[1.0, 0.0, 0.0]), head(1)]
+    mine = [page(1, "mine", sparse=terms({1: 1.0}), dense=[[1.0, 0.0, 0.0]]), head(1)]
     ids = tuple(record.id for record in mine)
     everything: list[Sparse | Sequence[float]] = [terms({1: 1.0}), [1.0, 0.0, 0.0]]
     async with _opened(make) as store:
@@ -229,14 +229,16 @@ async def index_touches_its_scope_alone(make: StoreFactory) -> None:
     async with _opened(make) as store:
         await store.put(OURS, mine)
         await store.put(other, [foreign])
-        await store.index(OURS, {NOBODY: [1, 0, 0], foreign.id: [1, 0, 0]} | {r.id: [1.0, r.seq, 0.0] for r in mine})
+        await store.index(
+            OURS, {NOBODY: [[1, 0, 0]], foreign.id: [[1, 0, 0]]} | {r.id: [[1.0, r.seq, 0.0]] for r in mine}
+        )
         same(await store.search(other, query, Where(), limit=9), [[]], "search in the other space")
         (hits,) = await store.search(OURS, query, Where(), limit=99)
         same([hit.seq for hit in hits], list(range(1, 40)), "order by cosine")
         close(hits[2].score, 1 / 10**0.5, "cosine of (1,0,0) and (1,3,0)")
         await _holds(store, OURS, mine)
         same(len((await store.search(OURS, [terms({1: 1.0})], Where(), limit=99))[0]), 39, "text index after indexing")
-        await store.index(OURS, {mine[0].id: [0.0, 0.0, 1.0]})
+        await store.index(OURS, {mine[0].id: [[0.0, 0.0, 1.0]]})
         (hits,) = await store.search(OURS, [[0.0, 0.0, 1.0]], Where(), limit=1)
         same((hits[0].seq, round(hits[0].score, 5)), (1, 1.0), "a vector given again")
 
@@ -244,7 +246,7 @@ async def index_touches_its_scope_alone(make: StoreFactory) -> None:
 async def searches_rank(make: StoreFactory) -> None:
     """Rarer terms weigh more; ties go to the newer page; hits carry fields and no body."""
     common = [page(i, f"c{i}", sparse=terms({1: 1.0})) for i in range(1, 10)]
-    rare = page(10, "r", sparse=terms({2: 1.0}), dense=[0.0, 1.0, 0.0], fields={"gist": "rare"})
+    rare = page(10, "r", sparse=terms({2: 1.0}), dense=[[0.0, 1.0, 0.0]], fields={"gist": "rare"})
     async with _opened(make) as store:
         await store.put(OURS, [*common, rare, page(11, "not indexed")])
         both, either, dense = await store.search(
@@ -348,7 +350,7 @@ async def what_cannot_be_exact_is_refused(make: StoreFactory) -> None:
     bad += [page(2, body="\u00e9"), page(2, body=b"x"), page(2, sha256="\u00e9"), page(2, kind="chunk")]
     bad += [page(2, sparse=Sparse(indices=i, values=v)) for i, v in _BAD_SPARSE]
     bad += [page(2, sparse=terms({1: weight})) for weight in (0.0, -1.0)]
-    bad += [page(2, dense=vector) for vector in _BAD_DENSE]
+    bad += [page(2, dense=[vector]) for vector in _BAD_DENSE]
     bad += [replace(head(9), id=good.id)]
     async with _opened(make) as store:
         for record in bad:
@@ -357,7 +359,7 @@ async def what_cannot_be_exact_is_refused(make: StoreFactory) -> None:
         same(await store.scan(OURS, Where(), limit=9), [], "what refused batches left behind")
         await store.put(OURS, [good])
         for vector in _BAD_DENSE:
-            await refused(store.index(OURS, {good.id: vector}), f"index with {vector}")
+            await refused(store.index(OURS, {good.id: [vector]}), f"index with {vector}")
             await refused(store.search(OURS, [vector], Where(), limit=1), f"search for {vector}")
         for i, v in _BAD_SPARSE:
             query = Sparse(indices=i, values=v)
@@ -399,9 +401,9 @@ async def text_alone_works(make: StoreFactory) -> None:
         await store.put(OURS, [record])
         (hits,) = await store.search(OURS, [terms({1: 1.0})], Where(), limit=9)
         same([hit.id for hit in hits], [record.id], "hits")
-        await refused(store.index(OURS, {record.id: [1.0]}), "index without an embedder")
+        await refused(store.index(OURS, {record.id: [[1.0]]}), "index without an embedder")
         await refused(store.search(OURS, [[1.0]], Where(), limit=9), "dense search without an embedder")
-        await refused(store.put(OURS, [page(2, dense=[1.0])]), "put of a vector without an embedder")
+        await refused(store.put(OURS, [page(2, dense=[[1.0]])]), "put of a vector without an embedder")
 
 
 async def closed_means_closed(make: StoreFactory) -> None:
@@ -415,7 +417,7 @@ async def closed_means_closed(make: StoreFactory) -> None:
     calls: list[Awaitable[Any]] = [
         store.open(HEADER),
         store.put(OURS, [page(1)]),
-        store.index(OURS, {NOBODY: [1.0, 0.0, 0.0]}),
+        store.index(OURS, {NOBODY: [[1.0, 0.0, 0.0]]}),
         store.get(OURS, [NOBODY]),
         store.scan(OURS, Where(), limit=1),
         store.search(OURS, [terms({1: 1.0})], Where(), limit=1),

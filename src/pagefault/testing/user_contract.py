@@ -93,7 +93,11 @@ async def what_spans_spaces_is_only_read(make: StoreFactory) -> None:
 
 def _said(scope: Scope, seq: int, **more: Any) -> Record:
     """A page that a user's words are in."""
-    values: dict[str, Any] = {"user": "ada", "sparse": terms({1: 1.0, 2: float(seq)}), "dense": [1.0, float(seq), 0.0]}
+    values: dict[str, Any] = {
+        "user": "ada",
+        "sparse": terms({1: 1.0, 2: float(seq)}),
+        "dense": [[1.0, float(seq), 0.0]],
+    }
     return page(seq, f"{seq}", scope=scope, **(values | more))
 
 

@@ -11,10 +11,10 @@ from pagefault.embedders import PROBE
 from pagefault.errors import CorruptPage, EmbedderError
 from pagefault.indexing import vector_text
 from pagefault.items import item_of
-from pagefault.ports import Embedder, Header, Record
+from pagefault.ports import Dense, Embedder, Header, Record
 from pagefault.restore import page_from
 from pagefault.stores.edge_rebuild import Progress, Rebuilt, rebuild
-from pagefault.vectors import embed, header_of
+from pagefault.vectors import embed, embed_pieces, header_of
 
 
 class Reindexed(NamedTuple):
@@ -48,7 +48,7 @@ def reindex(directory: Path, embedder: Embedder | None, *, progress: Progress | 
     refused: list[UUID] = []
     made = 0
 
-    def revise(records: Sequence[Record]) -> dict[UUID, Sequence[float]]:
+    def revise(records: Sequence[Record]) -> dict[UUID, Dense]:
         nonlocal made
         texts: dict[UUID, str] = {}
         for record in records:
@@ -80,18 +80,18 @@ def searched_text(record: Record) -> str:
     return ""
 
 
-def _vectors(embedder: Embedder | None, texts: dict[UUID, str], refused: list[UUID]) -> dict[UUID, Sequence[float]]:
+def _vectors(embedder: Embedder | None, texts: dict[UUID, str], refused: list[UUID]) -> dict[UUID, Dense]:
     """Vectors of these texts; a text that the embedder cannot take does not hold up the others."""
     if embedder is None or not texts:
         return {}
     try:
-        return dict(zip(texts, embed(embedder, list(texts.values())), strict=True))
+        return dict(zip(texts, embed_pieces(embedder, list(texts.values())), strict=True))
     except EmbedderError:
         embed(embedder, [PROBE])  # raises when the embedder is down; else it is about these texts
-    found: dict[UUID, Sequence[float]] = {}
+    found: dict[UUID, Dense] = {}
     for id_, text in texts.items():
         try:
-            found[id_] = embed(embedder, [text])[0]
+            found[id_] = embed_pieces(embedder, [text])[0]
         except EmbedderError:
             refused.append(id_)
     return found

@@ -1,0 +1,115 @@
+"""What every store must do with records that have several vectors, as checks like those of ``store_contract``."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+from pagefault.ports import Scope, Swap, UserScope, Where
+from pagefault.testing.expect import close, refused, same
+from pagefault.testing.item_contract import item
+from pagefault.testing.store_contract import OURS, Check, StoreFactory, _holds, _opened, head, page, terms
+
+X: Final = [1.0, 0.0, 0.0]
+Y: Final = [0.0, 1.0, 0.0]
+Z: Final = [0.0, 0.0, 1.0]
+
+
+async def the_nearest_piece_counts(make: StoreFactory) -> None:
+    """A record with several vectors is found once, by the nearest, among those that have one."""
+    long = page(1, "long", dense=[X, Y, Z], sparse=terms({1: 1.0}))
+    later = page(2, "later", sparse=terms({1: 1.0}))
+    short = [page(i, f"s{i}", dense=[[1.0, float(i), 0.0]]) for i in range(3, 40)]
+    async with _opened(make) as store:
+        await store.put(OURS, [long, later, *short, head(39)])
+        await store.index(OURS, {later.id: [Y, [0.0, 1.0, 1.0]]})
+        of_x, of_z, words = await store.search(OURS, [X, Z, terms({1: 1.0})], Where(), limit=99)
+        same([hit.seq for hit in of_x], [1, *range(3, 40), 2], "by the first piece")
+        same([hit.seq for hit in of_z[:2]], [1, 2], "by a further piece")
+        same(len(of_z), 39, "each record once")
+        close(of_z[0].score, 1.0, "the nearest piece's cosine")
+        close(of_z[1].score, 0.5**0.5, "the nearest piece's cosine, given later")
+        close(of_x[0].score, 1.0, "cosine by the first piece")
+        same([hit.seq for hit in words], [2, 1], "words are not touched")
+        same(dict(of_z[0].fields), dict(long.fields), "fields")
+        (few,) = await store.search(OURS, [Z], Where(), limit=1)
+        same([hit.seq for hit in few], [1], "under a limit")
+        await _holds(store, OURS, [long, later, *short])
+
+
+async def pieces_keep_to_what_is_asked(make: StoreFactory) -> None:
+    """Ranges, ids, tags, kinds, spaces and tenants hold for further pieces as for first ones."""
+    others = [Scope(tenant="evil", space=OURS.space), Scope(tenant=OURS.tenant, space="b" * 32)]
+    mine = [page(i, f"m{i}", dense=[X, Z]) for i in range(1, 5)]
+    things = [item(key, 1, tags=[key, "all"], dense=[X, Z]) for key in "ab"]
+    async with _opened(make) as store:
+        await store.put(OURS, mine)
+        await store.swap(OURS, [Swap(record=thing, version=0) for thing in things])
+        for scope in others:
+            same(await store.search(scope, [Z], Where(), limit=9), [[]], f"search by {scope}")
+            await store.put(scope, [page(9, "theirs", scope=scope, dense=[X, Y, Z])])
+            await store.index(scope, {mine[0].id: [Y, Y]})
+        wanted: list[tuple[Where, list[int]]] = [
+            (Where(), [4, 3, 2, 1]),
+            (Where(first=2, last=3), [3, 2]),
+            (Where(ids=(mine[3].id, mine[0].id)), [4, 1]),
+        ]
+        for where, seqs in wanted:
+            (hits,) = await store.search(OURS, [Z], where, limit=9)
+            same([hit.seq for hit in hits], seqs, f"hits of {where}")
+            close(hits[-1].score, 1.0, f"the worst score of {where}")
+        (tagged,) = await store.search(OURS, [Z], Where(kind="item", tags=[["a"], ["all"]]), limit=9)
+        same([hit.id for hit in tagged], [things[0].id], "items by tag")
+        close(tagged[0].score, 1.0, "an item's cosine")
+
+
+async def pieces_are_found_by_user(make: StoreFactory) -> None:
+    """A search over a user's spaces finds further pieces of all of them, however they were written, and no others."""
+    other, evil = Scope(tenant=OURS.tenant, space="b" * 32), Scope(tenant="evil", space="c" * 32)
+    mine = {scope: page(i, f"m{i}", scope=scope, user="ada") for i, scope in enumerate((OURS, other), 1)}
+    async with _opened(make) as store:
+        await store.put(OURS, [replace(mine[OURS], dense=[X, Z]), page(5, "nobody's", dense=[X, Z])])
+        await store.put(other, [mine[other], page(6, "bob's", scope=other, user="bob", dense=[X, Z])])
+        await store.put(evil, [page(7, "theirs", scope=evil, user="ada", dense=[X, Z])])
+        await store.index(other, {mine[other].id: [Y, [0.0, 1.0, 1.0]]})
+        (hits,) = await store.search(UserScope(tenant=OURS.tenant, user="ada"), [Z], Where(), limit=9)
+        same([hit.id for hit in hits], [mine[OURS].id, mine[other].id], "hits by user")
+        close(hits[1].score, 0.5**0.5, "cosine of a further piece")
+
+
+async def pieces_give_way(make: StoreFactory) -> None:
+    """Vectors given again, more of them or fewer, take the place of all there were."""
+    record, thing = page(1, dense=[X, Y]), item("a", 1, dense=[X, Y])
+    async with _opened(make) as store:
+        await store.put(OURS, [record])
+        await store.swap(OURS, [Swap(record=thing, version=0)])
+        await store.swap(OURS, [Swap(record=item("a", 2, dense=[Z]), version=1)])
+        (hits,) = await store.search(OURS, [Y], Where(kind="item"), limit=9)
+        close(hits[0].score, 0.0, "an item's old piece")
+        for dense, nearest in (([Z], Z), ([X, Z], X), ([Z, Y, X], Y), ([X], X)):
+            await store.index(OURS, {record.id: dense})
+            for probe in (X, Y, Z):
+                (hits,) = await store.search(OURS, [probe], Where(), limit=9)
+                close(hits[0].score, float(probe in dense), f"cosine of {probe} and {dense}")
+            same((await store.search(OURS, [nearest], Where(), limit=9))[0][0].id, record.id, "the one hit")
+
+
+async def pieces_are_checked(make: StoreFactory) -> None:
+    """No vector at all, or a bad one among good ones, is refused, and nothing is written."""
+    good = page(1)
+    async with _opened(make) as store:
+        await store.put(OURS, [good])
+        for bad in ([], [X, [1.0]], [X, [float("nan"), 0.0, 0.0]]):
+            await refused(store.index(OURS, {good.id: bad}), f"index with {bad}")
+            await refused(store.put(OURS, [page(2, dense=bad)]), f"put with {bad}")
+        same(await store.search(OURS, [X], Where(), limit=9), [[]], "what refused vectors left behind")
+        same([r.seq for r in await store.scan(OURS, Where(), limit=9)], [1], "what refused records left behind")
+
+
+PIECE_CHECKS: Final[tuple[Check, ...]] = (
+    the_nearest_piece_counts,
+    pieces_keep_to_what_is_asked,
+    pieces_are_found_by_user,
+    pieces_give_way,
+    pieces_are_checked,
+)
