@@ -275,6 +275,13 @@ class Memory:
                 self._recent.move_to_end(space_id)
             return space
 
+    def neighbours(self, home: SpaceId) -> list[tuple[Paging, Lineage]]:
+        """The user's other conversations that are at work in this process, each with the path last used."""
+        with self._lock:
+            there = list(self._spaces.values())
+        same = [p for p in there if (p.space.tenant, p.space.user) == (home.tenant, home.user) and p.space != home]
+        return [(paging, paging.lineages[0]) for paging in same if paging.lineages]
+
     # -- budgets of models -----------------------------------------------------------------
 
     def gauge(self, model: str, budget: Budget) -> Gauge:

@@ -64,6 +64,11 @@ class SpaceId:
         parts = json.dumps([self.tenant, self.user, self.thread, self.agent])
         return hashlib.sha256(parts.encode("ascii")).hexdigest()[:32]
 
+    @property
+    def place(self) -> str:
+        """How an address in another conversation names this space: ``c`` and ten hex digits."""
+        return f"c{self.key[:10]}"
+
 
 def check_id(name: str, value: object, *, empty: bool = False) -> str:
     """Return ``value`` when it can serve as an id, else raise ``InvalidId``."""
@@ -155,7 +160,9 @@ class Page:
         return "\n".join(m.text for m in self.messages if m.text)
 
 
-_ADDRESS: Final = re.compile(r"([1-9][0-9]{0,14})(?:-([1-9][0-9]{0,14})|(?:\.([1-9][0-9]{0,5}))?(?:@([0-9]{1,12}))?)")
+_ADDRESS: Final = re.compile(
+    r"(?:(c[0-9a-f]{10}):)?([1-9][0-9]{0,14})(?:-([1-9][0-9]{0,14})|(?:\.([1-9][0-9]{0,5}))?(?:@([0-9]{1,12}))?)"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,19 +171,22 @@ class Address:
 
     The grammar is fixed for ever, since old compaction blocks keep addresses:
     ``12`` a page, ``12-14`` pages 12 to 14, ``12.3`` the third part of page 12,
-    ``12@4000`` or ``12.3@4000`` from character 4000 on.
+    ``12@4000`` or ``12.3@4000`` from character 4000 on. In front of a page of
+    another conversation of the same user stands that one's place: ``c0f3a9e2b71:12``.
 
     Attributes:
         first: First page, from 1.
         last: Last page, ``first`` when one page is meant.
         part: Part within the page, from 1; 0 is the whole page.
         offset: Characters to skip.
+        place: ``SpaceId.place`` of another conversation, ``""`` for one's own.
     """
 
     first: int
     last: int
     part: int = 0
     offset: int = 0
+    place: str = ""
 
     @classmethod
     def parse(cls, text: object) -> Self:
@@ -187,24 +197,27 @@ class Address:
 
         Example:
             >>> Address.parse("12.3@4000")
-            Address(first=12, last=12, part=3, offset=4000)
+            Address(first=12, last=12, part=3, offset=4000, place='')
         """
         if not isinstance(text, str):
             raise BadAddress(f"a page address is text like '12' or '12-14', got {type(text).__name__} {text!r:.60}")
         match = _ADDRESS.fullmatch(text.strip())
         if match is None:
             raise BadAddress(f"{text!r:.60} is not a page address; write '12', '12-14' or '12.3@4000'")
-        first, last, part, offset = match.groups()
+        place, first, last, part, offset = match.groups()
         if last is not None and int(last) < int(first):
-            raise BadAddress(f"{text!r} runs backwards; write '{last}-{first}'")
-        return cls(first=int(first), last=int(last or first), part=int(part or 0), offset=int(offset or 0))
+            raise BadAddress(f"{text!r} runs backwards; write '{f'{place}:' if place else ''}{last}-{first}'")
+        return cls(
+            first=int(first), last=int(last or first), part=int(part or 0), offset=int(offset or 0), place=place or ""
+        )
 
     def __str__(self) -> str:
+        where = f"{self.place}:" if self.place else ""
         if self.last != self.first:
-            return f"{self.first}-{self.last}"
+            return f"{where}{self.first}-{self.last}"
         part = f".{self.part}" if self.part else ""
         offset = f"@{self.offset}" if self.offset else ""
-        return f"{self.first}{part}{offset}"
+        return f"{where}{self.first}{part}{offset}"
 
 
 def parse_addresses(text: object) -> tuple[Address, ...]:

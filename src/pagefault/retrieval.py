@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
+from uuid import UUID
 
 from pagefault.chain import point_id
-from pagefault.errors import CorruptPage, EmbedderError, PageNotFound, PagesLost
+from pagefault.errors import BadAddress, CorruptPage, EmbedderError, PagefaultError, PageNotFound, PagesLost
 from pagefault.indexing import index_text
 from pagefault.kernel import Kernel
 from pagefault.lineage import Lineage
-from pagefault.page import Address, Page
+from pagefault.others import Others, Place, Sight, named
+from pagefault.page import Address, Page, SpaceId
 from pagefault.paging import Paging
 from pagefault.ports import Hit, PageStore, Scope, Sparse, TokenCounter, Where
 from pagefault.recall import (
@@ -38,6 +40,9 @@ from pagefault.vectors import Vectors
 from pagefault.writeback import WriteBack
 
 CANDIDATES: Final = 64
+MAX_CANDIDATES: Final = 1_024
+"""So many hits are looked at for pages on a present path, where several conversations are searched."""
+_SEEN: Final = ("chain", "created_at")
 _log: Final = logging.getLogger("pagefault")
 
 
@@ -52,6 +57,7 @@ class Query:
         before: Only pages first seen before this time, Unix seconds.
         budget: Tokens that the rendering may use.
         skip_resident: Leave out what is in the window already; it is named, not repeated.
+        crosses: Also look into the user's other conversations.
     """
 
     text: str
@@ -60,6 +66,7 @@ class Query:
     after: float | None = None
     before: float | None = None
     skip_resident: bool = False
+    crosses: bool = False
 
     def is_in_time(self, moment: float) -> bool:
         """Whether something of this moment is looked for."""
@@ -75,27 +82,39 @@ class Retrieval:
         self._store = store
         self._writeback = writeback
         self._vectors = vectors
+        self._others = Others(store)
         self._is_deaf = False
 
     async def fault(
-        self, paging: Paging, lineage: Lineage, addresses: Sequence[Address], counter: TokenCounter, budget: int
+        self,
+        paging: Paging,
+        lineage: Lineage,
+        addresses: Sequence[Address],
+        counter: TokenCounter,
+        budget: int,
+        *,
+        crosses: bool = False,
     ) -> Found:
-        """The exact pages at some addresses of this path.
+        """The exact pages at some addresses of this path; with ``crosses``, of the user's other conversations, too.
 
         Raises:
-            PageNotFound: An address beyond this path's last closed page.
+            PageNotFound: An address beyond the last closed page of its path.
+            BadAddress: An address in another conversation, where only this one is to be read.
             PagesLost: The store lacks a page, and this process cannot write it again.
             CorruptPage: A page does not match its hash.
         """
         with paging.lock:
             length = lineage.length
-        wanted = _sequence(addresses, length)
+        home = paging.space
+        addresses = [replace(a, place="") if a.place == home.place else a for a in addresses]
+        sight = Sight(paging=paging, lineage=lineage)
+        if crosses and any(address.place for address in addresses):
+            sight = replace(sight, places=await self._named(home, addresses))
+        wanted = _sequence(addresses, length, sight)
         await self._writeback.drain(paging, lineage)
-        pages = await self._load(paging, lineage, wanted)
-        with paging.lock:
-            for seq in wanted:
-                lineage.slots[seq - 1].uses += 1
-        found = [_recalled(pages[seq], 1.0, lineage) for seq in wanted]
+        pages = await self._load(sight, wanted)
+        _used(sight, wanted)
+        found = [_recalled(pages[number], 1.0, sight, number) for number in wanted]
         text = await self._kernel.run(
             lambda: render(found, Outcome.ANSWER, counter=counter, budget=budget, addresses=addresses), urgent=True
         )
@@ -104,71 +123,143 @@ class Retrieval:
     async def search(self, paging: Paging, lineage: Lineage, query: Query, counter: TokenCounter) -> Found:
         """The pages of this path that answer a query, or an abstention."""
         await self._writeback.drain(paging, lineage)
-        scope = Scope(tenant=paging.space.tenant, space=paging.space.key)
+        sight = Sight(paging=paging, lineage=lineage)
+        if query.crosses:
+            sight = replace(sight, places=list((await self._others.of(paging.space)).values()))
         sparse = await self._kernel.run(lambda: query_vector(query.text), urgent=True)
-        dense, words = await self._candidates(paging, lineage, query, sparse)
+        dense, words = await self._candidates(sight, query, sparse)
         ranked = fuse(dense or {}, words)[: query.limit * 2]
-        pages, damaged = await self._load_intact(paging, lineage, [seq for seq, _ in ranked])
-        weights = await self._store.idf(scope, sparse.indices) if sparse.indices else {}
+        pages, damaged = await self._load_intact(sight, [number for number, _ in ranked])
+        weights = await self._store.idf(sight.reach, sparse.indices) if sparse.indices else {}
         with paging.lock:
             request = lineage.request if query.skip_resident else 0
-        question = Question(terms=sparse.indices, weights=weights, dense=dense, pages=lineage.length, request=request)
+        similar = None if dense is None else {sight.address(number): score for number, score in dense.items()}
+        question = Question(terms=sparse.indices, weights=weights, dense=similar, pages=sight.pages, request=request)
 
         def judged() -> tuple[Outcome, list[RecalledPage]]:
-            terms = {seq: set(document_vector(index_text(page)).indices) for seq, page in pages.items()}
-            asking = {seq for seq, page in pages.items() if not counts(page, terms[seq], question)}
+            found = {number: _recalled(page, 0.0, sight, number) for number, page in pages.items()}
+            terms = {page.address: set(document_vector(index_text(page.page)).indices) for page in found.values()}
+            asking = {number for number, page in found.items() if not counts(page, terms[page.address], question)}
             scores = [{s: v for s, v in part.items() if s not in asking} for part in (dense or {}, words)]
-            order = [*fuse(*scores), *((seq, 0.0) for seq in sorted(asking, reverse=True))]
-            found = [_recalled(pages[seq], score, lineage) for seq, score in order if seq in pages]
-            return judge(found, terms, question, skip_resident=query.skip_resident)
+            order = [*fuse(*scores), *((number, 0.0) for number in sorted(asking, reverse=True))]
+            best = [replace(found[number], score=score) for number, score in order if number in found]
+            return judge(best, terms, question, skip_resident=query.skip_resident)
 
         outcome, answers = await self._kernel.run(judged, urgent=True)
         answers = answers[: query.limit]
-        with paging.lock:
-            for page in answers:
-                if not (query.skip_resident and page.resident):
-                    lineage.slots[page.page.seq - 1].uses += 1
+        shown = [page for page in answers if page.space is None and not (query.skip_resident and page.resident)]
+        _used(sight, [page.page.seq for page in shown])
         notice = _damage(damaged)
 
-        def shown() -> str:
+        def rendered() -> str:
             room = query.budget - (counter.count(notice) if notice else 0)
             addresses = starts(answers, weights, room)
             skip = query.skip_resident
             text = render(answers, outcome, counter=counter, budget=room, addresses=addresses, skip_resident=skip)
             return text + notice
 
-        return Found(outcome=outcome, pages=tuple(answers), text=await self._kernel.run(shown, urgent=True))
+        return Found(outcome=outcome, pages=tuple(answers), text=await self._kernel.run(rendered, urgent=True))
 
     async def bring_back(self, paging: Paging, lineage: Lineage, seqs: Sequence[int]) -> None:
         """Have the messages of these pages in the path, loading those left behind in the store."""
         with paging.lock:
             missing = lineage.left_behind(seqs)
-        pages = await self._load(paging, lineage, missing)
+        pages = await self._load_own(paging, lineage, missing)
         with paging.lock:
             for page in pages.values():
                 lineage.put_back(page)
 
+    async def settle(self, paging: Paging, lineage: Lineage) -> None:
+        """Bring a path to where the user's other conversations see it: what it holds is stored, its head says so.
+
+        What fails is logged: it is another conversation's trouble.
+        """
+        try:
+            await self._writeback.settle(paging, lineage)
+            if self._vectors.is_on:
+                await self._index(Scope(tenant=paging.space.tenant, space=paging.space.key))
+        except PagefaultError as error:
+            _log.warning("the newest pages of %s are not seen from other conversations yet: %s", paging.space, error)
+
     async def _candidates(
-        self, paging: Paging, lineage: Lineage, query: Query, sparse: Sparse
+        self, sight: Sight, query: Query, sparse: Sparse
     ) -> tuple[dict[int, float] | None, dict[int, float]]:
         """Scores by similarity, ``None`` without a working embedder, and by words."""
         vector = await self.vector(query.text)
         queries: list[Sparse | Sequence[float]] = [*vector, *([sparse] if sparse.indices else [])]
         if not queries:
             return None, {}
-        scope = Scope(tenant=paging.space.tenant, space=paging.space.key)
         if vector:
-            await self._index(scope)
+            home = sight.paging.space
+            await self._index(Scope(tenant=home.tenant, space=home.key))
+        find = self._within if sight.places is None else self._across
+        scores = await find(sight, query, queries)
+        return scores[0] if vector else None, scores[-1] if sparse.indices else {}
+
+    async def _across(
+        self, sight: Sight, query: Query, queries: Sequence[Sparse | Sequence[float]]
+    ) -> list[dict[int, float]]:
+        """Scores of pages on the present paths of all conversations; what is not on them makes no room scarce."""
+        wide = max(CANDIDATES, 2 * query.limit)
+        limit = wide
+        while True:
+            lists = await self._store.search(sight.reach, queries, Where(kind="page", fields=_SEEN), limit=limit)
+            numbers = await self._numbers(sight, [hit for hits in lists for hit in hits])
+            scores = [
+                {numbers[hit.id]: hit.score for hit in hits if hit.id in numbers and query.is_in_time(_time_of(hit))}
+                for hits in lists
+            ]
+            short = [len(found) < wide and len(hits) == limit for found, hits in zip(scores, lists, strict=True)]
+            if not any(short) or limit >= MAX_CANDIDATES:
+                return [dict(list(found.items())[:wide]) for found in scores]
+            limit *= 4
+
+    async def _numbers(self, sight: Sight, hits: Sequence[Hit]) -> dict[UUID, int]:
+        """The numbers of those hits that are on a present path."""
+        with sight.paging.lock:
+            own = {slot.chain: slot.seq for slot in sight.lineage.slots if slot.stored}
+        paths: dict[str, tuple[int, Sequence[str]]] = {}
+        for index, place in enumerate(sight.places or ()):
+            if any(hit.space == place.space.key for hit in hits):
+                try:
+                    paths[place.space.key] = index, await self._others.path(place)
+                except PagesLost as error:
+                    _log.warning("recall leaves out a conversation: %s", error)
+        found: dict[UUID, int] = {}
+        for hit in hits:
+            chain = str(hit.fields.get("chain"))
+            if hit.space == sight.paging.space.key and chain in own:
+                found[hit.id] = own[chain]
+            elif hit.space in paths:
+                index, path = paths[hit.space]
+                if 0 < hit.seq <= len(path) and path[hit.seq - 1] == chain:
+                    found[hit.id] = sight.number(index, hit.seq)
+        return found
+
+    async def _named(self, home: SpaceId, addresses: Sequence[Address]) -> list[Place]:
+        """The other conversations that these addresses name.
+
+        Raises:
+            PageNotFound: One of them is none of this user's.
+        """
+        there = list((await self._others.of(home)).values())
+        names = dict.fromkeys(address.place for address in addresses if address.place)
+        return [named(there, name) for name in names]
+
+    async def _within(
+        self, sight: Sight, query: Query, queries: Sequence[Sparse | Sequence[float]]
+    ) -> list[dict[int, float]]:
+        """Scores of pages on the asker's path."""
+        paging, lineage, scope = sight.paging, sight.lineage, sight.reach
         with paging.lock:
             own = {slot.chain: slot.seq for slot in lineage.slots if slot.stored}
         wide = max(CANDIDATES, 2 * query.limit)
         where = Where(kind="page", first=1, last=max(1, len(own)))
         lists = await self._store.search(scope, queries, where, limit=wide)
         if any(hit.fields.get("chain") not in own for hits in lists for hit in hits):
-            ids = [point_id(scope.space, chain) for chain in own]
+            ids = [point_id(paging.space.key, chain) for chain in own]
             lists = await self._store.search(scope, queries, Where(kind="page", ids=ids), limit=wide)
-        scores = [_scores(hits, own, query) for hits in lists]
-        return scores[0] if vector else None, scores[-1] if sparse.indices else {}
+        return [_scores(hits, own, query) for hits in lists]
 
     async def _index(self, scope: Scope) -> None:
         try:
@@ -191,24 +282,39 @@ class Retrieval:
         self._is_deaf = False
         return [vector]
 
-    async def _load_intact(
-        self, paging: Paging, lineage: Lineage, seqs: Sequence[int]
-    ) -> tuple[dict[int, Page], list[int]]:
+    async def _load_intact(self, sight: Sight, numbers: Sequence[int]) -> tuple[dict[int, Page], list[str]]:
         """As ``_load``, but what is damaged is left out and named: it must not hide the others."""
         try:
-            return await self._load(paging, lineage, seqs), []
+            return await self._load(sight, numbers), []
         except (CorruptPage, PagesLost):
             pages: dict[int, Page] = {}
-            damaged: list[int] = []
-        for seq in seqs:
+            damaged: list[str] = []
+        for number in sorted(numbers):
             try:
-                pages |= await self._load(paging, lineage, [seq])
+                pages |= await self._load(sight, [number])
             except (CorruptPage, PagesLost) as error:
-                _log.warning("recall in %s leaves out page %d: %s", paging.space, seq, error)
-                damaged.append(seq)
+                damaged.append(sight.address(number))
+                _log.warning("recall in %s leaves out page %s: %s", sight.paging.space, damaged[-1], error)
         return pages, damaged
 
-    async def _load(self, paging: Paging, lineage: Lineage, seqs: Sequence[int]) -> dict[int, Page]:
+    async def _load(self, sight: Sight, numbers: Sequence[int]) -> dict[int, Page]:
+        """Pages by number, from whichever conversation they are."""
+        grouped: dict[SpaceId | None, tuple[Place | None, list[tuple[int, int]]]] = {}
+        for number in numbers:
+            place, seq = sight.split(number)
+            grouped.setdefault(place.space if place else None, (place, []))[1].append((number, seq))
+        pages: dict[int, Page] = {}
+        for place, wanted in grouped.values():
+            seqs = [seq for _, seq in wanted]
+            if place is None:
+                found = await self._load_own(sight.paging, sight.lineage, seqs)
+            else:
+                path = await self._others.path(place)
+                found = await bodies(self._store, place.scope, [(seq, path[seq - 1]) for seq in dict.fromkeys(seqs)])
+            pages |= {number: found[seq] for number, seq in wanted}
+        return pages
+
+    async def _load_own(self, paging: Paging, lineage: Lineage, seqs: Sequence[int]) -> dict[int, Page]:
         scope = Scope(tenant=paging.space.tenant, space=paging.space.key)
         with paging.lock:
             wanted = [(seq, lineage.slots[seq - 1].chain) for seq in dict.fromkeys(seqs)]
@@ -227,19 +333,39 @@ def _write_again(paging: Paging, lineage: Lineage, seqs: Sequence[int]) -> bool:
         return lineage.doubt(seqs)
 
 
-def _damage(seqs: Sequence[int]) -> str:
-    if not seqs:
+def _used(sight: Sight, seqs: Sequence[int]) -> None:
+    """Pages of one's own path were wanted."""
+    with sight.paging.lock:
+        for seq in seqs:
+            if sight.split(seq)[0] is None:
+                sight.lineage.slots[seq - 1].uses += 1
+
+
+def _damage(addresses: Sequence[str]) -> str:
+    if not addresses:
         return ""
-    pages = ", ".join(map(str, sorted(seqs)))
-    return f"\nLeft out, because what is stored does not match its hash any more: page {pages}."
+    return f"\nLeft out, because what is stored does not match its hash any more: page {', '.join(addresses)}."
 
 
-def _sequence(addresses: Sequence[Address], length: int) -> list[int]:
+def _sequence(addresses: Sequence[Address], length: int, sight: Sight) -> list[int]:
+    """The numbers of all pages that are addressed."""
+    places = {place.space.place: (index, place) for index, place in enumerate(sight.places or ())}
+    numbers: list[int] = []
     for address in addresses:
-        if address.last > length:
-            pages = f"pages 1-{length}" if length else "no complete page yet"
+        index, place = places.get(address.place, (-1, None))
+        if place is None and address.place:
+            raise BadAddress(f"{address} is in another conversation; only pages of this one can be read here")
+        there = length if place is None else place.length
+        if address.last > there:
+            pages = f"pages 1-{there}" if there else "no complete page yet"
             raise PageNotFound(f"there is no page {address} here; this conversation has {pages}")
-    return list(dict.fromkeys(seq for a in addresses for seq in range(a.first, a.last + 1)))
+        seqs = range(address.first, address.last + 1)
+        numbers += seqs if place is None else [sight.number(index, seq) for seq in seqs]
+    return list(dict.fromkeys(numbers))
+
+
+def _time_of(hit: Hit) -> float:
+    return float(hit.fields.get("created_at", 0.0))
 
 
 def _scores(hits: Sequence[Hit], own: dict[str, int], query: Query) -> dict[int, float]:
@@ -247,19 +373,21 @@ def _scores(hits: Sequence[Hit], own: dict[str, int], query: Query) -> dict[int,
     scores: dict[int, float] = {}
     for hit in hits:
         seq = own.get(str(hit.fields.get("chain")))
-        seen = float(hit.fields.get("created_at", 0.0))
-        if seq is not None and query.is_in_time(seen):
+        if seq is not None and query.is_in_time(_time_of(hit)):
             scores[seq] = hit.score
     return scores
 
 
-def _recalled(page: Page, score: float, lineage: Lineage) -> RecalledPage:
+def _recalled(page: Page, score: float, sight: Sight, number: int) -> RecalledPage:
+    place, lineage = sight.split(number)[0], sight.lineage
+    is_here = place is None and page.seq not in lineage.absent and lineage.slots[page.seq - 1].preview is None
     return RecalledPage(
-        address=str(page.seq),
+        address=sight.address(number),
         page=page,
         score=score,
         message_ids=tuple(m.message_id for m in page.messages if m.message_id),
         trust=trust_of(page),
-        resident=page.seq not in lineage.absent and lineage.slots[page.seq - 1].preview is None,
+        resident=is_here,
         superseded_by=None,
+        space=place.space if place else None,
     )

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from pagefault.assembly import Assembly
 from pagefault.budget import Budget
@@ -15,6 +15,7 @@ from pagefault.errors import BadAddress, InvalidItem, PageNotFound
 from pagefault.held import Held, Shown
 from pagefault.items import Item, plain, reading
 from pagefault.lineage import Lineage
+from pagefault.others import user_scope
 from pagefault.page import Address, SpaceId, check_id, parse_addresses
 from pagefault.paging import Paging
 from pagefault.ports import Codec
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from pagefault.memory import Memory
 
 MAX_LIMIT = 100
+ScopeName = Literal["thread", "user"]
+"""How far a recall looks: one's own past, or all conversations of the user."""
 
 
 class Space:
@@ -82,31 +85,48 @@ class Space:
         """Async twin of :meth:`view`."""
         return _copies(await self.held(CHAT).arender(budget or self._memory.budget))
 
-    def fault(self, addresses: str | int, *, path: Lineage | None = None, budget: int | None = None) -> Found:
+    def fault(
+        self,
+        addresses: str | int,
+        *,
+        path: Lineage | None = None,
+        budget: int | None = None,
+        scope: ScopeName = "thread",
+    ) -> Found:
         """The exact pages at some addresses: ``"12"``, ``"12-14"``, ``"3, 12.2@4000"``.
 
         Args:
             addresses: One address or several, as the compaction blocks give them.
             path: The path to read, where an adapter knows it.
             budget: Tokens that ``.text`` may use; a quarter of the target by default.
+            scope: ``"user"`` also reads addresses that a recall of this scope gave: ``"c0f3a9e2b71:12"``.
 
         Raises:
-            BadAddress: Not an address.
+            BadAddress: Not an address, or one of another conversation.
             PageNotFound: No such page in this conversation.
             CorruptPage: The stored page does not match its hash.
             PagesLost: The store lost it.
         """
-        return self._memory._kernel.call(self._fault(addresses, path, budget))
+        return self._memory._kernel.call(self._fault(addresses, path, budget, scope))
 
-    async def afault(self, addresses: str | int, *, path: Lineage | None = None, budget: int | None = None) -> Found:
+    async def afault(
+        self,
+        addresses: str | int,
+        *,
+        path: Lineage | None = None,
+        budget: int | None = None,
+        scope: ScopeName = "thread",
+    ) -> Found:
         """Async twin of :meth:`fault`."""
-        return await self._memory._kernel.acall(self._fault(addresses, path, budget))
+        return await self._memory._kernel.acall(self._fault(addresses, path, budget, scope))
 
-    async def _fault(self, addresses: str | int, path: Lineage | None, budget: int | None) -> Found:
-        parsed = _parse(addresses)
+    async def _fault(self, addresses: str | int, path: Lineage | None, budget: int | None, scope: ScopeName) -> Found:
+        parsed, crosses = _parse(addresses), self._crosses(scope)
         lineage = path or await self._current()
-        memory = self._memory
-        return await memory._retrieval.fault(self._paging, lineage, parsed, memory.counter, self._share(budget))
+        memory, share = self._memory, self._share(budget)
+        if crosses and any(address.place for address in parsed):
+            await self._settle_others()
+        return await memory._retrieval.fault(self._paging, lineage, parsed, memory.counter, share, crosses=crosses)
 
     def recall(
         self,
@@ -118,6 +138,7 @@ class Space:
         path: Lineage | None = None,
         budget: int | None = None,
         skip_resident: bool = False,
+        scope: ScopeName = "thread",
     ) -> Found:
         """What answers a query: pages of this conversation, verbatim, and items; or an abstention.
 
@@ -129,12 +150,25 @@ class Space:
             path: The path to read, where an adapter knows it.
             budget: Tokens that ``.text`` may use; a quarter of the target by default.
             skip_resident: Name pages that are in the window already, without repeating them.
+            scope: ``"user"`` looks into all conversations of this user. Pages of another one have its
+                ``space``, an address of their own form, and stand under its thread's name. What counts
+                there is what it says today: the path that it wrote last.
 
         Raises:
-            ValueError: An empty query, or a limit out of range.
+            ValueError: An empty query, a limit out of range, or no such scope.
+            InvalidId: ``scope="user"`` in a space without a user.
+
+        Example:
+            >>> import pagefault
+            >>> with pagefault.open(":memory:", embedder=None) as memory:
+            ...     memory.space(user="ada", thread="t1").append({"role": "user", "content": "My cat is Turing."})
+            ...     found = memory.space(user="ada", thread="t2").recall("cat", scope="user")
+            ...     found.pages[0].page.text, found.pages[0].space.thread
+            ('My cat is Turing.', 't1')
         """
         wanted = self._query(query, limit, after, before, budget)
-        return self._memory._kernel.call(self._recall(replace(wanted, skip_resident=skip_resident), path))
+        wanted = replace(wanted, skip_resident=skip_resident, crosses=self._crosses(scope))
+        return self._memory._kernel.call(self._recall(wanted, path))
 
     async def arecall(
         self,
@@ -146,10 +180,12 @@ class Space:
         path: Lineage | None = None,
         budget: int | None = None,
         skip_resident: bool = False,
+        scope: ScopeName = "thread",
     ) -> Found:
         """Async twin of :meth:`recall`."""
         wanted = self._query(query, limit, after, before, budget)
-        return await self._memory._kernel.acall(self._recall(replace(wanted, skip_resident=skip_resident), path))
+        wanted = replace(wanted, skip_resident=skip_resident, crosses=self._crosses(scope))
+        return await self._memory._kernel.acall(self._recall(wanted, path))
 
     def _query(
         self, text: object, limit: object, after: float | None, before: float | None, budget: int | None
@@ -163,9 +199,27 @@ class Space:
                 raise ValueError(f"{name}={moment!r:.60}; give Unix seconds, such as time.time()")
         return Query(text=text, limit=limit, after=after, before=before, budget=self._share(budget))
 
+    def _crosses(self, scope: object) -> bool:
+        """Whether a scope reaches the user's other conversations.
+
+        Raises:
+            ValueError: No such scope.
+            InvalidId: There is no user.
+        """
+        if check_scope(scope) == "user":
+            user_scope(self.id)
+        return scope == "user"
+
+    async def _settle_others(self) -> None:
+        """What the user's other conversations in this process said until now can be seen."""
+        for paging, lineage in self._memory.neighbours(self.id):
+            await self._memory._retrieval.settle(paging, lineage)
+
     async def _recall(self, wanted: Query, path: Lineage | None) -> Found:
         lineage = path or await self._current()
         counter = self._memory.counter
+        if wanted.crosses:
+            await self._settle_others()
         judged, items = await self._shelf.recall(wanted.text, limit=wanted.limit)
         items = [recalled for recalled in items if wanted.is_in_time(recalled.item.updated_at)]
         text = render_items(items, judged, counter=counter, budget=wanted.budget // 2)
@@ -375,6 +429,19 @@ class Space:
         return f"<pagefault.Space {self.id}>"
 
 
+def check_scope(scope: object) -> ScopeName:
+    """A scope that a recall can have.
+
+    Raises:
+        ValueError: There is no such scope.
+    """
+    if scope == "user":
+        return "user"
+    if scope == "thread":
+        return "thread"
+    raise ValueError(f"scope={scope!r:.60}; give 'thread', or 'user' for all conversations of the user")
+
+
 def _noted(key: str, value: Any) -> Change:
     """An item of a user; search sees its key as well."""
     _check_key(key)
@@ -415,6 +482,8 @@ def _numbers(addresses: object, lineage: Lineage) -> list[int]:
     for address in _parse(addresses):
         if address.part or address.offset:
             raise BadAddress(f"{address} names a part; pin and release take whole pages, write '{address.first}'")
+        if address.place:
+            raise BadAddress(f"{address} is in another conversation; pin and release take pages of this one")
         if address.last > lineage.length:
             raise PageNotFound(f"there is no page {address} here; this conversation has pages 1-{lineage.length}")
         seqs += range(address.first, address.last + 1)

@@ -152,6 +152,11 @@ class WriteBack:
         while (first := _first_unstored(paging, lineage)) is not None and first <= last:
             await self._writer.unit(Task(paging, lineage))
 
+    async def settle(self, paging: Paging, lineage: Lineage) -> None:
+        """As ``drain``, and the space's head says so: other conversations of its user read that."""
+        await self.drain(paging, lineage)
+        await self._writer.unit(Task(paging, lineage))
+
     async def secure(self, paging: Paging, lineage: Lineage) -> None:
         """What one path holds is durable on return: our copy becomes the last one.
 

@@ -13,15 +13,16 @@ from pagefault.page import MAX_ID_CHARS, Address, Kind, Page, Projection, Role, 
 from tests.core.strategies import SPACES, texts
 
 NUMBERS = st.integers(1, 10**15 - 1)
-GRAMMAR = re.compile(r"[1-9]\d{0,14}(-[1-9]\d{0,14}|(\.[1-9]\d{0,5})?(@\d{1,12})?)", re.ASCII)
+GRAMMAR = re.compile(r"(c[0-9a-f]{10}:)?[1-9]\d{0,14}(-[1-9]\d{0,14}|(\.[1-9]\d{0,5})?(@\d{1,12})?)", re.ASCII)
 
 
 @st.composite
 def addresses(draw):
-    first = draw(NUMBERS)
+    first, place = draw(NUMBERS), draw(st.just("") | SPACES.map(lambda space: space.place))
     if draw(st.booleans()):
-        return Address(first=first, last=draw(st.integers(first, 10**15 - 1)))
-    return Address(first=first, last=first, part=draw(st.integers(0, 999_999)), offset=draw(st.integers(0, 10**12 - 1)))
+        return Address(first=first, last=draw(st.integers(first, 10**15 - 1)), place=place)
+    part, offset = draw(st.integers(0, 999_999)), draw(st.integers(0, 10**12 - 1))
+    return Address(first=first, last=first, part=part, offset=offset, place=place)
 
 
 @given(addresses())
@@ -40,6 +41,8 @@ def test_an_address_reads_back_as_it_was_written(address):
         ("12@4000", Address(first=12, last=12, offset=4000)),
         ("12.3@4000", Address(first=12, last=12, part=3, offset=4000)),
         ("12@0", Address(first=12, last=12)),
+        ("c0f3a9e2b71:12", Address(first=12, last=12, place="c0f3a9e2b71")),
+        ("c0f3a9e2b71:12.3@4000", Address(first=12, last=12, part=3, offset=4000, place="c0f3a9e2b71")),
     ],
 )
 def test_the_grammar_means_what_it_says(text, expected):
@@ -54,7 +57,27 @@ def test_everything_else_is_refused_by_name(text):
 
 
 @pytest.mark.parametrize(
-    "text", ["0", "01", "-1", "12-", "12.0", "12.3-14", "1-2.3", "12@", "1 2", "²", "١٢", "1" * 16]
+    "text",
+    [
+        "0",
+        "01",
+        "-1",
+        "12-",
+        "12.0",
+        "12.3-14",
+        "1-2.3",
+        "12@",
+        "1 2",
+        "²",
+        "١٢",
+        "1" * 16,
+        "c0f3a9e2b71",
+        ":12",
+        "0f3a9e2b71:12",
+        "c0f3a9e2b7:12",
+        "cX0f3a9e2b71:12",
+        "docs:/12",
+    ],
 )
 def test_near_misses_are_refused(text):
     with pytest.raises(BadAddress, match="write '12', '12-14' or"):
@@ -64,6 +87,8 @@ def test_near_misses_are_refused(text):
 def test_a_backward_range_is_refused_with_the_way_out():
     with pytest.raises(BadAddress, match="'14-12' runs backwards; write '12-14'"):
         Address.parse("14-12")
+    with pytest.raises(BadAddress, match="write 'c0f3a9e2b71:12-14'"):
+        Address.parse("c0f3a9e2b71:14-12")
 
 
 @pytest.mark.parametrize("value", [12, None, b"12", ["12"], 1.5])
@@ -93,6 +118,8 @@ def test_one_bad_address_spoils_the_list():
 @given(SPACES, SPACES)
 def test_different_spaces_have_different_keys(one, other):
     assert (one.key == other.key) == (one == other)
+    assert (one.place == other.place) == (one == other)
+    assert Address.parse(f"{one.place}:7").place == one.place
     assert re.fullmatch("[0-9a-f]{32}", one.key)
 
 

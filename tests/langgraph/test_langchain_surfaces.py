@@ -71,8 +71,27 @@ def test_the_user_who_is_logged_in_counts(memory):
     assert not memory.space(user="mallory", thread="t9").recall("cat Turing").items
 
 
+class LoggedIn:
+    """As LangGraph Server gives its user: an object, not a dictionary."""
+
+    def __init__(self, identity):
+        self.identity = identity
+
+
+@pytest.mark.parametrize("make", [LoggedIn, lambda identity: {"identity": identity}])
+def test_who_is_logged_in_is_never_whom_the_caller_says(memory, make):
+    assert space_of(config(langgraph_auth_user=make("eve"), user_id="mallory")).user == "eve"
+    assert space_of(config(user_id="mallory")).user == "mallory"
+    for nobody in ("", None):
+        with pytest.raises(InvalidId, match="has no identity"):
+            space_of(config(langgraph_auth_user=make(nobody), user_id="mallory"))
+
+
 def test_a_model_names_no_ids(memory):
     assert set(remember_tool(memory).tool_call_schema.model_json_schema()["properties"]) == {"key", "value"}
+    for scope in ("thread", "user"):
+        schema = recall_tool(memory, scope=scope).tool_call_schema.model_json_schema()
+        assert set(schema["properties"]) == {"addresses", "query"}
 
 
 def test_a_model_reads_why_something_was_not_kept(memory):

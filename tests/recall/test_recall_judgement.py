@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pagefault.page import Kind, Page, Projection, Role
+from pagefault.page import Kind, Page, Projection, Role, SpaceId
 from pagefault.recall import (
     Outcome,
     Question,
@@ -37,10 +37,12 @@ def user(seq, text):
     return page(seq, (Role.USER, text))
 
 
-def found(one, *, resident=False, score=1.0):
+def found(one, *, resident=False, score=1.0, space=None):
+    address = f"{space.place}:{one.seq}" if space else str(one.seq)
     return RecalledPage(
-        address=str(one.seq), page=one, score=score, message_ids=(), trust="user", resident=resident, superseded_by=None
-    )
+        address=address, page=one, score=score, message_ids=(), trust="user", resident=resident, superseded_by=None,
+        space=space,
+    )  # fmt: skip
 
 
 def words(one):
@@ -82,8 +84,10 @@ def test_a_model_asks_for_what_the_user_asked_for(text, counts_for_a_model):
 def test_the_request_itself_never_counts():
     one = user(7, "I need the name of the dog, please, since the vet wants to know.")
     question = Question(terms=TERMS, weights={}, dense=None, pages=9, request=7)
-    assert not counts(one, words(one), question)
-    assert counts(user(6, "My dog is called Rex."), {1, 2, 3}, question)
+    assert not counts(found(one), words(one), question)
+    assert counts(found(user(6, "My dog is called Rex.")), {1, 2, 3}, question)
+    elsewhere = SpaceId(tenant="t", user="u", thread="another", agent="")
+    assert counts(found(one, space=elsewhere), words(one), question), "another conversation has a page 7, too"
 
 
 def test_one_long_line_is_cut_anywhere():
@@ -98,8 +102,8 @@ def test_only_a_user_asks():
 
 
 def judged(pages, *, skip_resident=False, dense=None):
-    terms = {p.page.seq: words(p.page) for p in pages}
-    weights = {t: 2.0 for p in pages for t in terms[p.page.seq] if t in TERMS}
+    terms = {p.address: words(p.page) for p in pages}
+    weights = {t: 2.0 for p in pages for t in terms[p.address] if t in TERMS}
     question = Question(terms=TERMS, weights=weights, dense=dense, pages=50)
     return judge(pages, terms, question, skip_resident=skip_resident)
 
@@ -128,7 +132,7 @@ def test_weak_evidence_in_the_window_does_not_make_an_answer():
 
 def test_similarity_counts_where_there_is_an_embedder():
     one = found(user(2, "My dog got called Rex."))
-    assert judged([one], dense={2: 0.9})[0] is Outcome.ANSWER
+    assert judged([one], dense={"2": 0.9})[0] is Outcome.ANSWER
     assert judged([one], dense={})[0] is not Outcome.ANSWER
     assert judged([], dense={}) == (Outcome.ABSTAIN, [])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from pagefault.errors import PageNotFound
 from pagefault.estimate import EstimateCounter
-from pagefault.page import Address, Call, Kind, Page, Projection, Role
+from pagefault.page import Address, Call, Kind, Page, Projection, Role, SpaceId
 from pagefault.ports import TokenCounter
 from pagefault.recall import Outcome, RecalledPage, fence_of, reading, render, slice_page, trust_of
 
@@ -51,15 +52,16 @@ def said(seq, text, role=Role.USER, **more):
     return page(seq, Projection(role=role, text=text, **more))
 
 
-def recalled(what, *, resident=False, superseded_by=None):
+def recalled(what, *, resident=False, superseded_by=None, space=None):
     return RecalledPage(
-        address=str(what.seq),
+        address=f"{space.place}:{what.seq}" if space else str(what.seq),
         page=what,
         score=1.0,
         message_ids=(),
         trust=trust_of(what),
         resident=resident,
         superseded_by=superseded_by,
+        space=space,
     )
 
 
@@ -294,3 +296,21 @@ class TestBudget:
     def test_a_part_that_is_not_there_is_an_error(self):
         with pytest.raises(PageNotFound, match=r"no part 7\.9"):
             show(recalled(GROUP), addresses=[Address.parse("7.9")])
+
+
+def test_a_page_of_another_conversation_says_so():
+    away = SpaceId(tenant="t", user="u", thread="Rome [x] trip", agent="planner")
+    mine, theirs = recalled(said(3, "mine")), recalled(said(3, "theirs " * 400), space=away)
+    text = show(theirs, mine, budget=500)
+    fence = fence_in(text)
+    assert "from another one with the same user" in text
+    assert f"[{fence}] page {away.place}:3 | conversation Rome _x_ trip, agent planner | " in text
+    assert f"[{fence}] page 3 | 2023" in text
+    (rest,) = re.findall(r"continues at (\S+)", text)
+    assert Address.parse(rest).place == away.place
+    more = show(theirs, mine, addresses=[Address.parse(rest)])
+    assert f"page {rest} | " in more
+    assert "page 3 | " in more, "the same number here is another page"
+    assert "another one with" not in show(mine)
+    named = replace(theirs.whole, offset=5)
+    assert f"page {named} | " in show(theirs, addresses=[named])

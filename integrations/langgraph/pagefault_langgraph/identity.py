@@ -30,7 +30,7 @@ def space_of(config: Mapping[str, Any], messages: Sequence[BaseMessage] = ()) ->
     parent has a ``PagingMiddleware``, the place of an unnamed sub-agent includes the tool that called it.
 
     Raises:
-        InvalidId: ``thread_id`` or ``user_id`` is no usable string.
+        InvalidId: ``thread_id`` or ``user_id`` is no usable string, or the authenticated user has no identity.
     """
     configurable = config.get("configurable") or {}
     thread = configurable.get("thread_id")
@@ -147,5 +147,6 @@ def _user(configurable: Mapping[str, Any]) -> Any:
         identity = authenticated.get("identity")
     else:
         identity = getattr(authenticated, "identity", None)
-    user = identity or configurable.get("user_id") or ""
-    return str(user) if isinstance(user, int) else user
+    if not identity:  # what a caller says of itself counts only where nobody is logged in
+        raise InvalidId("the authenticated user of this run has no identity; let the auth handler return one")
+    return identity

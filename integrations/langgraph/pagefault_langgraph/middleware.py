@@ -20,6 +20,7 @@ from langgraph.types import Command
 
 from pagefault import Budget, Memory, Space, SpaceId
 from pagefault.paging import Prompt
+from pagefault.space import ScopeName
 from pagefault_langgraph.identity import Identity, calling, space_of, watch
 from pagefault_langgraph.locate import OWNED, Budgets, Owned, config_of
 from pagefault_langgraph.messages import LANGCHAIN
@@ -43,6 +44,7 @@ class PagingMiddleware(AgentMiddleware[PagingState, Any, Any]):
             model's profile, else 32,000 tokens (said once).
         identity: From the run's config to a :class:`SpaceId`; see ``space_of`` for the default.
         recall: Whether to give the model the ``recall`` tool.
+        scope: ``"user"`` lets ``recall`` find pages of all conversations of this user; see :func:`recall_tool`.
         manage: Whether to let it manage its window: the tools ``release`` and ``pin_item``, and a notice at
             the end of the prompt, once between reclaims, before pages leave.
 
@@ -67,6 +69,7 @@ class PagingMiddleware(AgentMiddleware[PagingState, Any, Any]):
         budget: Budget | None = None,
         identity: Identity | None = None,
         recall: bool = True,
+        scope: ScopeName = "thread",
         manage: bool = False,
     ) -> None:
         super().__init__()
@@ -76,7 +79,7 @@ class PagingMiddleware(AgentMiddleware[PagingState, Any, Any]):
         self._budgets = Budgets(memory, budget)
         self._overhead = Overhead(lambda: memory.counter)
         self._manage = manage
-        tools = [recall_tool(memory, identity=identity, budget=budget)] if recall else []
+        tools = [recall_tool(memory, identity=identity, budget=budget, scope=scope)] if recall else []
         tools += window_tools(memory, identity=identity) if manage else []
         self.tools: Sequence[BaseTool] = tools
 

@@ -14,7 +14,7 @@ from pydantic import ConfigDict, Field
 
 from pagefault import Found, Memory, SpaceId
 from pagefault.recall import reading
-from pagefault.space import Space
+from pagefault.space import ScopeName, Space
 from pagefault_langgraph.identity import Identity
 from pagefault_langgraph.locate import identify
 
@@ -26,12 +26,14 @@ class PagefaultRetriever(BaseRetriever):
 
     An abstention gives no documents. A page's document is its reading, verbatim, with ``address``,
     ``seq``, ``created_at``, ``trust``, ``score`` and ``outcome`` as metadata; an item's has its
-    ``key``, ``version`` and ``updated_at``.
+    ``key``, ``version`` and ``updated_at``. A page of another conversation (``scope="user"``) also has its
+    ``thread`` and ``agent``.
 
     Args:
         memory: From ``pagefault.open(...)``.
         space: Whose conversation; by default the one that the run's config names, as for the middleware.
         identity: From the run's config to a ``SpaceId``, where the default does not do.
+        scope: ``"user"`` looks into all conversations of this user.
         k: Documents returned at most; ``invoke(query, k=...)`` says it for one call.
 
     Example:
@@ -49,6 +51,7 @@ class PagefaultRetriever(BaseRetriever):
     memory: Memory
     space: SpaceId | None = None
     identity: Identity | None = None
+    scope: ScopeName = "thread"
     k: int = Field(default=10, ge=1, le=100)
 
     def invoke(self, input: str, config: RunnableConfig | None = None, **kwargs: Any) -> list[Document]:  # noqa: A002  # LangChain's name
@@ -75,7 +78,7 @@ class PagefaultRetriever(BaseRetriever):
         k: int | None = None,
     ) -> list[Document]:
         limit = self.k if k is None else k
-        return _documents(self._space().recall(query, limit=limit), limit)
+        return _documents(self._space().recall(query, limit=limit, scope=self.scope), limit)
 
     async def _aget_relevant_documents(
         self,
@@ -85,7 +88,7 @@ class PagefaultRetriever(BaseRetriever):
         k: int | None = None,
     ) -> list[Document]:
         limit = self.k if k is None else k
-        return _documents(await self._space().arecall(query, limit=limit), limit)
+        return _documents(await self._space().arecall(query, limit=limit, scope=self.scope), limit)
 
     def _space(self) -> Space:
         return self.memory.at(self.space or identify(self.identity, _config.get() or {}, []))
@@ -109,7 +112,7 @@ def _documents(found: Found, limit: int) -> list[Document]:
     ]
     documents += [
         Document(
-            id=recalled.page.chain,
+            id=recalled.page.chain if recalled.space is None else f"{recalled.space.key}/{recalled.page.chain}",
             page_content=reading(recalled.page),
             metadata={
                 "address": recalled.address,
@@ -118,8 +121,13 @@ def _documents(found: Found, limit: int) -> list[Document]:
                 "trust": recalled.trust,
                 "score": recalled.score,
                 "outcome": outcome,
+                **_elsewhere(recalled.space),
             },
         )
         for recalled in found.pages
     ]
     return documents[:limit]
+
+
+def _elsewhere(space: SpaceId | None) -> dict[str, str]:
+    return {} if space is None else {"thread": space.thread, "agent": space.agent}

@@ -11,12 +11,12 @@ from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.tools import BaseTool, StructuredTool
 
 from pagefault import Budget, Memory
-from pagefault.asking import ADDRESSES, DESCRIPTION, NAME, QUERY
+from pagefault.asking import ADDRESSES, NAME, QUERY, description_of
 from pagefault.errors import BadAddress, PagefaultError, PageNotFound
 from pagefault.lineage import Lineage
 from pagefault.messages import RECALL_MARK
 from pagefault.recall import Found
-from pagefault.space import Space
+from pagefault.space import ScopeName, Space
 from pagefault_langgraph.drop import Standing, standing
 from pagefault_langgraph.identity import Identity
 from pagefault_langgraph.locate import identify
@@ -27,7 +27,9 @@ _log: Final = logging.getLogger("pagefault")
 Answer = tuple[str, dict[str, Any]]
 
 
-def recall_tool(memory: Memory, *, identity: Identity | None = None, budget: Budget | None = None) -> BaseTool:
+def recall_tool(
+    memory: Memory, *, identity: Identity | None = None, budget: Budget | None = None, scope: ScopeName = "thread"
+) -> BaseTool:
     """The ``recall`` tool for an agent or a ``ToolNode``.
 
     ``PagingMiddleware`` brings it along; build it yourself only for other graphs. Whose
@@ -38,7 +40,13 @@ def recall_tool(memory: Memory, *, identity: Identity | None = None, budget: Bud
         identity: The same as given to the middleware.
         budget: A result uses at most a quarter of its target, all results of one step together half
             of it. By default the budget that the agent's last call had.
+        scope: ``"user"`` lets it find pages of all conversations of this user, each marked with its own. The
+            model cannot switch it on.
+
+    Raises:
+        ValueError: No such scope.
     """
+    description = description_of(scope)
 
     def share(space: Space, runtime: ToolRuntime[Any, Any]) -> int:
         limit = space.share if budget is None else min(space.share, budget.target // 4)
@@ -50,10 +58,11 @@ def recall_tool(memory: Memory, *, identity: Identity | None = None, budget: Bud
         query: Annotated[str, QUERY] = "",
     ) -> Answer:
         space, path = path_of(memory, identity, runtime)
+        how: Any = {"path": path, "budget": share(space, runtime), "scope": scope}
         try:
             if addresses.strip():
-                return _answer(space.fault(addresses, path=path, budget=share(space, runtime)))
-            return _answer(space.recall(query, path=path, budget=share(space, runtime), skip_resident=True))
+                return _answer(space.fault(addresses, **how))
+            return _answer(space.recall(query, skip_resident=True, **how))
         except (PagefaultError, ValueError) as error:
             return _refusal(error)
 
@@ -63,10 +72,11 @@ def recall_tool(memory: Memory, *, identity: Identity | None = None, budget: Bud
         query: Annotated[str, QUERY] = "",
     ) -> Answer:
         space, path = await apath_of(memory, identity, runtime)
+        how: Any = {"path": path, "budget": share(space, runtime), "scope": scope}
         try:
             if addresses.strip():
-                return _answer(await space.afault(addresses, path=path, budget=share(space, runtime)))
-            return _answer(await space.arecall(query, path=path, budget=share(space, runtime), skip_resident=True))
+                return _answer(await space.afault(addresses, **how))
+            return _answer(await space.arecall(query, skip_resident=True, **how))
         except (PagefaultError, ValueError) as error:
             return _refusal(error)
 
@@ -74,7 +84,7 @@ def recall_tool(memory: Memory, *, identity: Identity | None = None, budget: Bud
         func=recall,
         coroutine=arecall,
         name=NAME,
-        description=DESCRIPTION,
+        description=description,
         response_format="content_and_artifact",
     )
 

@@ -10,6 +10,7 @@ from llama_index.core.memory import BaseMemoryBlock
 from pydantic import ConfigDict, Field
 
 from pagefault import Memory, Outcome, Space
+from pagefault.space import ScopeName
 from pagefault_llamaindex.messages import LLAMAINDEX, accept
 
 _DEFAULT_SESSION = "default"
@@ -25,6 +26,7 @@ class PagefaultMemoryBlock(BaseMemoryBlock[str]):
         user: Whose sessions these are, where that matters.
         limit: Pages that one recall returns at most.
         token_limit: Tokens that they may take.
+        scope: ``"user"`` recalls from all sessions of this user, each page marked with its own.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
@@ -35,6 +37,7 @@ class PagefaultMemoryBlock(BaseMemoryBlock[str]):
     user: str = ""
     limit: int = 5
     token_limit: int = 1_000
+    scope: ScopeName = "thread"
 
     def space(self, session_id: str | None = None) -> Space:
         """The space of one session's flushed messages."""
@@ -61,7 +64,8 @@ class PagefaultMemoryBlock(BaseMemoryBlock[str]):
         if not asked:
             return ""
         space = self.space(block_kwargs.get(_SESSION))
-        found = await space.arecall(str(asked[-1].content), limit=self.limit, budget=self.token_limit)
+        query = str(asked[-1].content)
+        found = await space.arecall(query, limit=self.limit, budget=self.token_limit, scope=self.scope)
         return "" if found.outcome is Outcome.ABSTAIN else found.text
 
     async def atruncate(self, content: str, tokens_to_truncate: int) -> str | None:

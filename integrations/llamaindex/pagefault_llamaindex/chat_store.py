@@ -7,6 +7,7 @@ never in none.
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -146,7 +147,9 @@ class PagefaultChatStore(AsyncDBChatStore):
         return space.held(LLAMAINDEX)
 
     def _index(self) -> Held:
-        space = self.memory.space(thread=_KEYS, tenant=self.tenant, user=self.user, agent=f"chat-store:{_KEYS}")
+        """The keys, under no user: they are no conversation that a recall should find."""
+        whose = hashlib.sha256(self.user.encode("utf-8")).hexdigest()[:32] if self.user else ""
+        space = self.memory.space(thread=_KEYS, tenant=self.tenant, agent=f"chat-store:{_KEYS}{whose}")
         return space.held(LLAMAINDEX)
 
     async def _note_key(self, key: str) -> None:

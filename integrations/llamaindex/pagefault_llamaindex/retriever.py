@@ -8,6 +8,7 @@ from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
 
 from pagefault import Found, Space
+from pagefault.space import ScopeName, check_scope
 from pagefault_llamaindex.memory import PagefaultMemory
 
 
@@ -17,6 +18,7 @@ class PagefaultRetriever(BaseRetriever):
     Args:
         memory: The session's memory, or a space.
         limit: Pages returned at most.
+        scope: ``"user"`` looks into all sessions of this user; a node's ``session`` says which.
         **kwargs: For LlamaIndex's ``BaseRetriever``.
 
     Example:
@@ -28,25 +30,29 @@ class PagefaultRetriever(BaseRetriever):
         >>> memory.close()
     """
 
-    def __init__(self, memory: PagefaultMemory | Space, *, limit: int = 10, **kwargs: Any) -> None:
+    def __init__(
+        self, memory: PagefaultMemory | Space, *, limit: int = 10, scope: ScopeName = "thread", **kwargs: Any
+    ) -> None:
         if not isinstance(memory, PagefaultMemory | Space):
             raise TypeError(f"memory is a PagefaultMemory or a Space, got {type(memory).__name__} {memory!r:.60}")
         super().__init__(**kwargs)
         self._memory = memory
         self._limit = limit
+        self._scope: ScopeName = check_scope(scope)
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        return self._nodes(self._space.recall(query_bundle.query_str, limit=self._limit))
+        return self._nodes(self._space.recall(query_bundle.query_str, limit=self._limit, scope=self._scope))
 
     async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        return self._nodes(await self._space.arecall(query_bundle.query_str, limit=self._limit))
+        found = await self._space.arecall(query_bundle.query_str, limit=self._limit, scope=self._scope)
+        return self._nodes(found)
 
     @property
     def _space(self) -> Space:
         return self._memory if isinstance(self._memory, Space) else self._memory.space
 
     def _nodes(self, found: Found) -> list[NodeWithScore]:
-        space = self._space.id
+        spaces = [page.space or self._space.id for page in found.pages]
         return [
             NodeWithScore(
                 node=TextNode(
@@ -65,5 +71,5 @@ class PagefaultRetriever(BaseRetriever):
                 ),
                 score=page.score,
             )
-            for page in found.pages
+            for page, space in zip(found.pages, spaces, strict=True)
         ]

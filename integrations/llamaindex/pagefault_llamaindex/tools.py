@@ -10,9 +10,10 @@ from llama_index.core.tools import FunctionTool
 from pydantic import BaseModel, Field
 
 from pagefault import Space
-from pagefault.asking import ADDRESSES, DESCRIPTION, NAME, QUERY, REMEMBER
+from pagefault.asking import ADDRESSES, NAME, QUERY, REMEMBER, description_of
 from pagefault.errors import BadAddress, PagefaultError, PageNotFound
 from pagefault.lineage import Lineage
+from pagefault.space import ScopeName
 from pagefault_llamaindex.encoding import RecalledBlock
 from pagefault_llamaindex.memory import PagefaultMemory
 from pagefault_llamaindex.messages import LLAMAINDEX
@@ -31,22 +32,27 @@ class _Remember(BaseModel):
     value: str = Field(description="The fact")
 
 
-def recall_tool(memory: Source) -> FunctionTool:
+def recall_tool(memory: Source, *, scope: ScopeName = "thread") -> FunctionTool:
     """The ``recall`` tool of one session. Whose conversation it reads is fixed here, never said by the model.
 
     Within an agent's run it reads the tool steps of that run as well, if a paged LLM saw them.
 
     Args:
         memory: The session's memory, or the space of a history that a paged LLM's caller carries along.
+        scope: ``"user"`` lets it find pages of all sessions of this user, each marked with its own. The model
+            cannot switch it on.
+
+    Raises:
+        ValueError: No such scope.
     """
-    spaces = _spaces(memory)
+    spaces, description = _spaces(memory), description_of(scope)
 
     def recall(addresses: str = "", query: str = "") -> RecalledBlock:
         space = spaces()
         try:
             if addresses.strip():
-                return _quoted(space.fault(addresses, path=_path(space)).text)
-            return _quoted(space.recall(query, path=_path(space), skip_resident=True).text)
+                return _quoted(space.fault(addresses, path=_path(space), scope=scope).text)
+            return _quoted(space.recall(query, path=_path(space), skip_resident=True, scope=scope).text)
         except (PagefaultError, ValueError) as error:
             return _quoted(_refusal(error))
 
@@ -54,13 +60,14 @@ def recall_tool(memory: Source) -> FunctionTool:
         space = spaces()
         try:
             if addresses.strip():
-                return _quoted((await space.afault(addresses, path=_path(space))).text)
-            return _quoted((await space.arecall(query, path=_path(space), skip_resident=True)).text)
+                return _quoted((await space.afault(addresses, path=_path(space), scope=scope)).text)
+            found = await space.arecall(query, path=_path(space), skip_resident=True, scope=scope)
+            return _quoted(found.text)
         except (PagefaultError, ValueError) as error:
             return _quoted(_refusal(error))
 
     return FunctionTool.from_defaults(
-        fn=recall, async_fn=arecall, name=NAME, description=DESCRIPTION, fn_schema=_Recall
+        fn=recall, async_fn=arecall, name=NAME, description=description, fn_schema=_Recall
     )
 
 
@@ -96,6 +103,7 @@ class PagefaultToolSpec:
 
     Args:
         memory: The session's memory, or its space.
+        scope: As for :func:`recall_tool`.
 
     Example:
         >>> memory = PagefaultMemory.from_defaults(":memory:", session_id="ada")
@@ -104,8 +112,8 @@ class PagefaultToolSpec:
         >>> memory.close()
     """
 
-    def __init__(self, memory: Source) -> None:
-        self._tools = [recall_tool(memory), remember_tool(memory)]
+    def __init__(self, memory: Source, *, scope: ScopeName = "thread") -> None:
+        self._tools = [recall_tool(memory, scope=scope), remember_tool(memory)]
 
     def to_tool_list(self) -> list[FunctionTool]:
         """The tools, for an agent's ``tools=``."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
-from pagefault.page import Address, Page
+from pagefault.page import Address
 from pagefault.recall.focus import focus, is_evidence
 from pagefault.recall.gate import Evidence, Outcome, coverage, decide
 from pagefault.recall.rendering import RecalledPage
@@ -22,22 +22,22 @@ class Question:
 
     Attributes:
         terms: Term ids of the query.
-        weights: IDF of those that occur in the space.
-        dense: Similarity by page number, ``None`` without an embedder.
-        pages: Pages in the space.
+        weights: IDF of those that occur where was searched.
+        dense: Similarity by address, ``None`` without an embedder.
+        pages: Pages where was searched.
         request: The page with the user's present request, when a model asks; 0 otherwise.
     """
 
     terms: Sequence[int]
     weights: Mapping[int, float]
-    dense: Mapping[int, float] | None
+    dense: Mapping[str, float] | None
     pages: int
     request: int = 0
 
 
 def judge(
     found: Sequence[RecalledPage],
-    terms: Mapping[int, Collection[int]],
+    terms: Mapping[str, Collection[int]],
     question: Question,
     *,
     skip_resident: bool,
@@ -46,12 +46,12 @@ def judge(
 
     Args:
         found: Candidates, best first.
-        terms: Term ids of each candidate, by page number.
+        terms: Term ids of each candidate, by address.
         question: What they shall answer.
         skip_resident: The asker sees its window: pages in it are no news, and count only when
             nothing outside of it answers.
     """
-    evident = [p for p in found if counts(p.page, terms[p.page.seq], question)]
+    evident = [p for p in found if counts(p, terms[p.address], question)]
     away = [p for p in evident if not (skip_resident and p.resident)]
     outcome = decide(_weigh(away, terms, question))
     if outcome is not Outcome.ABSTAIN:
@@ -63,20 +63,21 @@ def judge(
     return Outcome.ABSTAIN, []
 
 
-def counts(page: Page, terms: Collection[int], question: Question) -> bool:
+def counts(found: RecalledPage, terms: Collection[int], question: Question) -> bool:
     """Whether a page may answer the question at all; the request that led to it never does."""
-    asked = question.request > 0
-    return page.seq != question.request and is_evidence(page, question.terms, terms, asked_by_model=asked)
+    if found.space is None and found.page.seq == question.request:
+        return False
+    return is_evidence(found.page, question.terms, terms, asked_by_model=question.request > 0)
 
 
-def _weigh(pages: Sequence[RecalledPage], terms: Mapping[int, Collection[int]], question: Question) -> Evidence:
-    seqs = [p.page.seq for p in pages]
-    shares = [coverage(question.terms, question.weights, terms[seq], pages=question.pages) for seq in seqs]
-    similar = None if question.dense is None else [question.dense.get(seq, 0.0) for seq in seqs]
+def _weigh(pages: Sequence[RecalledPage], terms: Mapping[str, Collection[int]], question: Question) -> Evidence:
+    named = [p.address for p in pages]
+    shares = [coverage(question.terms, question.weights, terms[each], pages=question.pages) for each in named]
+    similar = None if question.dense is None else [question.dense.get(each, 0.0) for each in named]
     return Evidence(
         coverage=max(shares, default=0.0),
         cosine=None if similar is None else max(similar, default=0.0),
-        hits=len(seqs),
+        hits=len(named),
     )
 
 
@@ -89,5 +90,5 @@ def starts(pages: Sequence[RecalledPage], weights: Mapping[int, float], budget: 
         budget: Tokens for all of them together.
     """
     width = max(MIN_WIDTH, budget * CHARS_PER_TOKEN // max(1, len(pages)))
-    found = [(p.page.seq, focus(reading(p.page), weights, width)) for p in pages]
-    return [Address(first=seq, last=seq, offset=offset) for seq, offset in found if offset]
+    found = [(p.whole, focus(reading(p.page), weights, width)) for p in pages]
+    return [replace(whole, offset=offset) for whole, offset in found if offset]

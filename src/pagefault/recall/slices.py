@@ -56,7 +56,7 @@ def slice_page(page: Page, address: Address, max_chars: int) -> Slice:
         PageNotFound: The page has no such part or is shorter than the offset.
     """
     text = reading(page, address.part)
-    start = Address(first=page.seq, last=page.seq, part=address.part, offset=address.offset)
+    start = replace(address, first=page.seq, last=page.seq)
     if start.offset and start.offset >= len(text):
         raise PageNotFound(f"{replace(start, offset=0)} ends at character {len(text)}; nothing is at {start}")
     end = start.offset + max(1, max_chars)

@@ -1,0 +1,189 @@
+"""A user's other conversations: which there are, and which of their pages are their past today.
+
+The head of a space names the path that was written last: that path is what its conversation says.
+Pages of paths that were left behind by an edit, a reset or time travel stay in the store, and are
+not shown to anybody else. Runs on the kernel's loop thread.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from pagefault.chain import head_id
+from pagefault.errors import BadAddress, InvalidId, PageNotFound, PagesLost
+from pagefault.lineage import Lineage
+from pagefault.page import Address, SpaceId
+from pagefault.paging import Paging
+from pagefault.ports import PageStore, Reach, Record, Scope, UserScope, Where
+
+MAX_PLACES: Final = 10_000
+"""Conversations of one user that are looked at."""
+MAX_CHAINS: Final = 200_000
+"""Pages whose chains are remembered, of all conversations together."""
+WINDOW: Final = 4_096
+_HEAD: Final = ("chain", "user", "thread", "agent")
+_STRIDE: Final = 2**32
+_log: Final = logging.getLogger("pagefault")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Another conversation of a user, as its head says.
+
+    Attributes:
+        space: Whose it is.
+        length: Pages on its present path.
+        tip: Chain of the last of them.
+    """
+
+    space: SpaceId
+    length: int
+    tip: str
+
+    @property
+    def scope(self) -> Scope:
+        """For the store."""
+        return Scope(tenant=self.space.tenant, space=self.space.key)
+
+
+def user_scope(home: SpaceId) -> UserScope:
+    """All spaces of the user whose space this is.
+
+    Raises:
+        InvalidId: It has no user.
+    """
+    if not home.user:
+        raise InvalidId(
+            f"scope='user' reads all conversations of a user, and {home} has none; name the user where the space "
+            "is made, or in the run's configuration"
+        )
+    return UserScope(tenant=home.tenant, user=home.user)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sight:
+    """What one search may see: a path of one's own, and other conversations where they count as well.
+
+    It gives each page a number: its own, or one that is larger than any page number. Pages next
+    to each other have numbers next to each other, those of two conversations never have.
+
+    Attributes:
+        paging: The asker's space.
+        lineage: The asker's path.
+        places: Other conversations; ``None`` when only one's own counts.
+    """
+
+    paging: Paging
+    lineage: Lineage
+    places: Sequence[Place] | None = None
+
+    @property
+    def reach(self) -> Reach:
+        """For the store."""
+        home = self.paging.space
+        return Scope(tenant=home.tenant, space=home.key) if self.places is None else user_scope(home)
+
+    @property
+    def pages(self) -> int:
+        """How many pages there are."""
+        return self.lineage.length + sum(place.length for place in self.places or ())
+
+    def number(self, index: int, seq: int) -> int:
+        """The number of a page of the other conversation at this index of ``places``."""
+        return (index + 1) * _STRIDE + seq
+
+    def split(self, number: int) -> tuple[Place | None, int]:
+        """Whose page a number is, ``None`` for one's own, and its page number there."""
+        index, seq = divmod(number, _STRIDE)
+        return (self.places or ())[index - 1] if index else None, seq
+
+    def address(self, number: int) -> str:
+        """The address of the page with this number."""
+        place, seq = self.split(number)
+        return str(Address(first=seq, last=seq, place=place.space.place if place else ""))
+
+
+class Others:
+    """Reads heads and paths of a user's other spaces; paths are remembered as long as their heads stay."""
+
+    def __init__(self, store: PageStore) -> None:
+        self._store = store
+        self._paths: OrderedDict[str, tuple[str, list[str]]] = OrderedDict()
+
+    async def of(self, home: SpaceId) -> dict[str, Place]:
+        """The user's other spaces that have pages, by key.
+
+        Raises:
+            InvalidId: There is no user.
+        """
+        heads = await self._store.scan(user_scope(home), Where(kind="head", fields=_HEAD), limit=MAX_PLACES)
+        if len(heads) == MAX_PLACES:
+            _log.warning("user %r has more than %d conversations; recall sees these alone", home.user, MAX_PLACES)
+        places = [place for head in heads if head.seq and (place := _place(home.tenant, head)) is not None]
+        return {place.space.key: place for place in places if place.space != home}
+
+    async def path(self, place: Place) -> list[str]:
+        """The chains of its pages, the first page's first.
+
+        Raises:
+            PagesLost: The store lacks one of them.
+        """
+        key = place.space.key
+        tip, known = self._paths.get(key, ("", []))
+        if tip != place.tip:
+            known = await self._walk(place, known)
+            self._paths[key] = place.tip, known
+        self._paths.move_to_end(key)
+        while sum(len(path) for _, path in self._paths.values()) > MAX_CHAINS and len(self._paths) > 1:
+            self._paths.popitem(last=False)
+        return known
+
+    async def _walk(self, place: Place, known: Sequence[str]) -> list[str]:
+        """Back from the tip, as far as the path is another than the one known before."""
+        parents: dict[str, str] = {}
+        found: list[str] = []
+        tip = place.tip
+        for seq in range(place.length, 0, -1):
+            if seq <= len(known) and known[seq - 1] == tip:
+                return [*known[:seq], *reversed(found)]
+            if tip not in parents:
+                where = Where(first=max(1, seq - WINDOW // 2), last=seq, newest=True, fields=("chain", "parent"))
+                records = await self._store.scan(place.scope, where, limit=WINDOW)
+                parents = {str(r.fields["chain"]): str(r.fields["parent"]) for r in records}
+            if tip not in parents:
+                raise PagesLost(f"page {seq} of {place.space} is not in the store, though its head says so")
+            found.append(tip)
+            tip = parents[tip]
+        return found[::-1]
+
+
+def named(places: Sequence[Place], name: str) -> Place:
+    """The one that an address names.
+
+    Raises:
+        PageNotFound: There is none.
+        BadAddress: It could be either of several.
+    """
+    fitting = [place for place in places if place.space.place == name]
+    if not fitting:
+        raise PageNotFound(f"{name} is no conversation of this user")
+    if len(fitting) > 1:
+        raise BadAddress(f"{name} could be {len(fitting)} conversations of this user; search for it by a query")
+    return fitting[0]
+
+
+def _place(tenant: str, head: Record) -> Place | None:
+    """Whose head this is; nobody's when it does not lie where that space's head lies."""
+    user, thread, agent = (str(head.fields.get(name, "")) for name in ("user", "thread", "agent"))
+    try:
+        space = SpaceId(tenant=tenant, user=user, thread=thread, agent=agent)
+    except InvalidId:
+        space = None
+    if space is None or head_id(space.key) != head.id:
+        _log.warning("head record %s of tenant %r is damaged; its conversation is left out", head.id, tenant)
+        return None
+    return Place(space=space, length=head.seq, tip=str(head.fields["chain"]))
