@@ -27,12 +27,12 @@ from pagefault.recall import (
     Question,
     RecalledPage,
     counts,
-    document_vector,
     fuse,
     judge,
     query_vector,
     render,
     starts,
+    term_ids,
     trust_of,
 )
 from pagefault.restore import bodies
@@ -42,6 +42,8 @@ from pagefault.writeback import WriteBack
 CANDIDATES: Final = 64
 MAX_CANDIDATES: Final = 1_024
 """So many hits are looked at for pages on a present path, where several conversations are searched."""
+OVERFETCH: Final = 4
+_CHAIN: Final = ("chain",)
 _SEEN: Final = ("chain", "created_at")
 _log: Final = logging.getLogger("pagefault")
 
@@ -67,6 +69,11 @@ class Query:
     before: float | None = None
     skip_resident: bool = False
     crosses: bool = False
+
+    @property
+    def is_timed(self) -> bool:
+        """Whether only some time is looked at."""
+        return self.after is not None or self.before is not None
 
     def is_in_time(self, moment: float) -> bool:
         """Whether something of this moment is looked for."""
@@ -130,15 +137,16 @@ class Retrieval:
         dense, words = await self._candidates(sight, query, sparse)
         ranked = fuse(dense or {}, words)[: query.limit * 2]
         pages, damaged = await self._load_intact(sight, [number for number, _ in ranked])
-        weights = await self._store.idf(sight.reach, sparse.indices) if sparse.indices else {}
+        near = [point_id(sight.space_of(number).key, page.chain) for number, page in pages.items()]
+        weights = await self._store.idf(sight.reach, sparse.indices, near=near) if sparse.indices else {}
         with paging.lock:
             request = lineage.request if query.skip_resident else 0
-        similar = None if dense is None else {sight.address(number): score for number, score in dense.items()}
+        similar = None if dense is None else {sight.address(n): dense[n] for n in pages if n in dense}
         question = Question(terms=sparse.indices, weights=weights, dense=similar, pages=sight.pages, request=request)
 
         def judged() -> tuple[Outcome, list[RecalledPage]]:
             found = {number: _recalled(page, 0.0, sight, number) for number, page in pages.items()}
-            terms = {page.address: set(document_vector(index_text(page.page)).indices) for page in found.values()}
+            terms = {page.address: term_ids(index_text(page.page)) for page in found.values()}
             asking = {number for number, page in found.items() if not counts(page, terms[page.address], question)}
             scores = [{s: v for s, v in part.items() if s not in asking} for part in (dense or {}, words)]
             order = [*fuse(*scores), *((number, 0.0) for number in sorted(asking, reverse=True))]
@@ -216,8 +224,6 @@ class Retrieval:
 
     async def _numbers(self, sight: Sight, hits: Sequence[Hit]) -> dict[UUID, int]:
         """The numbers of those hits that are on a present path."""
-        with sight.paging.lock:
-            own = {slot.chain: slot.seq for slot in sight.lineage.slots if slot.stored}
         paths: dict[str, tuple[int, Sequence[str]]] = {}
         for index, place in enumerate(sight.places or ()):
             if any(hit.space == place.space.key for hit in hits):
@@ -227,12 +233,12 @@ class Retrieval:
                     _log.warning("recall leaves out a conversation: %s", error)
         found: dict[UUID, int] = {}
         for hit in hits:
-            chain = str(hit.fields.get("chain"))
-            if hit.space == sight.paging.space.key and chain in own:
-                found[hit.id] = own[chain]
+            if hit.space == sight.paging.space.key:
+                if _is_own(hit, sight.lineage):
+                    found[hit.id] = hit.seq
             elif hit.space in paths:
                 index, path = paths[hit.space]
-                if 0 < hit.seq <= len(path) and path[hit.seq - 1] == chain:
+                if 0 < hit.seq <= len(path) and path[hit.seq - 1] == hit.fields.get("chain"):
                     found[hit.id] = sight.number(index, hit.seq)
         return found
 
@@ -249,17 +255,23 @@ class Retrieval:
     async def _within(
         self, sight: Sight, query: Query, queries: Sequence[Sparse | Sequence[float]]
     ) -> list[dict[int, float]]:
-        """Scores of pages on the asker's path."""
-        paging, lineage, scope = sight.paging, sight.lineage, sight.reach
-        with paging.lock:
-            own = {slot.chain: slot.seq for slot in lineage.slots if slot.stored}
-        wide = max(CANDIDATES, 2 * query.limit)
-        where = Where(kind="page", first=1, last=max(1, len(own)))
-        lists = await self._store.search(scope, queries, where, limit=wide)
-        if any(hit.fields.get("chain") not in own for hits in lists for hit in hits):
-            ids = [point_id(paging.space.key, chain) for chain in own]
-            lists = await self._store.search(scope, queries, Where(kind="page", ids=ids), limit=wide)
-        return [_scores(hits, own, query) for hits in lists]
+        """Scores of pages on the asker's path.
+
+        Where other paths' pages are in the space, too, more are asked for before the store is told
+        every page to look at, which takes longer than all the rest.
+        """
+        lineage, wide = sight.lineage, max(CANDIDATES, 2 * query.limit)
+        where = Where(kind="page", fields=_SEEN if query.is_timed else _CHAIN)
+        for limit in (wide, OVERFETCH * wide):
+            lists = await self._store.search(sight.reach, queries, where, limit=limit)
+            own = [[hit for hit in hits if _is_own(hit, lineage)] for hits in lists]
+            if all(len(mine) >= wide or len(hits) < limit for mine, hits in zip(own, lists, strict=True)):
+                return [_scores(mine[:wide], query) for mine in own]
+        key = sight.paging.space.key
+        with sight.paging.lock:
+            ids = [point_id(key, slot.chain) for slot in lineage.slots if slot.stored]
+        lists = await self._store.search(sight.reach, queries, replace(where, ids=ids), limit=wide)
+        return [_scores(hits, query) for hits in lists]
 
     async def _index(self, scope: Scope) -> None:
         try:
@@ -368,14 +380,17 @@ def _time_of(hit: Hit) -> float:
     return float(hit.fields.get("created_at", 0.0))
 
 
-def _scores(hits: Sequence[Hit], own: dict[str, int], query: Query) -> dict[int, float]:
-    """Scores by page number, of this path's own pages in the wanted time."""
-    scores: dict[int, float] = {}
-    for hit in hits:
-        seq = own.get(str(hit.fields.get("chain")))
-        if seq is not None and query.is_in_time(_time_of(hit)):
-            scores[seq] = hit.score
-    return scores
+def _is_own(hit: Hit, lineage: Lineage) -> bool:
+    """Whether a hit is a page of this path: its number has one place in it, and that place one chain."""
+    slots = lineage.slots
+    return 1 <= hit.seq <= len(slots) and slots[hit.seq - 1].chain == hit.fields.get("chain")
+
+
+def _scores(hits: Sequence[Hit], query: Query) -> dict[int, float]:
+    """Scores by page number, of the pages in the wanted time."""
+    if not query.is_timed:
+        return {hit.seq: hit.score for hit in hits}
+    return {hit.seq: hit.score for hit in hits if query.is_in_time(_time_of(hit))}
 
 
 def _recalled(page: Page, score: float, sight: Sight, number: int) -> RecalledPage:

@@ -24,7 +24,16 @@ from pagefault.errors import CorruptPage, EmbedderError, StoreError, VersionConf
 from pagefault.items import Item, Namespace
 from pagefault.kernel import Kernel
 from pagefault.ports import Dense, Hit, PageStore, Record, Scope, Sparse, Swap, Where
-from pagefault.recall import ItemEvidence, Outcome, RecalledItem, document_vector, fuse, judge_items, query_vector
+from pagefault.recall import (
+    ItemEvidence,
+    Outcome,
+    RecalledItem,
+    document_vector,
+    fuse,
+    judge_items,
+    query_vector,
+    term_ids,
+)
 from pagefault.retrieval import Retrieval
 from pagefault.vectors import Vectors
 from pagefault.writeback import WriteBack
@@ -145,12 +154,13 @@ class Shelf:
             return Outcome.ABSTAIN, []
         loaded = await self._load([hit.id for hit, _, _ in hits])
         sparse = query_vector(query)
-        weights = await self._store.idf(self._scope, sparse.indices, kind="item") if sparse.indices else {}
+        near = [hit.id for hit, _, _ in hits]
+        weights = await self._store.idf(self._scope, sparse.indices, kind="item", near=near) if sparse.indices else {}
         there = len(await self._store.scan(self._scope, Where(kind="item"), limit=WINDOW))
 
         def judged() -> tuple[Outcome, list[RecalledItem]]:
             candidates = [
-                ItemEvidence(item=item, terms=set(document_vector(item.searched).indices), cosine=cosine)
+                ItemEvidence(item=item, terms=term_ids(item.searched), cosine=cosine)
                 for hit, _, cosine in hits
                 if (item := loaded.get(hit.id)) is not None
             ]

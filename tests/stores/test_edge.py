@@ -303,6 +303,18 @@ def test_a_real_engine_error_is_mapped(tmp_path):
     in_store(tmp_path, body)
 
 
+def test_fields_of_any_payload():
+    """Packed, flat, amended since, chosen, and damaged."""
+    packed = {"seq": 1, "_fields": '{"gist": "g", "tokens": 7}', "chain": "c"}
+    assert layout.fields_of(packed) == {"gist": "g", "tokens": 7, "chain": "c"}
+    assert layout.fields_of({"seq": 1, "gist": "g", "chain": "c"}) == {"gist": "g", "chain": "c"}
+    assert layout.fields_of({**packed, "tokens": 8}) == {"gist": "g", "tokens": 8, "chain": "c"}
+    assert layout.fields_of(packed, ("chain",)) == {"chain": "c"}
+    assert layout.fields_of(packed, ("tokens", "x")) == {"tokens": 7}
+    for damaged in ("", "{", "[1]", "7"):
+        assert layout.fields_of({**packed, "_fields": damaged}) == {"chain": "c"}
+
+
 def test_chunk_ids_of_a_damaged_payload():
     for text in ("", "3", "x/" + "0" * 32, "-1/" + "0" * 32, "3/00"):
         with pytest.raises(CorruptPage):

@@ -131,6 +131,8 @@ def render(
     if not items:
         return "\n".join(notes) or _ABSTAINED
     costs = _Costs(counter)
+    if (text := _entire(items, notes, costs, budget)) is not None:
+        return text
     shown = _choose(items, costs, budget - costs.of("\n".join([_HEADER, *notes, _missing(items)])))
     while shown:
         text = _frame(shown, items, notes)
@@ -172,6 +174,16 @@ def _items(recalled: RecalledPage, addresses: Sequence[Address]) -> list[_Item]:
     here = [a for a in addresses if a.place == whole.place and a.first <= whole.first <= a.last]
     named = [a for a in here if a.part or a.offset]
     return [_Item(recalled=recalled, address=address) for address in named or [whole]]
+
+
+def _entire(items: Sequence[_Item], notes: Sequence[str], costs: _Costs, budget: int) -> str | None:
+    """Everything, where it fits: the usual case, in which nothing has to be counted by itself."""
+    limit = max(0, budget) * _CHARS_PER_TOKEN
+    pieces = [item.piece(limit) for item in items]
+    if any(piece.rest for piece in pieces) or sum(len(piece.text) for piece in pieces) > limit:
+        return None
+    text = _frame([(item, len(piece.text)) for item, piece in zip(items, pieces, strict=True)], items, notes)
+    return text if costs.of(text) <= budget else None
 
 
 def _choose(items: Sequence[_Item], costs: _Costs, room: int) -> list[tuple[_Item, int]]:

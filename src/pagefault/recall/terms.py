@@ -11,8 +11,9 @@ import re
 import unicodedata
 import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
+from itertools import chain
 from typing import Final
 
 import snowballstemmer
@@ -108,14 +109,34 @@ def query_vector(text: str) -> Sparse:
     return Sparse(indices=indices, values=(1.0,) * len(indices))
 
 
+def term_ids(text: str) -> frozenset[int]:
+    """The term ids of a text: the indices of its vectors, in a third of the time.
+
+    Example:
+        >>> term_ids("paging, paging") == {term_id("page")}
+        True
+    """
+    words = _count_words(text)
+    return _distinct(words, stops=False) or _distinct(words, stops=True)
+
+
+def _distinct(words: Iterable[str], *, stops: bool) -> frozenset[int]:
+    return frozenset(chain.from_iterable(_ids(word, stops) for word in words))
+
+
 def _counts(text: str) -> dict[int, int]:
     """How often each term id occurs; words are looked up once each, however often they occur."""
+    words = _count_words(text)
+    return _sums(words, stops=False) or _sums(words, stops=True)
+
+
+def _count_words(text: str) -> Counter[str]:
     words: Counter[str] = Counter()
     for chunk in _chunks(text):
         words.update(_find(chunk))
         if len(words) > MAX_TERMS:
             words = Counter(dict(list(words.items())[:MAX_TERMS]))
-    return _sums(words, stops=False) or _sums(words, stops=True)
+    return words
 
 
 def _sums(words: Counter[str], *, stops: bool) -> dict[int, int]:

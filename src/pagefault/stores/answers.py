@@ -10,21 +10,22 @@ from typing import Any
 from uuid import UUID
 
 from pagefault.errors import StoreError
-from pagefault.ports import Hit, Reach, Record
+from pagefault.ports import Hit, Reach, Record, Where
 from pagefault.stores.layout import KINDS, Payload, fields_of, owned, restore
 
 
-def records(scope: Reach, points: Iterable[Any], *, newest: bool = False) -> list[Record]:
+def records(scope: Reach, points: Iterable[Any], where: Where) -> list[Record]:
     """The records of these points, by (seq, id), without bodies; the newest first if asked for.
 
     Raises:
         StoreError: One of them is of another scope.
     """
-    found = sorted((restore(id_of(point), check(scope, point)) for point in points), key=_by_place)
-    return sorted(found, key=_by_age) if newest else found
+    found = [restore(id_of(point), check(scope, point), chosen=where.fields) for point in points]
+    found.sort(key=_by_place)
+    return sorted(found, key=_by_age) if where.newest else found
 
 
-def hits(scope: Reach, points: Iterable[Any], *, limit: int) -> list[Hit]:
+def hits(scope: Reach, points: Iterable[Any], where: Where, *, limit: int) -> list[Hit]:
     """The best ``limit`` of these points, by (score descending, seq descending, id).
 
     A point found twice, by several of its vectors, counts with the better score.
@@ -36,7 +37,7 @@ def hits(scope: Reach, points: Iterable[Any], *, limit: int) -> list[Hit]:
     for point in points:
         payload = check(scope, point)
         space, seq = str(payload["space"]), int(payload["seq"])
-        hit = Hit(id=id_of(point), space=space, seq=seq, score=point.score, fields=fields_of(payload))
+        hit = Hit(id=id_of(point), space=space, seq=seq, score=point.score, fields=fields_of(payload, where.fields))
         if hit.id not in found or hit.score > found[hit.id].score:
             found[hit.id] = hit
     return sorted(found.values(), key=_by_rank)[:limit]
@@ -63,15 +64,16 @@ def check(scope: Reach, point: Any) -> Payload:
     Raises:
         StoreError: It is of another scope.
     """
-    if not owned(scope, point.payload, *KINDS):
+    payload: Payload = point.payload  # once: an engine makes it anew at each look
+    if not owned(scope, payload, *KINDS):
         raise StoreError(f"the engine returned {point.id}, which is not of {scope}; please report this")
-    payload: Payload = point.payload
     return payload
 
 
 def id_of(point: Any) -> UUID:
     """The point's id; some clients give it as text."""
-    return point.id if isinstance(point.id, UUID) else UUID(str(point.id))
+    id_ = point.id
+    return id_ if isinstance(id_, UUID) else UUID(str(id_))
 
 
 def _by_rank(hit: Hit) -> tuple[float, int, UUID]:

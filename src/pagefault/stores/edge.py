@@ -221,14 +221,21 @@ class EdgeStore:
                 hits[i] = answer
         return hits
 
-    async def idf(self, scope: Reach, terms: Sequence[int], *, kind: RecordKind = "page") -> dict[int, float]:
-        """The IDF weight of each sparse index over this scope's records of a kind; absent terms are missing."""
+    async def idf(
+        self, scope: Reach, terms: Sequence[int], *, kind: RecordKind = "page", near: Sequence[UUID] = ()
+    ) -> dict[int, float]:
+        """The IDF weight of each sparse index over this scope's records of a kind; absent terms are missing.
+
+        Terms that one of the records ``near`` holds cost a sixth of what the others do.
+        """
         self._check(scope)
         distinct = tuple(dict.fromkeys(terms))
         query_sparse(Sparse(indices=distinct, values=(1.0,) * len(distinct)))
         weights: dict[int, float] = {}
         for window in layout.windows(distinct, _TERMS):
-            weights |= await self._read(partial(edge_calls.idf, scope=scope, terms=window, kind=kind))
+            weights |= await self._read(
+                partial(edge_calls.idf, scope=scope, terms=window, kind=kind, near=tuple(near[:_IDS]))
+            )
         return weights
 
     async def census(self) -> list[Tally]:

@@ -26,6 +26,7 @@ from qdrant_edge import (
     PayloadSelector,
     Point,
     PointVectors,
+    QuantizationSearchParams,
     Query,
     QueryBatchRequest,
     QueryRequest,
@@ -67,6 +68,9 @@ from pagefault.stores.vectors import DENSE, PIECES, TEXT, named_vectors
 _OWNER: Final = ["tenant", "space", "kind", "chunks"]
 _VERSION: Final = [*_OWNER, "seq"]
 _TIES: Final = 16
+_EXACT: Final = SearchParams(exact=True)
+_RESCORED: Final = SearchParams(quantization=QuantizationSearchParams(rescore=True, oversampling=4.0))
+"""Four times as many as asked for are compared in full, so what is found and its scores are those of a full scan."""
 
 
 def write(shard: EdgeShard, scope: Scope, unit: Sequence[Row]) -> None:
@@ -193,11 +197,11 @@ def scan_window(
             with_vector=False,
         )
     )
-    complete, last = answers.cut(answers.records(scope, points, newest=where.newest), size)
+    complete, last = answers.cut(answers.records(scope, points, where), size)
     if complete or last is None:
         return complete, last
     after = last - 1 if where.newest else last + 1
-    return answers.records(scope, _all_with_seq(shard, scope, where, ids, last)), after if after >= 0 else None
+    return answers.records(scope, _all_with_seq(shard, scope, where, ids, last), where), after if after >= 0 else None
 
 
 def search(
@@ -227,17 +231,29 @@ def search(
     found: list[list[Any]] = [[] for _ in queries]
     for index, points in zip(of, shard.query_batch(QueryBatchRequest(requests)), strict=True):
         found[index] += points
-    return [answers.hits(scope, points, limit=limit) for points in found]
+    return [answers.hits(scope, points, where, limit=limit) for points in found]
 
 
-def idf(shard: EdgeShard, scope: Reach, terms: Sequence[int], kind: RecordKind) -> dict[int, float]:
+def idf(
+    shard: EdgeShard, scope: Reach, terms: Sequence[int], kind: RecordKind, near: Sequence[UUID]
+) -> dict[int, float]:
     """The engine's own IDF of each term over this scope's records of a kind.
 
-    A query of one term with weight 1 scores its best record with IDF times the stored weight.
+    Counting the records with a term is cheap, searching them all is not: so a record to read the
+    weight off is first looked for among those ``near``.
     """
-    corpus = within(scope, kind)
+    weights = _weights(shard, scope, terms, kind, [HasIdCondition(set(near))]) if near else {}
+    left = [term for term in terms if term not in weights]
+    return weights | (_weights(shard, scope, left, kind, []) if left else {})
+
+
+def _weights(
+    shard: EdgeShard, scope: Reach, terms: Sequence[int], kind: RecordKind, among: Sequence[HasIdCondition]
+) -> dict[int, float]:
+    """A query of one term with weight 1 scores its best record with IDF times the stored weight."""
+    corpus, flt = within(scope, kind), within(scope, kind, *among)
     requests = [
-        _request(Sparse(indices=(term,), values=(1.0,)), corpus, corpus, limit=1, with_vector=[TEXT]) for term in terms
+        _request(Sparse(indices=(term,), values=(1.0,)), flt, corpus, limit=1, with_vector=[TEXT]) for term in terms
     ]
     weights: dict[int, float] = {}
     for term, points in zip(terms, shard.query_batch(QueryBatchRequest(requests)), strict=True):
@@ -291,8 +307,9 @@ def _request(
         # Without a corpus the statistics are shard-wide: another tenant's text would move the score.
         params = SearchParams(idf=IdfParams(corpus=corpus))
     else:
-        nearest = Query.Nearest(query, using=PIECES if isinstance(query[0], list) else DENSE)
-        params = SearchParams(exact=True)
+        is_pieced = isinstance(query[0], list)
+        nearest = Query.Nearest(query, using=PIECES if is_pieced else DENSE)
+        params = _EXACT if is_pieced else _RESCORED
     return QueryRequest(
         limit=limit, query=nearest, filter=flt, params=params, with_payload=with_payload, with_vector=with_vector
     )

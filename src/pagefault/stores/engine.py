@@ -27,6 +27,8 @@ from qdrant_edge import (
     Modifier,
     MultiVectorComparator,
     MultiVectorConfig,
+    TurboQuantBitSize,
+    TurboQuantQuantizationConfig,
     UpdateOperation,
 )
 
@@ -241,11 +243,14 @@ def load(shard_dir: Path, header: Header) -> EdgeShard:
 
 def _config(header: Header) -> EdgeConfig:
     dense: dict[str, EdgeVectorParams] = {}
-    if header.dimension:
-        dense[DENSE] = EdgeVectorParams(size=header.dimension, distance=Distance.Cosine)
-    if header.dimension and header.version > 1:
+    size, cosine = header.dimension, Distance.Cosine
+    if size:
+        # Without an index a search reads every vector: codes of 4 bits an axis first, the best of them in full.
+        codes = TurboQuantQuantizationConfig(bits=TurboQuantBitSize.Bits4)
+        dense[DENSE] = EdgeVectorParams(size=size, distance=cosine, quantization_config=codes)
+    if size and header.version > 1:
         nearest = MultiVectorConfig(MultiVectorComparator.MaxSim)
-        dense[PIECES] = EdgeVectorParams(size=header.dimension, distance=Distance.Cosine, multivector_config=nearest)
+        dense[PIECES] = EdgeVectorParams(size=size, distance=cosine, multivector_config=nearest)
     return EdgeConfig(
         vectors=dense or None,
         sparse_vectors={TEXT: EdgeSparseVectorParams(modifier=Modifier.Idf)},

@@ -8,6 +8,8 @@ so whatever could fail or change on the way is refused before anything is writte
 from __future__ import annotations
 
 import hashlib
+import json
+import logging
 import math
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -32,7 +34,11 @@ NONCE: Final = "nonce"
 KINDS: Final[tuple[RecordKind, ...]] = ("page", "head", "item")
 _OWNER: Final = ("tenant", "space", USER_KEY, "kind", "seq", "sha256")
 _PLAIN: Final = {"id", "kind", "seq", "tenant", "space", "body", "sha256", "chunks"}
-RESERVED: Final = frozenset({*_PLAIN, TAGS, NONCE, SCOPE_KEY, USER_KEY, PIECED})
+FIELDS: Final = "_fields"
+"""The caller's fields, in one value: to read one key of a record, an engine parses them all."""
+LOOSE: Final = frozenset({"chain"})
+"""Those of them that every search asks for are keys of their own."""
+RESERVED: Final = frozenset({*_PLAIN, TAGS, NONCE, SCOPE_KEY, USER_KEY, PIECED, FIELDS})
 CHUNK: Final = "chunk"
 UNSEEN: Final = ("body", TAGS, PIECED)  # keys that an answer need not carry
 MAX_INT: Final = 2**53 - 1  # beyond it a range filter, which is float64, misses records
@@ -44,6 +50,7 @@ INLINE_BYTES: Final = 64 * 1024
 CHUNK_BYTES: Final = 1024 * 1024
 UNIT_BYTES: Final = 1024 * 1024
 UNIT_RECORDS: Final = 16
+_log: Final = logging.getLogger("pagefault")
 _SHA256_CHARS: Final = 64
 _DIGEST_CHARS: Final = 32
 
@@ -139,7 +146,9 @@ def tag_value(scope: Scope, kind: str, tag: str) -> str:
 
 def selected(where: Where) -> list[str] | None:
     """The payload keys of an answer, ``None`` for all but the body."""
-    return None if where.fields is None else [*_OWNER, *where.fields]
+    if where.fields is None:
+        return None
+    return [*_OWNER, *where.fields] if LOOSE.issuperset(where.fields) else [*_OWNER, FIELDS, *where.fields]
 
 
 def tallies(counts: Iterable[tuple[Any, int]]) -> list[Tally]:
@@ -253,7 +262,10 @@ def rows(scope: Scope, record: Record, *, dimension: int) -> list[Row]:
     """
     _check_record(record)
     fields = _fields(f"record {record.id}", record.fields, record.tags)
-    payload: dict[str, Scalar] = {**fields, **_base(scope, record.kind, record.seq), "sha256": record.sha256}
+    payload: dict[str, Scalar] = {**_base(scope, record.kind, record.seq), "sha256": record.sha256}
+    payload |= {key: value for key, value in fields.items() if key in LOOSE}
+    if packed := {key: value for key, value in fields.items() if key not in LOOSE}:
+        payload[FIELDS] = json.dumps(packed, separators=(",", ":"))
     if record.user:
         payload[USER_KEY] = user_value(UserScope(tenant=scope.tenant, user=record.user), record.kind)
     chunks: list[Row] = []
@@ -356,13 +368,13 @@ def owned(scope: Reach, payload: Payload | None, *kinds: str) -> bool:
     return payload.get("space") == scope.space
 
 
-def restore(id_: UUID, payload: Payload, body: str = "") -> Record:
+def restore(id_: UUID, payload: Payload, body: str = "", chosen: Sequence[str] | None = None) -> Record:
     """The record that :func:`rows` laid out, without vectors."""
     return Record(
         id=id_,
         kind=next(kind for kind in KINDS if kind == payload["kind"]),
         seq=int(payload["seq"]),
-        fields=fields_of(payload),
+        fields=fields_of(payload, chosen),
         body=body,
         sha256=str(payload["sha256"]),
         user=_user_of(payload),
@@ -374,9 +386,20 @@ def _user_of(payload: Payload) -> str:
     return names[: int(size)] if size else ""
 
 
-def fields_of(payload: Payload) -> dict[str, Scalar]:
-    """The caller's own fields."""
-    return {key: value for key, value in payload.items() if key not in RESERVED}
+def fields_of(payload: Payload, chosen: Sequence[str] | None = None) -> dict[str, Scalar]:
+    """The caller's own fields, or those chosen: as they were written, under those that were set since.
+
+    Where they cannot be read, none: who reads a record says what of it is missing.
+    """
+    if chosen is not None and LOOSE.issuperset(chosen):
+        return {key: payload[key] for key in chosen if key in payload}
+    fields: dict[str, Scalar] = {}
+    try:
+        fields.update(json.loads(str(payload.get(FIELDS, "{}"))))
+    except (ValueError, TypeError):
+        _log.warning("the fields of a record are damaged: %r", str(payload[FIELDS])[:60])
+    fields.update((key, value) for key, value in payload.items() if key not in RESERVED)
+    return fields if chosen is None else {key: fields[key] for key in chosen if key in fields}
 
 
 def _base(scope: Scope, kind: str, seq: int) -> dict[str, Scalar]:

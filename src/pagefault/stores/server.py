@@ -215,8 +215,18 @@ class ServerStore:
                 hits[i] = answer
         return hits
 
-    async def idf(self, scope: Reach, terms: Sequence[int], *, kind: RecordKind = "page") -> dict[int, float]:
-        """The IDF weight of each sparse index over this scope's records of a kind; absent terms are missing."""
+    async def idf(
+        self,
+        scope: Reach,
+        terms: Sequence[int],
+        *,
+        kind: RecordKind = "page",
+        near: Sequence[UUID] = (),  # noqa: ARG002
+    ) -> dict[int, float]:
+        """The IDF weight of each sparse index over this scope's records of a kind; absent terms are missing.
+
+        ``near`` is not used: a second round trip costs more than it saves.
+        """
         calls = self._ready(scope)
         distinct = tuple(dict.fromkeys(terms))
         query_sparse(Sparse(indices=distinct, values=(1.0,) * len(distinct)))

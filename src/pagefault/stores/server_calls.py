@@ -189,7 +189,7 @@ class Calls:
             limit=size,
             order_by=models.OrderBy(key="seq", direction=direction),
         )
-        complete, last = answers.cut(answers.records(scope, points, newest=where.newest), size)
+        complete, last = answers.cut(answers.records(scope, points, where), size)
         if complete or last is None:
             return complete, last
         everything: list[models.Record] = []
@@ -201,7 +201,7 @@ class Calls:
             everything += points
             if offset is None:
                 after = last - 1 if where.newest else last + 1
-                return answers.records(scope, everything), after if after >= 0 else None
+                return answers.records(scope, everything, where), after if after >= 0 else None
 
     async def search(
         self,
@@ -232,7 +232,7 @@ class Calls:
         found: list[list[models.ScoredPoint]] = [[] for _ in queries]
         for index, points in zip(of, await self._query("searching", requests), strict=True):
             found[index] += points
-        return [answers.hits(scope, points, limit=limit) for points in found]
+        return [answers.hits(scope, points, where, limit=limit) for points in found]
 
     async def idf(self, scope: Reach, terms: Sequence[int], kind: RecordKind) -> dict[int, float]:
         """The server's own IDF of each term over this scope's records of a kind.

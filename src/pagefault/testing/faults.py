@@ -122,10 +122,12 @@ class FlakyStore:
         await self._before("search", scope)
         return await self.inner.search(scope, queries, where, limit=limit)
 
-    async def idf(self, scope: Reach, terms: Sequence[int], *, kind: RecordKind = "page") -> dict[int, float]:
+    async def idf(
+        self, scope: Reach, terms: Sequence[int], *, kind: RecordKind = "page", near: Sequence[UUID] = ()
+    ) -> dict[int, float]:
         """As the store inside."""
         await self._before("idf", scope)
-        return await self.inner.idf(scope, terms, kind=kind)
+        return await self.inner.idf(scope, terms, kind=kind, near=near)
 
     async def census(self) -> list[Tally]:
         """See :meth:`PageStore.census`."""
