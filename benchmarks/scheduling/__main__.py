@@ -1,4 +1,4 @@
-"""All policies on all scenarios: ``python -m benchmarks.scheduling [--seeds 5] [--svg FILE]``."""
+"""All policies on all scenarios: ``python -m benchmarks.scheduling [--seeds 5] [--pictures FOLDER]``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import statistics
 from pathlib import Path
 
-from benchmarks.scheduling.picture import frontier
+from benchmarks.scheduling.picture import bars, frontier
 from benchmarks.scheduling.policies import LOAD_CONTROL, POLICIES
 from benchmarks.scheduling.simulate import Result, simulate
 from benchmarks.scheduling.workload import SCENARIOS
@@ -42,30 +42,50 @@ def row(name: str, runs: list[Result], anchor: list[Result]) -> str:
 
 
 def main() -> int:
-    """Print the tables; 1 if a slot ever idled beside a waiting call without load control."""
+    """Print the tables, draw the pictures; 1 if a slot ever idled beside a waiting call without load control."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--svg", type=Path)
+    parser.add_argument("--pictures", type=Path, metavar="FOLDER")
     options = parser.parse_args()
-    panels: dict[str, dict[str, tuple[float, float]]] = {}
+    everything: dict[str, dict[str, list[Result]]] = {}
     idle = 0.0
     for scenario in SCENARIOS:
         runs = {name: [simulate(name, scenario, seed) for seed in range(options.seeds)] for name in POLICIES}
-        anchor = runs[ANCHOR]
-        print(f"\n### {scenario}\n\n{HEAD}\n|---|---|---|---|---|---|---|---|---|")
+        everything[scenario] = runs
+        print(f"\n### {scenario}\n\n{HEAD}\n|{'---|' * len(COLUMNS)}")
         for name, results in runs.items():
-            print(row(name, results, anchor), flush=True)
+            print(row(name, results, runs[ANCHOR]), flush=True)
             idle += sum(each.idle for each in results) if name not in LOAD_CONTROL else 0
         dearest = max(each.dearest for results in runs.values() for each in results)
         print(f"\nThe dearest call cost {dearest:,.0f}.")
-        speed = statistics.mean(each.throughput for each in anchor)
-        panels[scenario] = {
-            name: (max(each.gap for each in results), statistics.mean(each.throughput for each in results) / speed)
-            for name, results in runs.items()
-        }
-    if options.svg:
-        options.svg.write_text(frontier(panels), encoding="utf-8")
+    if options.pictures:
+        draw(everything, options.pictures)
     return int(idle > 0)
+
+
+def draw(everything: dict[str, dict[str, list[Result]]], folder: Path) -> None:
+    """One picture for each claim of ``docs/scheduling.md``."""
+
+    def mean(results: list[Result], field: str) -> float:
+        return float(statistics.mean(getattr(each, field) for each in results))
+
+    panels: dict[str, dict[str, tuple[float, float]]] = {}
+    for scenario, runs in everything.items():
+        if scenario != "crowd":
+            speed = mean(runs[ANCHOR], "throughput")
+            panels[scenario] = {
+                name: (max(each.gap for each in results), mean(results, "throughput") / speed)
+                for name, results in runs.items()
+            }
+    crowd = {name: mean(results, "throughput") for name, results in everything["crowd"].items()}
+    forgotten = {name: mean(results, "worst_wait") for name, results in everything["sessions"].items()}
+    pictures = {
+        "frontier": frontier(panels),
+        "load-control": bars("crowd: tokens served", "tokens/s", crowd),
+        "starvation": bars("sessions: p95 wait of the agent that fares worst", "s", forgotten),
+    }
+    for name, svg in pictures.items():
+        (folder / f"scheduling-{name}.svg").write_text(svg, encoding="utf-8")
 
 
 if __name__ == "__main__":

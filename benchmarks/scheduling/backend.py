@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
+from typing import Self
 
 from benchmarks.scheduling.workload import Call, Scenario
 
@@ -23,10 +25,16 @@ class Backend:
 
     def __init__(self, scenario: Scenario) -> None:
         self.slots = scenario.slots
+        self.capacity: float = CACHE_TOKENS
         self._in_turn = scenario.in_turn
         self._free_at = 0.0
         self._cache: OrderedDict[Key, int] = OrderedDict()
         self._used = 0
+
+    def endless(self) -> Self:
+        """The same with a cache that forgets nothing: what a scheduler as fair as that can reach at most."""
+        self.capacity = math.inf
+        return self
 
     def cached(self, call: Call) -> int:
         """How many tokens of this prompt are cached now."""
@@ -57,7 +65,7 @@ class Backend:
         self._used += self._cache[key]
 
     def _evict(self) -> None:
-        while self._used > CACHE_TOKENS:
+        while self._used > self.capacity:
             oldest = next(iter(self._cache))
             self._cache[oldest] -= BLOCK
             self._used -= BLOCK

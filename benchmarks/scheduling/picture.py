@@ -1,4 +1,4 @@
-"""The frontier as an SVG: throughput over the worst gap, one panel for each scenario."""
+"""Pictures as SVG: throughput over the worst gap, one panel for each scenario; and bars, one for each policy."""
 
 from __future__ import annotations
 
@@ -29,6 +29,26 @@ def frontier(panels: Mapping[str, Mapping[str, Point]]) -> str:
         "grey: others. Across: worst gap (cost, log); up: throughput against LPM.</text></svg>"
     )
     return "\n".join(parts) + "\n"
+
+
+def bars(title: str, unit: str, values: Mapping[str, float]) -> str:
+    """One bar for each policy, with its number."""
+    left, width, step = 235, 300, 19
+    height = TOP + step * len(values) + 12
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{left + width + 75}" height="{height}">',
+        "<style>text { font: 11px sans-serif }</style>",
+        '<rect width="100%" height="100%" fill="white"/>',
+        f'<text x="8" y="20" style="font-weight: bold">{title} ({unit})</text>',
+    ]
+    largest = max(values.values())
+    for number, (name, value) in enumerate(values.items()):
+        y, long = TOP + step * number, max(1.0, width * value / largest)
+        colour = COLOURS.get(name.split(",")[0], GREY)
+        parts.append(f'<text x="{left - 6}" y="{y + 11}" text-anchor="end" fill="{colour}">{name}</text>')
+        parts.append(f'<rect x="{left}" y="{y}" width="{long:.1f}" height="14" fill="{colour}"/>')
+        parts.append(f'<text x="{left + long + 5:.1f}" y="{y + 11}" fill="{colour}">{value:,.0f}</text>')
+    return "\n".join([*parts, "</svg>"]) + "\n"
 
 
 def _panel(scenario: str, points: Mapping[str, Point]) -> list[str]:

@@ -147,6 +147,7 @@ class DeficitPrefix(Ordered):
         self._left[call.agent] -= 0.0 if call.fails else PRICES.output * call.output
 
 
+ENDLESS = "(slack 4,000, endless cache)"
 POLICIES: dict[str, Callable[[Backend], Policy]] = {
     "first come, first served": lambda backend: Ordered(by_arrival, backend),
     "round robin": lambda backend: Ordered(by_turns, backend),
@@ -160,6 +161,7 @@ POLICIES: dict[str, Callable[[Backend], Policy]] = {
     "ours, slack 16,000": lambda backend: Ours(backend, 16_000, CACHE_TOKENS),
     "ours, slack 64,000": lambda backend: Ours(backend, 64_000, CACHE_TOKENS),
     "ours, slack 4,000, cache size unknown": lambda backend: Ours(backend, 4_000),
+    ENDLESS: lambda backend: Ours(backend.endless(), 4_000),
 }
 LOAD_CONTROL = tuple(name for name in POLICIES if name.startswith("ours") and "unknown" not in name)
 """Those that may leave a slot empty."""

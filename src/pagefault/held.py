@@ -18,7 +18,7 @@ from pagefault.chain import link
 from pagefault.content import digest
 from pagefault.errors import UnsupportedMessage
 from pagefault.lineage import LeftBehind, Lineage, Slot
-from pagefault.page import Role
+from pagefault.page import Role, SpaceId
 from pagefault.paging import Branch, Paging, Prompt
 from pagefault.ports import Codec
 from pagefault.restore import restore
@@ -207,6 +207,11 @@ class Held:
         if branch.question in branch.path.view.pinned - branch.base.view.pinned:
             self._paging.release(branch.path, [branch.question])
         return branch.path
+
+    @property
+    def space(self) -> SpaceId:
+        """Whose it is."""
+        return self._paging.space
 
     # -- whose it is -----------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from langchain.agents import create_agent
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage
 from langchain_core.outputs import ChatGenerationChunk
 from langchain_core.tools import tool
 from langgraph.graph import START, MessagesState, StateGraph
@@ -101,28 +101,80 @@ def test_a_turn_is_charged_what_the_answer_reports(is_async):
     assert (used.input_tokens, used.output_tokens, used.cached_tokens) == (100, 10, 60)
 
 
+class Asked:
+    """A scheduler's turns as they were asked for."""
+
+    def __init__(self, scheduler: pagefault.Scheduler) -> None:
+        self.turns: list[dict[str, Any]] = []
+        self._turn = scheduler.turn
+        setattr(scheduler, "turn", self)  # noqa: B010  # mypy takes no method for another
+
+    def __call__(self, **kwargs: Any) -> Any:
+        self.turns.append(kwargs)
+        return self._turn(**kwargs)
+
+
 def test_a_paged_prompt_tells_what_it_will_cost_and_how_it_begins():
     scheduler = pagefault.Scheduler(slots=1)
-    asked: list[Any] = []
-    turn = scheduler.turn
-
-    def spy(**kwargs: Any) -> Any:
-        asked.append(kwargs)
-        return turn(**kwargs)
-
-    scheduler.turn = spy
+    asked = Asked(scheduler)
     with pagefault.open(":memory:", embedder=None) as memory:
         middleware: Any = [PagingMiddleware(memory, budget=BUDGET), SchedulingMiddleware(scheduler, agent="w")]
         model = ScriptedModel(worker_script(60))
         create_agent(model, TOOLS, middleware=middleware).invoke(
             {"messages": [("user", "go")]}, {"recursion_limit": 500}
         )
-    tokens = [call["input_tokens"] for call in asked]
-    prefixes = [call["prefix"] for call in asked]
+    tokens = [call["input_tokens"] for call in asked.turns]
+    prefixes = [call["prefix"] for call in asked.turns]
     assert all(0 < count <= 3_600 for count in tokens)
     changed = [n for n in range(1, 60) if prefixes[n] != prefixes[n - 1]]
     broken = [n for n in range(1, 60) if not is_extension(model.requests[n - 1], model.requests[n])]
     assert changed == broken != [], "a prefix ends with a reclaim, and only then"
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+@pytest.mark.parametrize("is_paged_first", [False, True])
+def test_a_paged_model_pages_before_it_asks_in_either_order(is_paged_first, is_async):
+    scheduler = pagefault.Scheduler(slots=1)
+    asked = Asked(scheduler)
+    space = pagefault.SpaceId(tenant="t", user="", thread="x", agent="")
+    running: list[int] = []
+
+    def identity(config: Any) -> pagefault.SpaceId:
+        running.append(scheduler.state().running)
+        return space
+
+    with pagefault.open(":memory:", embedder=None) as memory:
+        base = ScriptedModel(answer)
+        if is_paged_first:
+            model = scheduled(paged(base, memory, budget=BUDGET, identity=identity), scheduler, agent="one")
+        else:
+            model = paged(scheduled(base, scheduler, agent="one"), memory, budget=BUDGET, identity=identity)
+        history: list[Any] = [HumanMessage("hi", id="1")]
+        for _ in range(3):
+            said = asyncio.run(model.ainvoke(history)) if is_async else model.invoke(history)
+            history = [*history, said, HumanMessage("go on", id=str(len(history)))]
+    assert running == [0, 0, 0], "no slot is held while it pages"
+    tokens = [turn["input_tokens"] for turn in asked.turns]
+    assert 0 < tokens[0] < tokens[1] < tokens[2]
+    assert len({turn["prefix"] for turn in asked.turns}) == 1
+    assert space.key in asked.turns[0]["prefix"]
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_middleware_that_holds_a_slot_for_paging_is_named(caplog, is_async):
+    scheduler = pagefault.Scheduler(slots=1)
+    with pagefault.open(":memory:", embedder=None) as memory:
+        middleware: Any = [SchedulingMiddleware(scheduler), PagingMiddleware(memory, budget=BUDGET)]
+        agent = create_agent(ScriptedModel(answer), middleware=middleware)
+        payload: Any = {"messages": [("user", "hi")]}
+        for _ in range(2):
+            if is_async:
+                asyncio.run(agent.ainvoke(payload))
+            else:
+                agent.invoke(payload)
+    warnings = [record.getMessage() for record in caplog.records if "SchedulingMiddleware" in record.getMessage()]
+    assert len(warnings) == 1
+    assert "Give PagingMiddleware to create_agent first" in warnings[0]
 
 
 def test_a_node_that_calls_an_agent_shares_one_slot_with_it():

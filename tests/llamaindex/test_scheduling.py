@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from llama_index.core.agent.workflow import FunctionAgent
 from llama_index.core.base.llms.types import ChatMessage, ChatResponse
+from llama_index.core.chat_engine import SimpleChatEngine
 
 import pagefault
 from pagefault_llamaindex import NotSchedulable, PagefaultMemory, paged, scheduled
@@ -100,6 +101,52 @@ def test_an_agent_on_a_paged_and_scheduled_llm(is_paged_first):
 
         assert asyncio.run(go()) == "done"
     assert scheduler.usage("worker").turns == len(base.requests) == 6
+
+
+@pytest.mark.parametrize("way", ["memory alone", "paged first", "scheduled first"])
+def test_what_a_memory_gave_out_tells_what_a_turn_costs_and_how_it_begins(way):
+    scheduler = pagefault.Scheduler(slots=1)
+    asked: list[Any] = []
+    turn = scheduler.turn
+
+    def spy(**kwargs: Any) -> Any:
+        asked.append((kwargs["prefix"], kwargs["input_tokens"]))
+        return turn(**kwargs)
+
+    setattr(scheduler, "turn", spy)  # noqa: B010  # mypy takes no method for another
+    with pagefault.open(":memory:", embedder=None) as memory:
+        chat_memory = PagefaultMemory.from_defaults(memory, session_id="s", token_limit=2_000)
+        base = ScriptedLLM(answer)
+        if way == "paged first":
+            llm: Any = scheduled(paged(base, memory), scheduler)
+        elif way == "scheduled first":
+            llm = paged(scheduled(base, scheduler), memory)
+        else:
+            llm = scheduled(base, scheduler)
+        engine = SimpleChatEngine.from_defaults(llm=llm, memory=chat_memory)
+        for text in ("one", "two", "three"):
+            engine.chat(text)
+        assert len({prefix for prefix, _ in asked}) == 1
+        assert chat_memory.space.id.key in asked[0][0]
+    tokens = [count for _, count in asked]
+    assert 0 < tokens[0] < tokens[1] < tokens[2]
+
+
+@pytest.mark.parametrize("way", [chat, stream, achat, astream])
+def test_a_paged_llm_pages_before_it_asks(way):
+    scheduler = pagefault.Scheduler(slots=1)
+    space = pagefault.SpaceId(tenant="t", user="", thread="x", agent="")
+    running: list[int] = []
+
+    def identity(messages: Any) -> pagefault.SpaceId:
+        running.append(scheduler.state().running)
+        return space
+
+    with pagefault.open(":memory:", embedder=None) as memory:
+        llm = scheduled(paged(ScriptedLLM(answer), memory, identity=identity), scheduler, agent="one", timeout=20)
+        way(llm)
+    assert running == [0], "no slot is held while it pages, and it pages once"
+    assert scheduler.usage("one").turns == 1
 
 
 def test_what_is_no_llm_is_refused():

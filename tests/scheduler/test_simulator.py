@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from benchmarks.scheduling import simulate as simulator
-from benchmarks.scheduling.picture import frontier
+from benchmarks.scheduling.picture import bars, frontier
 from benchmarks.scheduling.policies import LOAD_CONTROL, POLICIES
 from benchmarks.scheduling.workload import SCENARIOS
 
@@ -45,6 +45,8 @@ def test_load_control_keeps_a_crowd_from_pushing_each_other_out():
     assert known.jain > 0.9, "the set that is let in rotates"
 
 
-def test_the_picture_shows_every_policy():
+def test_the_pictures_show_every_policy():
     svg = frontier({scenario: dict.fromkeys(POLICIES, (20_000.0, 0.9)) for scenario in SCENARIOS})
     assert svg.count("<circle") == len(POLICIES) * len(SCENARIOS)
+    svg = bars("waits", "s", {name: float(number) for number, name in enumerate(POLICIES)})
+    assert all(f">{name}<" in svg for name in POLICIES)

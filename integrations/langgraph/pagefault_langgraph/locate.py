@@ -8,6 +8,7 @@ from contextvars import ContextVar
 from functools import cached_property
 from typing import Any, Final, NamedTuple
 
+from langchain_core.messages import BaseMessage
 from langchain_core.runnables.config import var_child_runnable_config
 
 from pagefault import Budget, Memory, SpaceId
@@ -35,6 +36,27 @@ class Owned(NamedTuple):
 
 OWNED: Final[ContextVar[Owned | None]] = ContextVar("pagefault_owned", default=None)
 """Set by whoever pages a request first: a page has one owner."""
+
+
+IN_TURN: Final[ContextVar[bool]] = ContextVar("pagefault_in_turn", default=False)
+"""Set while a scheduling middleware holds a turn for the request that is on its way."""
+
+
+class Sent(NamedTuple):
+    """What a paged model sends, and what paging made of it."""
+
+    messages: list[BaseMessage]
+    owned: Owned
+
+
+SENT: Final[ContextVar[Sent | None]] = ContextVar("pagefault_sent", default=None)
+"""Of the last request that a paged model rendered here; it is recognised by its very list."""
+
+
+def owned_by(messages: list[BaseMessage] | None) -> Owned | None:
+    """What paging made of the request on its way to the model, whoever did it."""
+    sent = SENT.get()
+    return sent.owned if sent is not None and sent.messages is messages else OWNED.get()
 
 
 def config_of() -> Mapping[str, Any]:

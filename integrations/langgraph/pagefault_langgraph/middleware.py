@@ -7,10 +7,11 @@ Remove the middleware and the graph is as if it had never been there.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextvars import Token
-from typing import Any
+from typing import Any, Final
 
 from langchain.agents.middleware.types import AgentMiddleware, ExtendedModelResponse, ModelRequest, ModelResponse
 from langchain_core.messages import AIMessage, ToolMessage
@@ -22,13 +23,14 @@ from pagefault import Budget, Memory, Space, SpaceId
 from pagefault.paging import Prompt
 from pagefault.space import ScopeName
 from pagefault_langgraph.identity import Identity, calling, space_of, watch
-from pagefault_langgraph.locate import OWNED, Budgets, Owned, config_of
+from pagefault_langgraph.locate import IN_TURN, OWNED, Budgets, Owned, config_of
 from pagefault_langgraph.messages import LANGCHAIN
 from pagefault_langgraph.overhead import Overhead
 from pagefault_langgraph.state import VIEW_KEY, PagingState
 from pagefault_langgraph.tools import recall_tool
 from pagefault_langgraph.window import window_tools
 
+_log: Final = logging.getLogger("pagefault")
 Answer = ToolMessage | Command[Any]
 Response = ModelResponse[Any] | AIMessage | ExtendedModelResponse[Any]
 
@@ -36,7 +38,8 @@ Response = ModelResponse[Any] | AIMessage | ExtendedModelResponse[Any]
 class PagingMiddleware(AgentMiddleware[PagingState, Any, Any]):
     """Keeps an agent's prompt inside a budget and loses nothing.
 
-    Give it to ``create_agent`` last, so that it sees what other middleware did to the request.
+    Give it to ``create_agent`` last, so that it sees what other middleware did to the request; only
+    :class:`SchedulingMiddleware` comes after it.
 
     Args:
         memory: From ``pagefault.open(...)``; stays open when the agent is done.
@@ -79,6 +82,7 @@ class PagingMiddleware(AgentMiddleware[PagingState, Any, Any]):
         self._budgets = Budgets(memory, budget)
         self._overhead = Overhead(lambda: memory.counter)
         self._manage = manage
+        self._has_warned = False
         tools = [recall_tool(memory, identity=identity, budget=budget, scope=scope)] if recall else []
         tools += window_tools(memory, identity=identity) if manage else []
         self.tools: Sequence[BaseTool] = tools
@@ -120,6 +124,12 @@ class PagingMiddleware(AgentMiddleware[PagingState, Any, Any]):
             return await handler(request)
 
     def _step(self, request: ModelRequest[Any]) -> tuple[Prompt, Token[Owned | None]]:
+        if IN_TURN.get() and not self._has_warned:
+            self._has_warned = True
+            _log.warning(
+                "PagingMiddleware comes after SchedulingMiddleware: a slot of the backend is held while it pages, and "
+                "the scheduler does not know the prompt. Give PagingMiddleware to create_agent first"
+            )
         state: Mapping[str, Any] = request.state
         history = state["messages"]
         requested: list[Any] | None = request.messages

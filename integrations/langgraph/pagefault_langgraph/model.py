@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextvars import ContextVar
 from functools import partial
 from typing import Any, Final
 
@@ -20,13 +19,12 @@ from langchain_core.messages import BaseMessage
 from pagefault import Budget, Memory
 from pagefault.errors import PagefaultError
 from pagefault_langgraph.identity import Identity, watch
-from pagefault_langgraph.locate import OWNED, Budgets, config_of, identify
+from pagefault_langgraph.locate import OWNED, SENT, Budgets, Owned, Sent, config_of, identify
 from pagefault_langgraph.messages import LANGCHAIN, lead_of
 from pagefault_langgraph.overhead import Overhead
 from pagefault_langgraph.wire import M, Wire, rewired
 
 _MARK: Final = "__pagefault_pager__"
-_rendered: Final[ContextVar[list[BaseMessage] | None]] = ContextVar("pagefault_rendered", default=None)
 
 
 class NotPageable(PagefaultError, TypeError):
@@ -62,11 +60,17 @@ def paged(
         )
     if hasattr(type(model), _MARK):
         raise NotPageable(f"{type(model).__name__} is paged already; use it as it is")
-    pager = _Pager(memory, budget, identity)
-    return rewired(model, {name: partial(wrap, pager) for name, wrap in _WRAPPERS.items()}, _MARK)
+    pager = Pager(memory, budget, identity)
+    return rewired(model, {name: partial(wrap, pager) for name, wrap in _WRAPPERS.items()}, _MARK, value=pager)
 
 
-class _Pager:
+def pager_of(model: BaseChatModel) -> Pager | None:
+    """The pager of a paged model, so that whoever wraps it can page before it does anything else."""
+    pager: Pager | None = getattr(type(model), _MARK, None)
+    return pager
+
+
+class Pager:
     """Renders requests of one paged model."""
 
     def __init__(self, memory: Memory, budget: Budget | None, identity: Identity | None) -> None:
@@ -75,9 +79,22 @@ class _Pager:
         self._identity = identity
         self._overhead = Overhead(lambda: memory.counter)
 
-    def render(self, model: BaseChatModel, messages: list[BaseMessage], extra: Mapping[str, Any]) -> list[BaseMessage]:
+    def page(self, model: BaseChatModel, messages: list[BaseMessage], extra: Mapping[str, Any]) -> list[BaseMessage]:
+        """What to send for ``messages``."""
+        self.memory.ready()
+        return self._render(model, messages, extra)
+
+    async def apage(
+        self, model: BaseChatModel, messages: list[BaseMessage], extra: Mapping[str, Any]
+    ) -> list[BaseMessage]:
+        """Async twin of :meth:`page`."""
+        await self.memory.aready()
+        return self._render(model, messages, extra)
+
+    def _render(self, model: BaseChatModel, messages: list[BaseMessage], extra: Mapping[str, Any]) -> list[BaseMessage]:
         """What to send for ``messages``; remembers it, so that an inner wire method passes it on."""
-        if OWNED.get() is not None or messages is _rendered.get():
+        known = SENT.get()
+        if OWNED.get() is not None or (known is not None and known.messages is messages):
             return messages
         lead = lead_of(messages)
         history = messages[lead:]
@@ -90,44 +107,40 @@ class _Pager:
         watch(space, config, self, tools)
         prompt = space.step(history, LANGCHAIN, self._budgets.of(model), now=time.time(), overhead=overhead)
         sent = messages if prompt.natives is None else [*messages[:lead], *prompt.natives]
-        _rendered.set(sent)
+        SENT.set(Sent(sent, Owned(space.id, prompt)))
         return sent
 
 
-def _generate(pager: _Pager, wire: Wire) -> Wire:
+def _generate(pager: Pager, wire: Wire) -> Wire:
     def generate(self: Any, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> Any:
-        pager.memory.ready()
-        return wire(self, pager.render(self, messages, kwargs), *args, **kwargs)
+        return wire(self, pager.page(self, messages, kwargs), *args, **kwargs)
 
     return generate
 
 
-def _agenerate(pager: _Pager, wire: Wire) -> Wire:
+def _agenerate(pager: Pager, wire: Wire) -> Wire:
     async def agenerate(self: Any, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> Any:
-        await pager.memory.aready()
-        return await wire(self, pager.render(self, messages, kwargs), *args, **kwargs)
+        return await wire(self, await pager.apage(self, messages, kwargs), *args, **kwargs)
 
     return agenerate
 
 
-def _stream(pager: _Pager, wire: Wire) -> Wire:
+def _stream(pager: Pager, wire: Wire) -> Wire:
     def stream(self: Any, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> Iterator[Any]:
-        pager.memory.ready()
-        yield from wire(self, pager.render(self, messages, kwargs), *args, **kwargs)
+        yield from wire(self, pager.page(self, messages, kwargs), *args, **kwargs)
 
     return stream
 
 
-def _astream(pager: _Pager, wire: Wire) -> Wire:
+def _astream(pager: Pager, wire: Wire) -> Wire:
     async def astream(self: Any, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
-        await pager.memory.aready()
-        async for chunk in wire(self, pager.render(self, messages, kwargs), *args, **kwargs):
+        async for chunk in wire(self, await pager.apage(self, messages, kwargs), *args, **kwargs):
             yield chunk
 
     return astream
 
 
-_WRAPPERS: Final[Mapping[str, Callable[[_Pager, Wire], Wire]]] = {
+_WRAPPERS: Final[Mapping[str, Callable[[Pager, Wire], Wire]]] = {
     "_generate": _generate,
     "_agenerate": _agenerate,
     "_stream": _stream,

@@ -21,7 +21,8 @@ from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
 from pagefault import Scheduler
 from pagefault.errors import TurnTimeout
 from pagefault.turn import Turn
-from pagefault_langgraph.locate import OWNED, config_of
+from pagefault_langgraph.locate import IN_TURN, config_of, owned_by
+from pagefault_langgraph.model import pager_of
 from pagefault_langgraph.wire import M, Wire, rewired
 
 DEFAULT_AGENT: Final = "agent"
@@ -40,9 +41,9 @@ class _Asker:
     priority: int
     timeout: float | None
 
-    def turn(self, max_output_tokens: int | None = None) -> Turn:
-        """A turn for the call that is about to be made."""
-        owned = OWNED.get()
+    def turn(self, max_output_tokens: int | None = None, messages: list[BaseMessage] | None = None) -> Turn:
+        """A turn for the call that is about to be made, of these messages if it is a model's."""
+        owned = owned_by(messages)
         name = self.agent or (config_of().get("metadata") or {}).get("lc_agent_name") or DEFAULT_AGENT
         return self.scheduler.turn(
             agent=name,
@@ -101,7 +102,11 @@ class SchedulingMiddleware(AgentMiddleware[Any, Any, Any]):
     def wrap_model_call(self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], Any]) -> Any:
         """Wait for a turn, call the model, charge what it used."""
         with self._asker.turn(_most_output(request.model, request.model_settings)) as turn:
-            response = handler(request)
+            token = IN_TURN.set(True)
+            try:
+                response = handler(request)
+            finally:
+                IN_TURN.reset(token)
             _charge(turn, _answers(response))
             return response
 
@@ -110,7 +115,11 @@ class SchedulingMiddleware(AgentMiddleware[Any, Any, Any]):
     ) -> Any:
         """Async twin of :meth:`wrap_model_call`."""
         async with self._asker.turn(_most_output(request.model, request.model_settings)) as turn:
-            response = await handler(request)
+            token = IN_TURN.set(True)
+            try:
+                response = await handler(request)
+            finally:
+                IN_TURN.reset(token)
             _charge(turn, _answers(response))
             return response
 
@@ -149,7 +158,8 @@ def scheduled(
 ) -> Any:
     """A chat model or a graph node that takes its turn.
 
-    A model is copied and takes a turn for each call; wrap it before ``bind_tools`` and the like. A node
+    A model is copied and takes a turn for each call; wrap it before ``bind_tools`` and the like. One that is paged
+    too, in either order, pages before it asks. A node
     (a function or runnable from state to update) takes one turn for its whole run, charged by
     the usage metadata of the messages that it returns.
 
@@ -256,11 +266,23 @@ def _most_output(model: Any, settings: Mapping[str, Any]) -> int | None:
 # -- models ------------------------------------------------------------------------------------
 
 
+def _paged(model: Any, messages: list[BaseMessage], extra: Mapping[str, Any]) -> list[BaseMessage]:
+    """A paged model pages before it asks for its turn: no slot is held for it, and the turn knows the prompt."""
+    pager = pager_of(model)
+    return messages if pager is None else pager.page(model, messages, extra)
+
+
+async def _apaged(model: Any, messages: list[BaseMessage], extra: Mapping[str, Any]) -> list[BaseMessage]:
+    pager = pager_of(model)
+    return messages if pager is None else await pager.apage(model, messages, extra)
+
+
 def _generate(asker: _Asker, wire: Wire) -> Wire:
     def generate(self: Any, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> Any:
         if _inside.get():
             return wire(self, messages, *args, **kwargs)
-        with asker.turn(_most_output(self, kwargs)) as turn:
+        messages = _paged(self, messages, kwargs)
+        with asker.turn(_most_output(self, kwargs), messages) as turn:
             token = _inside.set(True)
             try:
                 result = wire(self, messages, *args, **kwargs)
@@ -276,7 +298,8 @@ def _agenerate(asker: _Asker, wire: Wire) -> Wire:
     async def agenerate(self: Any, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> Any:
         if _inside.get():
             return await wire(self, messages, *args, **kwargs)
-        async with asker.turn(_most_output(self, kwargs)) as turn:
+        messages = await _apaged(self, messages, kwargs)
+        async with asker.turn(_most_output(self, kwargs), messages) as turn:
             token = _inside.set(True)
             try:
                 result = await wire(self, messages, *args, **kwargs)
@@ -293,7 +316,8 @@ def _stream(asker: _Asker, wire: Wire) -> Wire:
         if _inside.get():
             yield from wire(self, messages, *args, **kwargs)
             return
-        with asker.turn(_most_output(self, kwargs)) as turn:
+        messages = _paged(self, messages, kwargs)
+        with asker.turn(_most_output(self, kwargs), messages) as turn:
             chunks = iter(wire(self, messages, *args, **kwargs))
             while (chunk := _next(chunks)) is not None:
                 _charge(turn, [chunk.message])
@@ -317,7 +341,8 @@ def _astream(asker: _Asker, wire: Wire) -> Wire:
             async for chunk in wire(self, messages, *args, **kwargs):
                 yield chunk
             return
-        async with asker.turn(_most_output(self, kwargs)) as turn:
+        messages = await _apaged(self, messages, kwargs)
+        async with asker.turn(_most_output(self, kwargs), messages) as turn:
             chunks = aiter(wire(self, messages, *args, **kwargs))
             while (chunk := await _anext(chunks)) is not None:
                 _charge(turn, [chunk.message])

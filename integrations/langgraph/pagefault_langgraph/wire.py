@@ -12,7 +12,7 @@ Wire = Callable[..., Any]
 WIRE: Final = ("_generate", "_agenerate", "_stream", "_astream")
 
 
-def rewired(model: M, wrap: Mapping[str, Callable[[Wire], Wire]], mark: str) -> M:
+def rewired(model: M, wrap: Mapping[str, Callable[[Wire], Wire]], mark: str, *, value: object = True) -> M:
     """A copy of ``model`` whose own wire methods are wrapped.
 
     The copy is an instance of a dynamic subclass, so tool binding, structured output, profiles and
@@ -23,13 +23,14 @@ def rewired(model: M, wrap: Mapping[str, Callable[[Wire], Wire]], mark: str) -> 
         model: The chat model; stays as it is.
         wrap: For each name in ``WIRE``, from the method to the one that replaces it.
         mark: Attribute of the new class by which it is recognised.
+        value: Of that attribute.
     """
     base = type(model)
     body: dict[str, Any] = {"__module__": base.__module__, "__doc__": base.__doc__, "__qualname__": base.__qualname__}
     body |= {name: wrap[name](getattr(base, name)) for name in WIRE if _defines(base, name)}
     copy = model.model_copy()
     subclass = type(base.__name__, (base,), body)
-    setattr(subclass, mark, True)
+    setattr(subclass, mark, value)
     object.__setattr__(copy, "__class__", subclass)
     return copy
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.llms import LLM
@@ -20,8 +20,10 @@ from llama_index.core.llms import LLM
 from pagefault import Budget, Memory, SpaceId
 from pagefault.content import materialise, reserved
 from pagefault.errors import BudgetError, PagefaultError
+from pagefault.held import Shown
 from pagefault.messages import compact
 from pagefault.page import Kind
+from pagefault.paging import Prompt
 from pagefault.ports import TokenCounter
 from pagefault_llamaindex.memory import PagefaultMemory
 from pagefault_llamaindex.messages import LLAMAINDEX, accept, copy_of, lead_of
@@ -32,7 +34,20 @@ Identity = Callable[[Sequence[ChatMessage]], SpaceId | None]
 TOOL_OVERHEAD: Final = 8
 _WIRE: Final = {"chat": False, "stream_chat": False, "achat": True, "astream_chat": True}
 _MARK: Final = "__pagefault_pager__"
-_rendered: Final[ContextVar[Sequence[ChatMessage] | None]] = ContextVar("pagefault_rendered", default=None)
+
+
+class Sent(NamedTuple):
+    """What a paged LLM sends, and what is known of it: a name for how it begins, and tokens at most.
+
+    ``prefix`` is empty for a request that is no conversation.
+    """
+
+    messages: Sequence[ChatMessage]
+    prefix: str = ""
+    tokens: int | None = None
+
+
+_sent: Final[ContextVar[Sent | None]] = ContextVar("pagefault_sent", default=None)
 
 
 class NotPageable(PagefaultError, TypeError):
@@ -62,11 +77,33 @@ def paged(
         raise NotPageable(f"paged() takes a LlamaIndex LLM, got {type(llm).__name__} {llm!r:.60}")
     if hasattr(type(llm), _MARK):
         raise NotPageable(f"{type(llm).__name__} is paged already; use it as it is")
-    pager = _Pager(memory, budget, identity)
-    return rewired(llm, {name: partial(_awaited if waits else _called, pager) for name, waits in _WIRE.items()}, _MARK)
+    pager = Pager(memory, budget, identity)
+    return rewired(
+        llm, {name: partial(_awaited if waits else _called, pager) for name, waits in _WIRE.items()}, _MARK, value=pager
+    )
 
 
-class _Pager:
+def pager_of(llm: LLM) -> Pager | None:
+    """The pager of a paged LLM, so that whoever wraps it can page before it does anything else."""
+    pager: Pager | None = getattr(type(llm), _MARK, None)
+    return pager
+
+
+def known_of(messages: Sequence[ChatMessage]) -> Sent:
+    """What paging made of the request on its way to the LLM: a paged LLM's, else what a memory gave out for it."""
+    sent = _sent.get()
+    if sent is not None and sent.messages is messages:
+        return sent
+    found = match(messages)
+    return Sent(messages) if found is None else _sent_of(messages, found.rendering.held.space, found.rendering.shown)
+
+
+def _sent_of(messages: Sequence[ChatMessage], space: SpaceId, made: Prompt | Shown) -> Sent:
+    """The prefix stays the same for as long as the prompt only grows."""
+    return Sent(messages, f"{space.key}:{made.lineage.view.generation}", made.tokens)
+
+
+class Pager:
     """Renders requests of one paged LLM."""
 
     def __init__(self, memory: PagefaultMemory | Memory, budget: Budget | None, identity: Identity | None) -> None:
@@ -81,25 +118,34 @@ class _Pager:
         self._budget = budget
         self._identity = identity
 
-    def render(self, llm: LLM, messages: Sequence[ChatMessage], extra: Mapping[str, Any]) -> Sequence[ChatMessage]:
-        """What to send for ``messages``; remembers it, so that an inner wire method passes it on.
+    def page(self, llm: LLM, messages: Sequence[ChatMessage], extra: Mapping[str, Any]) -> Sequence[ChatMessage]:
+        """What to send for ``messages``."""
+        self.memory.ready()
+        return self._render(llm, messages, extra)
+
+    async def apage(self, llm: LLM, messages: Sequence[ChatMessage], extra: Mapping[str, Any]) -> Sequence[ChatMessage]:
+        """Async twin of :meth:`page`."""
+        await self.memory.aready()
+        return self._render(llm, messages, extra)
+
+    def _render(self, llm: LLM, messages: Sequence[ChatMessage], extra: Mapping[str, Any]) -> Sequence[ChatMessage]:
+        """Remembers what is sent, so that an inner wire method passes it on.
 
         Always a list of its own: the caller's may grow in place and come again.
         """
-        if messages is _rendered.get():
+        known = _sent.get()
+        if known is not None and messages is known.messages:
             return messages
         found = match(messages)
         if found is not None and found.rendering.held.memory is self.memory:
             sent = self._paged(llm, messages, found, extra)
         else:
             space = self._identity(messages) if self._identity is not None else None
-            sent = list(messages) if space is None else self._carried(llm, messages, space, extra)
-        _rendered.set(sent)
-        return sent
+            sent = Sent(list(messages)) if space is None else self._carried(llm, messages, space, extra)
+        _sent.set(sent)
+        return sent.messages
 
-    def _paged(
-        self, llm: LLM, messages: Sequence[ChatMessage], found: Match, extra: Mapping[str, Any]
-    ) -> list[ChatMessage]:
+    def _paged(self, llm: LLM, messages: Sequence[ChatMessage], found: Match, extra: Mapping[str, Any]) -> Sent:
         """A request that goes on from what a memory gave out."""
         rendering, start, stop, skipped = found
         before, given, after = list(messages[:start]), messages[start:stop], list(messages[stop:])
@@ -116,20 +162,20 @@ class _Pager:
         ours = {id(native): message for native, message in zip(natives, given, strict=True)}
         tail = shown.lineage.seen[rendering.shown.shared : rendering.shown.shared + len(after)]
         ours |= {id(native): message for native, message in zip(tail, after, strict=True)}
-        return [*before, *(ours.get(id(native)) or copy_of(native) for native in shown.natives)]
+        sent = [*before, *(ours.get(id(native)) or copy_of(native) for native in shown.natives)]
+        return _sent_of(sent, rendering.held.space, shown)
 
-    def _carried(
-        self, llm: LLM, messages: Sequence[ChatMessage], space: SpaceId, extra: Mapping[str, Any]
-    ) -> list[ChatMessage]:
+    def _carried(self, llm: LLM, messages: Sequence[ChatMessage], space: SpaceId, extra: Mapping[str, Any]) -> Sent:
         """A request that brings its whole history along."""
         lead = lead_of(messages)
         before, history = list(messages[:lead]), list(messages[lead:])
         if not history:
-            return before
+            return Sent(before)
         overhead = self._count(before) + self._schemas(extra.get("tools") or ())
         budget = self._budget_of(llm, None)
         prompt = self.memory.at(space).step(history, LLAMAINDEX, budget, now=time.time(), overhead=overhead)
-        return [*before, *(history if prompt.natives is None else prompt.natives)]
+        sent = [*before, *(history if prompt.natives is None else prompt.natives)]
+        return _sent_of(sent, space, prompt)
 
     def _budget_of(self, llm: LLM, limit: int | None) -> Budget:
         if self._budget is not None:
@@ -169,17 +215,15 @@ def _schema(tool: Any) -> Any:
     return metadata.to_openai_tool(skip_length_check=True) if metadata is not None else repr(tool)
 
 
-def _called(pager: _Pager, wire: Wire) -> Wire:
+def _called(pager: Pager, wire: Wire) -> Wire:
     def call(self: Any, messages: Sequence[ChatMessage], *args: Any, **kwargs: Any) -> Any:
-        pager.memory.ready()
-        return wire(self, pager.render(self, messages, kwargs), *args, **kwargs)
+        return wire(self, pager.page(self, messages, kwargs), *args, **kwargs)
 
     return call
 
 
-def _awaited(pager: _Pager, wire: Wire) -> Wire:
+def _awaited(pager: Pager, wire: Wire) -> Wire:
     async def call(self: Any, messages: Sequence[ChatMessage], *args: Any, **kwargs: Any) -> Any:
-        await pager.memory.aready()
-        return await wire(self, pager.render(self, messages, kwargs), *args, **kwargs)
+        return await wire(self, await pager.apage(self, messages, kwargs), *args, **kwargs)
 
     return call

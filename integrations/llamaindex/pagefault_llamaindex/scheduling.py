@@ -13,13 +13,14 @@ from llama_index.core.llms import LLM
 from pagefault import Scheduler
 from pagefault.errors import PagefaultError
 from pagefault.turn import Turn
+from pagefault_llamaindex.model import known_of, pager_of
 from pagefault_llamaindex.wire import L, Wire, rewired
 
 DEFAULT_AGENT: Final = "agent"
 _MARK: Final = "__pagefault_scheduled__"
 _USAGE_NAMES: Final = (("prompt_tokens", "completion_tokens"), ("input_tokens", "output_tokens"))
 _inside: Final[ContextVar[bool]] = ContextVar("pagefault_scheduled", default=False)
-Ask = Callable[[], Turn]
+Ask = Callable[[Sequence[ChatMessage]], Turn]
 
 
 class NotSchedulable(PagefaultError, TypeError):
@@ -39,7 +40,8 @@ def scheduled(
     """A copy of ``llm`` that takes one turn of the scheduler for each chat, streamed or not.
 
     It stays an instance of the LLM's own class. A turn is charged what the response reports, and as
-    expected where it reports nothing. Combine it with ``paged`` in either order.
+    expected where it reports nothing. What it will cost and how it begins is known from ``paged``, which
+    it may be combined with in either order, and from a :class:`PagefaultMemory`.
 
     Args:
         llm: A chat model.
@@ -56,17 +58,38 @@ def scheduled(
     if not isinstance(llm, LLM):
         raise NotSchedulable(f"scheduled() takes a LlamaIndex LLM, got {type(llm).__name__} {llm!r:.60}")
 
-    def ask() -> Turn:
-        return scheduler.turn(agent=agent, tenant=tenant, weight=weight, priority=priority, timeout=timeout)
+    def ask(messages: Sequence[ChatMessage]) -> Turn:
+        known = known_of(messages)
+        return scheduler.turn(
+            agent=agent,
+            tenant=tenant,
+            weight=weight,
+            priority=priority,
+            input_tokens=known.tokens,
+            prefix=known.prefix or None,
+            timeout=timeout,
+        )
 
     return rewired(llm, {name: partial(wrap, ask) for name, wrap in _WRAPPERS.items()}, _MARK)
+
+
+def _paged(llm: Any, messages: Sequence[ChatMessage], extra: Mapping[str, Any]) -> Sequence[ChatMessage]:
+    """A paged LLM pages before it asks for its turn: no slot is held for it, and the turn knows the prompt."""
+    pager = pager_of(llm)
+    return messages if pager is None else pager.page(llm, messages, extra)
+
+
+async def _apaged(llm: Any, messages: Sequence[ChatMessage], extra: Mapping[str, Any]) -> Sequence[ChatMessage]:
+    pager = pager_of(llm)
+    return messages if pager is None else await pager.apage(llm, messages, extra)
 
 
 def _chat(ask: Ask, wire: Wire) -> Wire:
     def chat(self: Any, messages: Sequence[ChatMessage], *args: Any, **kwargs: Any) -> Any:
         if _inside.get():
             return wire(self, messages, *args, **kwargs)
-        with ask() as turn:
+        messages = _paged(self, messages, kwargs)
+        with ask(messages) as turn:
             token = _inside.set(True)
             try:
                 response = wire(self, messages, *args, **kwargs)
@@ -82,7 +105,8 @@ def _achat(ask: Ask, wire: Wire) -> Wire:
     async def achat(self: Any, messages: Sequence[ChatMessage], *args: Any, **kwargs: Any) -> Any:
         if _inside.get():
             return await wire(self, messages, *args, **kwargs)
-        async with ask() as turn:
+        messages = await _apaged(self, messages, kwargs)
+        async with ask(messages) as turn:
             token = _inside.set(True)
             try:
                 response = await wire(self, messages, *args, **kwargs)
@@ -98,9 +122,10 @@ def _stream_chat(ask: Ask, wire: Wire) -> Wire:
     def stream_chat(self: Any, messages: Sequence[ChatMessage], *args: Any, **kwargs: Any) -> Any:
         if _inside.get():
             return wire(self, messages, *args, **kwargs)
+        messages = _paged(self, messages, kwargs)
 
         def chunks() -> Any:
-            with ask() as turn:
+            with ask(messages) as turn:
                 seen: list[Any] = []
                 stream = _marked(lambda: iter(wire(self, messages, *args, **kwargs)))
                 while (chunk := _marked(lambda: next(stream, None))) is not None:
@@ -126,9 +151,10 @@ def _astream_chat(ask: Ask, wire: Wire) -> Wire:
     async def astream_chat(self: Any, messages: Sequence[ChatMessage], *args: Any, **kwargs: Any) -> Any:
         if _inside.get():
             return await wire(self, messages, *args, **kwargs)
+        messages = await _apaged(self, messages, kwargs)
 
         async def chunks() -> Any:
-            async with ask() as turn:
+            async with ask(messages) as turn:
                 seen: list[Any] = []
                 stream = aiter(await _amarked(wire(self, messages, *args, **kwargs)))
                 while (chunk := await _amarked(anext(stream, None))) is not None:

@@ -11,19 +11,20 @@ L = TypeVar("L", bound=LLM)
 Wire = Callable[..., Any]
 
 
-def rewired(llm: L, wrap: Mapping[str, Callable[[Wire], Wire]], mark: str) -> L:
+def rewired(llm: L, wrap: Mapping[str, Callable[[Wire], Wire]], mark: str, *, value: object = True) -> L:
     """A copy of ``llm`` with some of its methods wrapped, of a dynamic subclass of its class.
 
     Args:
         llm: The LLM; stays as it is.
         wrap: By method name, from the method to the one that replaces it.
         mark: Attribute of the new class by which it is recognised.
+        value: Of that attribute.
     """
     base = type(llm)
     body: dict[str, Any] = {"__module__": base.__module__, "__doc__": base.__doc__, "__qualname__": base.__qualname__}
     body |= {name: make(getattr(base, name)) for name, make in wrap.items()}
     subclass = type(base.__name__, (base,), body)
-    setattr(subclass, mark, True)
+    setattr(subclass, mark, value)
     copy = llm.model_copy()
     object.__setattr__(copy, "__class__", subclass)
     return copy
