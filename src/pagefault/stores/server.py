@@ -221,7 +221,7 @@ class ServerStore:
         terms: Sequence[int],
         *,
         kind: RecordKind = "page",
-        near: Sequence[UUID] = (),  # noqa: ARG002
+        near: Sequence[UUID] = (),  # noqa: ARG002  # as below
     ) -> dict[int, float]:
         """The IDF weight of each sparse index over this scope's records of a kind; absent terms are missing.
 
