@@ -81,7 +81,10 @@ def test_top_looks_again_and_again(filled):
         json.loads(line) for line in call("top", filled, "--count", 2, "--every", 0.2, "--json").stdout.splitlines()
     ]
     assert [look["records"] for look in looks] == [COUNTS, COUNTS]
-    assert "pages/s" in call("top", filled, "--count", 2, "--every", 0.2).stdout
+    shown = call("top", filled, "--count", 2, "--every", 0.2).stdout
+    assert shown.count(OLD.name) == 2  # no terminal: one after the other
+    assert "pages/s" in shown
+    assert shown.endswith("\n")
 
 
 def test_verify_finds_nothing_wrong_where_nothing_is(filled):
@@ -115,6 +118,7 @@ def test_reindex_is_the_way_out_of_a_mismatch(place):
 def test_reindex_to_none_and_back(place):
     assert data("reindex", place, "--embedder", "none")["vectors"] == 0
     holds_all(place, None)
+    assert "no vectors any more" in call("reindex", place, "--embedder", "none").stdout
     assert data("reindex", place, "--embedder", NEW)["vectors"] == 46
     holds_all(place, HashingEmbedder())
 
@@ -160,6 +164,14 @@ def test_a_place_without_a_memory_is_said_and_nothing_is_made(tmp_path, command)
     assert list((tmp_path / "empty").iterdir()) == []
 
 
+@pytest.mark.parametrize("command", ["stat", "top", "show", "verify", "reindex", "vacuum"])
+def test_a_file_is_no_place(tmp_path, command):
+    (tmp_path / "file").write_text("a file")
+    more = ["abc"] if command == "show" else []
+    assert "cannot be read" in call(command, tmp_path / "file", *more, code=3).stderr
+    assert data(command, tmp_path / "file", *more, code=3)["error"] == "StoreUnwritable"
+
+
 @pytest.mark.parametrize("command", ["verify", "reindex", "vacuum"])
 def test_a_directory_in_use_is_left_alone(place, command):
     with pagefault.open(place, embedder=OLD) as memory:
@@ -192,6 +204,12 @@ def test_an_embedder_that_cannot_be_one(place, name, message):
     result = CliRunner().invoke(app, ["reindex", str(place), "--embedder", name])
     assert result.exit_code == 5
     assert message in result.stderr
+    holds_all(place, OLD)
+
+
+def test_an_embedder_that_is_not_installed(place, monkeypatch):
+    monkeypatch.setitem(sys.modules, "fastembed", None)
+    assert "pip install" in call("reindex", place, "--embedder", "fastembed:any", code=5).stderr
     holds_all(place, OLD)
 
 

@@ -15,7 +15,9 @@ from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.prebuilt import ToolNode, tools_condition
 
 import pagefault
+from pagefault import canonical
 from pagefault_langgraph import NotPageable, PagingMiddleware, paged, recall_tool
+from pagefault_langgraph.messages import LANGCHAIN
 from tests.langgraph.scripted import TOOLS, ScriptedModel, is_extension, problems, worker_script
 from tests.langgraph.test_long_run import BUDGET, STEPS, TURNS, tokens
 
@@ -61,13 +63,35 @@ def test_three_hundred_steps_of_a_plain_graph(memory: pagefault.Memory, how: str
             list(graph.stream(asked, CONFIG, stream_mode="messages"))
     requests = base.requests
     assert len(requests) == TURNS * STEPS
-    breaks = sum(not is_extension(a, b) for a, b in itertools.pairwise(requests))
-    assert breaks < len(requests) // 8
+    breaks = [(a, b) for a, b in itertools.pairwise(requests) if not is_extension(a, b)]
+    assert 5 < len(breaks) < len(requests) // 8
+    for pair in breaks:
+        before, after = ([m.content for m in request if is_block(m)] for request in pair)
+        assert before != after, "a request neither extends the last nor follows a reclaim"
     for number, request in enumerate(requests):
         assert not problems(request), (number, problems(request))
         assert request[0] == SYSTEM
         assert f"turn {number // STEPS}" in [m.content for m in request]
         assert tokens(request) <= BUDGET.window - BUDGET.reserve
+    memory.flush()
+    check_pages(memory.space(thread="long"), graph.get_state(CONFIG).values["messages"])
+
+
+def is_block(message: BaseMessage) -> bool:
+    return isinstance(message, HumanMessage) and str(message.content).startswith("[pagefault:")
+
+
+def check_pages(space: pagefault.Space, history: list[BaseMessage]) -> None:
+    """Every page comes back byte for byte as the framework still has it."""
+    restored: list[BaseMessage] = []
+    pages = space.fault(f"1-{TURNS * STEPS}", budget=500).pages
+    for page in pages:
+        natives = [LANGCHAIN.decode(item) for item in canonical.load(page.page.body)]
+        originals = history[len(restored) : len(restored) + len(natives)]
+        assert natives == originals
+        assert page.page.body == canonical.dump([LANGCHAIN.encode(native) for native in originals])[0]
+        restored += natives
+    assert len(restored) > TURNS * STEPS
 
 
 def test_addresses_mean_the_same_to_the_tool_where_the_state_begins_with_a_system_message(

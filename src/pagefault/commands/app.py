@@ -6,13 +6,13 @@ import asyncio
 import contextlib
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from typing import Annotated, Any, Final
 
 import typer
-from rich.console import Group
+from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
@@ -92,14 +92,14 @@ def top(
                 typer.echo(_line(asyncio.run(_facts(place, names=True, wait=0.0))))
             return
         before: tuple[float, int] | None = None
-        with contextlib.suppress(KeyboardInterrupt), Live(console=console(), auto_refresh=False) as live:
+        with contextlib.suppress(KeyboardInterrupt), _screen() as put:
             for _ in _looks(count, every):
                 found = asyncio.run(_facts(place, names=True, wait=0.0))
                 pages = int(found.get("records", {}).get("page", 0))
                 rate = "" if before is None else f"{(pages - before[1]) / (time.monotonic() - before[0]):+,.1f} pages/s"
                 before = (time.monotonic(), pages)
-                shown = [_overview(found), Text(rate), _space_table(found.get("spaces", [])[:20])]
-                live.update(Group(*shown), refresh=True)
+                spaces = found.get("spaces", [])[:20]
+                put(Group(_overview(found), Text(rate), *([_space_table(spaces)] if spaces else [])))
 
 
 @app.command()
@@ -180,9 +180,9 @@ def reindex(
                 }
             )
         else:
-            name = done.header.embedder or "no embedder"
             left = f"; {len(done.without):,} records have none and are found by full text" if done.without else ""
-            console().print(Text(f"{done.vectors:,} vectors by {name}{left}"))
+            made = f"{done.vectors:,} records have vectors by {done.header.embedder}{left}"
+            console().print(Text(made if done.header.embedder else "no vectors any more; full text finds everything"))
 
 
 @app.command()
@@ -205,6 +205,17 @@ def vacuum(place: Place, *, as_json: AsJson = False) -> None:
             console().print(
                 Text(f"{done.records:,} records kept; {size(done.bytes_before)} before, {size(done.bytes_after)} now")
             )
+
+
+@contextlib.contextmanager
+def _screen() -> Iterator[Callable[[RenderableType], None]]:
+    """A place to show the same again and again: one picture on a terminal, elsewhere one after the other."""
+    out = console()
+    if not out.is_terminal:
+        yield out.print
+        return
+    with Live(console=out, auto_refresh=False) as live:
+        yield lambda picture: live.update(picture, refresh=True)
 
 
 # -- what commands look up -----------------------------------------------------------------

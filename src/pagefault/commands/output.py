@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from pagefault.errors import EmbedderError, PagefaultError, StoreLocked
+from pagefault.errors import EmbedderError, MissingDependency, PagefaultError, StoreLocked
 
 DAMAGED: Final = 1
 UNUSABLE: Final = 3
@@ -56,7 +56,7 @@ def errors_told(*, as_json: bool) -> Iterator[None]:
 def _code(error: PagefaultError) -> int:
     if isinstance(error, StoreLocked):
         return LOCKED
-    return EMBEDDER if isinstance(error, EmbedderError) else UNUSABLE
+    return EMBEDDER if isinstance(error, EmbedderError | MissingDependency) else UNUSABLE
 
 
 @contextmanager

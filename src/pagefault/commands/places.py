@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from pagefault.embedders import FastEmbedEmbedder, WordLlamaEmbedder, default_embedder
-from pagefault.errors import EmbedderError, StoreError, StoreMissing
+from pagefault.errors import EmbedderError, StoreError, StoreMissing, StoreUnwritable
 from pagefault.ports import Embedder, Header, PageStore
 from pagefault.stores import EdgeStore
 from pagefault.stores import header as headers
@@ -23,13 +23,21 @@ def directory_of(place: str) -> Path | None:
 
     Raises:
         StoreMissing: There is no memory there.
+        StoreUnwritable: It is no directory, or may not be read.
     """
     if is_server_url(place):
         return None
     if "://" in place or place == ":memory:":
         raise StoreMissing(f"{place!r} is no place to look at; give a data directory or qdrant://host:6333")
     directory = Path(place).expanduser()
-    if headers.read(directory) is None:
+    try:
+        header = headers.read(directory)
+    except OSError as error:  # a file in its place, or one that is not ours to read
+        raise StoreUnwritable(
+            f"{directory} cannot be read ({error}); give the directory that pagefault.open(...) was given, "
+            "as a user who may read it"
+        ) from error
+    if header is None:
         raise StoreMissing(f"there is no memory at {directory}; give the directory that pagefault.open(...) was given")
     return directory
 
