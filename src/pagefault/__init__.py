@@ -13,6 +13,7 @@ from pagefault.errors import (
     EmbedderError,
     InvalidId,
     InvalidItem,
+    LeaseLost,
     MemoryClosed,
     MissingDependency,
     PagefaultError,
@@ -22,8 +23,11 @@ from pagefault.errors import (
     PinnedOverBudget,
     QueueFull,
     QuotaExceeded,
+    RulesDiffer,
     SchedulerClosed,
     SchedulerError,
+    SchedulerUnreachable,
+    SharedStateUnreadable,
     StoreDenied,
     StoreError,
     StoreLocked,
@@ -44,7 +48,7 @@ from pagefault.page import Address, Kind, Page, Projection, Role, SpaceId
 from pagefault.ports import Embedder, PageStore, TokenCounter
 from pagefault.recall import Found, Outcome, RecalledItem, RecalledPage
 from pagefault.scheduler import Scheduler
-from pagefault.scheduling import Limits, Prices
+from pagefault.scheduling import Limits, Prices, Token
 from pagefault.space import Space
 from pagefault.turn import Turn
 
@@ -64,6 +68,7 @@ __all__ = [
     "InvalidItem",
     "Item",
     "Kind",
+    "LeaseLost",
     "Limits",
     "Memory",
     "MemoryClosed",
@@ -83,9 +88,12 @@ __all__ = [
     "RecalledItem",
     "RecalledPage",
     "Role",
+    "RulesDiffer",
     "Scheduler",
     "SchedulerClosed",
     "SchedulerError",
+    "SchedulerUnreachable",
+    "SharedStateUnreadable",
     "Space",
     "SpaceId",
     "StoreDenied",
@@ -95,6 +103,7 @@ __all__ = [
     "StoreMissing",
     "StoreUnreachable",
     "StoreUnwritable",
+    "Token",
     "TokenCounter",
     "Turn",
     "TurnNotOpen",

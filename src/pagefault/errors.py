@@ -127,6 +127,22 @@ class UnknownAgent(SchedulerError, LookupError):
     """An agent that has not asked this scheduler for a turn."""
 
 
+class SchedulerUnreachable(SchedulerError, ConnectionError):
+    """The server through which several processes share a backend cannot be reached, or does not answer."""
+
+
+class LeaseLost(SchedulerError):
+    """This process was not heard for so long that others were given the slots of its turns."""
+
+
+class RulesDiffer(SchedulerError):
+    """Another process shares this backend by other rules."""
+
+
+class SharedStateUnreadable(SchedulerError):
+    """What the server holds under this name was not written by this version of pagefault."""
+
+
 class SchedulerClosed(SchedulerError, RuntimeError):
     """A turn was asked of a scheduler after ``close()``."""
 

@@ -7,12 +7,21 @@ own thread or event loop until somebody who leaves wakes them.
 from __future__ import annotations
 
 import math
+import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-from pagefault.coordination import LocalCoordinator
+from pagefault.coordination import (
+    Coordinator,
+    LocalCoordinator,
+    LoopWaiter,
+    SharedCoordinator,
+    ThreadWaiter,
+    meeting_place,
+    running_loop,
+)
 from pagefault.errors import BadTurn, UnknownAgent
 from pagefault.scheduling import AccountUsage, Limits, Prefix, Prices, Request, Rules, marks
 from pagefault.scheduling.numbers import above_zero, whole
@@ -62,7 +71,7 @@ class Scheduler:
     """Shares one model backend fairly among agents, within its limits. Never stuck, never idle while a turn may go.
 
     One object for all threads and event loops of a process. After a fork the child's copy
-    starts empty, with slots of its own.
+    starts empty, with slots of its own; with ``shared``, as another process.
 
     Args:
         slots: Calls the backend runs at a time.
@@ -78,9 +87,13 @@ class Scheduler:
         prices: What tokens cost.
         aging: Seconds after which a lower priority class goes once before the class above it.
         max_waiting: Turns of one agent that may wait at a time.
+        shared: Where several processes and hosts meet that share the backend: a Valkey or Redis server,
+            as ``"valkey://host:6379/0?name=gpt-4"``. All of them give the same rules. Nothing is sent
+            before the first turn.
 
     Raises:
-        BadTurn: A number that cannot be one.
+        BadTurn: A number that cannot be one, or a URL that cannot be used.
+        MissingDependency: ``shared`` without the extra ``valkey``.
 
     Example:
         >>> scheduler = Scheduler(slots=2)
@@ -103,6 +116,7 @@ class Scheduler:
         prices: Prices = PRICES,
         aging: float = 30.0,
         max_waiting: int = 1_024,
+        shared: str | None = None,
     ) -> None:
         limits = Limits(
             slots=slots,
@@ -110,17 +124,19 @@ class Scheduler:
             requests_per_minute=requests_per_minute,
             kv_tokens=kv_tokens,
         )
-        self._coordinator = LocalCoordinator(
-            Rules(
-                limits=limits,
-                affinity_slack=affinity_slack,
-                prices=prices,
-                quotas=quotas,
-                tenant_quotas=tenant_quotas,
-                aging=aging,
-                max_waiting=max_waiting,
-            )
+        rules = Rules(
+            limits=limits,
+            affinity_slack=affinity_slack,
+            prices=prices,
+            quotas=quotas,
+            tenant_quotas=tenant_quotas,
+            aging=aging,
+            max_waiting=max_waiting,
         )
+        self._coordinator: Coordinator = LocalCoordinator(rules)
+        if shared is not None:
+            self._coordinator = coordinator = SharedCoordinator(rules, meeting_place(shared))
+            weakref.finalize(self, coordinator.abandon).atexit = False
 
     # ------------------------------------------------------------------- verbs
 
@@ -157,7 +173,8 @@ class Scheduler:
             BadTurn: A number that cannot be one.
 
         Entering the turn raises ``QuotaExceeded`` if no waiting could make it fit, ``QueueFull``,
-        ``TurnTimeout``, or ``SchedulerClosed``.
+        ``TurnTimeout``, or ``SchedulerClosed``; of a shared scheduler also ``SchedulerUnreachable`` or
+        ``RulesDiffer``. Leaving it raises ``LeaseLost`` if its slot was given to others meanwhile.
         """
         if not (isinstance(agent, str) and isinstance(tenant, str) and agent):
             raise BadTurn(f"agent and tenant are the names of who calls, got {agent!r:.40} and {tenant!r:.40}")
@@ -213,8 +230,20 @@ class Scheduler:
         )
 
     def close(self) -> None:
-        """Let nobody in any more. Those who wait get ``SchedulerClosed``; open turns end as usual."""
-        self._coordinator.close()
+        """Let nobody in any more. Those who wait get ``SchedulerClosed``; open turns end as usual.
+
+        A shared scheduler gives its lease back once no turn is open; this waits for it unless that would stop an
+        event loop.
+        """
+        waiter = ThreadWaiter()
+        if self._coordinator.close(waiter) and running_loop() is None:
+            waiter.wait()
+
+    async def aclose(self) -> None:
+        """The same for event loops; blocks none."""
+        waiter = LoopWaiter()
+        if self._coordinator.close(waiter):
+            await waiter.wait()
 
     def __enter__(self) -> Self:
         return self
@@ -230,4 +259,4 @@ class Scheduler:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        await self.aclose()

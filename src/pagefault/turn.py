@@ -9,9 +9,9 @@ from contextvars import ContextVar
 from types import TracebackType
 from typing import Self
 
-from pagefault.coordination import LocalCoordinator, LoopWaiter, ThreadWaiter, running_loop
-from pagefault.errors import TurnNotOpen, TurnTimeout, WaitBlocksLoop
-from pagefault.scheduling import Phase, Request, Usage, is_refusal, reported, retry_after
+from pagefault.coordination import Coordinator, LoopWaiter, ThreadWaiter, Until, running_loop
+from pagefault.errors import SchedulerError, TurnNotOpen, TurnTimeout, WaitBlocksLoop
+from pagefault.scheduling import Request, Token, Usage, is_refusal, reported, retry_after
 
 _innermost: ContextVar[Turn | None] = ContextVar("pagefault_turn", default=None)
 
@@ -31,14 +31,15 @@ class Turn:
         request: What was asked for.
         outer: The turn in which it was opened, if any.
         is_open: Whether it is granted and has not ended.
+        failure: What ended it behind its back, as the loss of a lease; raised by what is done with it next.
     """
 
     __slots__ = (
         "_coordinator", "_previous", "_timeout", "_usage", "_was_asked", "_was_refused",
-        "is_open", "loop", "number", "outer", "request",
+        "failure", "is_open", "loop", "number", "outer", "request",
     )  # fmt: skip
 
-    def __init__(self, coordinator: LocalCoordinator, request: Request, timeout: float | None) -> None:
+    def __init__(self, coordinator: Coordinator, request: Request, timeout: float | None) -> None:
         self._coordinator = coordinator
         self._timeout = timeout
         self._usage: Usage | None = None
@@ -48,8 +49,17 @@ class Turn:
         self.request = request
         self.outer: Turn | None = None
         self.is_open = False
+        self.failure: SchedulerError | None = None
         self.loop: asyncio.AbstractEventLoop | None = None
         self.number = 0
+
+    @property
+    def token(self) -> Token | None:
+        """Which slot it holds since when, for a resource that refuses whoever was replaced; ``None`` in one process.
+
+        See :class:`~pagefault.scheduling.Token`. It changes where a turn gets its slot back after turns inside it.
+        """
+        return self._coordinator.token(self)
 
     # ------------------------------------------------------------------- usage
 
@@ -64,8 +74,11 @@ class Turn:
         Raises:
             TurnNotOpen: The turn has not begun or has ended.
             BadTurn: A number that cannot be one.
+            LeaseLost: Of a shared scheduler: its slot was given to others.
         """
         self._require_open("charged")
+        if self.failure is not None:
+            raise self.failure
         usage = reported(input_tokens, output_tokens, cached_tokens)
         self._usage = usage if self._usage is None else self._usage + usage
 
@@ -94,26 +107,33 @@ class Turn:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._end(error):
-            self._wait_for_outer()
+            self._wait_until_left()
+        self._raise_failure(error)
 
     def _wait(self) -> None:
         try:
-            self._check_loop()
+            self._sleep(self, Until.ANSWERED)
             waiter = ThreadWaiter()
-            if self._coordinator.register(self, waiter, Phase.WAITING):
+            if self._coordinator.register(self, waiter, Until.GRANTED):
+                self._check_loop()
                 waiter.wait(self._timeout)
             self._check_granted()
         except BaseException:
             if self._give_up():
-                self._wait_for_outer()
+                self._wait_until_left()
             raise
 
-    def _wait_for_outer(self) -> None:
-        outer, waiter = self.outer, ThreadWaiter()
+    def _wait_until_left(self) -> None:
+        self._sleep(self, Until.ANSWERED)
+        outer = self.outer
         # To stop a loop for this could stop the very turn that has to end: then the outer one goes on without.
-        if outer is None or outer._coordinator.needs(running_loop()):
-            return
-        if outer._coordinator.register(outer, waiter, Phase.RETURNING):
+        if outer is not None and not outer._coordinator.needs(running_loop()):
+            self._sleep(outer, Until.RETURNED)
+
+    @staticmethod
+    def _sleep(turn: Turn, until: Until) -> None:
+        waiter = ThreadWaiter()
+        if turn._coordinator.register(turn, waiter, until):
             waiter.wait()
 
     # --------------------------------------------------------- for event loops
@@ -129,12 +149,16 @@ class Turn:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._end(error) and not isinstance(error, GeneratorExit):
-            await self._await_outer()
+            await self._await_until_left()
+        self._raise_failure(error)
 
     async def _await(self) -> None:
         try:
             waiter = LoopWaiter()
-            if self._coordinator.register(self, waiter, Phase.WAITING):
+            if self._coordinator.register(self, waiter, Until.ANSWERED):
+                await waiter.wait()
+            waiter = LoopWaiter()
+            if self._coordinator.register(self, waiter, Until.GRANTED):
                 await waiter.wait(self._timeout)
             self._check_granted()
         except GeneratorExit:  # the task is thrown away; it cannot wait any more
@@ -142,20 +166,21 @@ class Turn:
             raise
         except BaseException:
             if self._give_up():
-                await self._await_outer()
+                await self._await_until_left()
             raise
 
-    async def _await_outer(self) -> None:
+    async def _await_until_left(self) -> None:
         """Even if it is cancelled, as ``asyncio.Condition.wait`` takes its lock again."""
-        outer, waiter = self.outer, LoopWaiter()
-        if outer is None or not outer._coordinator.register(outer, waiter, Phase.RETURNING):
-            return
         cancelled: asyncio.CancelledError | None = None
-        while not waiter.is_awake:
-            try:
-                await waiter.wait()
-            except asyncio.CancelledError as error:
-                cancelled = error
+        for turn, until in ((self, Until.ANSWERED), (self.outer, Until.RETURNED)):
+            waiter = LoopWaiter()
+            if turn is None or not turn._coordinator.register(turn, waiter, until):
+                continue
+            while not waiter.is_awake:
+                try:
+                    await waiter.wait()
+                except asyncio.CancelledError as error:
+                    cancelled = error
         if cancelled is not None:
             raise cancelled
 
@@ -190,6 +215,8 @@ class Turn:
             )
 
     def _check_granted(self) -> None:
+        if self.failure is not None:
+            raise self.failure
         why = self._coordinator.why(self)
         if not self._coordinator.is_granted(self):
             raise TurnTimeout(
@@ -201,7 +228,7 @@ class Turn:
         return self._finish(None, failed=True)
 
     def _end(self, error: BaseException | None) -> bool:
-        """Whether the outer turn has to wait for its slot."""
+        """Whether there is something to wait for: an answer, or the outer turn's slot."""
         self._require_open("left")
         self.is_open = False
         if _innermost.get() is self:
@@ -218,6 +245,16 @@ class Turn:
             outer._coordinator.regain(outer)
             return True
         return waits
+
+    def _raise_failure(self, error: BaseException | None) -> None:
+        """What went wrong with it, or with the turn that should go on now; never in place of another error."""
+        failure = self.failure or (self.outer.failure if self.outer is not None else None)
+        if failure is None:
+            return
+        if error is not None:
+            error.add_note(f"pagefault: {failure}")
+            return
+        raise failure
 
     def _require_open(self, verb: str) -> None:
         if not self.is_open:

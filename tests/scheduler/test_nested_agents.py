@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from pagefault import Scheduler, TurnTimeout
+from pagefault import TurnTimeout
 from tests.scheduler.loops import on_a_loop
 
 DEPTH, FAN_OUT, NODES = 6, 8, 150
@@ -82,10 +82,10 @@ def agent_in_threads(scheduler, subtree, busy, pool, name="0"):
 
 @pytest.mark.parametrize("slots", [1, 3])
 @on_a_loop
-async def test_trees_of_tasks_finish(slots, pytestconfig):
+async def test_trees_of_tasks_finish(make_scheduler, slots, pytestconfig):
     chance = random.Random(pytestconfig.getoption("randomly_seed"))
-    for _ in range(10):
-        scheduler, busy, trees = Scheduler(slots=slots), Busy(), [tree(chance) for _ in range(2)]
+    for _ in range(2 if make_scheduler.is_shared else 10):
+        scheduler, busy, trees = make_scheduler(slots=slots), Busy(), [tree(chance) for _ in range(2)]
         guard = functools.partial(guarded, scheduler)
         await asyncio.gather(*(agent_in_tasks(guard, each, busy, str(root)) for root, each in enumerate(trees)))
         assert busy.total == 2 * sum(map(size, trees))
@@ -94,10 +94,10 @@ async def test_trees_of_tasks_finish(slots, pytestconfig):
         assert not scheduler.state().turns
 
 
-def test_trees_of_threads_finish_on_one_slot(pytestconfig):
+def test_trees_of_threads_finish_on_one_slot(make_scheduler, pytestconfig):
     chance = random.Random(pytestconfig.getoption("randomly_seed"))
-    for _ in range(3):
-        scheduler, busy, nested = Scheduler(slots=1), Busy(), tree(chance)
+    for _ in range(1 if make_scheduler.is_shared else 3):
+        scheduler, busy, nested = make_scheduler(slots=1), Busy(), tree(chance)
         with ThreadPoolExecutor(NODES + 1) as pool:
             job = pool.submit(agent_in_threads, scheduler, nested, busy, pool)
             job.result(LIMIT)
@@ -121,8 +121,8 @@ async def test_a_semaphore_hangs_on_the_same_trees(pytestconfig):
 
 
 @on_a_loop
-async def test_children_are_charged_to_the_root_and_go_with_its_priority():
-    scheduler = Scheduler(slots=1)
+async def test_children_are_charged_to_the_root_and_go_with_its_priority(make_scheduler):
+    scheduler = make_scheduler(slots=1)
     async with (
         scheduler.turn(agent="planner", weight=3, priority=5, input_tokens=100, max_output_tokens=0) as outer,
         scheduler.turn(agent="worker", input_tokens=10, max_output_tokens=0) as inner,
@@ -138,8 +138,8 @@ async def test_children_are_charged_to_the_root_and_go_with_its_priority():
 
 
 @on_a_loop
-async def test_spawning_children_does_not_multiply_a_share():
-    scheduler = Scheduler(slots=1, affinity_slack=0)
+async def test_spawning_children_does_not_multiply_a_share(make_scheduler):
+    scheduler = make_scheduler(slots=1, affinity_slack=0)
     order = []
 
     async def call(agent):
@@ -159,8 +159,8 @@ async def test_spawning_children_does_not_multiply_a_share():
 
 
 @on_a_loop
-async def test_a_task_that_outlives_its_turn_stands_for_itself():
-    scheduler = Scheduler(slots=1)
+async def test_a_task_that_outlives_its_turn_stands_for_itself(make_scheduler):
+    scheduler = make_scheduler(slots=1)
     ended = asyncio.Event()
 
     async def later():
@@ -175,8 +175,8 @@ async def test_a_task_that_outlives_its_turn_stands_for_itself():
 
 
 @on_a_loop
-async def test_a_task_inside_a_turn_that_ends_before_it():
-    scheduler = Scheduler(slots=1)
+async def test_a_task_inside_a_turn_that_ends_before_it(make_scheduler):
+    scheduler = make_scheduler(slots=1)
     inside = asyncio.Event()
 
     async def child():
@@ -196,8 +196,8 @@ async def test_a_task_inside_a_turn_that_ends_before_it():
 
 
 @on_a_loop
-async def test_after_a_time_out_the_outer_turn_has_its_slot_again():
-    scheduler, busy = Scheduler(slots=1), Busy()
+async def test_after_a_time_out_the_outer_turn_has_its_slot_again(make_scheduler):
+    scheduler, busy = make_scheduler(slots=1), Busy()
 
     async def other(begun):
         async with scheduler.turn(agent="other"):
@@ -229,8 +229,8 @@ async def within_asyncio(scheduler):
         raise AssertionError
 
 
-def test_threads_get_their_slot_back_after_a_time_out():
-    scheduler, busy = Scheduler(slots=1), Busy()
+def test_threads_get_their_slot_back_after_a_time_out(make_scheduler):
+    scheduler, busy = make_scheduler(slots=1), Busy()
     begun = threading.Event()
 
     def other():
@@ -255,8 +255,8 @@ def test_threads_get_their_slot_back_after_a_time_out():
 # ------------------------------------------------------------------ two schedulers, sync in async, forks
 
 
-def test_two_schedulers_used_in_both_orders_do_not_lock_each_other_out():
-    first, second = Scheduler(slots=1), Scheduler(slots=1)
+def test_two_schedulers_used_in_both_orders_do_not_lock_each_other_out(make_scheduler):
+    first, second = make_scheduler(slots=1), make_scheduler(slots=1)
 
     def nest(outer, inner):
         for _ in range(200):
@@ -273,8 +273,8 @@ def test_two_schedulers_used_in_both_orders_do_not_lock_each_other_out():
 
 
 @on_a_loop
-async def test_a_sync_agent_inside_an_async_one_uses_its_slot():
-    scheduler = Scheduler(slots=1)
+async def test_a_sync_agent_inside_an_async_one_uses_its_slot(make_scheduler):
+    scheduler = make_scheduler(slots=1)
     async with scheduler.turn(agent="outer"):
         with scheduler.turn(agent="inner"):
             pass
@@ -287,8 +287,8 @@ def sync_call(scheduler):
         assert turn.outer is not None
 
 
-def test_a_forked_child_starts_empty():
-    scheduler = Scheduler(slots=1)
+def test_a_forked_child_starts_empty(make_scheduler):
+    scheduler = make_scheduler(slots=1)
     with scheduler.turn(agent="parent"):
         pid = os.fork()
         if not pid:

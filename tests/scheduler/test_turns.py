@@ -78,8 +78,8 @@ def is_empty(scheduler):
 # ------------------------------------------------------------------ who is next
 
 
-def test_threads_wait_their_turn_and_shares_are_fair():
-    scheduler = Scheduler(slots=1, affinity_slack=0)
+def test_threads_wait_their_turn_and_shares_are_fair(make_scheduler):
+    scheduler = make_scheduler(slots=1, affinity_slack=0)
     crowd = Crowd(scheduler)
     cost = {"input_tokens": 100, "max_output_tokens": 0}
     with scheduler.turn(agent="first", **cost):
@@ -90,8 +90,8 @@ def test_threads_wait_their_turn_and_shares_are_fair():
     assert is_empty(scheduler)
 
 
-def test_a_higher_priority_goes_first():
-    scheduler = Scheduler(slots=1)
+def test_a_higher_priority_goes_first(make_scheduler):
+    scheduler = make_scheduler(slots=1)
     crowd = Crowd(scheduler)
     with scheduler.turn(agent="first"):
         crowd.join("low")
@@ -99,8 +99,8 @@ def test_a_higher_priority_goes_first():
     assert crowd.end() == ["high", "low"]
 
 
-def test_tasks_of_several_loops_and_threads_share_the_slots():
-    scheduler = Scheduler(slots=3)
+def test_tasks_of_several_loops_and_threads_share_the_slots(make_scheduler):
+    scheduler = make_scheduler(slots=3)
     busy, most, lock = [0], [0], threading.Lock()
 
     def enter():
@@ -143,13 +143,12 @@ def test_tasks_of_several_loops_and_threads_share_the_slots():
 
 
 @on_a_loop
-async def test_waiting_blocks_no_loop():
-    scheduler = Scheduler(slots=1)
+async def test_waiting_blocks_no_loop(make_scheduler):
+    scheduler = make_scheduler(slots=1)
     ticks = 0
     async with scheduler.turn(agent="a"):
         task = asyncio.create_task(anext_turn(scheduler), context=contextvars.Context())
-        await asyncio.sleep(0)
-        assert waiting(scheduler)
+        await asyncio.to_thread(until, lambda: waiting(scheduler), "b waits")
         for _ in range(50):
             await asyncio.sleep(0.001)
             ticks += 1
@@ -165,8 +164,8 @@ async def anext_turn(scheduler, agent="b", **options):
 # ------------------------------------------------------------------ charging
 
 
-def test_usage_replaces_the_estimate():
-    scheduler = Scheduler()
+def test_usage_replaces_the_estimate(make_scheduler):
+    scheduler = make_scheduler()
     with scheduler.turn(agent="a", input_tokens=1_000, max_output_tokens=500) as turn:
         turn.charge(input_tokens=600, cached_tokens=400)
         turn.charge(output_tokens=10)
@@ -175,15 +174,15 @@ def test_usage_replaces_the_estimate():
     assert used.cost == 200 + 40 + 40
 
 
-def test_without_a_report_the_estimate_stands():
-    scheduler = Scheduler()
+def test_without_a_report_the_estimate_stands(make_scheduler):
+    scheduler = make_scheduler()
     with scheduler.turn(agent="a", input_tokens=1_000, max_output_tokens=500):
         pass
     assert scheduler.usage("a").cost == 3_000
 
 
-def test_a_failure_refunds_unless_usage_was_reported():
-    scheduler = Scheduler()
+def test_a_failure_refunds_unless_usage_was_reported(make_scheduler):
+    scheduler = make_scheduler()
     with pytest.raises(ZeroDivisionError), scheduler.turn(agent="a", input_tokens=1_000):
         _ = 1 / 0
     assert (scheduler.usage("a").cost, scheduler.usage("a").failed) == (0, 1)
@@ -203,8 +202,8 @@ class TooManyRequests(Exception):
     response = SimpleNamespace(headers={"retry-after": "0.2"})
 
 
-def test_a_refusal_that_is_raised_pauses_everybody():
-    scheduler = Scheduler(slots=4)
+def test_a_refusal_that_is_raised_pauses_everybody(make_scheduler):
+    scheduler = make_scheduler(slots=4)
     with pytest.raises(TooManyRequests), scheduler.turn(agent="a"):
         raise TooManyRequests
     began = time.monotonic()
@@ -216,8 +215,8 @@ def test_a_refusal_that_is_raised_pauses_everybody():
     assert scheduler.state().slots < 4
 
 
-def test_a_refusal_can_be_reported():
-    scheduler = Scheduler()
+def test_a_refusal_can_be_reported(make_scheduler):
+    scheduler = make_scheduler()
     with scheduler.turn(agent="a", input_tokens=5) as turn:
         turn.refused(retry_after=60)
         with pytest.raises(BadTurn):
@@ -228,9 +227,9 @@ def test_a_refusal_can_be_reported():
     assert is_empty(scheduler)
 
 
-def test_a_minute_that_is_full_ends_by_itself(monkeypatch):
+def test_a_minute_that_is_full_ends_by_itself(make_scheduler, monkeypatch):
     monkeypatch.setattr("pagefault.scheduling.limits.MINUTE", 0.2)
-    scheduler = Scheduler(requests_per_minute=2)
+    scheduler = make_scheduler(requests_per_minute=2)
     began = time.monotonic()
     for _ in range(5):
         with scheduler.turn(agent="a"):
@@ -241,8 +240,8 @@ def test_a_minute_that_is_full_ends_by_itself(monkeypatch):
 # ------------------------------------------------------------------ giving up
 
 
-def test_a_time_out_leaves_nothing_behind():
-    scheduler = Scheduler(slots=1)
+def test_a_time_out_leaves_nothing_behind(make_scheduler):
+    scheduler = make_scheduler(slots=1)
     with scheduler.turn(agent="a"):
         crowd = Crowd(scheduler)
         crowd.join("b", timeout=0.01)
@@ -253,8 +252,8 @@ def test_a_time_out_leaves_nothing_behind():
 
 
 @on_a_loop
-async def test_cancellation_at_any_point_leaks_no_slot():
-    scheduler = Scheduler(slots=2)
+async def test_cancellation_at_any_point_leaks_no_slot(make_scheduler):
+    scheduler = make_scheduler(slots=2)
 
     async def call(agent):
         async with scheduler.turn(agent=agent):
@@ -274,8 +273,8 @@ async def test_cancellation_at_any_point_leaks_no_slot():
 
 
 @on_a_loop
-async def test_a_time_out_of_asyncio_is_honoured():
-    scheduler = Scheduler(slots=1)
+async def test_a_time_out_of_asyncio_is_honoured(make_scheduler):
+    scheduler = make_scheduler(slots=1)
     async with scheduler.turn(agent="a"):
         with pytest.raises(TurnTimeout):
             await asyncio.create_task(anext_turn(scheduler, timeout=0.01), context=contextvars.Context())
@@ -289,15 +288,15 @@ async def within(seconds, work):
         return await work
 
 
-def test_a_closed_loop_takes_no_slot_with_it():
-    scheduler = Scheduler(slots=1)
+def test_a_closed_loop_takes_no_slot_with_it(make_scheduler):
+    scheduler = make_scheduler(slots=1)
     loop = asyncio.new_event_loop()
     with scheduler.turn(agent="a"):
         task = loop.create_task(anext_turn(scheduler), context=contextvars.Context())
-        loop.run_until_complete(asyncio.sleep(0.01))
+        loop.run_until_complete(asyncio.sleep(0.1))
         assert waiting(scheduler)
         loop.close()
-    assert is_empty(scheduler)
+    until(lambda: is_empty(scheduler), "the slot comes back")
     task._log_destroy_pending = False
     del task
     gc.collect()
@@ -307,8 +306,8 @@ def test_a_closed_loop_takes_no_slot_with_it():
 # ------------------------------------------------------------------ closing
 
 
-def test_closing_wakes_those_who_wait_and_lets_open_turns_end():
-    scheduler = Scheduler(slots=1)
+def test_closing_wakes_those_who_wait_and_lets_open_turns_end(make_scheduler):
+    scheduler = make_scheduler(slots=1)
     crowd = Crowd(scheduler)
     with scheduler.turn(agent="a") as turn:
         crowd.join("b")
@@ -322,10 +321,10 @@ def test_closing_wakes_those_who_wait_and_lets_open_turns_end():
 
 
 @on_a_loop
-async def test_a_scheduler_is_a_context_manager():
-    with Scheduler() as scheduler:
+async def test_a_scheduler_is_a_context_manager(make_scheduler):
+    with make_scheduler() as scheduler:
         pass
-    async with Scheduler() as other:
+    async with make_scheduler() as other:
         task = asyncio.create_task(anext_turn(other))
         await task
     for each in (scheduler, other):
@@ -362,16 +361,16 @@ def test_a_turn_with_a_number_that_cannot_be_one(options):
         Scheduler().turn(**{"agent": "a"} | options)
 
 
-def test_a_cost_above_a_limit_is_refused_at_once():
-    scheduler = Scheduler(tokens_per_minute=1_000, quotas={"small": Limits(tokens_per_minute=10)})
+def test_a_cost_above_a_limit_is_refused_at_once(make_scheduler):
+    scheduler = make_scheduler(tokens_per_minute=1_000, quotas={"small": Limits(tokens_per_minute=10)})
     for options in ({"agent": "a", "input_tokens": 1_001}, {"agent": "small", "input_tokens": 11}):
         with pytest.raises(QuotaExceeded), scheduler.turn(max_output_tokens=0, **options):
             pass
     assert is_empty(scheduler)
 
 
-def test_a_full_queue_is_refused_at_once():
-    scheduler = Scheduler(slots=1, max_waiting=1)
+def test_a_full_queue_is_refused_at_once(make_scheduler):
+    scheduler = make_scheduler(slots=1, max_waiting=1)
     crowd = Crowd(scheduler)
     with scheduler.turn(agent="a"):
         crowd.join("b")
@@ -380,8 +379,8 @@ def test_a_full_queue_is_refused_at_once():
     assert crowd.end() == ["b"]
 
 
-def test_a_turn_is_used_inside_its_block_once():
-    scheduler = Scheduler()
+def test_a_turn_is_used_inside_its_block_once(make_scheduler):
+    scheduler = make_scheduler()
     turn = scheduler.turn(agent="a")
     with pytest.raises(TurnNotOpen, match="not begun"):
         turn.charge(input_tokens=1)
@@ -398,9 +397,9 @@ def test_a_turn_is_used_inside_its_block_once():
     assert is_empty(scheduler)
 
 
-def test_an_unknown_agent_has_no_usage():
+def test_an_unknown_agent_has_no_usage(make_scheduler):
     with pytest.raises(UnknownAgent, match="ghost"):
-        Scheduler().usage("ghost")
+        make_scheduler().usage("ghost")
 
 
 @pytest.mark.parametrize(
@@ -415,8 +414,8 @@ def test_a_scheduler_with_a_number_that_cannot_be_one(options):
 
 
 @on_a_loop
-async def test_a_with_that_would_stop_the_loop_it_waits_for_is_an_error():
-    scheduler = Scheduler(slots=1)
+async def test_a_with_that_would_stop_the_loop_it_waits_for_is_an_error(make_scheduler):
+    scheduler = make_scheduler(slots=1)
     async with scheduler.turn(agent="a"):
         context = contextvars.Context()
         with pytest.raises(WaitBlocksLoop, match="async with"):

@@ -9,14 +9,17 @@ import threading
 import time
 import weakref
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from pagefault.coordination.port import Glance, Until, glances
 from pagefault.coordination.waiters import Waiter
 from pagefault.errors import SchedulerClosed
-from pagefault.scheduling import AccountId, AccountUsage, Dispatcher, Phase, Rules, Usage
+from pagefault.scheduling import AccountId, AccountUsage, Dispatcher, Phase, Rules, Token, Usage
 
 if TYPE_CHECKING:
     from pagefault.turn import Turn
+
+_WHILE: Final = {Until.GRANTED: Phase.WAITING, Until.RETURNED: Phase.RETURNING}
 
 
 class LocalCoordinator:
@@ -101,10 +104,11 @@ class LocalCoordinator:
 
     # ----------------------------------------------------------------- waiting
 
-    def register(self, turn: Turn, waiter: Waiter, phase: Phase) -> bool:
-        """Wake ``waiter`` when ``turn`` leaves this phase; ``False`` if it has."""
+    def register(self, turn: Turn, waiter: Waiter, until: Until) -> bool:
+        """Wake ``waiter`` when that has come; ``False`` if it has. Answers are given at once."""
+        phase = _WHILE.get(until)
         with self._lock:
-            if self._phase(turn) is not phase or (self._closed and phase is Phase.WAITING):
+            if phase is None or self._phase(turn) is not phase or (self._closed and phase is Phase.WAITING):
                 return False
             self._waiters.setdefault(turn.number, []).append(waiter)
             return True
@@ -120,6 +124,11 @@ class LocalCoordinator:
             if waits and self._closed:
                 raise SchedulerClosed(f"the scheduler was closed while agent {turn.request.agent!r} waited for it")
             return not waits
+
+    def token(self, turn: Turn) -> Token | None:  # the port's
+        """None: no holder is ever replaced."""
+        del turn
+        return None
 
     def why(self, turn: Turn) -> str:
         """What it waits for, in words."""
@@ -140,28 +149,19 @@ class LocalCoordinator:
         with self._lock:
             return self._dispatcher.accounts.usage(account)
 
-    def look(self) -> tuple[int, int, list[tuple[AccountId, str, int, Phase, float, str]]]:
-        """Slots, slots in use, and for each turn: account, agent, priority, phase, seconds in it, what it waits for."""
+    def look(self) -> tuple[int, int, list[Glance]]:
+        """Slots that may be in use, slots in use, and all turns, oldest first."""
         with self._lock:
-            now = time.monotonic()
-            turns = [
-                (
-                    entry.request.account,
-                    entry.request.agent,
-                    entry.request.priority,
-                    entry.phase,
-                    now - entry.since,
-                    self._dispatcher.why(number, now),
-                )
-                for number, entry in self._dispatcher.turns.items()
-            ]
-            return self._dispatcher.slots, self._dispatcher.running, turns
+            dispatcher = self._dispatcher
+            return dispatcher.slots, dispatcher.running, glances(dispatcher, time.monotonic())
 
-    def close(self) -> None:
-        """Let nobody in any more, and tell those who wait."""
+    def close(self, waiter: Waiter | None = None) -> bool:
+        """Let nobody in any more, and tell those who wait. Nothing is left to wait for."""
+        del waiter
         with self._lock:
             self._closed = True
             self._wake([n for n, entry in self._dispatcher.turns.items() if entry.phase is Phase.WAITING])
+        return False
 
     # ------------------------------------------------------------------ details
 

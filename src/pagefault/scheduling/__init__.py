@@ -8,7 +8,8 @@ from pagefault.scheduling.costs import NOTHING, Prices, Usage, reported
 from pagefault.scheduling.dispatcher import Dispatcher, Phase
 from pagefault.scheduling.fairness import AccountId, Candidate, classes_in_order, in_order
 from pagefault.scheduling.limits import Limits
-from pagefault.scheduling.pace import is_refusal, retry_after
+from pagefault.scheduling.pace import check_pause, is_refusal, retry_after
+from pagefault.scheduling.replica import Replica, Token
 from pagefault.scheduling.rules import Request, Rules
 
 __all__ = [
@@ -22,10 +23,13 @@ __all__ = [
     "Phase",
     "Prefix",
     "Prices",
+    "Replica",
     "Request",
     "Rules",
+    "Token",
     "Usage",
     "WarmPrefixes",
+    "check_pause",
     "classes_in_order",
     "in_order",
     "is_refusal",

@@ -114,6 +114,13 @@ class WarmPrefixes:
                 at, lacks = max(at, seen.at + IN_USE_SECONDS), lacks - seen.own
         return at if lacks <= 0 else math.inf
 
+    def remember(self, others: int, seen: Sequence[tuple[str | bytes, int, int, float, int]]) -> None:
+        """As it was elsewhere: tokens of calls without marks; of each prefix, longest unused first, what is known."""
+        self._others = others
+        for digest, tokens, own, at, busy in seen:
+            self._seen[digest] = _Seen(tokens, own, at, busy)
+            self._tokens += own
+
     @property
     def _most(self) -> float:
         return math.inf if self.capacity is None else self.capacity

@@ -13,7 +13,7 @@ from typing import Final
 
 from pagefault.errors import QueueFull
 from pagefault.scheduling.accounts import Accounts
-from pagefault.scheduling.affinity import WarmPrefixes, conversation
+from pagefault.scheduling.affinity import Mark, WarmPrefixes, conversation
 from pagefault.scheduling.costs import NOTHING, Usage
 from pagefault.scheduling.fairness import Candidate, FairClass, Line, classes_in_order, in_order
 from pagefault.scheduling.limits import Meter
@@ -90,8 +90,13 @@ class Dispatcher:
 
     # ------------------------------------------------------------------ events
 
-    def submit(self, request: Request, now: float) -> int:
+    def submit(self, request: Request, now: float, *, number: int | None = None) -> int:
         """Somebody asks for a turn; its number.
+
+        Args:
+            request: What is asked for.
+            now: The time.
+            number: A number above all earlier ones; by default the next one.
 
         Raises:
             QuotaExceeded: It could never fit a limit.
@@ -102,14 +107,13 @@ class Dispatcher:
         self._backend.check("the backend", expected.tokens)
         for whose, quota in quotas:
             quota.check(whose, expected.tokens)
-        fair = self._classes.get(request.priority)
-        if fair is None:
-            fair = self._classes[request.priority] = FairClass()
-        number = next(self._numbers)
+        fair = self._class(request.priority)
+        if number is None:
+            number = next(self._numbers)
         meters = (self._backend, *(quota for _, quota in quotas)) if quotas else self._everyone
         entry = Entry(request, expected, meters, now)
         if self._has_cache:
-            entry.prompt = conversation(request.marks, expected.input_tokens)
+            entry.prompt = self._prompt(request, expected)
         if self._is_open_to(entry, now):
             self._expect(entry, now)
             entry.line = fair.pass_by(request.account, entry.cost / request.weight, now)
@@ -120,6 +124,30 @@ class Dispatcher:
             self._waiting += 1
         self.turns[number] = entry
         return number
+
+    def adopt(self, request: Request, now: float, *, number: int, inner: int, holds: bool) -> None:
+        """A turn that was let in elsewhere goes on here, whether there is room for it or not.
+
+        Args:
+            request: What was asked for.
+            now: The time.
+            number: A number above all earlier ones.
+            inner: How many turns nested in it are open; if any, its slot is lent.
+            holds: Whether it holds a slot otherwise; if not, it waits for its slot to return.
+        """
+        quotas = tuple(quota for _, quota in self.accounts.quotas(request))
+        entry = self.turns[number] = Entry(request, self.accounts.expected(request), (self._backend, *quotas), now)
+        entry.prompt = self._prompt(request, entry.expected)
+        fair = self._class(request.priority)
+        self._expect(entry, now)
+        entry.line = fair.join(request.account, number, now)
+        fair.serve(entry.line, number, tuple(fair.waiting.values()), entry.cost / request.weight, now)
+        self._start(entry, number, now)
+        if inner or not holds:
+            self._give(entry, entry.tokens, now)
+            entry.inner, entry.phase = inner, Phase.LENT if inner else Phase.RETURNING
+        if entry.phase is Phase.RETURNING:
+            self._returning.append(number)
 
     def finish(self, number: int, now: float, *, usage: Usage | None = None, failed: bool = False) -> None:
         """A turn has ended, or nobody waits for it any more.
@@ -175,6 +203,10 @@ class Dispatcher:
         """The backend said 429."""
         self._pace.refused(retry_after, now)
 
+    def pause(self, until: float) -> None:
+        """Let nobody in before that time, so that all who run something can say so."""
+        self._pace.wait_for_others(until)
+
     # --------------------------------------------------------------- decisions
 
     def pump(self, now: float) -> list[int]:
@@ -198,7 +230,7 @@ class Dispatcher:
         if any(quota.fits_at(entry.tokens, now) > now for quota in entry.meters[1:]):
             return "its quota"
         if now < self._pace.until:
-            return f"the backend, which refused; {self._pace.until - now:.1f} s to go"
+            return f"{self._pace.reason}; {self._pace.until - now:.1f} s to go"
         if self._backend.running >= self._pace.slots:
             return "a slot"
         return self._why_not_now(entry, now)
@@ -219,6 +251,15 @@ class Dispatcher:
         if self._backend.fits_at(entry.tokens, now) > now:
             return "the backend's limits"
         return "room beside the conversations in use" if self._fits_at(entry, now) > now else "its share"
+
+    def _prompt(self, request: Request, expected: Usage) -> tuple[Mark, ...]:
+        return conversation(request.marks, expected.input_tokens) if self._has_cache else request.marks
+
+    def _class(self, priority: int) -> FairClass:
+        fair = self._classes.get(priority)
+        if fair is None:
+            fair = self._classes[priority] = FairClass()
+        return fair
 
     def _bring_back(self, now: float) -> bool:
         """Slots for turns that return; whether anything is left for others."""

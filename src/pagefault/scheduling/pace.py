@@ -10,6 +10,8 @@ from pagefault.errors import BadTurn
 
 FIRST_PAUSE: Final = 1.0
 LONGEST_PAUSE: Final = 60.0
+REFUSED: Final = "the backend, which refused"
+OTHERS: Final = "the other processes, after the server lost its data"
 
 
 class Pace:
@@ -17,15 +19,17 @@ class Pace:
 
     Attributes:
         until: No call begins before this time.
+        reason: Why not, in words.
     """
 
-    __slots__ = ("_most", "_pause", "_width", "until")
+    __slots__ = ("_most", "_pause", "_width", "reason", "until")
 
     def __init__(self, slots: int) -> None:
         self._most = slots
         self._width = float(slots)
         self._pause = FIRST_PAUSE
         self.until = -math.inf
+        self.reason = REFUSED
 
     @property
     def slots(self) -> int:
@@ -38,19 +42,33 @@ class Pace:
         Raises:
             BadTurn: ``retry_after`` is not a number of seconds.
         """
-        if retry_after is not None and not 0 <= retry_after < math.inf:
-            raise BadTurn(f"retry_after={retry_after}; it is a number of seconds, or None")
+        check_pause(retry_after)
         if now >= self.until:
             self._width = max(1.0, self._width / 2)
         pause = self._pause if retry_after is None else retry_after
         if retry_after is None and now >= self.until:
             self._pause = min(2 * self._pause, LONGEST_PAUSE)
-        self.until = max(self.until, now + pause)
+        self.until, self.reason = max(self.until, now + pause), REFUSED
+
+    def wait_for_others(self, until: float) -> None:
+        """No call begins before that time, for another reason."""
+        if until > self.until:
+            self.until, self.reason = until, OTHERS
 
     def succeeded(self) -> None:
         """A call came back."""
         self._pause = FIRST_PAUSE
         self._width = min(float(self._most), self._width + 1 / self._width)
+
+
+def check_pause(retry_after: float | None) -> None:
+    """Refuse what is no pause.
+
+    Raises:
+        BadTurn: Not a number of seconds.
+    """
+    if retry_after is not None and not 0 <= retry_after < math.inf:
+        raise BadTurn(f"retry_after={retry_after}; it is a number of seconds, or None")
 
 
 def is_refusal(error: BaseException) -> bool:

@@ -1,0 +1,314 @@
+"""Several replicas on a real server decide what one dispatcher decides that is fed the same log."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pagefault import Limits, RulesDiffer, Scheduler, SharedStateUnreadable
+from pagefault.coordination.place import meeting_place
+from pagefault.coordination.valkey_log import Membership, ValkeyLog
+from pagefault.scheduling import Phase, Replica, Request, Rules, plain
+from pagefault.scheduling import replica as steps
+from pagefault.scheduling.replica import Entry
+from tests.scheduling.events import TENANTS, Writer, happenings, rules
+
+ONE = Rules(limits=Limits(slots=1))
+
+
+class Client:
+    """A process without its threads: a log, a replica, and one call after the other."""
+
+    def __init__(self, url, rules, before=None):
+        self.log = ValkeyLog(meeting_place(url))
+        self.rules = rules
+        self.batch = 0
+        reply = self.log.join(before or Membership(), plain.rules_text(rules), [])
+        self.kind, self.who = reply.kind, reply.membership
+        if reply.kind == "loaded":
+            self._load(reply)
+
+    def _load(self, reply):
+        if reply.state:
+            self.replica = Replica.of_text(self.rules, reply.state, reply.membership.position)
+        else:
+            self.replica = Replica(self.rules, f"{reply.entries[0].number - 1}-0")
+        self._follow(reply.entries)
+
+    def _follow(self, entries):
+        for entry in entries:
+            assert entry.number == self.replica.number + 1
+            self.replica.apply(entry)
+
+    def now(self):
+        return Membership(epoch=self.who.epoch, client=self.who.client, position=self.replica.position)
+
+    def write(self, *bodies, **options):
+        self.batch += bool(bodies)
+        return self.hear(self.log.append(self.now(), self.batch, bodies, **options))
+
+    def hear(self, reply):
+        if reply.kind == "loaded":
+            self._load(reply)
+        else:
+            self._follow(reply.entries)
+        return reply.kind
+
+    def save(self):
+        self.log.save(self.now(), self.replica.text())
+
+
+def body(client, happening):
+    """What this client would write: its own turns are those its replica knows to be its own."""
+    verb, _, *rest = happening
+    verb = {"gone": "tick", "adopt": "ask"}.get(verb, verb)  # what only the script, or only a loss, brings about
+    writer = Writer(client.replica)
+    writer.number, writer.time = client.replica.number, round(client.replica.time * 1_000_000)
+    return writer.entry((verb, client.who.client, *rest)).body
+
+
+def whole_log(server, url):
+    key = meeting_place(url).keys[1]
+    return [
+        Entry(id=place, client=fields["c"], body=fields["b"]) for place, fields in server.ask("XRANGE", key, "-", "+")
+    ]
+
+
+acts = st.lists(st.tuples(st.integers(0, 2), st.sampled_from(("write", "write", "write", "read", "tick")), happenings))
+
+
+def decides_as_one(server, rules, acts):
+    url = server.url(lease=60)
+    clients = [Client(url, rules) for _ in range(3)]
+    for index, act, happening in acts:
+        client = clients[index]
+        if act == "write":
+            client.write()  # so that what it writes is about what is
+            client.write(body(client, happening))
+        elif act == "read":
+            client.write()
+        else:
+            client.write(steps.body(0), only_here=True)
+    for client in clients:
+        client.write()
+    log = whole_log(server, url)
+    alone = Replica(rules, f"{log[0].number - 1}-0")
+    for entry in log:
+        alone.apply(entry)
+        within(rules, alone.dispatcher)
+    assert {client.replica.text() for client in clients} == {alone.text()}
+    server.ask("DEL", *meeting_place(url).keys)
+
+
+def within(rules, dispatcher):
+    """Slots of the backend and of quotas, counted anew."""
+    running = [entry.request for entry in dispatcher.turns.values() if entry.phase is Phase.RUNNING]
+    assert len(running) <= rules.slots
+    for tenant, quota in rules.tenant_quotas.items():
+        assert quota.slots is None or sum(r.account[0] == tenant for r in running) <= quota.slots
+    for agent, quota in rules.quotas.items():
+        for tenant in TENANTS:
+            own = [r for r in running if r.account[0] == tenant and agent in {r.agent, r.account[1]}]
+            assert quota.slots is None or len(own) <= quota.slots
+
+
+@settings(max_examples=100)
+@given(rules(), acts)
+def test_replicas_decide_as_one_dispatcher(valkey, rules, acts):
+    decides_as_one(valkey, rules, acts)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3_600)
+@settings(max_examples=1_000)
+@given(rules(), acts)
+def test_replicas_decide_as_one_dispatcher_ever(valkey, rules, acts):
+    decides_as_one(valkey, rules, acts)
+
+
+@settings(max_examples=15)
+@given(rules(), st.lists(st.tuples(st.booleans(), happenings), max_size=30))
+def test_who_joins_at_a_snapshot_decides_as_who_was_there_from_the_start(valkey, rules, acts):
+    url = valkey.url(lease=60)
+    first = Client(url, rules)
+    asleep = Client(url, rules)
+    for saves, happening in acts:
+        first.write(body(first, happening))
+        if saves:
+            first.save()
+    later = Client(url, rules)
+    first.write()
+    assert later.replica.text() == first.replica.text()
+    asleep.write()
+    assert asleep.replica.text() == first.replica.text()
+    valkey.ask("DEL", *meeting_place(url).keys)
+
+
+# ------------------------------------------------------------------ the script
+
+
+@pytest.fixture
+def url(valkey):
+    return valkey.url(lease=0.5)
+
+
+def asks(event=1):
+    return steps.body(event, steps.ask(Request(account=("t", "a"), agent="a")))
+
+
+def test_a_batch_that_is_sent_twice_is_written_once(valkey, url):
+    client = Client(url, ONE)
+    client.write(asks())
+    client.batch -= 1
+    client.write(asks())
+    assert len(client.replica.dispatcher.turns) == 1
+
+
+def test_of_two_that_say_that_time_has_passed_one_is_written(valkey, url):
+    first, second = Client(url, ONE), Client(url, ONE)
+    first.write()
+    before = len(whole_log(valkey, url))
+    for client in (first, second):
+        client.write(steps.body(0), only_here=True)
+    assert len(whole_log(valkey, url)) == before + 1
+
+
+def test_a_client_past_its_lease_is_refused_and_ended_once(valkey, url):
+    late, others = Client(url, ONE), [Client(url, ONE) for _ in range(2)]
+    late.write(asks())
+    for _ in range(8):
+        time.sleep(0.1)
+        for other in others:
+            other.write()
+    assert late.log.append(late.now(), 9, [asks()]).kind == "expired"
+    assert Client(url, ONE, before=late.now()).kind == "expired"
+    gone = [entry for entry in whole_log(valkey, url) if f'["gone","{late.who.client}"]' in entry.body]
+    assert len(gone) == 1
+    others[0].write()
+    assert not others[0].replica.dispatcher.turns
+
+
+def test_leases_stand_still_while_nobody_is_heard(valkey, url):
+    client, other = Client(url, ONE), Client(url, ONE)
+    client.write(asks())
+    time.sleep(1.0)
+    assert other.write() == "read"
+    assert client.write() == "read"
+    assert len(client.replica.dispatcher.turns) == 1
+
+
+def test_numbers_rise_also_after_everything_was_lost(valkey, url):
+    client = Client(url, ONE)
+    client.write(asks())
+    before = client.replica.number
+    valkey.ask("DEL", *meeting_place(url).keys)
+    assert client.log.append(client.now(), 2, []).kind == "lost"
+    again = Client(url, ONE, before=client.now())
+    assert again.replica.number > before
+    again.write(asks())
+    assert "other processes" in again.replica.dispatcher.why(again.replica.number, again.replica.time)
+
+
+@pytest.mark.parametrize("key", [0, 1])
+def test_a_log_of_which_a_part_was_evicted_is_lost(valkey, url, key):
+    client = Client(url, ONE)
+    client.write(asks())
+    valkey.ask("DEL", meeting_place(url).keys[key])
+    assert client.log.append(client.now(), 2, []).kind == "lost"
+    assert Client(url, ONE, before=client.now()).kind == "loaded"
+
+
+def test_a_log_whose_end_was_lost_is_noticed(valkey, url):
+    """As after a restart from a file that lacks the last second; others have gone on since."""
+    client, other = Client(url, ONE), Client(url, ONE)
+    other.write()
+    client.write(asks())
+    head, log, _ = meeting_place(url).keys
+    valkey.ask("XDEL", log, client.replica.position)
+    valkey.ask("HSET", head, "last", other.replica.position)
+    valkey.ask("DEL", log + "x")
+    assert other.write(asks()) in {"read", "lost"}
+    assert client.log.append(client.now(), 2, []).kind == "lost"
+
+
+def test_who_leaves_is_gone_at_once(valkey, url):
+    client, other = Client(url, ONE), Client(url, ONE)
+    client.write(asks())
+    client.log.leave(client.now())
+    other.write()
+    assert not other.replica.dispatcher.turns
+    assert client.log.append(client.now(), 2, []).kind == "expired"
+
+
+def test_other_rules_are_refused_while_somebody_lives_by_these(valkey, url):
+    client = Client(url, ONE)
+    with pytest.raises(RulesDiffer, match=r'"slots":1.*another name') as caught:
+        Client(url, Rules(limits=Limits(slots=2)))
+    assert '"slots":2' in str(caught.value)
+    client.log.leave(client.now())
+    Client(url, Rules(limits=Limits(slots=2)))
+
+
+def test_an_old_log_is_short_and_nothing_stays_for_ever(valkey, url):
+    client = Client(url, ONE)
+    for number in range(50):
+        client.write(asks(number))
+    client.save()
+    assert len(whole_log(valkey, url)) == 1
+    assert all(0 < int(valkey.ask("PTTL", key)) <= 3_600_000 for key in meeting_place(url).keys)
+
+
+def test_a_foreign_entry_ends_turns_with_an_error_that_names_it(valkey, url):
+    scheduler = Scheduler(slots=1, shared=url)
+    with scheduler.turn(agent="a"):
+        pass
+    head, log, _ = meeting_place(url).keys
+    last = valkey.ask("HGET", head, "last")
+    place = f"{int(last.split('-')[0]) + 1}-{int(last.split('-')[1]) + 1}"
+    valkey.ask("XADD", log, place, "c", "", "b", "nonsense")
+    valkey.ask("HSET", head, "last", place)
+    with pytest.raises(SharedStateUnreadable, match="nonsense"), scheduler.turn(agent="a"):
+        pass
+    scheduler.close()
+
+
+# ------------------------------------------------------------------ limits, as callers see them
+
+
+def test_slots_quotas_and_a_minute_hold_for_several_schedulers(valkey, monkeypatch):
+    monkeypatch.setattr("pagefault.scheduling.limits.MINUTE", 0.4)
+    url = valkey.url()
+    schedulers = [
+        Scheduler(slots=3, requests_per_minute=20, quotas={"q": Limits(slots=1)}, shared=url) for _ in range(3)
+    ]
+    lock, running, most, begun = threading.Lock(), {"q": 0, "r": 0}, {"q": 0, "all": 0}, []
+
+    def work(scheduler, agent):
+        for _ in range(8):
+            with scheduler.turn(agent=agent) as turn:
+                with lock:
+                    running[agent] += 1
+                    begun.append(turn.token.number)
+                    most["q"] = max(most["q"], running["q"])
+                    most["all"] = max(most["all"], sum(running.values()))
+                time.sleep(0.002)
+                with lock:
+                    running[agent] -= 1
+
+    threads = [threading.Thread(target=work, args=(s, agent)) for s in schedulers for agent in ("q", "r")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+        assert not thread.is_alive()
+    times = {entry.number: int(entry.id.split("-")[1]) / 1e6 for entry in whole_log(valkey, url)}
+    grants = sorted(times[number] for number in begun)
+    assert all(later - sooner >= 0.4 for sooner, later in zip(grants, grants[20:], strict=False))
+    assert most == {"q": 1, "all": most["all"]}
+    assert most["all"] <= 3
+    for scheduler in schedulers:
+        scheduler.close()
