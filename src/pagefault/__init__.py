@@ -45,8 +45,8 @@ from pagefault.errors import (
 from pagefault.items import Item
 from pagefault.memory import Memory, open  # noqa: A004  # pagefault.open reads as it should
 from pagefault.page import Address, Kind, Page, Projection, Role, SpaceId
-from pagefault.ports import Embedder, PageStore, TokenCounter
-from pagefault.recall import Found, Outcome, RecalledItem, RecalledPage
+from pagefault.ports import Embedder, PageStore, Passage, Source, TokenCounter
+from pagefault.recall import Found, Outcome, RecalledItem, RecalledPage, RecalledPassage
 from pagefault.scheduler import Scheduler
 from pagefault.scheduling import Limits, Prices, Token
 from pagefault.space import Space
@@ -80,6 +80,7 @@ __all__ = [
     "PageTooLarge",
     "PagefaultError",
     "PagesLost",
+    "Passage",
     "PinnedOverBudget",
     "Prices",
     "Projection",
@@ -87,6 +88,7 @@ __all__ = [
     "QuotaExceeded",
     "RecalledItem",
     "RecalledPage",
+    "RecalledPassage",
     "Role",
     "RulesDiffer",
     "Scheduler",
@@ -94,6 +96,7 @@ __all__ = [
     "SchedulerError",
     "SchedulerUnreachable",
     "SharedStateUnreadable",
+    "Source",
     "Space",
     "SpaceId",
     "StoreDenied",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from pagefault.space import ScopeName, check_scope
+from pagefault.arguments import ScopeName, check_scope
 
 NAME: Final = "recall"
 DESCRIPTION: Final = (

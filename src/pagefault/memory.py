@@ -28,6 +28,7 @@ from pagefault.paging import Paging
 from pagefault.ports import Embedder, PageStore, Scope, TokenCounter
 from pagefault.retrieval import Retrieval
 from pagefault.shelf import Shelf, shelf_scope
+from pagefault.sources import Sources
 from pagefault.space import Space
 from pagefault.stores import EdgeStore
 from pagefault.stores.server_settings import is_server_url, server_settings
@@ -204,6 +205,7 @@ class Memory:
         self._vectors = Vectors(self._kernel, embedder)
         self._writeback = WriteBack(self._kernel, self._store, self._vectors)
         self._retrieval = Retrieval(self._kernel, self._store, self._writeback, self._vectors)
+        self._sources = Sources(self._kernel, self._vectors)
         self._shelves: weakref.WeakValueDictionary[Scope, Shelf] = weakref.WeakValueDictionary()
 
     def _make_store(self) -> PageStore:

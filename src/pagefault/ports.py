@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NamedTuple, Protocol, TypeVar
 from uuid import UUID
 
+from pagefault.page import SpaceId
+
 T = TypeVar("T")
 NEAR: Final = "near:"
 """How a fingerprint begins whose digits are compared by nearness."""
@@ -305,6 +307,43 @@ class Embedder(Protocol):
 
     def embed(self, texts: Sequence[str]) -> Sequence[Sequence[float]]:
         """One vector per text, in order."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Passage:
+    """What a source outside answers.
+
+    Attributes:
+        text: Its words, as they are there.
+        address: How the source itself names it.
+        updated_at: When it was last written there, Unix seconds; ``None`` when not known.
+    """
+
+    text: str
+    address: str = ""
+    updated_at: float | None = None
+
+
+class Source(Protocol):
+    """Something outside that a recall asks as well. It is read, never written to.
+
+    It is called on a thread of its own. One that raises, or does not answer in time, is named in the result.
+    """
+
+    @property
+    def name(self) -> str:
+        """How a result names it."""
+        ...
+
+    def search(self, space: SpaceId, query: str, *, limit: int) -> Sequence[Passage]:
+        """Its best passages.
+
+        Args:
+            space: Who asks: what the source gives to this user of this tenant is its own to say.
+            query: What to look for.
+            limit: Passages at most.
+        """
         ...
 
 

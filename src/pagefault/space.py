@@ -6,19 +6,20 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
+from pagefault.arguments import ScopeName, check_key, check_scope, checked_item, noted, numbers, parsed
 from pagefault.assembly import Assembly
 from pagefault.budget import Budget
 from pagefault.chat import CHAT, accept
-from pagefault.errors import BadAddress, InvalidItem, PageNotFound
+from pagefault.errors import PageNotFound
 from pagefault.held import Held, Shown
-from pagefault.items import Item, plain, reading
+from pagefault.items import Item
 from pagefault.lineage import Lineage
 from pagefault.others import user_scope
-from pagefault.page import Address, SpaceId, check_id, parse_addresses
+from pagefault.page import SpaceId, check_id
 from pagefault.paging import Paging
-from pagefault.ports import Codec
+from pagefault.ports import Codec, Source
 from pagefault.recall import Found, render_items, with_items
 from pagefault.retrieval import Query
 from pagefault.shelf import Change, Shelf
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
     from pagefault.memory import Memory
 
 MAX_LIMIT = 100
-ScopeName = Literal["thread", "user"]
-"""How far a recall looks: one's own past, or all conversations of the user."""
 
 
 class Space:
@@ -121,12 +120,12 @@ class Space:
         return await self._memory._kernel.acall(self._fault(addresses, path, budget, scope))
 
     async def _fault(self, addresses: str | int, path: Lineage | None, budget: int | None, scope: ScopeName) -> Found:
-        parsed, crosses = _parse(addresses), self._crosses(scope)
+        wanted, crosses = parsed(addresses), self._crosses(scope)
         lineage = path or await self._current()
         memory, share = self._memory, self._share(budget)
-        if crosses and any(address.place for address in parsed):
+        if crosses and any(address.place for address in wanted):
             await self._settle_others()
-        return await memory._retrieval.fault(self._paging, lineage, parsed, memory.counter, share, crosses=crosses)
+        return await memory._retrieval.fault(self._paging, lineage, wanted, memory.counter, share, crosses=crosses)
 
     def recall(
         self,
@@ -139,6 +138,7 @@ class Space:
         budget: int | None = None,
         skip_resident: bool = False,
         scope: ScopeName = "thread",
+        sources: Sequence[Source] = (),
     ) -> Found:
         """What answers a query: pages of this conversation, verbatim, and items; or an abstention.
 
@@ -153,6 +153,8 @@ class Space:
             scope: ``"user"`` looks into all conversations of this user. Pages of another one have its
                 ``space``, an address of their own form, and stand under its thread's name. What counts
                 there is what it says today: the path that it wrote last.
+            sources: Asked as well. What they say is judged likewise and stands apart (``found.passages``); one
+                that raises or takes more than five seconds is named in ``found.failed`` and ``found.text``.
 
         Raises:
             ValueError: An empty query, a limit out of range, or no such scope.
@@ -168,7 +170,7 @@ class Space:
         """
         wanted = self._query(query, limit, after, before, budget)
         wanted = replace(wanted, skip_resident=skip_resident, crosses=self._crosses(scope))
-        return self._memory._kernel.call(self._recall(wanted, path))
+        return self._memory._kernel.call(self._recall(wanted, path, sources))
 
     async def arecall(
         self,
@@ -181,11 +183,12 @@ class Space:
         budget: int | None = None,
         skip_resident: bool = False,
         scope: ScopeName = "thread",
+        sources: Sequence[Source] = (),
     ) -> Found:
         """Async twin of :meth:`recall`."""
         wanted = self._query(query, limit, after, before, budget)
         wanted = replace(wanted, skip_resident=skip_resident, crosses=self._crosses(scope))
-        return await self._memory._kernel.acall(self._recall(wanted, path))
+        return await self._memory._kernel.acall(self._recall(wanted, path, sources))
 
     def _query(
         self, text: object, limit: object, after: float | None, before: float | None, budget: int | None
@@ -215,7 +218,7 @@ class Space:
         for paging, lineage in self._memory.neighbours(self.id):
             await self._memory._retrieval.settle(paging, lineage)
 
-    async def _recall(self, wanted: Query, path: Lineage | None) -> Found:
+    async def _recall(self, wanted: Query, path: Lineage | None, sources: Sequence[Source]) -> Found:
         lineage = path or await self._current()
         counter = self._memory.counter
         if wanted.crosses:
@@ -226,8 +229,16 @@ class Space:
         if text:
             cost = math.ceil(counter.count(text) * (1 + counter.reserve))
             wanted = replace(wanted, budget=wanted.budget - cost)
+        if sources:
+            wanted = replace(wanted, budget=wanted.budget * 2 // 3)
         found = await self._memory._retrieval.search(self._paging, lineage, wanted, counter)
-        return with_items(found, judged, items, text)
+        found = with_items(found, judged, items, text)
+        if not sources:
+            return found
+        room, limit = wanted.budget // 2, wanted.limit
+        return await self._memory._sources.add_to(
+            found, sources, self.id, wanted.text, limit=limit, counter=counter, budget=room
+        )
 
     # -- items -----------------------------------------------------------------------------
 
@@ -252,11 +263,11 @@ class Space:
             ...     memory.space(user="ada", thread="t2").recall("vegan diet").items[0].item.value
             'vegan since 2020'
         """
-        return self._memory._kernel.call(self._remember(_noted(key, value)))
+        return self._memory._kernel.call(self._remember(noted(key, value)))
 
     async def aremember(self, key: str, value: Any) -> Item:
         """Async twin of :meth:`remember`."""
-        return await self._memory._kernel.acall(self._remember(_noted(key, value)))
+        return await self._memory._kernel.acall(self._remember(noted(key, value)))
 
     async def _remember(self, change: Change) -> Item:
         (written,) = await self._shelf.write([change])
@@ -283,7 +294,7 @@ class Space:
         return await self._memory._kernel.acall(self._forget(key))
 
     async def _forget(self, key: str) -> bool:
-        _check_key(key)
+        check_key(key)
         (known,) = await self._shelf.get([((), key)])
         await self._shelf.write([Change(namespace=(), key=key, deletes=True)])
         return known is not None
@@ -310,7 +321,7 @@ class Space:
 
     async def _pin(self, addresses: str | int, path: Lineage | None) -> None:
         lineage = path or await self._current()
-        seqs = _numbers(addresses, lineage)
+        seqs = numbers(addresses, lineage)
         await self._memory._retrieval.bring_back(self._paging, lineage, seqs)
         self._paging.pin(lineage, seqs)
         self._memory._writeback.note(self._paging, lineage)
@@ -334,7 +345,7 @@ class Space:
 
     async def _release(self, addresses: str | int, path: Lineage | None, *, unpin: bool) -> None:
         lineage = path or await self._current()
-        self._paging.release(lineage, _numbers(addresses, lineage), unpin=unpin)
+        self._paging.release(lineage, numbers(addresses, lineage), unpin=unpin)
         self._memory._writeback.note(self._paging, lineage)
 
     # -- pinned items ----------------------------------------------------------------------
@@ -350,11 +361,11 @@ class Space:
             ValueError: The text is empty or no string.
             PinnedOverBudget: The items would not fit.
         """
-        self._memory._kernel.call(self._pin_item(*_checked(key, text), path))
+        self._memory._kernel.call(self._pin_item(*checked_item(key, text), path))
 
     async def apin_item(self, key: str, text: str, *, path: Lineage | None = None) -> None:
         """Async twin of :meth:`pin_item`."""
-        await self._memory._kernel.acall(self._pin_item(*_checked(key, text), path))
+        await self._memory._kernel.acall(self._pin_item(*checked_item(key, text), path))
 
     def unpin_item(self, key: str, *, path: Lineage | None = None) -> None:
         """Remove a pinned item.
@@ -429,31 +440,6 @@ class Space:
         return f"<pagefault.Space {self.id}>"
 
 
-def check_scope(scope: object) -> ScopeName:
-    """A scope that a recall can have.
-
-    Raises:
-        ValueError: There is no such scope.
-    """
-    if scope == "user":
-        return "user"
-    if scope == "thread":
-        return "thread"
-    raise ValueError(f"scope={scope!r:.60}; give 'thread', or 'user' for all conversations of the user")
-
-
-def _noted(key: str, value: Any) -> Change:
-    """An item of a user; search sees its key as well."""
-    _check_key(key)
-    kept = plain(value, key)
-    return Change(namespace=(), key=key, value=kept, text=f"{key}: {reading(kept)}")
-
-
-def _check_key(key: object) -> None:
-    if not isinstance(key, str) or not key.strip():
-        raise InvalidItem(f"a key is non-empty text, got {key!r:.60}")
-
-
 def _copies(shown: Shown) -> list[dict[str, Any]]:
     return [_copy(native) for native in shown.natives]
 
@@ -463,28 +449,3 @@ def _copy(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _copy(item) for key, item in value.items()}
     return [_copy(item) for item in value] if isinstance(value, list) else value
-
-
-def _checked(key: object, text: object) -> tuple[str, str]:
-    if not isinstance(text, str) or not text.strip():
-        raise ValueError(f"a pinned item is a non-empty text, got {text!r:.60}; unpin_item(...) removes one")
-    return check_id("key", key), text
-
-
-def _parse(addresses: object) -> tuple[Address, ...]:
-    if isinstance(addresses, int) and not isinstance(addresses, bool):
-        return (Address.parse(str(addresses)),)
-    return parse_addresses(addresses)
-
-
-def _numbers(addresses: object, lineage: Lineage) -> list[int]:
-    seqs: list[int] = []
-    for address in _parse(addresses):
-        if address.part or address.offset:
-            raise BadAddress(f"{address} names a part; pin and release take whole pages, write '{address.first}'")
-        if address.place:
-            raise BadAddress(f"{address} is in another conversation; pin and release take pages of this one")
-        if address.last > lineage.length:
-            raise PageNotFound(f"there is no page {address} here; this conversation has pages 1-{lineage.length}")
-        seqs += range(address.first, address.last + 1)
-    return list(dict.fromkeys(seqs))

@@ -1,4 +1,9 @@
-"""LangChain's own standard tests, where they apply: the retriever, and the tool by which a model keeps things."""
+"""LangChain's own standard tests, where they apply: the retriever, and the tools that a model is given.
+
+Chat models: ``test_standard_chat_model.py``. Embeddings: pagefault takes those of LangChain and gives none, so that
+suite has nothing to test; ``tests/embedders`` tests the adapter. ``BaseStore[str, bytes]`` of langchain-core is not
+the one of LangGraph: for that, ``test_store_contract.py``.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +14,7 @@ from langchain_tests.integration_tests import RetrieversIntegrationTests
 from langchain_tests.unit_tests import ToolsUnitTests
 
 import pagefault
-from pagefault_langgraph import PagefaultRetriever, remember_tool
+from pagefault_langgraph import PagefaultRetriever, recall_tool, remember_tool
 
 MEMORY = pagefault.open(":memory:", embedder=None)
 
@@ -45,6 +50,22 @@ class TestRememberTool(ToolsUnitTests):
     @property
     def tool_invoke_params_example(self) -> dict[str, Any]:
         return {"key": "diet", "value": "Ada is vegan."}
+
+    @pytest.mark.xfail(
+        reason="the schema names the runtime, which a ToolNode supplies and a model never sees", strict=True
+    )
+    def test_input_schema_matches_invoke_params(self, tool: Any) -> None:
+        super().test_input_schema_matches_invoke_params(tool)
+
+
+class TestRecallTool(ToolsUnitTests):
+    @property
+    def tool_constructor(self) -> Any:
+        return recall_tool(MEMORY)
+
+    @property
+    def tool_invoke_params_example(self) -> dict[str, Any]:
+        return {"addresses": "1-2", "query": ""}
 
     @pytest.mark.xfail(
         reason="the schema names the runtime, which a ToolNode supplies and a model never sees", strict=True

@@ -21,6 +21,7 @@ from pagefault_langgraph.node import NotPaged, needs_paging, paging_node, prompt
 from pagefault_langgraph.remember import remember_tool
 from pagefault_langgraph.retriever import PagefaultRetriever
 from pagefault_langgraph.scheduling import SchedulerRateLimiter, SchedulingMiddleware, scheduled
+from pagefault_langgraph.source import StoreSource
 from pagefault_langgraph.state import PagedState, PagingState
 from pagefault_langgraph.store import PagefaultStore, open_store
 from pagefault_langgraph.tools import recall_tool
@@ -41,6 +42,7 @@ __all__ = [
     "ParallelDrop",
     "SchedulerRateLimiter",
     "SchedulingMiddleware",
+    "StoreSource",
     "add_paged_messages",
     "needs_paging",
     "open_store",

@@ -19,9 +19,9 @@ from langchain_core.tools import BaseTool
 from langgraph.prebuilt.tool_node import ToolCallRequest
 from langgraph.types import Command
 
-from pagefault import Budget, Memory, Space, SpaceId
+from pagefault import Budget, Memory, Source, Space, SpaceId
+from pagefault.arguments import ScopeName
 from pagefault.paging import Prompt
-from pagefault.space import ScopeName
 from pagefault_langgraph.identity import Identity, calling, space_of, watch
 from pagefault_langgraph.locate import IN_TURN, OWNED, Budgets, Owned, config_of
 from pagefault_langgraph.messages import LANGCHAIN
@@ -48,6 +48,7 @@ class PagingMiddleware(AgentMiddleware[PagingState, Any, Any]):
         identity: From the run's config to a :class:`SpaceId`; see ``space_of`` for the default.
         recall: Whether to give the model the ``recall`` tool.
         scope: ``"user"`` lets ``recall`` find pages of all conversations of this user; see :func:`recall_tool`.
+        sources: What ``recall`` asks besides; see :func:`recall_tool`.
         manage: Whether to let it manage its window: the tools ``release`` and ``pin_item``, and a notice at
             the end of the prompt, once between reclaims, before pages leave.
 
@@ -73,6 +74,7 @@ class PagingMiddleware(AgentMiddleware[PagingState, Any, Any]):
         identity: Identity | None = None,
         recall: bool = True,
         scope: ScopeName = "thread",
+        sources: Sequence[Source] = (),
         manage: bool = False,
     ) -> None:
         super().__init__()
@@ -83,7 +85,7 @@ class PagingMiddleware(AgentMiddleware[PagingState, Any, Any]):
         self._overhead = Overhead(lambda: memory.counter)
         self._manage = manage
         self._has_warned = False
-        tools = [recall_tool(memory, identity=identity, budget=budget, scope=scope)] if recall else []
+        tools = [recall_tool(memory, identity=identity, budget=budget, scope=scope, sources=sources)] if recall else []
         tools += window_tools(memory, identity=identity) if manage else []
         self.tools: Sequence[BaseTool] = tools
 

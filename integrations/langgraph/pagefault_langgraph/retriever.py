@@ -13,8 +13,9 @@ from langchain_core.runnables.config import ensure_config
 from pydantic import ConfigDict, Field
 
 from pagefault import Found, Memory, SpaceId
+from pagefault.arguments import ScopeName
 from pagefault.recall import reading
-from pagefault.space import ScopeName, Space
+from pagefault.space import Space
 from pagefault_langgraph.identity import Identity
 from pagefault_langgraph.locate import identify
 

@@ -10,13 +10,14 @@ from langchain.tools import ToolRuntime
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.tools import BaseTool, StructuredTool
 
-from pagefault import Budget, Memory
+from pagefault import Budget, Memory, Source
+from pagefault.arguments import ScopeName
 from pagefault.asking import ADDRESSES, NAME, QUERY, description_of
 from pagefault.errors import BadAddress, PagefaultError, PageNotFound
 from pagefault.lineage import Lineage
 from pagefault.messages import RECALL_MARK
 from pagefault.recall import Found
-from pagefault.space import ScopeName, Space
+from pagefault.space import Space
 from pagefault_langgraph.drop import Standing, standing
 from pagefault_langgraph.identity import Identity
 from pagefault_langgraph.locate import identify
@@ -28,7 +29,12 @@ Answer = tuple[str, dict[str, Any]]
 
 
 def recall_tool(
-    memory: Memory, *, identity: Identity | None = None, budget: Budget | None = None, scope: ScopeName = "thread"
+    memory: Memory,
+    *,
+    identity: Identity | None = None,
+    budget: Budget | None = None,
+    scope: ScopeName = "thread",
+    sources: Sequence[Source] = (),
 ) -> BaseTool:
     """The ``recall`` tool for an agent or a ``ToolNode``.
 
@@ -40,17 +46,12 @@ def recall_tool(
         identity: The same as given to the middleware.
         budget: A result uses at most a quarter of its target, all results of one step together half
             of it. By default the budget that the agent's last call had.
-        scope: ``"user"`` lets it find pages of all conversations of this user, each marked with its own. The
-            model cannot switch it on.
+        scope: ``"user"`` lets it find pages of all conversations of this user, marked; the model cannot set it.
+        sources: Asked at each query as well, such as a :class:`StoreSource`; what they say stands apart.
 
     Raises:
         ValueError: No such scope.
     """
-    description = description_of(scope)
-
-    def share(space: Space, runtime: ToolRuntime[Any, Any]) -> int:
-        limit = space.share if budget is None else min(space.share, budget.target // 4)
-        return min(limit, 2 * limit // max(1, _asked_at_once(runtime.state["messages"])))
 
     def recall(
         runtime: ToolRuntime[Any, Any],
@@ -58,11 +59,11 @@ def recall_tool(
         query: Annotated[str, QUERY] = "",
     ) -> Answer:
         space, path = path_of(memory, identity, runtime)
-        how: Any = {"path": path, "budget": share(space, runtime), "scope": scope}
+        how: Any = {"path": path, "budget": _share(space, budget, runtime), "scope": scope}
         try:
             if addresses.strip():
                 return _answer(space.fault(addresses, **how))
-            return _answer(space.recall(query, skip_resident=True, **how))
+            return _answer(space.recall(query, skip_resident=True, sources=sources, **how))
         except (PagefaultError, ValueError) as error:
             return _refusal(error)
 
@@ -72,11 +73,11 @@ def recall_tool(
         query: Annotated[str, QUERY] = "",
     ) -> Answer:
         space, path = await apath_of(memory, identity, runtime)
-        how: Any = {"path": path, "budget": share(space, runtime), "scope": scope}
+        how: Any = {"path": path, "budget": _share(space, budget, runtime), "scope": scope}
         try:
             if addresses.strip():
                 return _answer(await space.afault(addresses, **how))
-            return _answer(await space.arecall(query, skip_resident=True, **how))
+            return _answer(await space.arecall(query, skip_resident=True, sources=sources, **how))
         except (PagefaultError, ValueError) as error:
             return _refusal(error)
 
@@ -84,7 +85,7 @@ def recall_tool(
         func=recall,
         coroutine=arecall,
         name=NAME,
-        description=description,
+        description=description_of(scope),
         response_format="content_and_artifact",
     )
 
@@ -114,6 +115,12 @@ def _located(memory: Memory, identity: Identity | None, runtime: ToolRuntime[Any
     if 0 < lead < len(history) and space.begins_with(history[lead], LANGCHAIN):
         history = history[lead:]  # a paged model does not number the system messages at the start
     return space, standing(history)
+
+
+def _share(space: Space, budget: Budget | None, runtime: ToolRuntime[Any, Any]) -> int:
+    """Tokens that one result may use."""
+    limit = space.share if budget is None else min(space.share, budget.target // 4)
+    return min(limit, 2 * limit // max(1, _asked_at_once(runtime.state["messages"])))
 
 
 def _asked_at_once(history: Sequence[BaseMessage]) -> int:

@@ -10,7 +10,7 @@ from llama_index.core.memory import BaseMemoryBlock
 from pydantic import ConfigDict, Field
 
 from pagefault import Memory, Outcome, Space
-from pagefault.space import ScopeName
+from pagefault.arguments import ScopeName
 from pagefault_llamaindex.messages import LLAMAINDEX, accept
 
 _DEFAULT_SESSION = "default"

@@ -8,7 +8,7 @@ from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
 
 from pagefault import Found, Space
-from pagefault.space import ScopeName, check_scope
+from pagefault.arguments import ScopeName, check_scope
 from pagefault_llamaindex.memory import PagefaultMemory
 
 

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from llama_index.core.tools import FunctionTool
 from pydantic import BaseModel, Field
 
-from pagefault import Space
+from pagefault import Source, Space
+from pagefault.arguments import ScopeName
 from pagefault.asking import ADDRESSES, NAME, QUERY, REMEMBER, description_of
 from pagefault.errors import BadAddress, PagefaultError, PageNotFound
 from pagefault.lineage import Lineage
-from pagefault.space import ScopeName
 from pagefault_llamaindex.encoding import RecalledBlock
 from pagefault_llamaindex.memory import PagefaultMemory
 from pagefault_llamaindex.messages import LLAMAINDEX
 
 _log: Final = logging.getLogger("pagefault")
-Source = PagefaultMemory | Space
+Home = PagefaultMemory | Space
 
 
 class _Recall(BaseModel):
@@ -32,7 +32,7 @@ class _Remember(BaseModel):
     value: str = Field(description="The fact")
 
 
-def recall_tool(memory: Source, *, scope: ScopeName = "thread") -> FunctionTool:
+def recall_tool(memory: Home, *, scope: ScopeName = "thread", sources: Sequence[Source] = ()) -> FunctionTool:
     """The ``recall`` tool of one session. Whose conversation it reads is fixed here, never said by the model.
 
     Within an agent's run it reads the tool steps of that run as well, if a paged LLM saw them.
@@ -41,18 +41,20 @@ def recall_tool(memory: Source, *, scope: ScopeName = "thread") -> FunctionTool:
         memory: The session's memory, or the space of a history that a paged LLM's caller carries along.
         scope: ``"user"`` lets it find pages of all sessions of this user, each marked with its own. The model
             cannot switch it on.
+        sources: Asked at each query as well; what they say stands apart.
 
     Raises:
         ValueError: No such scope.
     """
     spaces, description = _spaces(memory), description_of(scope)
+    how: Any = {"skip_resident": True, "scope": scope, "sources": sources}
 
     def recall(addresses: str = "", query: str = "") -> RecalledBlock:
         space = spaces()
         try:
             if addresses.strip():
                 return _quoted(space.fault(addresses, path=_path(space), scope=scope).text)
-            return _quoted(space.recall(query, path=_path(space), skip_resident=True, scope=scope).text)
+            return _quoted(space.recall(query, path=_path(space), **how).text)
         except (PagefaultError, ValueError) as error:
             return _quoted(_refusal(error))
 
@@ -61,7 +63,7 @@ def recall_tool(memory: Source, *, scope: ScopeName = "thread") -> FunctionTool:
         try:
             if addresses.strip():
                 return _quoted((await space.afault(addresses, path=_path(space), scope=scope)).text)
-            found = await space.arecall(query, path=_path(space), skip_resident=True, scope=scope)
+            found = await space.arecall(query, path=_path(space), **how)
             return _quoted(found.text)
         except (PagefaultError, ValueError) as error:
             return _quoted(_refusal(error))
@@ -71,7 +73,7 @@ def recall_tool(memory: Source, *, scope: ScopeName = "thread") -> FunctionTool:
     )
 
 
-def remember_tool(memory: Source) -> FunctionTool:
+def remember_tool(memory: Home) -> FunctionTool:
     """The ``remember`` tool of one session: facts under keys, for all sessions of its user.
 
     Args:
@@ -104,6 +106,7 @@ class PagefaultToolSpec:
     Args:
         memory: The session's memory, or its space.
         scope: As for :func:`recall_tool`.
+        sources: As for :func:`recall_tool`.
 
     Example:
         >>> memory = PagefaultMemory.from_defaults(":memory:", session_id="ada")
@@ -112,8 +115,8 @@ class PagefaultToolSpec:
         >>> memory.close()
     """
 
-    def __init__(self, memory: Source, *, scope: ScopeName = "thread") -> None:
-        self._tools = [recall_tool(memory, scope=scope), remember_tool(memory)]
+    def __init__(self, memory: Home, *, scope: ScopeName = "thread", sources: Sequence[Source] = ()) -> None:
+        self._tools = [recall_tool(memory, scope=scope, sources=sources), remember_tool(memory)]
 
     def to_tool_list(self) -> list[FunctionTool]:
         """The tools, for an agent's ``tools=``."""

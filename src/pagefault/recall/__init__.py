@@ -4,6 +4,13 @@ from pagefault.recall.focus import focus, is_evidence
 from pagefault.recall.fusion import fuse
 from pagefault.recall.gate import DEFAULT_THRESHOLDS, Evidence, Outcome, Thresholds, coverage, decide
 from pagefault.recall.judgement import Question, counts, judge, starts
+from pagefault.recall.passages import (
+    PassageEvidence,
+    RecalledPassage,
+    judge_passages,
+    render_passages,
+    with_passages,
+)
 from pagefault.recall.pieces import pieces_of
 from pagefault.recall.remembered import ItemEvidence, RecalledItem, best_of, judge_items, render_items, with_items
 from pagefault.recall.rendering import Found, RecalledPage, fence_of, render
@@ -16,9 +23,11 @@ __all__ = [
     "Found",
     "ItemEvidence",
     "Outcome",
+    "PassageEvidence",
     "Question",
     "RecalledItem",
     "RecalledPage",
+    "RecalledPassage",
     "Slice",
     "Thresholds",
     "best_of",
@@ -32,11 +41,13 @@ __all__ = [
     "is_evidence",
     "judge",
     "judge_items",
+    "judge_passages",
     "pieces_of",
     "query_vector",
     "reading",
     "render",
     "render_items",
+    "render_passages",
     "slice_page",
     "split_terms",
     "starts",
@@ -44,4 +55,5 @@ __all__ = [
     "term_ids",
     "trust_of",
     "with_items",
+    "with_passages",
 ]

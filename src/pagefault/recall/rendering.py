@@ -16,6 +16,7 @@ from pagefault.recall.gate import Outcome
 from pagefault.recall.slices import Slice, slice_page
 
 if TYPE_CHECKING:  # it renders by the rules that are here
+    from pagefault.recall.passages import RecalledPassage
     from pagefault.recall.remembered import RecalledItem
 
 PAGE_TOKENS: Final = 160
@@ -73,12 +74,16 @@ class Found:
         pages: Best first.
         text: What a tool returns to the model.
         items: What was remembered under a key and answers, best first.
+        passages: What sources outside say, best first.
+        failed: Sources that gave no answer, and why.
     """
 
     outcome: Outcome
     pages: tuple[RecalledPage, ...]
     text: str
     items: tuple[RecalledItem, ...] = ()
+    passages: tuple[RecalledPassage, ...] = ()
+    failed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

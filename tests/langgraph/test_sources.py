@@ -1,0 +1,153 @@
+"""Any LangGraph store as a source of recalls: marked, judged, and no trouble of its own becomes ours."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+
+import pytest
+from langchain.agents import create_agent
+from langchain_core.messages import AIMessage, ToolMessage
+from langgraph.store.memory import InMemoryStore
+
+import pagefault
+from pagefault import InvalidItem, Passage
+from pagefault.testing.embedders import HashingEmbedder
+from pagefault_langgraph import PagefaultStore, PagingMiddleware, StoreSource, recall_tool
+from tests.langgraph.scripted import ScriptedModel
+
+NOW = "text: Our hotel in Rome is called Artemide."
+
+
+@pytest.fixture(params=[None, HashingEmbedder()], ids=["text", "dense"])
+def memory(request):
+    with pagefault.open(":memory:", embedder=request.param) as memory:
+        yield memory
+
+
+@pytest.fixture
+def profiles():
+    store = InMemoryStore()
+    store.put(("users", "ada"), "hotel", {"text": "Our hotel in Rome is called Artemide."})
+    store.put(("users", "ada"), "rain", {"text": "It rains a lot in November."})
+    store.put(("users", "eve"), "hotel", {"text": "Eve's hotel in Rome is called Bologna."})
+    return store
+
+
+def own(space):
+    return ("users", space.user)
+
+
+def test_a_store_answers_beside_the_pages(memory, profiles):
+    space = memory.space(user="ada", thread="t")
+    space.append([{"role": "user", "content": "We stayed in a hotel in Rome called Locarno."}])
+    before = space.recall("hotel in Rome called")
+    found = space.recall("hotel in Rome called", sources=[StoreSource(profiles, own, name="profiles")])
+    assert [each.passage.text for each in found.passages] == [NOW]
+    assert found.passages[0].source == "profiles"
+    assert found.passages[0].passage.address == "users/ada/hotel"
+    assert found.pages == before.pages, "pages stay what they were"
+    assert "| source profiles | users/ada/hotel |" in found.text.replace("] source", "| source")
+    assert found.text.index("Locarno") < found.text.index("From sources outside") < found.text.index("Artemide")
+    assert "Bologna" not in found.text
+    assert asyncio.run(space.arecall("hotel in Rome called", sources=[StoreSource(profiles, own)])).passages
+    nobody = memory.space(thread="t").recall("hotel in Rome", sources=[StoreSource(profiles, own, name="profiles")])
+    assert nobody.passages == ()
+    assert "has an empty label" in nobody.failed[0]
+
+
+def test_without_pages_it_still_answers_or_abstains(memory, profiles):
+    space = memory.space(user="ada", thread="empty")
+    found = space.recall("hotel in Rome", sources=[StoreSource(profiles, own)])
+    assert (found.outcome, found.pages, len(found.passages)) == ("answer", (), 1)
+    assert "othing reliable" not in found.text
+    nothing = space.recall("quantum chromodynamics lecture", sources=[StoreSource(profiles, own)])
+    assert (nothing.outcome, nothing.passages, nothing.failed) == ("abstain", (), ())
+
+
+class Broken:
+    def __init__(self, name, act):
+        self.name = name
+        self.act = act
+
+    def search(self, space, query, *, limit):
+        return self.act()
+
+
+def fails():
+    raise RuntimeError("the\nserver is down")
+
+
+def exits():
+    raise SystemExit("bye")
+
+
+@pytest.mark.parametrize("act", [fails, exits, lambda: ["text"], lambda: [Passage(text=7)], lambda: None])
+def test_one_that_fails_is_named_and_nothing_else_is_lost(memory, profiles, act, caplog):
+    space = memory.space(user="ada", thread="t")
+    space.append([{"role": "user", "content": "We stayed in a hotel in Rome."}])
+    found = space.recall("hotel in Rome", sources=[Broken("wiki", act), StoreSource(profiles, own)])
+    assert len(found.pages) == len(found.passages) == 1
+    (why,) = found.failed
+    assert why.startswith("Source 'wiki' gave no answer: ")
+    assert "\n" not in why
+    assert found.text.endswith(why)
+    assert "gave no answer" in caplog.text
+
+
+def test_one_that_hangs_is_left_alone_until_it_answers(memory, profiles, monkeypatch):
+    monkeypatch.setattr("pagefault.sources.SECONDS", 0.2)
+    go, done = threading.Event(), threading.Event()
+
+    def hangs():
+        go.wait(30)
+        done.set()
+        return []
+
+    slow = Broken("slow", hangs)
+    space = memory.space(user="ada", thread="t")
+    ask = {"sources": [slow, StoreSource(profiles, own)]}
+    assert "did not answer within 0.2 s" in space.recall("hotel in Rome", **ask).failed[0]
+    before = threading.active_count()
+    found = space.recall("hotel in Rome", **ask)
+    assert "has not answered an earlier question yet" in found.failed[0]
+    assert found.passages
+    assert threading.active_count() <= before
+    go.set()
+    assert done.wait(30)
+    deadline = time.monotonic() + 30
+    while space.recall("hotel in Rome", **ask).failed and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert space.recall("hotel in Rome", **ask).failed == ()
+
+
+def test_our_own_store_and_others_alike(memory):
+    store = PagefaultStore(memory, name="notes")
+    store.put(("docs",), "a", {"text": "The hotel in Rome is the Artemide."})
+    found = memory.space(thread="t").recall("hotel in Rome", sources=[StoreSource(store, ("docs",), name="notes")])
+    assert [each.passage.address for each in found.passages] == ["docs/a"]
+    filtered = StoreSource(store, ("docs",), filter={"text": "another"})
+    assert memory.space(thread="t").recall("hotel in Rome", sources=[filtered]).passages == ()
+    with pytest.raises(TypeError, match="BaseStore"):
+        StoreSource({})
+    with pytest.raises(InvalidItem):
+        StoreSource(store, ("",)).search(memory.space(thread="t").id, "hotel", limit=1)
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_an_agents_tool_asks_it(memory, profiles, is_async):
+    def script(call, messages):
+        if isinstance(messages[-1], ToolMessage):
+            return AIMessage(str(messages[-1].content), id="done")
+        return AIMessage("", tool_calls=[{"name": "recall", "args": {"query": "hotel in Rome"}, "id": "c1"}], id="ask")
+
+    sources = [StoreSource(profiles, own, name="profiles")]
+    agent = create_agent(ScriptedModel(script), middleware=[PagingMiddleware(memory, sources=sources)])
+    config = {"configurable": {"thread_id": "t", "user_id": "ada"}}
+    asked = {"messages": [("user", "go")]}
+    answer = asyncio.run(agent.ainvoke(asked, config)) if is_async else agent.invoke(asked, config)
+    assert "Artemide" in answer["messages"][-1].content
+    assert "source profiles" in answer["messages"][-1].content
+    schema = recall_tool(memory, sources=sources).tool_call_schema.model_json_schema()
+    assert set(schema["properties"]) == {"addresses", "query"}

@@ -1,0 +1,94 @@
+"""What sources outside say: judged word by word, quoted under their name, never taken for a page."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pagefault.estimate import EstimateCounter
+from pagefault.ports import Passage
+from pagefault.recall import (
+    Found,
+    Outcome,
+    PassageEvidence,
+    RecalledPassage,
+    document_vector,
+    judge_passages,
+    query_vector,
+    render_passages,
+    with_passages,
+)
+
+QUERY = "What is the name of my dog?"
+TERMS = query_vector(QUERY).indices
+COUNTER = EstimateCounter()
+NOTHING = Found(outcome=Outcome.ABSTAIN, pages=(), text="Nothing reliable was found.")
+
+
+def found(text, source="wiki", **more):
+    return RecalledPassage(source=source, passage=Passage(text=text, **more))
+
+
+def judged(*texts, cosine=None):
+    evidence = [
+        PassageEvidence(found=found(text), terms=set(document_vector(text).indices), cosine=cosine) for text in texts
+    ]
+    return judge_passages(evidence, TERMS)
+
+
+def show(*passages, failed=(), outcome=Outcome.ANSWER, budget=5_000):
+    weights = dict.fromkeys(TERMS, 1.0)
+    return render_passages(passages, failed, outcome, weights, counter=COUNTER, budget=budget)
+
+
+def test_only_what_answers_is_kept_best_first():
+    outcome, kept = judged("It rains.", "A dog.", "The name of the dog is Rex.")
+    assert outcome is Outcome.ANSWER
+    assert kept[0].passage.text == "The name of the dog is Rex."
+    assert "It rains." not in [each.passage.text for each in kept]
+    assert judged("It rains.") == (Outcome.ABSTAIN, [])
+    assert judged() == (Outcome.ABSTAIN, [])
+    assert judged("He is called Rex.", cosine=0.96)[0] is Outcome.ANSWER, "meaning counts where it is known"
+
+
+def test_each_says_where_it_is_from():
+    text = show(found("Rex", address="pets/[1]\n", updated_at=0.0), found("Bello", source="a b]"))
+    assert "not from this conversation" in text
+    assert re.search(
+        r"^\[([0-9a-f]{8})\] source wiki \| pets/_1__ \| 1970-01-01T00:00:00Z\n<\1\nRex\n\1>$", text, re.MULTILINE
+    )
+    assert "source a b_\n" in text
+    assert "page" not in text.lower()
+    assert "weak" in show(found("Rex"), outcome=Outcome.WEAK)
+
+
+def test_a_long_passage_is_shown_where_it_answers():
+    text = show(found("Nothing here. " * 400 + "The name of the dog is Rex. " + "Nothing here. " * 20))
+    assert "name of the dog is Rex" in text
+    assert re.search(r"characters \d+-\d+ of \d+\n", text)
+
+
+@given(st.integers(0, 900), st.lists(st.text(max_size=300), max_size=6))
+def test_it_fits_or_says_what_is_missing(budget, texts):
+    failed = ["Source 'x' gave no answer: it is down"]
+    text = show(*(found(each, address=f"a{n}") for n, each in enumerate(texts)), failed=failed, budget=budget)
+    assert text.endswith(failed[0])
+    assert COUNTER.count(text) * (1 + COUNTER.reserve) <= budget or text == failed[0]
+
+
+def test_what_does_not_fit_is_named():
+    text = show(found("word " * 200, address="a"), found("word " * 200, address="b"), budget=500)
+    assert "No room here for source wiki | b." in text
+
+
+@pytest.mark.parametrize("own", [NOTHING, Found(outcome=Outcome.WEAK, pages=(), text="own pages")])
+def test_a_result_has_both(own):
+    assert with_passages(own, Outcome.ABSTAIN, [], [], "") is own
+    both = with_passages(own, Outcome.ANSWER, [found("Rex")], ["down"], "theirs")
+    assert (both.outcome, both.passages, both.failed) == (Outcome.ANSWER, (found("Rex"),), ("down",))
+    assert both.text == ("theirs" if own is NOTHING else "own pages\ntheirs")
+    only_failed = with_passages(own, Outcome.ABSTAIN, [], ["down"], "down")
+    assert (only_failed.outcome, only_failed.text) == (own.outcome, f"{own.text}\ndown")
