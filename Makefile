@@ -16,7 +16,7 @@ IS_NEW_ENOUGH := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11
 
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
-.PHONY: help setup demo test test-long cover check format-check lint types mypy pyright imports house format bench clean
+.PHONY: help setup demo test test-long test-deepagents cover check format-check lint types mypy pyright imports house format bench clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -37,6 +37,11 @@ cover: $(STAMP) ## Tests of the pure core; every branch of it must run
 test-long: $(STAMP) ## Tests that take minutes
 	@echo "seed: $(SEED)   (repeat with: make test-long SEED=$(SEED))"
 	$(BIN)/python -m $(PYTEST) -m long $(ARGS)
+
+test-deepagents: ## Agents of deepagents, in an environment of their own (.venv-deepagents)
+	@test -x .venv-deepagents/bin/pytest || { python3 -m venv .venv-deepagents && .venv-deepagents/bin/pip install -q \
+	  -e '.[langgraph]' 'deepagents==0.7.32' pytest pytest-asyncio pytest-randomly pytest-socket pytest-timeout hypothesis; }
+	.venv-deepagents/bin/python -m pytest -p no:cacheprovider -m long tests/langgraph/test_deepagents.py $(ARGS)
 
 check: lint types imports house ## Style, types, boundaries and conventions
 
@@ -67,7 +72,7 @@ bench: $(STAMP) ## Measure: cost per model call beside a peer, the event loop du
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 clean: ## Remove .venv and everything generated
-	rm -rf .venv dist build .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf .venv .venv-deepagents dist build .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 
 $(STAMP): pyproject.toml constraints.txt
 	@python=$(PYTHON); \
