@@ -1,10 +1,9 @@
 """What a model call costs besides the model, measured inside a real agent.
 
-Run with ``python -m benchmarks.step_cost``. Each row runs a real ``create_agent`` graph on a
-history of the given length and times the middleware alone: the whole hook less the model's
-own time. The first call, which takes the history over, is left out, and what it wrote back is
-waited for; after that every step writes its own pages behind the next ones, as in life. The peer
-runs in the same process, below its trigger, so it too decides to do nothing.
+Run with ``python -m benchmarks.step_cost``. Each row runs a real ``create_agent`` graph on a history of the given
+length and times one middleware alone: the whole hook less the model's own time. The first call, which takes the
+history over, is left out, and what it wrote back is waited for; after that every step writes its own pages behind
+the next ones, as in life. The peers run in the same process, below their triggers, so they too decide to do nothing.
 """
 
 from __future__ import annotations
@@ -14,65 +13,110 @@ import gc
 import statistics
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from langchain.agents import create_agent
-from langchain.agents.middleware import SummarizationMiddleware
-from langchain_core.messages import BaseMessage
+from langchain.agents.middleware import ClearToolUsesEdit, ContextEditingMiddleware, SummarizationMiddleware
+from langchain.agents.middleware.types import AgentMiddleware
+from langchain_core.messages import BaseMessage, trim_messages
+from langchain_core.messages.utils import count_tokens_approximately
 
 import pagefault
 from benchmarks.agents import TOOLS, ScriptedModel, history, worker_script
+from benchmarks.figures import Watch, quantile, state
+from benchmarks.picture import growth
 from pagefault_langgraph import PagingMiddleware
 
 STEPS = 60
+LONG, FEW = 20_000, 12
+"""From so many messages on a peer takes a second a step: fewer steps."""
 RECURSION = 10_000
+NEVER = 10**9
+WIDE = pagefault.Budget(window=100_000_000, target=50_000_000)
+TIGHT = pagefault.Budget(window=64_000, target=24_000)
 
 
-class TimedPaging(PagingMiddleware):
-    """Our middleware with a stopwatch around everything but the handler."""
+class _Around(AgentMiddleware[Any, Any, Any]):
+    """Times what the hook of another middleware takes besides the model."""
 
-    def __init__(self, memory: pagefault.Memory, **kwargs: Any) -> None:
-        super().__init__(memory, **kwargs)
-        self.costs: list[float] = []
+    watch: Watch
 
     def wrap_model_call(self, request: Any, handler: Callable[[Any], Any]) -> Any:
-        """Time what the model does not take."""
-        inner = 0.0
+        """Time all but the handler."""
+        inner = [0.0, 0.0]
 
         def timed(asked: Any) -> Any:
-            nonlocal inner
-            began = time.perf_counter()
+            wall, cpu = time.perf_counter(), time.thread_time()
             try:
                 return handler(asked)
             finally:
-                inner = time.perf_counter() - began
+                inner[:] = time.perf_counter() - wall, time.thread_time() - cpu
 
-        began = time.perf_counter()
+        wall, cpu = time.perf_counter(), time.thread_time()
         answer = super().wrap_model_call(request, timed)
-        self.costs.append(time.perf_counter() - began - inner)
-        if len(self.costs) == 1:
-            self._memory.flush()  # a thread that is at work, not one whose whole history is just being taken over
+        self.watch.lap(time.perf_counter() - wall - inner[0], time.thread_time() - cpu - inner[1])
         return answer
+
+
+class TimedPaging(_Around, PagingMiddleware):
+    """Our middleware."""
+
+    def __init__(self, memory: pagefault.Memory, **kwargs: Any) -> None:
+        super().__init__(memory, **kwargs)
+        self.watch = Watch.new()
+
+    def wrap_model_call(self, request: Any, handler: Callable[[Any], Any]) -> Any:
+        """Time it; the first call takes the history over, and what that wrote is waited for."""
+        answer = super().wrap_model_call(request, handler)
+        if len(self.watch.wall) == 1:
+            self._memory.flush()
+        return answer
+
+
+class TimedEditing(_Around, ContextEditingMiddleware):
+    """The stock middleware that clears old tool results."""
+
+    def __init__(self) -> None:
+        super().__init__(edits=[ClearToolUsesEdit(trigger=NEVER)])
+        self.watch = Watch.new()
+
+
+class _Trim(AgentMiddleware[Any, Any, Any]):
+    """``trim_messages`` before each model call, as its documentation shows it."""
+
+    def wrap_model_call(self, request: Any, handler: Callable[[Any], Any]) -> Any:
+        """Trim to a limit that nothing reaches."""
+        kept = trim_messages(request.messages, max_tokens=NEVER, token_counter=count_tokens_approximately)
+        return handler(request.override(messages=kept))
+
+
+class TimedTrim(_Around, _Trim):
+    """The same with a stopwatch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.watch = Watch.new()
 
 
 class TimedSummarization(SummarizationMiddleware):
-    """The stock middleware with a stopwatch around its hook."""
+    """The stock middleware that summarises."""
 
-    def __init__(self, model: Any) -> None:
-        super().__init__(model, trigger=("tokens", 10**9))
-        self.costs: list[float] = []
+    def __init__(self) -> None:
+        super().__init__(ScriptedModel(worker_script(1)), trigger=("tokens", NEVER))
+        self.watch = Watch.new()
 
     def before_model(self, state: Any, runtime: Any) -> Any:
         """Time the whole hook."""
-        began = time.perf_counter()
-        answer = super().before_model(state, runtime)
-        self.costs.append(time.perf_counter() - began)
-        return answer
+        answer: list[Any] = []
+        self.watch.time(lambda: answer.append(super(TimedSummarization, self).before_model(state, runtime)))
+        return answer[0]
 
 
-def run(middleware: Any, messages: list[BaseMessage]) -> list[float]:
-    """Costs in seconds of each model call after the first, which sees the whole history as new."""
-    agent = create_agent(ScriptedModel(worker_script(STEPS)), TOOLS, middleware=[middleware])
+def run(middleware: Any, messages: list[BaseMessage]) -> Watch:
+    """Costs of each model call after the first, which sees the whole history as new."""
+    steps = STEPS if len(messages) < LONG else FEW
+    agent = create_agent(ScriptedModel(worker_script(steps)), TOOLS, middleware=[middleware])
     asked: Any = {"messages": messages}
     gc.collect()
     gc.disable()
@@ -80,39 +124,44 @@ def run(middleware: Any, messages: list[BaseMessage]) -> list[float]:
         agent.invoke(asked, {"recursion_limit": RECURSION})
     finally:
         gc.enable()
-    costs: list[float] = middleware.costs[1:]
-    return costs
+    watch: Watch = middleware.watch
+    return Watch(watch.wall[1:], watch.cpu[1:])
 
 
-def measure(length: int) -> dict[str, list[float]]:
+def measure(length: int) -> dict[str, Watch]:
     """Costs by scenario for one history length."""
     messages = history(length)
-    rows: dict[str, list[float]] = {}
-    with pagefault.open(":memory:") as memory:
-        wide = pagefault.Budget(window=100_000_000, target=50_000_000)
-        rows["pagefault, nothing reclaimed"] = run(TimedPaging(memory, budget=wide), messages)
-    with pagefault.open(":memory:") as memory:
-        tight = pagefault.Budget(window=64_000, target=24_000)
-        rows["pagefault, rendered view"] = run(TimedPaging(memory, budget=tight), messages)
-    idle = TimedSummarization(ScriptedModel(worker_script(1)))
-    rows["SummarizationMiddleware below its trigger"] = run(idle, messages)
+    rows: dict[str, Watch] = {}
+    for name, budget in (("pagefault, nothing reclaimed", WIDE), ("pagefault, rendered view", TIGHT)):
+        with pagefault.open(":memory:") as memory:
+            rows[name] = run(TimedPaging(memory, budget=budget), messages)
+    rows["SummarizationMiddleware below its trigger"] = run(TimedSummarization(), messages)
+    rows["ContextEditingMiddleware below its trigger"] = run(TimedEditing(), messages)
+    rows["trim_messages below its limit"] = run(TimedTrim(), messages)
     return rows
 
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--lengths", type=int, nargs="*", default=[100, 1_000, 5_000])
-    lengths = parser.parse_args().lengths
-    print("| messages | what | median us | p95 us | peer / ours (median) |")
-    print("|---|---|---|---|---|")
-    for length in lengths:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--lengths", type=int, nargs="*", default=[100, 1_000, 5_000, 20_000])
+    parser.add_argument("--svg", type=Path, help="also draw the medians here")
+    options = parser.parse_args()
+    curves: dict[str, dict[float, float]] = {}
+    print(f"{state()}\n\n| messages | what | median us | p95 us | CPU, median us | CPU, this / ours |")
+    print("|---|---|---|---|---|---|")
+    for length in options.lengths:
         rows = measure(length)
-        peer = statistics.median(rows["SummarizationMiddleware below its trigger"])
-        for name, costs in rows.items():
-            median = statistics.median(costs)
-            p95 = sorted(costs)[int(len(costs) * 0.95)]
-            print(f"| {length:,} | {name} | {median * 1e6:,.0f} | {p95 * 1e6:,.0f} | {peer / median:,.1f} |")
+        ours = statistics.median(rows["pagefault, nothing reclaimed"].cpu)
+        for name, watch in rows.items():
+            median, cpu = statistics.median(watch.wall) * 1e6, statistics.median(watch.cpu)
+            curves.setdefault(name, {})[length] = cpu * 1e6
+            p95 = quantile(watch.wall, 0.95) * 1e6
+            line = f"{median:,.0f} | {p95:,.0f} | {cpu * 1e6:,.0f} | {cpu / ours:,.1f}"
+            print(f"| {length:,} | {name} | {line} |", flush=True)
+    if options.svg:
+        title = "A model call besides the model"
+        options.svg.write_text(growth(title, "messages", "CPU, microseconds", curves), encoding="utf-8")
 
 
 if __name__ == "__main__":

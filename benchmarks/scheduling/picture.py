@@ -5,42 +5,34 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from benchmarks.picture import GREY, page
+
 Point = tuple[float, float]
 WIDTH, HEIGHT, LEFT, TOP = 330, 250, 52, 34
 COLOURS = {"ours": "#0b6e4f", "DLPM": "#d1495b"}
-GREY = "#66717e"
 GAPS = (10_000.0, 600_000.0)
 SPEEDS = (0.5, 1.1)
 
 
 def frontier(panels: Mapping[str, Mapping[str, Point]]) -> str:
     """Draw each policy of each scenario at (gap, throughput against longest prefix first)."""
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{2 * WIDTH}" height="{2 * HEIGHT + 40}">',
-        "<style>text { font: 11px sans-serif } .small { font-size: 9px }</style>",
-        '<rect width="100%" height="100%" fill="white"/>',
-    ]
+    parts: list[str] = []
     for number, (scenario, points) in enumerate(panels.items()):
         parts.append(f'<g transform="translate({WIDTH * (number % 2)},{HEIGHT * (number // 2)})">')
         parts += _panel(scenario, points)
         parts.append("</g>")
     parts.append(
         f'<text x="{LEFT}" y="{2 * HEIGHT + 24}">Up is faster, left is fairer. Green: ours by slack; red: DLPM; '
-        "grey: others. Across: worst gap (cost, log); up: throughput against LPM.</text></svg>"
+        "grey: others. Across: worst gap (cost, log); up: throughput against LPM.</text>"
     )
-    return "\n".join(parts) + "\n"
+    return page(2 * WIDTH, 2 * HEIGHT + 40, parts, style=" .small { font-size: 9px }")
 
 
 def bars(title: str, unit: str, values: Mapping[str, float]) -> str:
     """One bar for each policy, with its number."""
     left, width, step = 235, 300, 19
     height = TOP + step * len(values) + 12
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{left + width + 75}" height="{height}">',
-        "<style>text { font: 11px sans-serif }</style>",
-        '<rect width="100%" height="100%" fill="white"/>',
-        f'<text x="8" y="20" style="font-weight: bold">{title} ({unit})</text>',
-    ]
+    parts = [f'<text x="8" y="20" style="font-weight: bold">{title} ({unit})</text>']
     largest = max(values.values())
     for number, (name, value) in enumerate(values.items()):
         y, long = TOP + step * number, max(1.0, width * value / largest)
@@ -48,7 +40,7 @@ def bars(title: str, unit: str, values: Mapping[str, float]) -> str:
         parts.append(f'<text x="{left - 6}" y="{y + 11}" text-anchor="end" fill="{colour}">{name}</text>')
         parts.append(f'<rect x="{left}" y="{y}" width="{long:.1f}" height="14" fill="{colour}"/>')
         parts.append(f'<text x="{left + long + 5:.1f}" y="{y + 11}" fill="{colour}">{value:,.0f}</text>')
-    return "\n".join([*parts, "</svg>"]) + "\n"
+    return page(left + width + 75, height, parts)
 
 
 def _panel(scenario: str, points: Mapping[str, Point]) -> list[str]:
