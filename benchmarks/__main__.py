@@ -12,9 +12,11 @@ import sys
 
 PROGRAMS = (
     ("Cost of a model call besides the model", "benchmarks.step_cost"),
+    ("The first step after a reload, and a reclaim", "benchmarks.reload"),
     ("The user's event loop during write-back", "benchmarks.loop_stall"),
     ("Cost of a LlamaIndex memory", "benchmarks.chat_memory"),
     ("LangGraph stores", "benchmarks.store_speed"),
+    ("How long a recall takes", "benchmarks.recall_speed"),
 )
 
 
