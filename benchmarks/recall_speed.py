@@ -68,7 +68,7 @@ def watch(store: PageStore, spent: Spent) -> None:
                 spent[name] = spent.get(name, 0.0) + time.perf_counter() - began
         return found
 
-    store.search = timed  # type: ignore[method-assign]
+    store.search = timed  # type: ignore[method-assign]  # for measuring alone
 
 
 def load(memory: pagefault.Memory, spaces: int, pages: int) -> list[pagefault.Space]:
