@@ -217,12 +217,13 @@ class Indexer:
         await self._store_vectors(batch, vectors)
 
     def _first(self) -> list[_Waiting]:
-        """The oldest page that waits and those after it in the same space, as far as a unit goes."""
+        """The oldest pages that wait, of all spaces of one tenant, as far as a unit goes: agents share a batch."""
         first: list[_Waiting] = []
         size = 0
         for waiting in self._waiting.values():
             size += len(waiting.text or "")
-            if first and (waiting.scope != first[0].scope or len(first) == UNIT_PAGES or size > UNIT_CHARS):
+            is_other = bool(first) and waiting.scope.tenant != first[0].scope.tenant
+            if is_other or len(first) == UNIT_PAGES or (first and size > UNIT_CHARS):
                 break
             first.append(waiting)
         return first
@@ -264,11 +265,14 @@ class Indexer:
                 await self._store_vectors([waiting], vectors)
 
     async def _store_vectors(self, batch: Sequence[_Waiting], vectors: Sequence[Dense]) -> None:
-        if batch:
-            found = {w.point: vector for w, vector in zip(batch, vectors, strict=True)}
-            await self._store.index(batch[0].scope, found)
-        for waiting in batch:
-            self._done(waiting)
+        found: dict[Scope, dict[UUID, Dense]] = {}
+        for waiting, vector in zip(batch, vectors, strict=True):
+            found.setdefault(waiting.scope, {})[waiting.point] = vector
+        for scope, made in found.items():
+            await self._store.index(scope, made)
+            for waiting in batch:
+                if waiting.point in made:
+                    self._done(waiting)
 
 
 def vector_text(page: Page) -> str:

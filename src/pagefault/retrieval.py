@@ -193,7 +193,7 @@ class Retrieval:
         self, sight: Sight, query: Query, sparse: Sparse
     ) -> tuple[dict[int, float] | None, dict[int, float]]:
         """Scores by similarity, ``None`` without a working embedder, and by words."""
-        vector = await self.vector(query.text)
+        vector = await self.vector(sight.paging.space.tenant, query.text)
         queries: list[Sparse | Sequence[float]] = [*vector, *([sparse] if sparse.indices else [])]
         if not queries:
             return None, {}
@@ -279,13 +279,13 @@ class Retrieval:
         except EmbedderError as error:  # their vectors are missing, their words are not
             _log.warning("the newest pages are found by full text alone for now: %s", error)
 
-    async def vector(self, text: str) -> list[Sequence[float]]:
+    async def vector(self, tenant: str, text: str) -> list[Sequence[float]]:
         """The query's vector; none when the embedder is down, since full text finds pages all the same."""
         if not self._vectors.is_on:
             return []
         try:
             await self._writeback.verify()
-            vector = await self._vectors.of_query(text)
+            vector = await self._vectors.of_query(tenant, text)
         except EmbedderError as error:
             if not self._is_deaf:  # said once, not at every recall
                 _log.warning("recall goes by full text alone for now: %s", error)

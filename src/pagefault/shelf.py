@@ -149,7 +149,9 @@ class Shelf:
         """The items that answer a question, judged each by itself."""
         await self._writeback.open()
         search = Search(query=query)
-        hits, _ = await self._hits(query, await self._retrieval.vector(query), _where(search), JUDGED)
+        hits, _ = await self._hits(
+            query, await self._retrieval.vector(self._scope.tenant, query), _where(search), JUDGED
+        )
         if not hits:
             return Outcome.ABSTAIN, []
         loaded = await self._load([hit.id for hit, _, _ in hits])
@@ -315,7 +317,7 @@ class Shelf:
         seen: set[UUID] = set()
         # The same for all pages of one search, so that they do not overlap.
         wide, low, where = max(CANDIDATES, 2 * search.limit), math.inf, _where(search)
-        vector = await self._retrieval.vector(search.query)
+        vector = await self._retrieval.vector(self._scope.tenant, search.query)
         while True:
             hits, is_all = await self._hits(search.query, vector, where, wide)
             for hit, score, _ in hits:

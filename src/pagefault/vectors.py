@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 from pagefault.embedders import fingerprint, validate_vectors
 from pagefault.errors import EmbedderError, PagefaultError
@@ -19,7 +21,16 @@ UNIT_SECONDS: Final = 60.0
 UNIT_PIECES: Final = 16
 """An embedder is given so many pieces of texts at a time."""
 QUERY_SECONDS: Final = 10.0
-"""A question gets so long; then full text answers it alone."""
+"""Questions get so long; then full text answers them alone."""
+KEPT_ANSWERS: Final = 64
+
+
+class _Question(NamedTuple):
+    """A question that waits for its vector."""
+
+    tenant: str
+    text: str
+    answer: asyncio.Future[Sequence[float]]
 
 
 class Vectors:
@@ -33,7 +44,9 @@ class Vectors:
         self._kernel = kernel
         self._embedder = embedder
         self._identity: Header | None = None
-        self._asked: tuple[str, Sequence[float]] | None = None
+        self._questions: list[_Question] = []
+        self._answering: asyncio.Task[None] | None = None
+        self._answers: OrderedDict[tuple[str, str], Sequence[float]] = OrderedDict()
 
     @property
     def is_on(self) -> bool:
@@ -75,15 +88,53 @@ class Vectors:
             seconds += took
         return _grouped(vectors, cut), seconds / max(1, len(flat))
 
-    async def of_query(self, text: str) -> Sequence[float]:
-        """The vector of a question; asked twice in a row, for pages and then for items, it is made once."""
-        if self._asked is not None and self._asked[0] == text:
-            vector = self._asked[1]
-            self._asked = None
-            return vector
-        vector = await self._ask(lambda: embed_query(self._embedder, text), urgent=True, seconds=QUERY_SECONDS)
-        self._asked = text, vector
+    async def of_query(self, tenant: str, text: str) -> Sequence[float]:
+        """The vector of a question; asked twice, for pages and then for items, it is made once.
+
+        Questions that come while the embedder is busy with another one are given to it together,
+        those of one tenant at a time.
+        """
+        vector = self._answers.pop((tenant, text), None)
+        if vector is None:
+            answer: asyncio.Future[Sequence[float]] = asyncio.get_running_loop().create_future()
+            self._questions.append(_Question(tenant, text, answer))
+            if self._answering is None or self._answering.done():
+                self._answering = asyncio.create_task(self._answer())
+            vector = self._answers[tenant, text] = await answer
+            if len(self._answers) > KEPT_ANSWERS:
+                self._answers.popitem(last=False)
         return vector
+
+    async def _answer(self) -> None:
+        """Embed what waits until nothing does."""
+        while self._questions:
+            tenant = self._questions[0].tenant
+            batch = [q for q in self._questions if q.tenant == tenant][: self._questions_at_once]
+            self._questions = [q for q in self._questions if q not in batch]
+            try:
+                await self._answer_all(batch)
+            except EmbedderError:  # one of them may be why: each gets its own answer, or its own error
+                for question in batch:
+                    await self._answer_one(question)
+
+    @property
+    def _questions_at_once(self) -> int:
+        """An embedder that reads questions in a way of its own takes them one by one."""
+        return 1 if hasattr(self._embedder, "embed_query") else UNIT_PIECES
+
+    async def _answer_all(self, batch: Sequence[_Question]) -> None:
+        texts = [question.text for question in batch]
+        vectors = await self._ask(lambda: embed_queries(self._embedder, texts), urgent=True, seconds=QUERY_SECONDS)
+        for question, vector in zip(batch, vectors, strict=True):
+            if not question.answer.done():
+                question.answer.set_result(vector)
+
+    async def _answer_one(self, question: _Question) -> None:
+        try:
+            await self._answer_all([question])
+        except EmbedderError as error:
+            if not question.answer.done():
+                question.answer.set_exception(error)
 
     async def _ask(self, fn: Callable[[], T], *, urgent: bool = False, seconds: float) -> T:
         try:
@@ -131,8 +182,8 @@ def identity_of(embedder: Embedder) -> tuple[str, int]:
     return name, dimension
 
 
-def embed_query(embedder: Embedder | None, text: str) -> Sequence[float]:
-    """The vector of a question, by the embedder's ``embed_query`` where it reads questions in another way.
+def embed_queries(embedder: Embedder | None, texts: Sequence[str]) -> Sequence[Sequence[float]]:
+    """The vectors of questions, by the embedder's ``embed_query`` where it reads questions in another way.
 
     Raises:
         EmbedderError: As for :func:`embed`, or there is no embedder.
@@ -141,15 +192,15 @@ def embed_query(embedder: Embedder | None, text: str) -> Sequence[float]:
         raise EmbedderError("without an embedder there is no vector of a question")
     asked: Callable[[str], Sequence[float]] | None = getattr(embedder, "embed_query", None)
     if asked is None:
-        return embed(embedder, [text])[0]
+        return embed(embedder, texts)
     try:
-        vector = asked(text)
-        validate_vectors(embedder, [text], [vector])
+        vectors = [asked(text) for text in texts]
+        validate_vectors(embedder, texts, vectors)
     except PagefaultError:
         raise
     except BaseException as error:  # as above
         raise EmbedderError(f"embedder {embedder.name!r} failed on a question: {error!r:.200}") from error
-    return vector
+    return vectors
 
 
 def embed(embedder: Embedder | None, texts: Sequence[str]) -> Sequence[Sequence[float]]:
