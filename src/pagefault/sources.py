@@ -51,7 +51,7 @@ class Sources:
         answers = await asyncio.gather(*asked)
         failed = [answer for answer in answers if isinstance(answer, str)]
         passages = [each for answer in answers if not isinstance(answer, str) for each in answer]
-        cosines = await self._similar(query, [each.passage.text for each in passages])
+        cosines = await self._similar(space.tenant, query, [each.passage.text for each in passages])
         terms = query_vector(query).indices
 
         def judged() -> Found:
@@ -87,12 +87,12 @@ class Sources:
         del self._busy[id(source)]
         return [RecalledPassage(source=name, passage=passage) for passage in passages[:limit]]
 
-    async def _similar(self, query: str, texts: Sequence[str]) -> list[float | None]:
+    async def _similar(self, tenant: str, query: str, texts: Sequence[str]) -> list[float | None]:
         """How near each text is to the query, by the memory's own embedder."""
         if not texts or not self._vectors.is_on:
             return [None] * len(texts)
         try:
-            asked = await self._vectors.of_query(query)
+            asked = await self._vectors.of_query(tenant, query)
             made, _ = await self._vectors.of_texts([text or " " for text in texts], urgent=True)
         except EmbedderError as error:
             _log.warning("what sources say is judged by its words alone: %s", error)

@@ -98,18 +98,26 @@ class InUse:
         assert soon or driver.running, "a slot idles beside a waiting turn for longer than two seconds"
 
     def _has_room(self, call, driver):
-        runs, kept = 0, {}
-        for turn in sorted((t for t in driver.turns.values() if t.granted <= driver.now), key=lambda t: t.order):
-            tokens, name = turn.call.input_tokens + turn.call.max_output, turn.call.prefix
-            is_over = turn.ended <= driver.now
+        runs, others, in_use, largest = 0, 0, set(), {}
+        for turn in driver.turns.values():
+            if not turn.granted <= driver.now:
+                continue
+            tokens, name, is_over = (
+                turn.call.input_tokens + turn.call.max_output,
+                turn.call.prefix,
+                turn.ended <= driver.now,
+            )
             runs += 0 if is_over else tokens
-            recent = not is_over or turn.ended + IN_USE_SECONDS > driver.now
-            if recent and (name is not None or not is_over) and (name is None or name != call.prefix):
-                key = turn.order if name is None else -1 - name
-                kept[key] = max(kept.get(key, 0), tokens, turn.call.input_tokens + turn.call.output)
+            if name is None:
+                others += 0 if is_over else tokens
+            elif name != call.prefix:
+                largest[name] = max(largest.get(name, 0), tokens, turn.call.input_tokens + turn.call.output)
+                if not is_over or turn.ended + IN_USE_SECONDS > driver.now:
+                    in_use.add(name)
+        kept = others + sum(largest[name] for name in in_use)
         needs = call.input_tokens + call.max_output
         most = driver.rules.limits.kv_tokens
-        return runs + needs <= most and sum(kept.values()) + needs <= most
+        return runs + needs <= most and kept + needs <= most
 
 
 def yields_to_those_in_use(rules, workload):
@@ -118,6 +126,18 @@ def yields_to_those_in_use(rules, workload):
     event("a slot idled" if in_use.idled else "no slot idled")
     assert len(driver.turns) + driver.gave_up == len(workload)
     assert not driver.dispatcher.turns
+
+
+def test_a_conversation_is_as_large_as_its_last_call_left_it_while_another_one_runs():
+    """A short call of it runs on after a long one: what the long one left is in use as well."""
+    workload = [Call(agent="a", input_tokens=0, max_output=0, output=0, seconds=seconds) for seconds in (1.0, 2.0)]
+    workload += [Call(agent="a", input_tokens=691, max_output=0, output=300, seconds=5.0, prefix=2)]
+    workload += [Call(agent="a", at=1.0, input_tokens=0, max_output=0, output=0, seconds=9.0, prefix=2)]
+    workload += [Call(agent="a", at=8.0, input_tokens=10, max_output=300, output=0)]
+    rules = Rules(limits=Limits(slots=2, kv_tokens=1_300), affinity_slack=0.0)
+    in_use = InUse()
+    Driver(rules=rules, watchers=[in_use]).run(workload)
+    assert in_use.idled
 
 
 @settings(max_examples=300)
