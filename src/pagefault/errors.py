@@ -35,6 +35,10 @@ class UnsupportedMessage(PagefaultError, TypeError):
     """A message that cannot be turned into a page (wrong type, too deep, not text)."""
 
 
+class CannotTranslate(PagefaultError, ValueError):
+    """A page written by another framework that holds what one's own cannot say."""
+
+
 class BudgetError(PagefaultError, ValueError):
     """A budget that cannot be kept: too small for what must stay in the window."""
 

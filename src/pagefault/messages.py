@@ -21,6 +21,9 @@ MEDIA_TYPES: Final = frozenset(
     ]
 )
 RECALL_MARK: Final = "pagefault.recalled"
+NATIVE_MARK: Final = "__pagefault__"
+"""In a LlamaIndex body: a value that JSON does not know stands here."""
+
 _MEDIA_BLOCKS: Final = frozenset(["image", "audio", "video", "document"])
 _HIDDEN_KEYS: Final = ("reasoning_content", "reasoning", "thinking")
 _TEXT_KEYS: Final = ("text", "thinking", "reasoning", "refusal")

@@ -25,6 +25,7 @@ from pagefault_langgraph.source import StoreSource
 from pagefault_langgraph.state import PagedState, PagingState
 from pagefault_langgraph.store import PagefaultStore, open_store
 from pagefault_langgraph.tools import recall_tool
+from pagefault_langgraph.translation import messages_of
 from pagefault_langgraph.window import window_tools
 
 __all__ = [
@@ -44,6 +45,7 @@ __all__ = [
     "SchedulingMiddleware",
     "StoreSource",
     "add_paged_messages",
+    "messages_of",
     "needs_paging",
     "open_store",
     "paged",

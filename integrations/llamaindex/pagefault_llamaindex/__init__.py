@@ -18,6 +18,7 @@ from pagefault_llamaindex.model import NotPageable, paged
 from pagefault_llamaindex.retriever import PagefaultRetriever
 from pagefault_llamaindex.scheduling import NotSchedulable, scheduled
 from pagefault_llamaindex.tools import PagefaultToolSpec, recall_tool, remember_tool
+from pagefault_llamaindex.translation import messages_of
 
 __all__ = [
     "LlamaIndexCodec",
@@ -29,6 +30,7 @@ __all__ = [
     "PagefaultMemoryBlock",
     "PagefaultRetriever",
     "PagefaultToolSpec",
+    "messages_of",
     "paged",
     "recall_tool",
     "remember_tool",

@@ -28,9 +28,9 @@ from pydantic import AnyUrl, BaseModel
 
 from pagefault import canonical
 from pagefault.errors import UnsupportedMessage
-from pagefault.messages import RECALL_MARK
+from pagefault.messages import NATIVE_MARK, RECALL_MARK
 
-_TAG: Final = "__pagefault__"
+_TAG: Final = NATIVE_MARK
 
 
 class RecalledBlock(TextBlock):
