@@ -22,8 +22,12 @@ Range = tuple[int, int]
 SPANS: Final = 6
 RECENT: Final = 8
 """Pages that count as the newest: among them, age makes no difference."""
-LINE_TOKENS: Final = 20
-"""About what a line costs: where the search for the number of lines begins."""
+CHARS_PER_TOKEN: Final = 3.0
+"""About how long a text of so many tokens is: where the search for the number of lines begins."""
+GUESSES: Final = 4
+FULL: Final = 0.95
+"""A block that uses so much of its share is full."""
+FULLEST: Final = 0.985
 HEADER: Final = (
     '[pagefault: {count} pages ({spans}) left this window. Nothing is lost: recall(addresses="{first}") '
     "returns the exact original. Contents, quoted:]"
@@ -160,26 +164,36 @@ def join(entries: Sequence[Entry], newest: int) -> list[int]:
 
 
 def _fit(block: Block, limit: int, cost: Callable[[str], int]) -> Block:
-    """The block with as many of its lines as fit, at least one."""
+    """The block with about as many of its lines as fit, at least one.
+
+    Counting tokens takes longer than all else in a reclaim, so the lengths of texts lead the
+    search and a count close below the limit ends it.
+    """
     order = join(block.entries, block.at)[::-1]
     known: dict[Range, Entry] = {}
 
     def with_lines(lines: int) -> Block:
         starts = [0, *sorted(order[: lines - 1]), len(block.entries)]
-        found = replace(block, entries=tuple(_line(block.entries, span, known) for span in pairwise(starts)))
-        return replace(found, tokens=cost(found.text))
+        return replace(block, entries=tuple(_line(block.entries, span, known) for span in pairwise(starts)))
 
-    best = with_lines(1)
-    low, high, lines = 1, len(block.entries) + 1, limit // LINE_TOKENS
-    while high - low > 1:
-        lines = min(max(lines, low + 1), high - 1)
-        tried = with_lines(lines)
+    def most_within(chars: float, low: int, high: int) -> int:
+        return bisect_right(range(low, high), chars, key=lambda lines: len(with_lines(lines).text)) + low - 1
+
+    best: Block | None = None
+    low, high, density, tries = 1, len(block.entries) + 1, CHARS_PER_TOKEN, 0
+    while high - low > 1 and (best is None or best.tokens <= limit * FULL):
+        # Texts of one kind are alike; where they are not, halving still ends.
+        lines = most_within(limit * density, low + 1, high) if tries < GUESSES else (low + high) // 2
+        tried = with_lines(min(max(lines, low + 1), high - 1))
+        tried = replace(tried, tokens=cost(tried.text))
+        density, tries = FULLEST * len(tried.text) / max(1, tried.tokens), tries + 1
         if tried.tokens <= limit:
-            low, best = lines, tried
+            low, best = len(tried.entries), tried
         else:
-            high = lines
-        guess = lines * limit // max(1, tried.tokens)  # what the lines tried cost tells how many fit
-        lines = guess if low < guess < high else (low + high) // 2
+            high = len(tried.entries)
+    if best is None:
+        best = with_lines(1)
+        best = replace(best, tokens=cost(best.text))
     return best
 
 
