@@ -106,7 +106,7 @@ class Vectors:
         return vector
 
     async def _answer(self) -> None:
-        """Embed what waits until nothing does."""
+        """Embed what waits until nothing does. Whatever happens, nobody is left waiting."""
         while self._questions:
             tenant = self._questions[0].tenant
             batch = [q for q in self._questions if q.tenant == tenant][: self._questions_at_once]
@@ -116,6 +116,8 @@ class Vectors:
             except EmbedderError:  # one of them may be why: each gets its own answer, or its own error
                 for question in batch:
                     await self._answer_one(question)
+            except Exception as error:  # noqa: BLE001  # such as a memory that is closing: it is the askers' to hear
+                _fail(batch, error)
 
     @property
     def _questions_at_once(self) -> int:
@@ -132,9 +134,8 @@ class Vectors:
     async def _answer_one(self, question: _Question) -> None:
         try:
             await self._answer_all([question])
-        except EmbedderError as error:
-            if not question.answer.done():
-                question.answer.set_exception(error)
+        except Exception as error:  # noqa: BLE001  # the asker's to hear
+            _fail([question], error)
 
     async def _ask(self, fn: Callable[[], T], *, urgent: bool = False, seconds: float) -> T:
         try:
@@ -144,6 +145,12 @@ class Vectors:
                 f"embedder {self.name!r} did not answer within {seconds:g} s; it is left alone until it does. "
                 "Give it a time limit of its own, or open the memory with another one"
             ) from error
+
+
+def _fail(questions: Sequence[_Question], error: Exception) -> None:
+    for question in questions:
+        if not question.answer.done():
+            question.answer.set_exception(error)
 
 
 def header_of(embedder: Embedder | None) -> Header:

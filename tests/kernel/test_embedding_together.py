@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 import pagefault
-from pagefault.errors import EmbedderError
+from pagefault.errors import EmbedderError, MemoryClosed
 from pagefault.testing.embedders import HashingEmbedder
 from tests.kernel.support import PATIENCE, until, user
 
@@ -154,3 +154,19 @@ def test_a_flush_names_what_no_vector_could_be_made_of_and_indexes_the_others():
         with pytest.raises(EmbedderError, match="pages 1;"):
             memory.flush()
         assert not memory._writeback._indexer._waiting
+
+
+def test_an_error_that_is_not_the_embedders_reaches_who_asked(monkeypatch):
+    with pagefault.open(":memory:", embedder=HashingEmbedder()) as memory:
+        space = memory.space(thread="t")
+        space.append([user("zebra")])
+        memory.flush()
+        with monkeypatch.context() as patched:
+
+            async def closed(*_, **__):
+                raise MemoryClosed("on its way out")
+
+            patched.setattr(memory._kernel, "consult", closed)
+            with ThreadPoolExecutor(1) as pool, pytest.raises(MemoryClosed, match="on its way out"):
+                pool.submit(space.recall, "where is zebra").result(PATIENCE)
+        assert space.recall("where is zebra").pages

@@ -98,7 +98,7 @@ def _handler(port: RestPort) -> type[BaseHTTPRequestHandler]:
 
         do_GET = do_PUT = do_POST = do_DELETE = do_PATCH = _any  # noqa: N815  # the base class's names
 
-        def log_message(self, *_: Any) -> None:
+        def log_message(self, format: str, *_: Any) -> None:  # noqa: A002  # the name of the base class
             """Nothing on stderr."""
 
     return Handler
