@@ -27,7 +27,7 @@ demo: $(STAMP) ## Watch an agent page through a small window (no key, no network
 	@$(BIN)/python -m examples.demo $(ARGS)
 
 test: cover ## Default test suite; repeat a run with SEED=...
-	$(BIN)/python -m $(PYTEST) $(addprefix --ignore=,$(CORE_TESTS)) $(ARGS)
+	$(BIN)/python -m $(PYTEST) -n 2 --dist worksteal $(addprefix --ignore=,$(CORE_TESTS)) $(ARGS)
 
 cover: $(STAMP) ## Tests of the pure core; every branch of it must run
 	@echo "seed: $(SEED)   (repeat with: make test SEED=$(SEED))"
