@@ -281,6 +281,7 @@ def test_a_foreign_entry_ends_turns_with_an_error_that_names_it(valkey, url):
 
 def test_slots_quotas_and_a_minute_hold_for_several_schedulers(valkey, monkeypatch):
     monkeypatch.setattr("pagefault.scheduling.limits.MINUTE", 0.4)
+    monkeypatch.setattr("pagefault.coordination.conversation.SNAPSHOT_EVERY", 2**62)  # the whole log is read below
     url = valkey.url()
     schedulers = [
         Scheduler(slots=3, requests_per_minute=20, quotas={"q": Limits(slots=1)}, shared=url) for _ in range(3)
