@@ -118,7 +118,8 @@ class Retrieval:
         if crosses and any(address.place for address in addresses):
             sight = replace(sight, places=await self._named(home, addresses))
         wanted = _sequence(addresses, length, sight)
-        await self._writeback.drain(paging, lineage)
+        own = [seq for place, seq in map(sight.split, wanted) if place is None]
+        await self._writeback.drain(paging, lineage, own)  # a fault goes before all write-backs it does not need
         pages = await self._load(sight, wanted)
         _used(sight, wanted)
         found = [_recalled(pages[number], 1.0, sight, number) for number in wanted]
@@ -335,7 +336,7 @@ class Retrieval:
         except PagesLost:
             if not await self._kernel.run(lambda: _write_again(paging, lineage, seqs), urgent=True):
                 raise
-        await self._writeback.drain(paging, lineage)
+        await self._writeback.drain(paging, lineage, seqs)
         return await bodies(self._store, scope, wanted)
 
 

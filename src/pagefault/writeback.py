@@ -13,7 +13,7 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable, Iterator, Sequence
 from typing import Final
 
 from pagefault.errors import EmbedderError, MemoryClosed, PagefaultError, StoreError
@@ -144,11 +144,19 @@ class WriteBack:
             self._writer.behind[lineage] = task
             self.note(paging, lineage)
 
-    async def drain(self, paging: Paging, lineage: Lineage) -> None:
-        """Write now what one path holds; what is added meanwhile may wait."""
+    async def drain(self, paging: Paging, lineage: Lineage, pages: Sequence[int] | None = None) -> None:
+        """Write now what one path holds, or what it holds up to the last of some pages; what is added may wait.
+
+        Args:
+            paging: Its space.
+            lineage: The path.
+            pages: Who wants these alone waits for no page behind them, and for nothing where all are stored.
+        """
         await self.open()
         with paging.lock:
-            last = lineage.length
+            slots = lineage.slots
+            unstored = (seq for seq in pages or () if not slots[seq - 1].stored)
+            last = lineage.length if pages is None else max(unstored, default=0)
         while (first := _first_unstored(paging, lineage)) is not None and first <= last:
             await self._writer.unit(Task(paging, lineage))
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from pagefault.errors import StoreError
 from pagefault.testing.embedders import HashingEmbedder
 from pagefault.testing.faults import FlakyStore, SlowStore
-from tests.kernel.support import records, texts, until, user, users, wrapped
+from tests.kernel.support import PATIENCE, records, texts, until, user, users, wrapped
 
 
 @pytest.fixture
@@ -34,6 +35,51 @@ def test_a_full_backlog_makes_append_wait(monkeypatch, small_backlog):
         appending.join()
         assert len(space.view()) == 22
         assert texts(space) == [f"message {n}" for n in range(1, 23)]
+
+
+def served(store, verb, *args):
+    """Texts of the pages that a verb gives; one that waits for the held store fails instead of hanging."""
+    with ThreadPoolExecutor(1) as pool:
+        job = pool.submit(verb, *args)
+        try:
+            return [found.page.text for found in job.result(PATIENCE).pages]
+        finally:
+            if not job.done():
+                store.let_go()
+
+
+def test_a_fault_of_stored_pages_goes_before_a_long_queue_of_write_backs(monkeypatch):
+    with wrapped(monkeypatch, SlowStore) as (memory, store):
+        space, other = memory.space(thread="t"), memory.space(thread="other")
+        space.append(users(1, 20))
+        other.append(user("zebras live in Kenya"))
+        memory.flush()
+        store.hold("put")  # from here on, no unit of write-backs ends
+        space.append(users(21, 500))
+        until(lambda: store.waiting, "the first write")
+        written = store.calls["put"]
+        assert served(store, space.fault, "3, 17-18") == ["message 3", "message 17", "message 18"]
+        assert served(store, other.recall, "where do zebras live") == ["zebras live in Kenya"]
+        assert store.calls["put"] == written, "the whole queue still waits"
+
+
+def test_a_fault_of_a_page_that_waits_is_served_before_the_pages_behind_it(monkeypatch):
+    with wrapped(monkeypatch, SlowStore) as (memory, store):
+        space = memory.space(thread="t")
+        memory.ready()
+        put, units = store.put, []
+
+        async def the_first_two(scope, records):
+            units.append(len(records))
+            if len(units) == 3:
+                store.hold("put")
+            await put(scope, records)
+
+        monkeypatch.setattr(store, "put", the_first_two)
+        space.append(users(1, 500))
+        assert served(store, space.fault, "20") == ["message 20"]
+        until(lambda: store.waiting, "the third unit")
+        assert len(units) == 3, "no unit behind the page was waited for"
 
 
 def test_waiting_for_room_blocks_no_other_task_and_no_other_space(monkeypatch, small_backlog):
