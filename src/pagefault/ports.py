@@ -292,7 +292,8 @@ class PageStore(Protocol):
 class Embedder(Protocol):
     """Turns texts into vectors. Called on a thread of its own, a few texts at a time.
 
-    One that reads a question differently from a page has ``embed_query(text)`` as well.
+    One that reads a question differently from a page has ``embed_query(text)`` as well, or ``embed_queries(texts)``
+    where it takes several at once: then questions that many agents ask at the same time are one call.
     """
 
     @property

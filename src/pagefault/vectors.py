@@ -121,8 +121,9 @@ class Vectors:
 
     @property
     def _questions_at_once(self) -> int:
-        """An embedder that reads questions in a way of its own takes them one by one."""
-        return 1 if hasattr(self._embedder, "embed_query") else UNIT_PIECES
+        """An embedder that reads questions in a way of its own takes them one by one, unless it says otherwise."""
+        is_single = hasattr(self._embedder, "embed_query") and not hasattr(self._embedder, "embed_queries")
+        return 1 if is_single else UNIT_PIECES
 
     async def _answer_all(self, batch: Sequence[_Question]) -> None:
         texts = [question.text for question in batch]
@@ -190,24 +191,33 @@ def identity_of(embedder: Embedder) -> tuple[str, int]:
 
 
 def embed_queries(embedder: Embedder | None, texts: Sequence[str]) -> Sequence[Sequence[float]]:
-    """The vectors of questions, by the embedder's ``embed_query`` where it reads questions in another way.
+    """The vectors of questions, by ``embed_queries`` or ``embed_query`` where the embedder reads them in another way.
 
     Raises:
         EmbedderError: As for :func:`embed`, or there is no embedder.
     """
     if embedder is None:
         raise EmbedderError("without an embedder there is no vector of a question")
-    asked: Callable[[str], Sequence[float]] | None = getattr(embedder, "embed_query", None)
+    asked = _own_way(embedder)
     if asked is None:
         return embed(embedder, texts)
     try:
-        vectors = [asked(text) for text in texts]
+        vectors = asked(texts)
         validate_vectors(embedder, texts, vectors)
     except PagefaultError:
         raise
     except BaseException as error:  # as above
         raise EmbedderError(f"embedder {embedder.name!r} failed on a question: {error!r:.200}") from error
     return vectors
+
+
+def _own_way(embedder: Embedder) -> Callable[[Sequence[str]], Sequence[Sequence[float]]] | None:
+    """How an embedder reads questions, ``None`` if as it reads pages."""
+    several: Callable[[Sequence[str]], Sequence[Sequence[float]]] | None = getattr(embedder, "embed_queries", None)
+    one: Callable[[str], Sequence[float]] | None = getattr(embedder, "embed_query", None)
+    if several is not None or one is None:
+        return several
+    return lambda texts: [one(text) for text in texts]
 
 
 def embed(embedder: Embedder | None, texts: Sequence[str]) -> Sequence[Sequence[float]]:

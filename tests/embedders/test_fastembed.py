@@ -28,7 +28,10 @@ def test_a_model_in_a_folder_needs_no_network(folder, tmp_path):
     vectors = embedder.embed(["page fault", "\ud800 cat"])
     validate_vectors(embedder, ["a", "b"], vectors)
     assert math.dist(embedder.embed_query("page fault"), vectors[0]) < 1e-5
-    assert embedder.embed([]) == []
+    assert embedder.embed([]) == [] == embedder.embed_queries([])
+    together = embedder.embed_queries(["page fault", "\ud800 cat, and a longer one"])
+    assert math.dist(together[0], vectors[0]) < 1e-5
+    assert math.dist(together[1], embedder.embed_query("\ud800 cat, and a longer one")) < 1e-5
     assert fingerprint(embedder) == fingerprint(FastEmbedEmbedder(folder=folder))
     with pagefault.open(tmp_path / "memory", embedder=embedder) as memory:
         space = memory.space(thread="t")

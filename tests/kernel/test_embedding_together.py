@@ -122,6 +122,26 @@ def test_an_embedder_with_questions_of_its_own_takes_them_one_by_one():
     assert all(call[0].startswith("question: ") for call in embedder.calls)
 
 
+class AsksTogether(AsksInItsOwnWay):
+    """The same, several at a time."""
+
+    def embed_queries(self, texts):
+        return self.embed([f"question: {text}" for text in texts])
+
+
+def test_an_embedder_that_takes_several_questions_gets_those_of_many_agents_at_once():
+    embedder = AsksTogether("held question")
+    with pagefault.open(":memory:", embedder=embedder) as memory:
+        spaces = spaces_of(memory)
+        for space in spaces:
+            space.append([user("zebra")])
+        memory.flush()
+        embedder.calls.clear()
+        asked_together(memory, spaces, embedder, "held question")
+    assert [len(call) for call in embedder.calls] == [1, AGENTS - 1]
+    assert all(text.startswith("question: ") for call in embedder.calls for text in call)
+
+
 def test_new_pages_of_many_agents_are_one_batch():
     embedder = Gated("held page")
     with pagefault.open(":memory:", embedder=embedder) as memory:

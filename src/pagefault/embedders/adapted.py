@@ -58,11 +58,11 @@ class AdaptedEmbedder:
 
     def embed(self, texts: Sequence[str]) -> Sequence[Sequence[float]]:
         """One vector per text, in order."""
-        return [_plain(vector) for vector in self._documents([_encodable(text) for text in texts])]
+        return [plain(vector) for vector in self._documents([encodable(text) for text in texts])]
 
     def embed_query(self, text: str) -> Sequence[float]:
         """The vector of a question."""
-        return _plain(self._query(_encodable(text)))
+        return plain(self._query(encodable(text)))
 
     def __eq__(self, other: object) -> bool:
         return type(other) is type(self) and self._name == getattr(other, "_name", None)
@@ -88,10 +88,11 @@ def model_name(model: object, *attributes: str) -> str:
     raise EmbedderError(f"{kind} does not say which model it is ({', '.join(attributes)}); give name='...'")
 
 
-def _encodable(text: str) -> str:
+def encodable(text: str) -> str:
+    """The text without lone surrogates."""
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
-def _plain(vector: Any) -> list[float]:
+def plain(vector: Any) -> list[float]:
     """Numbers of any array type as floats."""
     return [float(value) for value in vector]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from pagefault.embedders.adapted import AdaptedEmbedder
+from pagefault.embedders.adapted import AdaptedEmbedder, encodable, plain
 from pagefault.errors import EmbedderError, MissingDependency
 
 DEFAULT_MODEL: Final = "sentence-transformers/all-MiniLM-L6-v2"
@@ -64,10 +64,16 @@ class FastEmbedEmbedder(AdaptedEmbedder):
         def documents(texts: list[str]) -> Iterable[Any]:
             return list(running().passage_embed(texts, batch_size=batch_size)) if texts else []
 
-        def query(text: str) -> Any:
-            return next(iter(running().query_embed([text])))
+        def queries(texts: list[str]) -> Iterable[Any]:
+            return list(running().query_embed(texts)) if texts else []
 
-        super().__init__(documents, query, name=f"fastembed/{model}", dimension=dimension)
+        self._queries = queries
+        name = f"fastembed/{model}"
+        super().__init__(documents, lambda text: next(iter(queries([text]))), name=name, dimension=dimension)
+
+    def embed_queries(self, texts: Sequence[str]) -> Sequence[Sequence[float]]:
+        """The vectors of questions, in order, from one run of the model."""
+        return [plain(vector) for vector in self._queries([encodable(text) for text in texts])]
 
 
 def _text_embedding() -> Any:
