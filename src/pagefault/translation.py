@@ -6,51 +6,18 @@ not empty is refused. So what a framework learns to say later is refused until i
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Final, NoReturn
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
 
 from pagefault import canonical
-from pagefault.errors import CannotTranslate
-from pagefault.messages import NATIVE_MARK
 from pagefault.page import Page, Role
+from pagefault.parts import call_key, check_empty, object_of, read_block, read_call, read_part, refuse, text_of
 from pagefault.ports import Codec
 from pagefault.recall.rendering import RecalledPage
+from pagefault.spoken import Part, Spoken, SpokenCall, Thought
 
-_EMPTY: Final[tuple[object, ...]] = (None, "", [], {}, False)
 _LANGCHAIN_ROLES: Final = {"human": "user", "ai": "assistant"}
 _ABOUT: Final = ("id", "response_metadata", "usage_metadata")  # of the delivery; nobody says it to a model
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SpokenCall:
-    """A tool call: id (``""`` for none), tool name and arguments."""
-
-    id: str
-    name: str
-    arguments: dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Spoken:
-    """What every framework can say.
-
-    Attributes:
-        role: Who speaks.
-        texts: The text parts, without empty ones.
-        calls: Tool calls, of an assistant only.
-        call_id: The call that a tool result answers, ``""`` in other messages.
-        name: The speaker's or tool's name, if any.
-        message_id: The framework's id, if any.
-    """
-
-    role: Role
-    texts: tuple[str, ...]
-    calls: tuple[SpokenCall, ...] = ()
-    call_id: str = ""
-    name: str = ""
-    message_id: str = ""
 
 
 def messages_of(page: Page | RecalledPage, codec: Codec, build: Callable[[Spoken], Any]) -> list[Any]:
@@ -70,7 +37,7 @@ def messages_of(page: Page | RecalledPage, codec: Codec, build: Callable[[Spoken
     if page.format == codec.format:
         return [codec.decode(data) for data in body]
     if page.opaque:
-        _refuse(f"page {address}", "a value that JSON could not hold")
+        refuse(f"page {address}", "a value that JSON could not hold")
     where = [f"page {address}, message {number} ({page.format})" for number in range(1, len(body) + 1)]
     spoken = [speak(page.format, data, at) for data, at in zip(body, where, strict=True)]
     return [codec.decode(build(each)) for each in spoken]
@@ -88,17 +55,20 @@ def speak(format_: str, data: Mapping[str, Any], where: str) -> Spoken:
         CannotTranslate: It holds more.
 
     Example:
-        >>> speak("chat/1", {"role": "user", "content": "hi"}, "page 1").texts
+        >>> speak("chat/1", {"role": "user", "content": "hi"}, "page 1").parts
         ('hi',)
     """
     reader = _READERS.get(format_)
     if reader is None:
-        _refuse(where, f"messages of the unknown form {format_!r}")
+        refuse(where, f"messages of the unknown form {format_!r}")
     spoken = reader(dict(data), where)
-    if spoken.calls and spoken.role is not Role.ASSISTANT:
-        _refuse(where, f"tool calls of the role {spoken.role}")
+    if spoken.role is not Role.ASSISTANT:
+        if spoken.calls:
+            refuse(where, f"tool calls of the role {spoken.role}")
+        if any(isinstance(part, Thought) for part in spoken.parts):
+            refuse(where, f"thinking of the role {spoken.role}")
     if bool(spoken.call_id) != (spoken.role is Role.TOOL):
-        _refuse(where, "a tool result without a call id, or a call id without a tool result")
+        refuse(where, "a tool result without a call id, or a call id without a tool result")
     return spoken
 
 
@@ -114,114 +84,68 @@ def _langchain(rest: dict[str, Any], where: str) -> Spoken:
 
 
 def _flat(rest: dict[str, Any], role: Role, where: str) -> Spoken:
-    """A message with one content, and tool calls beside it."""
-    message_id = _text(rest.pop("id", None), "id", where)
+    """A message with one content, and tool calls beside it that the content may repeat."""
+    message_id = text_of(rest, "id", where)
     for key in _ABOUT:
         rest.pop(key, None)
     content = rest.pop("content", None)
-    parts = content if isinstance(content, list) else [content or ""]
+    extra = object_of(rest, "additional_kwargs", where)
+    said = [read_part(part, where) for part in (content if isinstance(content, list) else [content or ""])]
+    thought = text_of(extra, "reasoning_content", where)
+    if thought and not any(isinstance(part, Thought) and part.text == thought for part in said):
+        said.insert(0, Thought(text=thought, extra={}))
+    calls = _calls(rest, where)
+    spoken_already = [part for part in said if isinstance(part, SpokenCall)]
+    if _beyond(spoken_already, calls) or _beyond(_calls(extra, where), calls):
+        refuse(where, "a tool call in its content or additional_kwargs that is not among its tool_calls")
     spoken = Spoken(
         role=role,
-        texts=tuple(text for text in (_part(part, "type", where) for part in parts) if text),
-        calls=tuple(_call(call, where) for call in rest.pop("tool_calls", None) or ()),
-        call_id=_text(rest.pop("tool_call_id", None), "tool_call_id", where),
-        name=_text(rest.pop("name", None), "name", where),
+        parts=(*(part for part in said if part is not None), *_beyond(calls, spoken_already)),
+        call_id=text_of(rest, "tool_call_id", where),
+        name=text_of(rest, "name", where),
         message_id=message_id,
     )
-    _check_empty(rest, "", where)
+    check_empty(extra, "additional_kwargs.", where)
+    check_empty(rest, "", where)
     return spoken
 
 
 def _llamaindex(rest: dict[str, Any], where: str) -> Spoken:
     role = _role(rest.pop("role", None), where)
-    extra = dict(rest.pop("additional_kwargs", None) or {})
-    texts: list[str] = []
-    calls: list[SpokenCall] = []
-    for block in rest.pop("blocks"):
-        if block.get("block_type") == "tool_call":
-            calls.append(_block_call(dict(block), where))
-        elif text := _part(block, "block_type", where):
-            if calls:
-                _refuse(where, "text after a tool call, whose order would be lost")
-            texts.append(text)
-    call_id, name = (_text(extra.pop(key, None), key, where) for key in ("tool_call_id", "name"))
-    _check_empty(extra, "additional_kwargs.", where)
-    _check_empty(rest, "", where)
-    return Spoken(role=role, texts=tuple(texts), calls=tuple(calls), call_id=call_id, name=name)
+    extra = object_of(rest, "additional_kwargs", where)
+    parts: list[Part] = [part for block in rest.pop("blocks") if (part := read_block(block, where)) is not None]
+    calls = [part for part in parts if isinstance(part, SpokenCall)]
+    older = _beyond(_calls(extra, where), calls)  # as integrations wrote them before there were blocks for it
+    if {call.id for call in older if call.id} & {call.id for call in calls}:
+        refuse(where, "two different tool calls of one id")
+    parts += older
+    call_id, name = (text_of(extra, key, where) for key in ("tool_call_id", "name"))
+    check_empty(extra, "additional_kwargs.", where)
+    check_empty(rest, "", where)
+    return Spoken(role=role, parts=tuple(parts), call_id=call_id, name=name)
 
 
-def _part(part: Any, kind: str, where: str) -> str:
-    if isinstance(part, str):
-        return part
-    rest = dict(part) if isinstance(part, Mapping) else {kind: type(part).__name__}
-    if (type_ := rest.pop(kind, None)) != "text":
-        _refuse(where, f"content of the type {type_!r:.60}")
-    text = _text(rest.pop("text", None), "text", where)
-    _check_empty(rest, "content.", where)
-    return text
+def _calls(rest: dict[str, Any], where: str) -> list[SpokenCall]:
+    calls = rest.pop("tool_calls", None) or []
+    return [read_call(call, where) for call in (calls if isinstance(calls, list) else [calls])]
 
 
-def _call(call: Mapping[str, Any], where: str) -> SpokenCall:
-    rest = dict(call)
-    rest.pop("type", None)
-    inner = dict(rest.pop("function", None) or {})
-    rest |= inner
-    arguments = rest.pop("arguments", None) if "arguments" in rest else rest.pop("args", None)
-    call_id, name = (_text(rest.pop(key, None), key, where) for key in ("id", "name"))
-    _check_empty(rest, "tool_calls.", where)
-    return SpokenCall(id=call_id, name=name, arguments=_arguments(arguments, where))
-
-
-def _block_call(rest: dict[str, Any], where: str) -> SpokenCall:
-    rest.pop("block_type")
-    arguments = _arguments(rest.pop("tool_kwargs", None), where)
-    call_id, name = (_text(rest.pop(key, None), key, where) for key in ("tool_call_id", "tool_name"))
-    _check_empty(rest, "blocks.", where)
-    if NATIVE_MARK in canonical.dump(arguments)[0]:
-        _refuse(where, "tool arguments with values that are not JSON")
-    return SpokenCall(id=call_id, name=name, arguments=arguments)
-
-
-def _arguments(value: object, where: str) -> dict[str, Any]:
-    if isinstance(value, str) and value:
-        try:
-            value = json.loads(value, object_pairs_hook=_once)
-        except ValueError:
-            _refuse(where, f"tool arguments that are no JSON: {value!r:.60}")
-    if not isinstance(value or {}, dict):
-        _refuse(where, f"tool arguments that are no JSON object: {value!r:.60}")
-    return dict(value) if isinstance(value, dict) else {}
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    if len(found := dict(pairs)) != len(pairs):
-        raise ValueError("a key stands twice")
+def _beyond(calls: Sequence[SpokenCall], others: Sequence[SpokenCall]) -> list[SpokenCall]:
+    """The calls that the others do not repeat, each counted as often as it stands."""
+    left = [call_key(call) for call in others]
+    found: list[SpokenCall] = []
+    for call in calls:
+        if (key := call_key(call)) in left:
+            left.remove(key)
+        else:
+            found.append(call)
     return found
 
 
 def _role(role: object, where: str) -> Role:
     if role not in tuple(Role):
-        _refuse(where, f"the role {role!r:.60}")
+        refuse(where, f"the role {role!r:.60}")
     return Role(str(role))
-
-
-def _text(value: object, key: str, where: str) -> str:
-    if value is not None and not isinstance(value, str):
-        _refuse(where, f"{key} = {value!r:.60}")
-    return value or ""
-
-
-def _check_empty(rest: Mapping[str, Any], path: str, where: str) -> None:
-    for key, value in rest.items():
-        if value not in _EMPTY or value.__class__ in {int, float}:  # 0 equals False, and says something
-            _refuse(where, f"{path}{key} = {value!r:.60}")
-
-
-def _refuse(where: str, what: str) -> NoReturn:
-    raise CannotTranslate(
-        f"{where} holds {what}, which not every framework can say; read the page's .text, its .body, "
-        "or its messages with the framework that wrote them"
-    )
 
 
 _READERS: Final[Mapping[str, Callable[[dict[str, Any], str], Spoken]]] = {
