@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -17,8 +18,11 @@ from langchain_core.tools import tool
 from langgraph.graph import START, MessagesState, StateGraph
 
 import pagefault
+from pagefault.testing.embedders import HashingEmbedder
+from pagefault.testing.faults import FlakyStore
 from pagefault_langgraph import PagingMiddleware, SchedulerRateLimiter, SchedulingMiddleware, paged, scheduled
-from tests.langgraph.scripted import TOOLS, ScriptedModel, is_extension, worker_script
+from tests.kernel.support import PATIENCE, records, until, wrapped
+from tests.langgraph.scripted import TOOLS, ScriptedModel, is_extension, words, worker_script
 
 USAGE: Any = {
     "input_tokens": 100,
@@ -129,6 +133,31 @@ def test_a_paged_prompt_tells_what_it_will_cost_and_how_it_begins():
     changed = [n for n in range(1, 60) if prefixes[n] != prefixes[n - 1]]
     broken = [n for n in range(1, 60) if not is_extension(model.requests[n - 1], model.requests[n])]
     assert changed == broken != [], "a prefix ends with a reclaim, and only then"
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_queued_turn_needs_nothing_more_of_its_memory_and_its_pages_are_written_meanwhile(monkeypatch, is_async):
+    scheduler = pagefault.Scheduler(slots=1)
+    history = [HumanMessage(f"{n}: {words(str(n), 60)}", id=str(n)) for n in range(60)]
+    with wrapped(monkeypatch, FlakyStore, embedder=HashingEmbedder()) as (memory, store):
+        middleware: Any = [PagingMiddleware(memory, budget=BUDGET, recall=False), SchedulingMiddleware(scheduler)]
+        model = ScriptedModel(answer)
+        agent = create_agent(model, middleware=middleware, name="queued")
+        payload, config = {"messages": history}, {"configurable": {"thread_id": "t"}}
+        invoke: Any = (lambda *given: asyncio.run(agent.ainvoke(*given))) if is_async else agent.invoke
+        with ThreadPoolExecutor(1) as pool:
+            with scheduler.turn(agent="other"):
+                job = pool.submit(contextvars.Context().run, invoke, payload, config)
+                until(lambda: any(t.phase == "waiting" for t in scheduler.state().turns), "its turn to wait")
+                until(lambda: not memory._writeback.has_work, "its pages to be stored, indexed and durable")
+                assert len(records(memory, memory.space(thread="t", agent="queued"))) == len(history)
+                assert model.requests == []
+                store.fail()
+                calls = store.calls.copy()
+            job.result(PATIENCE)
+        assert len(model.requests[0]) < len(history), "pages had to leave"
+        assert store.calls["get"] == calls["get"]
+        assert store.calls["search"] == calls["search"]
 
 
 @pytest.mark.parametrize("is_async", [False, True])
