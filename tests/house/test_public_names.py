@@ -116,6 +116,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
         "PagefaultRetriever",
         "PagefaultToolSpec",
         "messages_of",
+        "own_space",
         "paged",
         "recall_tool",
         "remember_tool",

@@ -9,6 +9,7 @@ except ImportError as error:
 
     raise MissingDependency("pagefault_llamaindex needs LlamaIndex: pip install 'pagefault[llamaindex]'") from error
 
+from pagefault_llamaindex.agents import own_space
 from pagefault_llamaindex.block import PagefaultMemoryBlock
 from pagefault_llamaindex.chat_store import PagefaultChatStore
 from pagefault_llamaindex.embedder import LlamaIndexEmbedder
@@ -31,6 +32,7 @@ __all__ = [
     "PagefaultRetriever",
     "PagefaultToolSpec",
     "messages_of",
+    "own_space",
     "paged",
     "recall_tool",
     "remember_tool",
