@@ -452,10 +452,11 @@ class Lineage:
 
     def unstored(self, limit: int) -> list[Slot]:
         """Up to ``limit`` closed pages that the store does not have yet, oldest first."""
-        while self._clean < len(self.slots) and self.slots[self._clean].stored:
+        slots = self.slots
+        while self._clean < len(slots) and slots[self._clean].stored:
             self._clean += 1
-        waiting = (s for s in islice(self.slots, self._clean, None) if s.closed and not s.stored)
-        return list(islice(waiting, limit))
+        rest = map(slots.__getitem__, range(self._clean, len(slots)))  # islice would walk there from the first page
+        return list(islice((s for s in rest if s.closed and not s.stored), limit))
 
     def left_behind(self, seqs: Sequence[int]) -> list[int]:
         """Those of these pages whose messages are only in the store."""

@@ -101,11 +101,6 @@ class Sight:
         index, seq = divmod(number, _STRIDE)
         return (self.places or ())[index - 1] if index else None, seq
 
-    def space_of(self, number: int) -> SpaceId:
-        """The space that holds the page with this number."""
-        place = self.split(number)[0]
-        return self.paging.space if place is None else place.space
-
     def address(self, number: int) -> str:
         """The address of the page with this number."""
         place, seq = self.split(number)

@@ -116,6 +116,8 @@ class Where:
         tags: Groups of tags; of each group at least one must be there. Only within one space.
         newest: Scan from the largest ``seq`` down.
         fields: Which fields the answer is to carry, ``None`` for all. Reading fewer is quicker.
+        bare: Of a search's hits only ``id`` and ``score`` are looked at, by somebody who knows each id: a store may
+            leave out the rest, and the order of equal scores. Payloads cost an engine more than the search.
     """
 
     kind: RecordKind = "page"
@@ -125,6 +127,7 @@ class Where:
     tags: Sequence[Sequence[str]] = ()
     newest: bool = False
     fields: Sequence[str] | None = None
+    bare: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -238,10 +241,13 @@ class PageStore(Protocol):
         """Add the dense vectors of pages already stored, in place of older ones; ids not in scope are ignored."""
         ...
 
-    async def get(self, scope: Scope, ids: Sequence[UUID], *, bodies: bool = True) -> dict[UUID, Record]:
+    async def get(
+        self, scope: Scope, ids: Sequence[UUID], *, bodies: bool = True, words: bool = False
+    ) -> dict[UUID, Record]:
         """The records with these ids that are in scope; absent ones are missing from the result.
 
-        ``bodies=False`` leaves ``body`` empty. Vectors are never returned.
+        ``bodies=False`` leaves ``body`` empty, ``words=True`` gives ``sparse`` where there is one, as the engine
+        keeps it (32-bit floats). Dense vectors are never returned.
         """
         ...
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
+from uuid import UUID
 
 from pagefault import canonical
 from pagefault.chain import ROOT, head_id, point_id
@@ -195,19 +196,34 @@ async def _head(store: PageStore, scope: Scope, space: SpaceId) -> _Head:
     return _Head(str(state.get("root", ROOT)), str(state["tip"]), head.seq, view, indexed, rest)
 
 
+class Read(NamedTuple):
+    """A page as it was read, where it lies, and the ids of its words as the store has them."""
+
+    page: Page
+    point: UUID
+    terms: frozenset[int]
+
+
 async def bodies(store: PageStore, scope: Scope, wanted: Sequence[tuple[int, str]]) -> dict[int, Page]:
-    """The pages with these numbers and chains, by number, checked by hash.
+    """The pages with these numbers and chains, by number; see :func:`read`."""
+    return {seq: each.page for seq, each in (await read(store, scope, wanted)).items()}
+
+
+async def read(
+    store: PageStore, scope: Scope, wanted: Sequence[tuple[int, str]], *, words: bool = False
+) -> dict[int, Read]:
+    """The pages with these numbers and chains, by number, checked by hash; with their words if wanted.
 
     Raises:
         PagesLost: The store lacks one of them.
         CorruptPage: One does not match its hash.
     """
     points = {point_id(scope.space, chain): (seq, chain) for seq, chain in wanted}
-    found = await store.get(scope, list(points)) if points else {}
+    found = await store.get(scope, list(points), words=words) if points else {}
     lost = [seq for point, (seq, _) in points.items() if point not in found]
     if lost:
         raise PagesLost(_lost(lost))
-    pages: dict[int, Page] = {}
+    pages: dict[int, Read] = {}
     for point, record in found.items():
         page = page_from(record)
         if (page.seq, page.chain) != points[point]:
@@ -215,7 +231,7 @@ async def bodies(store: PageStore, scope: Scope, wanted: Sequence[tuple[int, str
                 f"page {points[point][0]} (point {point}) calls itself page {page.seq}; the data directory is damaged. "
                 "Restore it from a backup"
             )
-        pages[page.seq] = page
+        pages[page.seq] = Read(page, point, frozenset(record.sparse.indices if record.sparse else ()))
     return pages
 
 

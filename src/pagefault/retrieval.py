@@ -12,14 +12,13 @@ from dataclasses import dataclass, replace
 from typing import Final
 from uuid import UUID
 
-from pagefault.chain import point_id
 from pagefault.errors import BadAddress, CorruptPage, EmbedderError, PagefaultError, PageNotFound, PagesLost
-from pagefault.indexing import index_text
 from pagefault.kernel import Kernel
 from pagefault.lineage import Lineage
 from pagefault.others import Others, Place, Sight, named
 from pagefault.page import Address, Page, SpaceId
 from pagefault.paging import Paging
+from pagefault.points import Points
 from pagefault.ports import Hit, PageStore, Scope, Sparse, TokenCounter, Where
 from pagefault.recall import (
     Found,
@@ -32,10 +31,9 @@ from pagefault.recall import (
     query_vector,
     render,
     starts,
-    term_ids,
     trust_of,
 )
-from pagefault.restore import bodies
+from pagefault.restore import Read, read
 from pagefault.vectors import Vectors
 from pagefault.writeback import WriteBack
 
@@ -43,7 +41,8 @@ CANDIDATES: Final = 64
 MAX_CANDIDATES: Final = 1_024
 """So many hits are looked at for pages on a present path, where several conversations are searched."""
 OVERFETCH: Final = 4
-_CHAIN: Final = ("chain",)
+TIES: Final = 16
+"""So many more are asked for, since of equal scores the newest pages count, and a store need not know them."""
 _SEEN: Final = ("chain", "created_at")
 _log: Final = logging.getLogger("pagefault")
 
@@ -90,6 +89,7 @@ class Retrieval:
         self._writeback = writeback
         self._vectors = vectors
         self._others = Others(store)
+        self._points = Points()
         self._is_deaf = False
 
     async def fault(
@@ -122,7 +122,7 @@ class Retrieval:
         await self._writeback.drain(paging, lineage, own)  # a fault goes before all write-backs it does not need
         pages = await self._load(sight, wanted)
         _used(sight, wanted)
-        found = [_recalled(pages[number], 1.0, sight, number) for number in wanted]
+        found = [_recalled(pages[number].page, 1.0, sight, number) for number in wanted]
         text = await self._kernel.run(
             lambda: render(found, Outcome.ANSWER, counter=counter, budget=budget, addresses=addresses), urgent=True
         )
@@ -134,40 +134,38 @@ class Retrieval:
         sight = Sight(paging=paging, lineage=lineage)
         if query.crosses:
             sight = replace(sight, places=list((await self._others.of(paging.space)).values()))
-        sparse = await self._kernel.run(lambda: query_vector(query.text), urgent=True)
+        sparse = query_vector(query.text)
         dense, words = await self._candidates(sight, query, sparse)
-        ranked = fuse(dense or {}, words)[: query.limit * 2]
-        pages, damaged = await self._load_intact(sight, [number for number, _ in ranked])
-        near = [point_id(sight.space_of(number).key, page.chain) for number, page in pages.items()]
+        ranked = fuse(dense or {}, words)
+        pages, damaged = await self._load_intact(sight, [number for number, _ in ranked[: query.limit * 2]])
+        near = [each.point for each in pages.values()]
         weights = await self._store.idf(sight.reach, sparse.indices, near=near) if sparse.indices else {}
         with paging.lock:
             request = lineage.request if query.skip_resident else 0
         similar = None if dense is None else {sight.address(n): dense[n] for n in pages if n in dense}
         question = Question(terms=sparse.indices, weights=weights, dense=similar, pages=sight.pages, request=request)
 
-        def judged() -> tuple[Outcome, list[RecalledPage]]:
-            found = {number: _recalled(page, 0.0, sight, number) for number, page in pages.items()}
-            terms = {page.address: term_ids(index_text(page.page)) for page in found.values()}
+        def judged() -> Found:
+            found = {number: _recalled(each.page, 0.0, sight, number) for number, each in pages.items()}
+            terms = {page.address: pages[number].terms for number, page in found.items()}
             asking = {number for number, page in found.items() if not counts(page, terms[page.address], question)}
-            scores = [{s: v for s, v in part.items() if s not in asking} for part in (dense or {}, words)]
-            order = [*fuse(*scores), *((number, 0.0) for number in sorted(asking, reverse=True))]
+            order = ranked
+            if asking:
+                scores = [{s: v for s, v in part.items() if s not in asking} for part in (dense or {}, words)]
+                order = [*fuse(*scores), *((number, 0.0) for number in sorted(asking, reverse=True))]
             best = [replace(found[number], score=score) for number, score in order if number in found]
-            return judge(best, terms, question, skip_resident=query.skip_resident)
-
-        outcome, answers = await self._kernel.run(judged, urgent=True)
-        answers = answers[: query.limit]
-        shown = [page for page in answers if page.space is None and not (query.skip_resident and page.resident)]
-        _used(sight, [page.page.seq for page in shown])
-        notice = _damage(damaged)
-
-        def rendered() -> str:
+            skip, notice = query.skip_resident, _damage(damaged)
+            outcome, answers = judge(best, terms, question, skip_resident=skip)
+            answers = answers[: query.limit]
             room = query.budget - (counter.count(notice) if notice else 0)
             addresses = starts(answers, weights, room)
-            skip = query.skip_resident
             text = render(answers, outcome, counter=counter, budget=room, addresses=addresses, skip_resident=skip)
-            return text + notice
+            return Found(outcome=outcome, pages=tuple(answers), text=text + notice)
 
-        return Found(outcome=outcome, pages=tuple(answers), text=await self._kernel.run(rendered, urgent=True))
+        result = await self._kernel.run(judged, urgent=True)
+        shown = [page for page in result.pages if page.space is None and not (query.skip_resident and page.resident)]
+        _used(sight, [page.page.seq for page in shown])
+        return result
 
     async def bring_back(self, paging: Paging, lineage: Lineage, seqs: Sequence[int]) -> None:
         """Have the messages of these pages in the path, loading those left behind in the store."""
@@ -175,8 +173,8 @@ class Retrieval:
             missing = lineage.left_behind(seqs)
         pages = await self._load_own(paging, lineage, missing)
         with paging.lock:
-            for page in pages.values():
-                lineage.put_back(page)
+            for each in pages.values():
+                lineage.put_back(each.page)
 
     async def settle(self, paging: Paging, lineage: Lineage) -> None:
         """Bring a path to where the user's other conversations see it: what it holds is stored, its head says so.
@@ -261,18 +259,21 @@ class Retrieval:
         Where other paths' pages are in the space, too, more are asked for before the store is told
         every page to look at, which takes longer than all the rest.
         """
-        lineage, wide = sight.lineage, max(CANDIDATES, 2 * query.limit)
-        where = Where(kind="page", fields=_SEEN if query.is_timed else _CHAIN)
-        for limit in (wide, OVERFETCH * wide):
+        lineage, wide, where = sight.lineage, max(CANDIDATES, 2 * query.limit), Where(kind="page", bare=True)
+        known = self._points.of(lineage, sight.paging.space.key)
+
+        def own(hits: Sequence[Hit]) -> dict[int, float]:
+            mine = [(known[hit.id.int], hit.score) for hit in hits if hit.id.int in known]
+            best = sorted(mine, key=lambda pair: (-pair[1], -pair[0]))[:wide]
+            return {seq: score for seq, score in best if query.is_in_time(lineage.slots[seq - 1].created_at)}
+
+        for limit in (wide + TIES, OVERFETCH * wide):
             lists = await self._store.search(sight.reach, queries, where, limit=limit)
-            own = [[hit for hit in hits if _is_own(hit, lineage)] for hits in lists]
-            if all(len(mine) >= wide or len(hits) < limit for mine, hits in zip(own, lists, strict=True)):
-                return [_scores(mine[:wide], query) for mine in own]
-        key = sight.paging.space.key
-        with sight.paging.lock:
-            ids = [point_id(key, slot.chain) for slot in lineage.slots if slot.stored]
-        lists = await self._store.search(sight.reach, queries, replace(where, ids=ids), limit=wide)
-        return [_scores(hits, query) for hits in lists]
+            if all(sum(hit.id.int in known for hit in hits) >= wide or len(hits) < limit for hits in lists):
+                return [own(hits) for hits in lists]
+        where = replace(where, ids=[UUID(int=number) for number in known])
+        lists = await self._store.search(sight.reach, queries, where, limit=wide + TIES)
+        return [own(hits) for hits in lists]
 
     async def _index(self, scope: Scope) -> None:
         try:
@@ -295,12 +296,12 @@ class Retrieval:
         self._is_deaf = False
         return [vector]
 
-    async def _load_intact(self, sight: Sight, numbers: Sequence[int]) -> tuple[dict[int, Page], list[str]]:
+    async def _load_intact(self, sight: Sight, numbers: Sequence[int]) -> tuple[dict[int, Read], list[str]]:
         """As ``_load``, but what is damaged is left out and named: it must not hide the others."""
         try:
             return await self._load(sight, numbers), []
         except (CorruptPage, PagesLost):
-            pages: dict[int, Page] = {}
+            pages: dict[int, Read] = {}
             damaged: list[str] = []
         for number in sorted(numbers):
             try:
@@ -310,34 +311,35 @@ class Retrieval:
                 _log.warning("recall in %s leaves out page %s: %s", sight.paging.space, damaged[-1], error)
         return pages, damaged
 
-    async def _load(self, sight: Sight, numbers: Sequence[int]) -> dict[int, Page]:
+    async def _load(self, sight: Sight, numbers: Sequence[int]) -> dict[int, Read]:
         """Pages by number, from whichever conversation they are."""
         grouped: dict[SpaceId | None, tuple[Place | None, list[tuple[int, int]]]] = {}
         for number in numbers:
             place, seq = sight.split(number)
             grouped.setdefault(place.space if place else None, (place, []))[1].append((number, seq))
-        pages: dict[int, Page] = {}
+        pages: dict[int, Read] = {}
         for place, wanted in grouped.values():
             seqs = [seq for _, seq in wanted]
             if place is None:
                 found = await self._load_own(sight.paging, sight.lineage, seqs)
             else:
                 path = await self._others.path(place)
-                found = await bodies(self._store, place.scope, [(seq, path[seq - 1]) for seq in dict.fromkeys(seqs)])
+                chains = [(seq, path[seq - 1]) for seq in dict.fromkeys(seqs)]
+                found = await read(self._store, place.scope, chains, words=True)
             pages |= {number: found[seq] for number, seq in wanted}
         return pages
 
-    async def _load_own(self, paging: Paging, lineage: Lineage, seqs: Sequence[int]) -> dict[int, Page]:
+    async def _load_own(self, paging: Paging, lineage: Lineage, seqs: Sequence[int]) -> dict[int, Read]:
         scope = Scope(tenant=paging.space.tenant, space=paging.space.key)
         with paging.lock:
             wanted = [(seq, lineage.slots[seq - 1].chain) for seq in dict.fromkeys(seqs)]
         try:
-            return await bodies(self._store, scope, wanted)
+            return await read(self._store, scope, wanted, words=True)
         except PagesLost:
             if not await self._kernel.run(lambda: _write_again(paging, lineage, seqs), urgent=True):
                 raise
         await self._writeback.drain(paging, lineage, seqs)
-        return await bodies(self._store, scope, wanted)
+        return await read(self._store, scope, wanted, words=True)
 
 
 def _write_again(paging: Paging, lineage: Lineage, seqs: Sequence[int]) -> bool:
@@ -385,13 +387,6 @@ def _is_own(hit: Hit, lineage: Lineage) -> bool:
     """Whether a hit is a page of this path: its number has one place in it, and that place one chain."""
     slots = lineage.slots
     return 1 <= hit.seq <= len(slots) and slots[hit.seq - 1].chain == hit.fields.get("chain")
-
-
-def _scores(hits: Sequence[Hit], query: Query) -> dict[int, float]:
-    """Scores by page number, of the pages in the wanted time."""
-    if not query.is_timed:
-        return {hit.seq: hit.score for hit in hits}
-    return {hit.seq: hit.score for hit in hits if query.is_in_time(_time_of(hit))}
 
 
 def _recalled(page: Page, score: float, sight: Sight, number: int) -> RecalledPage:

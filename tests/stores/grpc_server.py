@@ -131,6 +131,9 @@ class _Points(points_service_pb2_grpc.PointsServicer):
             NAME,
             ids=[GrpcToRest.convert_point_id(id_) for id_ in request.ids],
             with_payload=GrpcToRest.convert_with_payload_selector(request.with_payload),
+            with_vectors=GrpcToRest.convert_with_vectors_selector(request.with_vectors)
+            if request.HasField("with_vectors")
+            else False,
         )
         return rpc.GetResponse(result=[RestToGrpc.convert_retrieved_point(point) for point in found])
 

@@ -179,7 +179,7 @@ def test_chunks_are_seen_by_nobody(tmp_path):
 
 async def chunks_of(store, id_):
     payloads = await store._read(partial(edge_calls.fetch, scope=OURS, ids=[id_], bodies=False))
-    return layout.chunk_ids(id_, str(payloads[id_]["chunks"]))
+    return layout.chunk_ids(id_, str(payloads[id_][0]["chunks"]))
 
 
 def test_a_missing_chunk_is_an_error_not_a_short_body(tmp_path):

@@ -55,7 +55,8 @@ def judge(
     away = [p for p in evident if not (skip_resident and p.resident)]
     outcome = decide(_weigh(away, terms, question))
     if outcome is not Outcome.ABSTAIN:
-        others = [p for p in found if p not in evident and not (skip_resident and p.resident)]
+        known = {p.address for p in evident}
+        others = [p for p in found if p.address not in known and not (skip_resident and p.resident)]
         return outcome, [*evident, *others]
     here = [p for p in evident if skip_resident and p.resident]
     if decide(_weigh(here, terms, question)) is Outcome.ANSWER:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
+from pagefault.estimate import utf8_bytes
 from pagefault.page import Address, Page, Role, SpaceId
 from pagefault.ports import TokenCounter
 from pagefault.recall.gate import Outcome
@@ -170,6 +171,10 @@ class _Costs:
     def __init__(self, counter: TokenCounter) -> None:
         self._counter = counter
 
+    def fits(self, text: str, budget: int) -> bool:
+        """Whether a text does not cost more; often its length says so."""
+        return utf8_bytes(text) * (1 + self._counter.reserve) <= budget or self.of(text) <= budget
+
     def of(self, text: str) -> int:
         return math.ceil(self._counter.count(text) * (1 + self._counter.reserve))
 
@@ -188,7 +193,7 @@ def _entire(items: Sequence[_Item], notes: Sequence[str], costs: _Costs, budget:
     if any(piece.rest for piece in pieces) or sum(len(piece.text) for piece in pieces) > limit:
         return None
     text = _frame([(item, len(piece.text)) for item, piece in zip(items, pieces, strict=True)], items, notes)
-    return text if costs.of(text) <= budget else None
+    return text if costs.fits(text, budget) else None
 
 
 def _choose(items: Sequence[_Item], costs: _Costs, room: int) -> list[tuple[_Item, int]]:

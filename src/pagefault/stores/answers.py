@@ -33,6 +33,8 @@ def hits(scope: Reach, points: Iterable[Any], where: Where, *, limit: int) -> li
     Raises:
         StoreError: One of them is of another scope.
     """
+    if where.bare:
+        return _bare(points, limit)
     found: dict[UUID, Hit] = {}
     for point in points:
         payload = check(scope, point)
@@ -41,6 +43,16 @@ def hits(scope: Reach, points: Iterable[Any], where: Where, *, limit: int) -> li
         if hit.id not in found or hit.score > found[hit.id].score:
             found[hit.id] = hit
     return sorted(found.values(), key=_by_rank)[:limit]
+
+
+def _bare(points: Iterable[Any], limit: int) -> list[Hit]:
+    """Ids and scores alone, each id once, best first. Whose they are is seen by whoever knows the ids."""
+    found: dict[int, Hit] = {}
+    for point in sorted(points, key=lambda point: -point.score):
+        id_ = id_of(point)
+        if id_.int not in found:
+            found[id_.int] = Hit(id=id_, space="", seq=0, score=point.score, fields={})
+    return list(found.values())[:limit]
 
 
 def cut(window: Sequence[Record], size: int) -> tuple[list[Record], int | None]:

@@ -7,6 +7,7 @@ import logging
 import os
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -26,11 +27,10 @@ T = TypeVar("T")
 _LOG: Final = logging.getLogger(__name__)
 # Windows: how much one engine call may touch, since it holds the interpreter lock meanwhile.
 _IDS: Final = 64
-_BODIES: Final = 16
+_BODIES: Final = 32
 _CHUNKS: Final = 4
 _SCAN: Final = 256
 _TERMS: Final = 16
-_QUERIES: Final = 1
 _LOCK_POLL_SECONDS: Final = 0.05
 _FULL_LOGS: Final = 8  # of 32 MiB each; a flush (0.1 s) then lets the engine drop them
 
@@ -166,7 +166,9 @@ class EdgeStore:
         for unit in dense_units(plain, layout.UNIT_RECORDS):
             await self._call(partial(edge_calls.add_vectors, scope=scope, vectors=unit), urgent=False)
 
-    async def get(self, scope: Scope, ids: Sequence[UUID], *, bodies: bool = True) -> dict[UUID, Record]:
+    async def get(
+        self, scope: Scope, ids: Sequence[UUID], *, bodies: bool = True, words: bool = False
+    ) -> dict[UUID, Record]:
         """The records with these ids that are in scope, in the order asked for.
 
         Raises:
@@ -175,12 +177,12 @@ class EdgeStore:
         self._check(scope)
         found: dict[UUID, Record] = {}
         for window in layout.windows(list(dict.fromkeys(ids)), _BODIES if bodies else _IDS):
-            payloads = await self._read(partial(edge_calls.fetch, scope=scope, ids=window, bodies=bodies))
-            for id_, payload in payloads.items():
+            read = partial(edge_calls.fetch, scope=scope, ids=window, bodies=bodies, words=words)
+            for id_, (payload, sparse) in (await self._read(read)).items():
                 if bodies and "chunks" in payload:
-                    found[id_] = await self._assemble(scope, id_, payload)
+                    found[id_] = replace(await self._assemble(scope, id_, payload), sparse=sparse)
                 else:
-                    found[id_] = layout.restore(id_, payload, str(payload.get("body", "")))
+                    found[id_] = layout.restore(id_, payload, str(payload.get("body", "")), sparse=sparse)
         return found
 
     async def scan(self, scope: Reach, where: Where, *, limit: int) -> list[Record]:
@@ -212,12 +214,10 @@ class EdgeStore:
             return hits
         ids = self._id_condition(where)
         asked = [i for i, query in enumerate(plain) if not isinstance(query, Sparse) or query.indices]
-        for window in layout.windows(asked, _QUERIES):
-            ask = [plain[i] for i in window]
-            answers = await self._read(
-                partial(edge_calls.search, scope=scope, queries=ask, where=where, ids=ids, limit=limit)
-            )
-            for i, answer in zip(window, answers, strict=True):
+        if asked:
+            ask = [plain[i] for i in asked]
+            search = partial(edge_calls.search, scope=scope, queries=ask, where=where, ids=ids, limit=limit)
+            for i, answer in zip(asked, await self._read(search), strict=True):
                 hits[i] = answer
         return hits
 
@@ -277,7 +277,8 @@ class EdgeStore:
                     parts += await self._read(partial(edge_calls.fetch_chunks, scope=scope, ids=window, owner=id_))
                 return layout.restore(id_, payload, "".join(parts))
             except CorruptPage:  # unless a head was replaced between two reads
-                fresh = (await self._read(partial(edge_calls.fetch, scope=scope, ids=[id_], bodies=True))).get(id_)
+                again = await self._read(partial(edge_calls.fetch, scope=scope, ids=[id_], bodies=True))
+                fresh = again[id_][0] if id_ in again else None
                 if fresh is None or fresh.get("chunks") == payload["chunks"]:
                     raise
                 if "chunks" not in fresh:

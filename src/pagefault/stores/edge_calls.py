@@ -63,7 +63,7 @@ from pagefault.stores.layout import (
     tag_groups,
     tallies,
 )
-from pagefault.stores.vectors import DENSE, PIECES, TEXT, named_vectors
+from pagefault.stores.vectors import DENSE, PIECES, TEXT, named_vectors, stored_words
 
 _OWNER: Final = ["tenant", "space", "kind", "chunks"]
 _VERSION: Final = [*_OWNER, "seq"]
@@ -155,11 +155,18 @@ def add_vectors(shard: EdgeShard, scope: Scope, vectors: Mapping[UUID, list[list
         shard.update(UpdateOperation.update_vectors(updates, within(scope, "page")))
 
 
-def fetch(shard: EdgeShard, scope: Scope, ids: Sequence[UUID], *, bodies: bool) -> dict[UUID, Payload]:
-    """Payloads of the records among these ids that are in scope."""
+def fetch(
+    shard: EdgeShard, scope: Scope, ids: Sequence[UUID], *, bodies: bool, words: bool = False
+) -> dict[UUID, tuple[Payload, Sparse | None]]:
+    """Payloads of the records among these ids that are in scope, with their words if wanted."""
     select = PayloadSelector.Exclude([]) if bodies else _without_body()
-    found = {point.id: point.payload for point in _retrieve(shard, ids, select)}
-    return {id_: payload for id_ in ids if owned(scope, payload := found.get(id_), *KINDS) and payload}
+    points = {point.id: point for point in _retrieve(shard, ids, select, [TEXT] if words else ())}
+    found: dict[UUID, tuple[Payload, Sparse | None]] = {}
+    for id_ in ids:
+        payload = points[id_].payload if id_ in points else None
+        if payload is not None and owned(scope, payload, *KINDS):
+            found[id_] = payload, stored_words(points[id_].vector) if words else None
+    return found
 
 
 def fetch_chunks(shard: EdgeShard, scope: Scope, ids: Sequence[UUID], *, owner: UUID) -> list[str]:
@@ -220,18 +227,16 @@ def search(
     """
     flt, pieced = matching(scope, where, ids), matching(scope, where, ids, pieced=True)
     how: dict[str, Any] = {"limit": limit + _TIES, "with_payload": selected(where) or _without_body()}
-    requests: list[QueryRequest] = []
-    of: list[int] = []
-    for index, query in enumerate(queries):
-        requests.append(_request(query, flt, within(scope, where.kind), **how))
-        of.append(index)
+    if where.bare:
+        how = {"limit": limit, "with_payload": False}
+    found: list[list[Hit]] = []
+    for query in queries:  # one call each: other threads may have the interpreter in between
+        requests = [_request(query, flt, within(scope, where.kind), **how)]
         if not isinstance(query, Sparse):
             requests.append(_request([query], pieced, pieced, **how))
-            of.append(index)
-    found: list[list[Any]] = [[] for _ in queries]
-    for index, points in zip(of, shard.query_batch(QueryBatchRequest(requests)), strict=True):
-        found[index] += points
-    return [answers.hits(scope, points, where, limit=limit) for points in found]
+        points = [point for each in shard.query_batch(QueryBatchRequest(requests)) for point in each]
+        found.append(answers.hits(scope, points, where, limit=limit))
+    return found
 
 
 def idf(
@@ -315,8 +320,10 @@ def _request(
     )
 
 
-def _retrieve(shard: EdgeShard, ids: Iterable[UUID], select: list[str] | PayloadSelector) -> list[Any]:
-    return shard.retrieve(list(ids), with_payload=select, with_vector=False)
+def _retrieve(
+    shard: EdgeShard, ids: Iterable[UUID], select: list[str] | PayloadSelector, vectors: Sequence[str] = ()
+) -> list[Any]:
+    return shard.retrieve(list(ids), with_payload=select, with_vector=list(vectors) or False)
 
 
 def _all_with_seq(shard: EdgeShard, scope: Reach, where: Where, ids: HasIdCondition | None, seq: int) -> Iterable[Any]:

@@ -368,8 +368,10 @@ def owned(scope: Reach, payload: Payload | None, *kinds: str) -> bool:
     return payload.get("space") == scope.space
 
 
-def restore(id_: UUID, payload: Payload, body: str = "", chosen: Sequence[str] | None = None) -> Record:
-    """The record that :func:`rows` laid out, without vectors."""
+def restore(
+    id_: UUID, payload: Payload, body: str = "", chosen: Sequence[str] | None = None, sparse: Sparse | None = None
+) -> Record:
+    """The record that :func:`rows` laid out, without dense vectors."""
     return Record(
         id=id_,
         kind=next(kind for kind in KINDS if kind == payload["kind"]),
@@ -377,6 +379,7 @@ def restore(id_: UUID, payload: Payload, body: str = "", chosen: Sequence[str] |
         fields=fields_of(payload, chosen),
         body=body,
         sha256=str(payload["sha256"]),
+        sparse=sparse,
         user=_user_of(payload),
     )
 

@@ -7,6 +7,7 @@ import logging
 import os
 import weakref
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 from uuid import UUID
 
@@ -166,7 +167,9 @@ class ServerStore:
         for unit in dense_units(plain, _RECORDS):
             await calls.add_vectors(scope, unit)
 
-    async def get(self, scope: Scope, ids: Sequence[UUID], *, bodies: bool = True) -> dict[UUID, Record]:
+    async def get(
+        self, scope: Scope, ids: Sequence[UUID], *, bodies: bool = True, words: bool = False
+    ) -> dict[UUID, Record]:
         """The records with these ids that are in scope, in the order asked for.
 
         Raises:
@@ -175,11 +178,12 @@ class ServerStore:
         calls = self._ready(scope)
         found: dict[UUID, Record] = {}
         for window in windows(list(dict.fromkeys(ids)), _BODIES if bodies else _IDS):
-            for id_, payload in (await calls.fetch(scope, window, bodies=bodies)).items():
+            read = await calls.fetch(scope, window, bodies=bodies, words=words)
+            for id_, (payload, sparse) in read.items():
                 if bodies and "chunks" in payload:
-                    found[id_] = await self._assemble(calls, scope, id_, payload)
+                    found[id_] = replace(await self._assemble(calls, scope, id_, payload), sparse=sparse)
                 else:
-                    found[id_] = layout.restore(id_, payload, str(payload.get("body", "")))
+                    found[id_] = layout.restore(id_, payload, str(payload.get("body", "")), sparse=sparse)
         return found
 
     async def scan(self, scope: Reach, where: Where, *, limit: int) -> list[Record]:
@@ -265,7 +269,8 @@ class ServerStore:
                     parts += await calls.fetch_chunks(scope, window, owner=id_)
                 return layout.restore(id_, payload, "".join(parts))
             except CorruptPage:  # unless a head was replaced between two reads
-                fresh = (await calls.fetch(scope, [id_], bodies=True)).get(id_)
+                again = await calls.fetch(scope, [id_], bodies=True)
+                fresh = again[id_][0] if id_ in again else None
                 if fresh is None or fresh.get("chunks") == payload["chunks"]:
                     raise
                 if "chunks" not in fresh:

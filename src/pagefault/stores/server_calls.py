@@ -40,7 +40,7 @@ from pagefault.stores.layout import (
     tallies,
 )
 from pagefault.stores.server_link import Link
-from pagefault.stores.vectors import DENSE, PIECES, TEXT, named_vectors
+from pagefault.stores.vectors import DENSE, PIECES, TEXT, named_vectors, stored_words
 
 _OWNER: Final = ["tenant", "space", "kind", "chunks"]
 _VERSION: Final = [*_OWNER, "seq", NONCE]
@@ -152,10 +152,18 @@ class Calls:
             ),
         )
 
-    async def fetch(self, scope: Scope, ids: Sequence[UUID], *, bodies: bool) -> dict[UUID, Payload]:
-        """Payloads of the records among these ids that are in scope, in this order."""
-        held = await self._retrieve("reading pages", ids, True if bodies else _WITHOUT_BODY)
-        return {id_: payload for id_ in ids if owned(scope, payload := held.get(id_), *KINDS) and payload}
+    async def fetch(
+        self, scope: Scope, ids: Sequence[UUID], *, bodies: bool, words: bool = False
+    ) -> dict[UUID, tuple[Payload, Sparse | None]]:
+        """Payloads of the records among these ids that are in scope, in this order, with their words if wanted."""
+        select = True if bodies else _WITHOUT_BODY
+        points = await self._points("reading pages", ids, select, [TEXT] if words else ())
+        found: dict[UUID, tuple[Payload, Sparse | None]] = {}
+        for id_ in ids:
+            payload = points[id_].payload if id_ in points else None
+            if payload is not None and owned(scope, payload, *KINDS):
+                found[id_] = payload, stored_words(points[id_].vector) if words else None
+        return found
 
     async def fetch_chunks(self, scope: Scope, ids: Sequence[UUID], *, owner: UUID) -> list[str]:
         """The text of these chunks, in order.
@@ -221,6 +229,8 @@ class Calls:
         long = models.FieldCondition(key=PIECED, match=models.MatchValue(value=pieced_value(scope, where.kind)))
         pieced = matching(scope, where, ids, long)
         how: dict[str, Any] = {"limit": limit + _TIES, "with_payload": selected(where) or _WITHOUT_BODY}
+        if where.bare:
+            how = {"limit": limit, "with_payload": False}
         requests: list[models.QueryRequest] = []
         of: list[int] = []
         for index, query in enumerate(queries):
@@ -278,17 +288,22 @@ class Calls:
         return {"query": vector, "using": TEXT, "params": params}
 
     async def _retrieve(self, what: str, ids: Sequence[UUID], select: Any) -> dict[UUID, Payload]:
+        return {id_: point.payload or {} for id_, point in (await self._points(what, ids, select)).items()}
+
+    async def _points(
+        self, what: str, ids: Sequence[UUID], select: Any, vectors: Sequence[str] = ()
+    ) -> dict[UUID, models.Record]:
         points = await self._link.call(
             what,
             lambda client: client.retrieve(
                 self._name,
                 ids=[str(id_) for id_ in ids],
                 with_payload=select,
-                with_vectors=False,
+                with_vectors=list(vectors) or False,
                 consistency=self._consistency,
             ),
         )
-        return {answers.id_of(point): point.payload or {} for point in points}
+        return {answers.id_of(point): point for point in points}
 
     async def _scroll(self, flt: models.Filter, **how: Any) -> tuple[list[models.Record], Any]:
         return await self._link.call(

@@ -88,6 +88,12 @@ def query_sparse(sparse: Sparse) -> Sparse:
     return sparse
 
 
+def stored_words(vectors: Any) -> Sparse | None:
+    """The sparse vector among the vectors of a point that an engine gave; ``None`` where it has none."""
+    words = (vectors or {}).get(TEXT)
+    return None if words is None else Sparse(indices=tuple(words.indices), values=tuple(words.values))
+
+
 def stored_sparse(id_: UUID, sparse: Sparse) -> Sparse:
     """Check the sparse vector of a record; its weights must be positive to weigh terms by.
 

@@ -105,10 +105,12 @@ class FlakyStore:
         await self._before("index", scope)
         await self.inner.index(scope, vectors)
 
-    async def get(self, scope: Scope, ids: Sequence[UUID], *, bodies: bool = True) -> dict[UUID, Record]:
+    async def get(
+        self, scope: Scope, ids: Sequence[UUID], *, bodies: bool = True, words: bool = False
+    ) -> dict[UUID, Record]:
         """As the store inside."""
         await self._before("get", scope)
-        return await self.inner.get(scope, ids, bodies=bodies)
+        return await self.inner.get(scope, ids, bodies=bodies, words=words)
 
     async def scan(self, scope: Reach, where: Where, *, limit: int) -> list[Record]:
         """As the store inside."""

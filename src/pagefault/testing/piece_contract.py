@@ -1,11 +1,11 @@
-"""What every store must do with records that have several vectors, as checks like those of ``store_contract``."""
+"""What every store must do with the vectors of records, as checks like those of ``store_contract``."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import Final
 
-from pagefault.ports import Scope, Swap, UserScope, Where
+from pagefault.ports import Scope, Sparse, Swap, UserScope, Where
 from pagefault.testing.expect import close, refused, same
 from pagefault.testing.item_contract import item
 from pagefault.testing.store_contract import OURS, Check, StoreFactory, _holds, _opened, head, page, terms
@@ -106,7 +106,47 @@ async def pieces_are_checked(make: StoreFactory) -> None:
         same([r.seq for r in await store.scan(OURS, Where(), limit=9)], [1], "what refused records left behind")
 
 
+async def ids_and_scores_are_enough(make: StoreFactory) -> None:
+    """A search whose hits are looked at by id and score alone finds the same, each record once."""
+    mine = [page(i, f"m{i}", dense=[[1.0, float(i), 0.0], Z][: 1 + i % 2], sparse=terms({i: 1.0})) for i in range(1, 9)]
+    other = Scope(tenant="evil", space=OURS.space)
+    queries: list[Sparse | list[float]] = [X, Z, terms({3: 1.0, 4: 2.0})]
+    async with _opened(make) as store:
+        await store.put(OURS, mine)
+        await store.put(other, [page(9, "theirs", scope=other, dense=[X, Z], sparse=terms({3: 1.0}))])
+        for where in (Where(), Where(ids=[mine[2].id, mine[4].id])):
+            full = await store.search(OURS, queries, where, limit=20)
+            bare = await store.search(OURS, queries, replace(where, bare=True), limit=20)
+            for one, two in zip(full, bare, strict=True):
+                same({h.id: h.score for h in two}, {h.id: h.score for h in one}, f"bare hits of {where}")
+                same([h.score for h in two], [h.score for h in one], "their order")
+        few = await store.search(OURS, queries, Where(bare=True), limit=2)
+        same([len(hits) for hits in few], [2, 2, 2], "hits under a limit")
+
+
+async def words_come_back_when_asked_for(make: StoreFactory) -> None:
+    """A read gives the sparse vector of each record that has one, where that is wanted, large bodies included."""
+    words = {7: 1.5, 4_000_000_000: 0.25}
+    some = page(1, "some", sparse=terms(words), dense=[X])
+    large = page(2, "large", body=f'"{"x" * 200_000}"', sparse=terms({7: 2.0}))
+    none = page(3, "none")
+    ids = [some.id, large.id, none.id]
+    async with _opened(make) as store:
+        await store.put(OURS, [some, large, none])
+        read = await store.get(OURS, ids, words=True)
+        found = {
+            r.seq: dict(zip(r.sparse.indices, r.sparse.values, strict=True)) if r.sparse else None
+            for r in read.values()
+        }
+        same(found, {1: words, 2: {7: 2.0}, 3: None}, "words")
+        same([r.body for r in read.values()], [some.body, large.body, none.body], "bodies beside them")
+        same([r.sparse for r in (await store.get(OURS, ids)).values()], [None] * 3, "words nobody asked for")
+        same(await store.get(Scope(tenant="evil", space=OURS.space), ids, words=True), {}, "words of another tenant")
+
+
 PIECE_CHECKS: Final[tuple[Check, ...]] = (
+    ids_and_scores_are_enough,
+    words_come_back_when_asked_for,
     the_nearest_piece_counts,
     pieces_keep_to_what_is_asked,
     pieces_are_found_by_user,
