@@ -2,7 +2,10 @@
 
 Every tokenizer counts differently, and a provider adds tokens that no message shows. Its report
 of what a request had is the truth. Reported over counted is a ratio; the budget is divided by it,
-so that everything else goes on counting as before. Pure, but for the gauge that remembers.
+so that everything else goes on counting as before. A budget that grows by that grows by no more
+than what a report was below its count: the part that was overestimated may be one that stays the
+same, such as tool schemas, and then its share is smaller in a larger prompt. Pure, but for the gauge
+that remembers.
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ from __future__ import annotations
 import logging
 import math
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, NamedTuple
 
 from pagefault.budget import Budget
 
@@ -28,34 +31,39 @@ _log: Final = logging.getLogger("pagefault")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calibration:
-    """What providers reported, against what was counted.
+    """What a model's provider reported, against what was counted.
 
     Attributes:
-        ratios: Reported over counted tokens of the last requests, newest last.
+        reports: Counted and reported tokens of the last requests, newest last.
 
     Example:
         >>> Calibration().after(counted=1_000, reported=1_250).factor
         1.25
     """
 
-    ratios: tuple[float, ...] = ()
+    reports: tuple[tuple[int, int], ...] = ()
 
     @property
     def factor(self) -> float:
-        """Provider tokens for each token counted here; 1.0 until something was reported."""
-        return max(self.ratios, default=1.0)
+        """Provider tokens for each token counted here, at most; 1.0 until something was reported."""
+        return max((reported / counted for counted, reported in self.reports), default=1.0)
+
+    @property
+    def spared(self) -> int:
+        """Tokens that a request had less than was counted, at most."""
+        return max((counted - reported for counted, reported in self.reports), default=0)
 
     def after(self, *, counted: int, reported: int) -> Calibration:
         """With one more report. One that cannot be true (half or four times the count) is left out."""
         if counted < LEAST_TOKENS or not LOWEST <= reported / counted <= HIGHEST:
             return self
-        return replace(self, ratios=(*self.ratios, reported / counted)[-SAMPLES:])
+        return replace(self, reports=(*self.reports, (counted, reported))[-SAMPLES:])
 
     def applied(self, budget: Budget) -> Budget:
         """The same budget in tokens as they are counted here.
 
         Example:
-            >>> known = Calibration(ratios=(1.25,))
+            >>> known = Calibration(reports=((4_000, 5_000),))
             >>> known.applied(Budget(window=10_000, target=5_000, reserve=1_000)).target
             4000
         """
@@ -63,9 +71,13 @@ class Calibration:
         if math.isclose(factor, 1.0):
             return budget
         reserve = math.ceil(budget.reserve / factor)
-        window = max(reserve + 1, int(budget.window / factor))
-        target = max(1, min(window - reserve, int(budget.target / factor)))
+        window = max(reserve + 1, self._counted(budget.window, factor))
+        target = max(1, min(window - reserve, self._counted(budget.target, factor)))
         return Budget(window=window, target=target, reserve=reserve, watermarks=budget.watermarks)
+
+    def _counted(self, tokens: int, factor: float) -> int:
+        """How many may be counted where the provider may count ``tokens``."""
+        return int(tokens / factor) if factor > 1 else min(int(tokens / factor), tokens + self.spared)
 
 
 class Gauge:
@@ -112,3 +124,12 @@ class Gauge:
 
     def __repr__(self) -> str:
         return f"<pagefault.Gauge {self.model!r} factor={self.calibration.factor:.2f} {self.budget}>"
+
+
+class Sent(NamedTuple):
+    """What the last request held, for its answer may say how many tokens that were to the model it was for."""
+
+    gauge: Gauge
+    messages: int
+    overhead: int
+    generation: int

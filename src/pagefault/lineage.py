@@ -16,6 +16,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pagefault import canonical
+from pagefault.calibration import Sent
 from pagefault.chain import ROOT, link
 from pagefault.content import Content, digest, materialise, page_of
 from pagefault.messages import project
@@ -123,14 +124,6 @@ class _Arrival(NamedTuple):
     now: float
     fresh: bool
     bounds: list[int]
-
-
-class Sent(NamedTuple):
-    """What the last request held, for its answer may say how many tokens that were."""
-
-    messages: int
-    overhead: int
-    generation: int
 
 
 class Lineage:
@@ -351,9 +344,11 @@ class Lineage:
         if sent is None or sent.messages >= len(self.seen) or sent.generation != self.view.generation:
             return None
         reported = self.codec.usage(self.seen[sent.messages])
+        slots = self.slots  # groups what arrived, which is then among the uncounted
+        self.ceiling()  # and takes out of them what has been counted since
         if reported is None or (self._uncounted and self._uncounted[0].start < sent.messages):
             return None
-        resident = (s for s in self.slots if s.stop <= sent.messages and s.seq not in self.absent)
+        resident = (s for s in slots if s.stop <= sent.messages and s.seq not in self.absent)
         return sent.overhead + self.own_tokens + sum(s.tokens for s in resident), reported
 
     def show(self, previews: Sequence[Preview]) -> None:

@@ -14,12 +14,12 @@ from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
 from pagefault.budget import Budget
-from pagefault.calibration import Gauge
+from pagefault.calibration import Gauge, Sent
 from pagefault.compaction import Block, Entry, compact
 from pagefault.content import reserved
 from pagefault.errors import PinnedOverBudget
 from pagefault.eviction import PageCost, Policy, clock_after, gdsf
-from pagefault.lineage import Lineage, Sent, Slot
+from pagefault.lineage import Lineage, Slot
 from pagefault.notes import NAMED, NOTICE, Item, Note, change_text, items_text, pressure_text
 from pagefault.page import Role, SpaceId
 from pagefault.pager import Census, check, victims, whole_turns
@@ -134,15 +134,15 @@ class Paging:
                 lineage = self.align(natives, codec, now=now, record=record)
             elif record is not lineage.record:
                 self._reconcile(lineage, record)
-            gauge = budget if isinstance(budget, Gauge) else None
-            if gauge is not None and lineage.counted >= gauge.due and (weighed := lineage.weighed()) is not None:
-                gauge.report(counted=weighed[0], reported=weighed[1])
+            gauge, sent = budget if isinstance(budget, Gauge) else None, lineage.sent
+            if sent is not None and lineage.counted >= sent.gauge.due and (weighed := lineage.weighed()) is not None:
+                sent.gauge.report(counted=weighed[0], reported=weighed[1])
             limits = budget.budget if isinstance(budget, Gauge) else budget
             prompt = self.decide(
                 lineage, limits, now=now, overhead=overhead, record=record, requested=requested, notices=notices
             )
             if gauge is not None:
-                prompt.lineage.sent = Sent(len(natives), overhead, prompt.lineage.view.generation)
+                prompt.lineage.sent = Sent(gauge, len(natives), overhead, prompt.lineage.view.generation)
                 if prompt.evicted:
                     gauge.again()
         if not prompt.lineage.queued:

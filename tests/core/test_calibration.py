@@ -34,10 +34,33 @@ def test_the_largest_of_the_last_believable_ratios_holds(reports):
 )
 def test_in_provider_tokens_the_budget_is_the_one_asked_for(window, share, ratio):
     asked = Budget(window=window, target=max(1, int(window * share * 0.9)), reserve=window // 20)
-    applied = Calibration(ratios=(ratio,)).applied(asked)
-    assert applied.target * ratio <= asked.target + ratio
-    assert (applied.window - applied.reserve) * ratio <= asked.window - asked.reserve + ratio
+    counted = 10 * window
+    applied = Calibration(reports=((counted, int(counted * ratio)),)).applied(asked)
+    assert applied.target * ratio <= asked.target + ratio + 1
+    assert applied.target * ratio >= asked.target - ratio - 1, "all of it may be used"
+    assert (applied.window - applied.reserve) * ratio <= asked.window - asked.reserve + ratio + 1
     assert applied.watermarks == asked.watermarks
+
+
+@given(
+    first=st.integers(LEAST_TOKENS, 3_000),
+    steps=st.lists(st.integers(0, 2_000), max_size=12),
+    share=st.floats(0.1, 1.0),
+    same=st.integers(-3_000, 3_000),
+)
+def test_an_overestimate_that_stays_the_same_lets_no_prompt_grow_beyond_the_target(first, steps, share, same):
+    """Such as tool schemas that the provider writes shorter: the share of it is largest in a small prompt."""
+    calibration, counted = Calibration(), first
+
+    def real(counted: int) -> int:
+        return int(counted * share) + same
+
+    for step in (0, *steps):
+        counted += step
+        allowed = calibration.applied(ASKED).target
+        if calibration.reports and counted <= allowed:
+            assert real(counted) <= max(ASKED.target, *(reported for _, reported in calibration.reports)) + 1
+        calibration = calibration.after(counted=counted, reported=real(counted))
 
 
 def test_without_reports_nothing_changes():
@@ -89,6 +112,38 @@ def test_a_conversation_keeps_the_providers_budget_whatever_it_counts(ratio):
     assert gauge.calibration.factor == pytest.approx(ratio, rel=0.02)
     assert max(sizes[100:]) <= ASKED.target
     assert max(sizes[100:]) > ASKED.target * 0.75, "nothing is given away either"
+
+
+@pytest.mark.parametrize("counts", [True, False])
+def test_a_report_is_weighed_once_its_request_is_counted_exactly(counts):
+    """Until then what it held is only bounded, and a bound is far above the count."""
+    paging, gauge, history = c.paging(), Gauge(ASKED), [c.user("word " * 170)]
+    for turn in range(10):
+        gauge.due = 0 if counts or turn > 4 else 10**9
+        prompt = paging.step(list(history), REPORTING, gauge, now=float(turn))
+        if counts or turn < 4:
+            prompt.lineage.count_exactly()  # as write-back does behind a model at work
+        whole = c.paging().step(list(history), CHAT, ASKED, now=0.0).lineage
+        whole.count_exactly()
+        history += [{"role": "assistant", "content": "answer", "usage": whole.ceiling()}, c.user("word " * 170)]
+    reports = gauge.calibration.reports
+    assert all(counted == reported for counted, reported in reports)
+    assert len(reports) == (7 if counts else 0)
+
+
+def test_a_report_is_about_the_model_that_gave_it():
+    paging, one, other = c.paging(), Gauge(ASKED, "one"), Gauge(ASKED, "other")
+    history = [c.user("word " * 2_000)]
+    prompt = paging.step(list(history), REPORTING, one, now=0.0)
+    prompt.lineage.count_exactly()
+    history += [{"role": "assistant", "content": "of one", "usage": prompt.lineage.ceiling() * 2}, c.user("go on")]
+    prompt = paging.step(list(history), REPORTING, other, now=1.0)
+    assert (one.calibration.factor, other.calibration.factor) == (pytest.approx(2.0, rel=0.02), 1.0)
+    prompt.lineage.count_exactly()
+    usage = int(prompt.lineage.ceiling() * 1.5)
+    history += [{"role": "assistant", "content": "of the other", "usage": usage}, c.user("and on")]
+    paging.step(list(history), REPORTING, one, now=2.0)
+    assert (one.calibration.factor, other.calibration.factor) == (pytest.approx(2.0, rel=0.02), pytest.approx(1.5))
 
 
 def test_a_report_about_another_request_is_not_taken():

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from contextvars import ContextVar
 from functools import cached_property
 from typing import Any, Final, NamedTuple
 
+from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.messages import BaseMessage
 from langchain_core.runnables.config import var_child_runnable_config
 
@@ -16,6 +17,7 @@ from pagefault.budget import DEFAULT_WINDOW
 from pagefault.calibration import Gauge
 from pagefault.errors import BudgetError
 from pagefault.paging import Prompt
+from pagefault_langgraph.answering import choices, models_of
 from pagefault_langgraph.identity import Identity, space_of
 
 MAX_MODELS: Final = 64
@@ -74,16 +76,24 @@ class Budgets:
             raise BudgetError(f"budget is a pagefault.Budget(window=...), got {type(budget).__name__} {budget!r:.60}")
         self._memory = memory
         self._budget = budget
-        self._known: dict[int, tuple[Any, Gauge]] = {}
+        self._known: dict[Hashable, tuple[Any, Gauge]] = {}
 
     def of(self, model: Any) -> Gauge:
-        """The gauge over the budget given, else the memory's own, else one for the window in the model's profile."""
+        """The gauge over the budget given, else the memory's own, else one for the window in the model's profile.
+
+        What may be answered by several models, such as ``with_fallbacks``, has the smallest of their windows.
+        """
         known = self._known.get(id(model))
+        if known is not None:
+            return known[1]
+        config = config_of()
+        key = id(model) if isinstance(model, BaseChatModel) else (id(model), *choices(config))
+        known = self._known.get(key)
         if known is None:  # the model is kept beside its gauge, so that its id stays its own
             if len(self._known) >= MAX_MODELS:
                 self._known.clear()
-            gauge = self._memory.gauge(_name(model), self._budget or self._ask(model))
-            known = self._known[id(model)] = (model, gauge)
+            gauges = [self._memory.gauge(_name(m), self._budget or self._ask(m)) for m in models_of(model, config)]
+            known = self._known[key] = (model, min(gauges, key=lambda gauge: gauge.asked.window))
         return known[1]
 
     @cached_property

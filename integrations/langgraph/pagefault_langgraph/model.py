@@ -55,8 +55,9 @@ def paged(
     """
     if not isinstance(model, BaseChatModel):
         raise NotPageable(
-            f"paged() takes a chat model, got {type(model).__name__}; wrap the model itself first, "
-            "then call bind_tools, with_retry or with_fallbacks on the result"
+            f"paged() takes a chat model, got {type(model).__name__}; wrap the model itself first, then call "
+            "bind_tools, with_retry or with_fallbacks on the result; one that the run's config chooses is wrapped once "
+            "it is chosen, in the node that calls it: paged(init_chat_model(name), memory)"
         )
     if hasattr(type(model), _MARK):
         raise NotPageable(f"{type(model).__name__} is paged already; use it as it is")
