@@ -34,6 +34,6 @@ def models_of(model: Any, config: Mapping[str, Any]) -> list[Any]:
 
 def choices(config: Mapping[str, Any]) -> tuple[Hashable, ...]:
     """What in a run's config a model may be chosen by."""
-    found = (config.get("configurable") or {}).items()
-    plain = ((k, v) for k, v in found if isinstance(v, str | int | float) and not k.startswith(_RUNS_OWN))
-    return tuple(sorted(plain, key=lambda pair: pair[0]))
+    found: Mapping[str, Any] = config.get("configurable") or {}
+    names = sorted(name for name in found if not name.startswith(_RUNS_OWN))
+    return tuple((name, found[name]) for name in names if isinstance(found[name], str | int | float))
