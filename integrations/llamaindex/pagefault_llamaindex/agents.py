@@ -76,14 +76,14 @@ class _OwnSpace:
         return await super().take_step(ctx, request, tools, own)  # type: ignore[misc]  # the agent's class
 
     async def handle_tool_call_results(self, ctx: Any, results: Any, memory: Any) -> None:
-        await super().handle_tool_call_results(ctx, results, _own(self, memory))  # type: ignore[misc]
+        await super().handle_tool_call_results(ctx, results, _own(self, memory))  # type: ignore[misc]  # as above
 
     async def finalize(self, ctx: Any, output: Any, memory: Any) -> Any:
         own = _own(self, memory)
         session, mine = memory._conversation(), own._conversation()
         length = len((await mine.aready()).seen)
         in_step = _known(await session.aready(), await mine.aready())
-        output = await super().finalize(ctx, output, own)  # type: ignore[misc]
+        output = await super().finalize(ctx, output, own)  # type: ignore[misc]  # as above
         said = [each for each in heard((await mine.aready()).seen[length:]) if each is not None]
         if said:
             await session.aput(said)
