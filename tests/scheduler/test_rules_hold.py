@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import itertools
 import math
+import random
 
 import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from pagefault.scheduling import Dispatcher, Limits, Request, Rules
+from pagefault.scheduling import Dispatcher, Limits, Request, Rules, WarmPrefixes
 from pagefault.scheduling.affinity import IN_USE_SECONDS
 from pagefault.scheduling.limits import MINUTE
 from tests.scheduler.driver import TENANT, Call, Driver, Errors, Gaps, calls, dearest, rules, weights
@@ -98,7 +99,7 @@ class InUse:
         assert soon or driver.running, "a slot idles beside a waiting turn for longer than two seconds"
 
     def _has_room(self, call, driver):
-        runs, others, in_use, largest = 0, 0, set(), {}
+        runs, others, in_use, sizes = 0, 0, set(), {}
         for turn in driver.turns.values():
             if not turn.granted <= driver.now:
                 continue
@@ -111,10 +112,12 @@ class InUse:
             if name is None:
                 others += 0 if is_over else tokens
             elif name != call.prefix:
-                largest[name] = max(largest.get(name, 0), tokens, turn.call.input_tokens + turn.call.output)
+                used = tokens if turn.call.fails else turn.call.input_tokens + turn.call.output
+                last = (turn.ended, used) if is_over else (turn.granted, tokens)
+                sizes[name] = max(sizes.get(name, last), last)
                 if not is_over or turn.ended + IN_USE_SECONDS > driver.now:
                     in_use.add(name)
-        kept = others + sum(largest[name] for name in in_use)
+        kept = others + sum(sizes[name][1] for name in in_use)
         needs = call.input_tokens + call.max_output
         most = driver.rules.limits.kv_tokens
         return runs + needs <= most and kept + needs <= most
@@ -123,9 +126,9 @@ class InUse:
 def yields_to_those_in_use(rules, workload):
     in_use = InUse()
     driver = Driver(rules=rules, watchers=[in_use]).run(workload)
-    event("a slot idled" if in_use.idled else "no slot idled")
     assert len(driver.turns) + driver.gave_up == len(workload)
     assert not driver.dispatcher.turns
+    return in_use.idled
 
 
 def test_a_conversation_is_as_large_as_its_last_call_left_it_while_another_one_runs():
@@ -140,10 +143,79 @@ def test_a_conversation_is_as_large_as_its_last_call_left_it_while_another_one_r
     assert in_use.idled
 
 
+def run_some_workloads():
+    sharing = Rules(limits=Limits(slots=3, kv_tokens=2_000), affinity_slack=1_000.0)
+    chance = random.Random(5)
+    for _ in range(40):
+        workload = [
+            Call(
+                agent=chance.choice("abc"),
+                at=chance.choice((0.0, chance.uniform(0, 30))),
+                input_tokens=chance.randrange(1_000),
+                output=chance.randrange(300),
+                max_output=300,
+                seconds=chance.uniform(0.01, 5),
+                prefix=chance.choice((None, 0, 1, 2)),
+            )
+            for _ in range(25)
+        ]
+        yields_to_those_in_use(sharing, workload)
+
+
+def keeps_room_for_what_nobody_uses(monkeypatch):
+    monkeypatch.setattr("pagefault.scheduling.affinity.IN_USE_SECONDS", 30.0)
+
+
+def counts_a_conversation_against_itself(monkeypatch):
+    room_at = WarmPrefixes.room_at
+    monkeypatch.setattr(WarmPrefixes, "room_at", lambda cache, _, tokens, now: room_at(cache, (), tokens, now))
+
+
+def counts_what_calls_without_a_prefix_left(monkeypatch):
+    begin = WarmPrefixes.begin
+
+    def begin_for_ever(cache, prompt, tokens, now):
+        begin(cache, prompt, tokens, now)
+        cache._others += 0 if prompt else 10
+
+    monkeypatch.setattr(WarmPrefixes, "begin", begin_for_ever)
+
+
+def lets_one_in_at_a_time(monkeypatch):
+    let_in = Dispatcher._let_in
+    monkeypatch.setattr(Dispatcher, "_let_in", lambda self, now: let_in(self, now) and False)
+
+
+def waits_for_a_whole_slot_more(monkeypatch):
+    let_in = Dispatcher._let_in
+    monkeypatch.setattr(Dispatcher, "_let_in", lambda self, now: self.running < self.slots - 1 and let_in(self, now))
+
+
+@pytest.mark.parametrize(
+    "mutation",
+    [
+        keeps_room_for_what_nobody_uses,
+        counts_a_conversation_against_itself,
+        counts_what_calls_without_a_prefix_left,
+        lets_one_in_at_a_time,
+        waits_for_a_whole_slot_more,
+    ],
+)
+def test_a_dispatcher_that_leaves_a_slot_idle_would_be_seen(monkeypatch, mutation):
+    mutation(monkeypatch)
+    with pytest.raises(AssertionError, match="a slot idles"):
+        run_some_workloads()
+
+
+def test_the_workloads_that_would_show_it_pass():
+    run_some_workloads()
+
+
 @settings(max_examples=300)
 @given(with_cache, calls(priorities=(0, 1), patience=True))
 def test_a_slot_idles_only_for_conversations_in_use_and_not_for_long(rules, workload):
-    yields_to_those_in_use(rules, workload)
+    idled = yields_to_those_in_use(rules, workload)
+    event("a slot idled" if idled else "no slot idled")
 
 
 @pytest.mark.long
@@ -254,10 +326,7 @@ class Services:
         self._since = {priority: since for priority, since in self._since.items() if priority in waiting}
 
 
-@settings(max_examples=200)
-@given(rules(), calls(priorities=(0, 1, 7)))
-def test_every_class_is_served_in_time(rules, workload):
-    """A waiting class goes at least once in ``levels x aging`` seconds and one call of each class."""
+def serves_every_class(rules, workload):
     services = Services()
     Driver(rules=rules, watchers=[services]).run(workload)
     longest = max((call.seconds for call in workload), default=0.0)
@@ -267,8 +336,21 @@ def test_every_class_is_served_in_time(rules, workload):
 
 
 @settings(max_examples=200)
-@given(rules() | with_cache, weights, calls())
-def test_a_wait_is_bounded_by_what_others_may_get_meanwhile(rules, weights, workload):
+@given(rules(), calls(priorities=(0, 1, 7)))
+def test_every_class_is_served_in_time(rules, workload):
+    """A waiting class goes at least once in ``levels x aging`` seconds and one call of each class."""
+    serves_every_class(rules, workload)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3_600)
+@settings(max_examples=MANY)
+@given(rules(), calls(priorities=(0, 1, 7), most=60))
+def test_every_class_is_served_in_time_ever(rules, workload):
+    serves_every_class(rules, workload)
+
+
+def waits_no_longer_than_others_are_served(rules, weights, workload):
     errors = Errors()
     driver = Driver(rules=rules, weights=weights, watchers=[errors]).run(workload)
     cost = dearest(driver)
@@ -282,6 +364,20 @@ def test_a_wait_is_bounded_by_what_others_may_get_meanwhile(rules, weights, work
         for other, got in meanwhile.items():
             bound = 2 * (cost + rules.affinity_slack) + 2 * (errors.largest[agent] + errors.largest[other])
             assert got <= meanwhile.get(agent, 0.0) + bound + SLACK
+
+
+@settings(max_examples=200)
+@given(rules() | with_cache, weights, calls())
+def test_a_wait_is_bounded_by_what_others_may_get_meanwhile(rules, weights, workload):
+    waits_no_longer_than_others_are_served(rules, weights, workload)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3_600)
+@settings(max_examples=MANY)
+@given(rules() | with_cache, weights, calls(most=60))
+def test_a_wait_is_bounded_by_what_others_may_get_meanwhile_ever(rules, weights, workload):
+    waits_no_longer_than_others_are_served(rules, weights, workload)
 
 
 @settings(max_examples=20)

@@ -160,6 +160,15 @@ def asks(event=1):
     return steps.body(event, steps.ask(Request(account=("t", "a"), agent="a")))
 
 
+def run_out(server, url, client):
+    """As if it had not been heard for long; no time has to pass for it."""
+    server.ask("ZADD", meeting_place(url).keys[2], 1, client.who.client)
+
+
+def ends_of(server, url, client):
+    return [entry for entry in whole_log(server, url) if f'["gone","{client.who.client}"]' in entry.body]
+
+
 def test_a_batch_that_is_sent_twice_is_written_once(valkey, url):
     client = Client(url, ONE)
     client.write(asks())
@@ -186,8 +195,7 @@ def test_a_client_past_its_lease_is_refused_and_ended_once(valkey, url):
             other.write()
     assert late.log.append(late.now(), 9, [asks()]).kind == "expired"
     assert Client(url, ONE, before=late.now()).kind == "expired"
-    gone = [entry for entry in whole_log(valkey, url) if f'["gone","{late.who.client}"]' in entry.body]
-    assert len(gone) == 1
+    assert len(ends_of(valkey, url, late)) == 1
     others[0].write()
     assert not others[0].replica.dispatcher.turns
 
@@ -233,6 +241,105 @@ def test_a_log_whose_end_was_lost_is_noticed(valkey, url):
     valkey.ask("DEL", log + "x")
     assert other.write(asks()) in {"read", "lost"}
     assert client.log.append(client.now(), 2, []).kind == "lost"
+
+
+def test_a_client_whose_lease_is_over_writes_nothing_more(valkey, url):
+    """Whatever it says next: it is ended once, by whoever comes first, and its batch is not written."""
+    late, other = Client(url, ONE), Client(url, ONE)
+    late.write(asks())
+    run_out(valkey, url, late)
+    assert late.write(asks(2)) == "expired"
+    other.write()
+    assert not other.replica.dispatcher.turns
+    bodies = [entry.body for entry in whole_log(valkey, url) if entry.client == late.who.client]
+    assert asks(2) not in bodies
+    assert asks() in bodies
+
+
+def test_a_client_that_leaves_after_its_lease_is_not_ended_twice(valkey, url):
+    late, other = Client(url, ONE), Client(url, ONE)
+    run_out(valkey, url, late)
+    other.write()
+    late.log.leave(late.now())
+    assert len(ends_of(valkey, url, late)) == 1
+
+
+def test_who_joins_finds_no_turn_of_a_client_whose_lease_is_over(valkey, url):
+    late = Client(url, ONE)
+    late.write(asks())
+    run_out(valkey, url, late)
+    assert not Client(url, ONE).replica.dispatcher.turns
+
+
+def test_who_joins_anew_is_not_two_clients(valkey, url):
+    """Its turns of before end, and what of it is still on its way is refused."""
+    client = Client(url, ONE)
+    client.write(asks())
+    again = Client(url, ONE, before=client.now())
+    again.write()
+    assert not again.replica.dispatcher.turns
+    assert client.write(asks(2)) == "expired"
+    assert valkey.ask("ZCARD", meeting_place(url).keys[2]) == 1
+
+
+def test_nothing_is_kept_of_clients_that_are_gone(valkey, url):
+    stays = Client(url, ONE)
+    for each in [Client(url, ONE) for _ in range(3)]:
+        each.write(asks())
+        each.log.leave(each.now())
+    stays.write(asks())
+    head, _, leases = meeting_place(url).keys
+    assert [key for key in valkey.ask("HKEYS", head) if key.startswith("n:")] == [f"n:{stays.who.client}"]
+    assert valkey.ask("ZRANGE", leases, 0, -1) == [stays.who.client]
+
+
+def test_when_the_servers_clock_is_put_back_time_goes_on_from_where_it_was(valkey, url):
+    client = Client(url, ONE)
+    head, _, leases = meeting_place(url).keys
+    later = int(whole_log(valkey, url)[-1].id.split("-")[1]) + 3_600_000_000
+    valkey.ask("HSET", head, "heard", later)  # as if the clock had been an hour ahead
+    valkey.ask("ZADD", leases, later + 500_000, client.who.client)
+    times = []
+    for number in range(3):
+        assert client.write(asks(number)) == "read"
+        times.append(int(client.replica.position.split("-")[1]))
+    assert times[0] == later < times[1] < times[2] < later + 60_000_000
+
+
+def test_who_joins_a_log_whose_end_was_lost_begins_another_one(valkey, url):
+    client = Client(url, ONE)
+    client.write(asks())
+    valkey.ask("XDEL", meeting_place(url).keys[1], client.replica.position)
+    assert Client(url, ONE).who.epoch != client.who.epoch
+    assert client.write() == "lost"
+
+
+def test_a_log_whose_end_was_lost_is_lost_also_to_who_is_behind_its_snapshot(valkey, url):
+    first, asleep = Client(url, ONE), Client(url, ONE)
+    first.write(asks())
+    first.save()
+    first.write(asks(2))
+    valkey.ask("XDEL", meeting_place(url).keys[1], first.replica.position)
+    assert asleep.write() == "lost"
+
+
+def test_what_only_a_lost_end_says_is_not_kept(valkey, url):
+    client = Client(url, ONE)
+    client.write(asks())
+    valkey.ask("XDEL", meeting_place(url).keys[1], client.replica.position)
+    client.save()
+    assert valkey.ask("HGET", meeting_place(url).keys[0], "saved") is None
+
+
+def test_who_knows_another_log_is_told_so_and_does_not_lose_its_turns(valkey, url):
+    """Not that its lease is over: a snapshot of the new log lies behind what it has read."""
+    client = Client(url, ONE)
+    client.write(asks())
+    valkey.ask("DEL", *meeting_place(url).keys)
+    other = Client(url, ONE)
+    other.write(asks())
+    other.save()
+    assert client.write() == "lost"
 
 
 def test_who_leaves_is_gone_at_once(valkey, url):

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
+from collections import deque
+from types import MethodType
+from unittest import mock
 
 import pytest
 from hypothesis import given, settings
@@ -12,6 +16,7 @@ from hypothesis import strategies as st
 from pagefault.errors import QueueFull, QuotaExceeded, SharedStateUnreadable
 from pagefault.scheduling import Dispatcher, Limits, Mark, Phase, Replica, Request, Rules, Token, Usage, plain, snapshot
 from pagefault.scheduling import replica as steps
+from pagefault.scheduling.dispatcher import MOST_PASSED
 from pagefault.scheduling.replica import Entry
 from tests.scheduling.events import CLIENTS, START, Writer, happenings, rules
 
@@ -41,6 +46,56 @@ def test_a_restored_replica_decides_equally_for_ever_after(rules, happened, cut)
         assert str(first.apply(entry)) == str(second.apply(entry))
         assert first.text() == second.text()
         assert first.wake_at == second.wake_at
+
+
+def picture(value, seen=None):
+    """Everything in a value, to the last field; which objects are one and the same is part of it."""
+    seen = {} if seen is None else seen
+    if isinstance(value, dict):
+        return [(key, picture(each, seen)) for key, each in value.items()]
+    if isinstance(value, list | tuple | deque):
+        return [picture(each, seen) for each in value]
+    if isinstance(value, itertools.count | MethodType):
+        return repr(value).partition(" of ")[0]
+    if type(value).__module__.partition(".")[0] != "pagefault" or type(value).__hash__ is not object.__hash__:
+        return value  # a number, a text, or a frozen record
+    if id(value) in seen:
+        return seen[id(value)]
+    seen[id(value)] = f"{type(value).__name__} {len(seen)}"
+    names = getattr(type(value), "__slots__", None) or vars(value)
+    return seen[id(value)], [(name, picture(getattr(value, name), seen)) for name in names]
+
+
+@settings(max_examples=150)
+@given(rules(), st.lists(happenings, min_size=15, max_size=40), st.sampled_from((1, 10_000)))
+def test_a_restored_replica_is_the_same_to_the_last_field(rules, happened, most_accounts):
+    with mock.patch("pagefault.scheduling.fairness.MOST_ACCOUNTS", most_accounts):
+        replica, _ = follow(rules, happened)
+        assert picture(Replica.of_text(rules, replica.text(), replica.position)) == picture(replica)
+
+
+def test_how_often_a_turn_was_passed_outlives_a_snapshot():
+    replica = Replica(ONE)
+    request = {"input_tokens": 10, "max_output_tokens": 0}
+    replica.apply(entry(1, asks(**request, marks=(Mark(digest="warm", tokens=10),))))
+    replica.apply(entry(2, asks(**request)))  # the oldest of those that wait, and cold
+    running, passed = 1, 0
+    for number in range(3, 3 + 2 * MOST_PASSED + 2, 2):
+        replica.apply(entry(number, asks(**request, marks=(Mark(digest="warm", tokens=10),))))
+        moved = replica.apply(entry(number + 1, steps.finish(running, None, failed=False))).moved
+        if moved == [2]:
+            break
+        running, passed = moved[0], passed + 1
+        replica = Replica.of_text(ONE, replica.text(), replica.position)
+    assert passed == MOST_PASSED
+
+
+def test_a_restored_dispatcher_gives_the_numbers_that_follow():
+    dispatcher = Dispatcher(ONE)
+    dispatcher.submit(Request(account=("t", "a"), agent="a"), 0.0)
+    restored = snapshot.dispatcher_from(ONE, json.loads(json.dumps(snapshot.dispatcher_to(dispatcher))))
+    assert restored.submit(Request(account=("t", "a"), agent="a"), 0.0) == 2
+    assert dispatcher.submit(Request(account=("t", "a"), agent="a"), 0.0) == 2
 
 
 @settings(max_examples=100)

@@ -11,11 +11,15 @@ local KEPT = 3600000 -- an unused scheduler leaves the server after an hour
 local function digits(number) return string.format('%.0f', number) end
 local function number_of(id) return tonumber(string.match(id, '^(%d+)-')) end
 
-local known = redis.call('HMGET', head, 'epoch', 'last', 'heard', 'rules', 'saved')
+local known = redis.call('HMGET', head, 'epoch', 'last', 'heard', 'rules', 'saved', 'ahead')
 local started, last, heard, rules, saved = known[1], known[2], known[3], known[4], known[5]
 local time = redis.call('TIME')
-local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
-if heard and tonumber(heard) > now then now = tonumber(heard) end -- the server's clock was put back
+local ahead = tonumber(known[6] or 0) -- of the server's clock, which may have been put back: then time goes on from there
+local now = tonumber(time[1]) * 1000000 + tonumber(time[2]) + ahead
+if heard and tonumber(heard) > now then
+  ahead = ahead + tonumber(heard) - now
+  now = tonumber(heard)
+end
 
 local function write(writer, body)
   last = digits(number_of(last) + 1) .. '-' .. digits(now)
@@ -24,7 +28,7 @@ local function write(writer, body)
 end
 
 local function done()
-  redis.call('HSET', head, 'last', last, 'heard', digits(now))
+  redis.call('HSET', head, 'last', last, 'heard', digits(now), 'ahead', digits(ahead))
   redis.call('PEXPIRE', head, KEPT)
   redis.call('PEXPIRE', log, KEPT)
   redis.call('PEXPIRE', leases, KEPT)
