@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from langchain.agents import create_agent
+from langchain.chat_models import init_chat_model
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 from langchain_core.runnables import RunnableConfig, RunnableLambda
 from langgraph.checkpoint.memory import InMemorySaver
@@ -18,7 +19,7 @@ import pagefault
 from pagefault import canonical
 from pagefault_langgraph import NotPageable, PagingMiddleware, paged, recall_tool
 from pagefault_langgraph.messages import LANGCHAIN
-from tests.langgraph.scripted import TOOLS, ScriptedModel, is_extension, problems, worker_script
+from tests.langgraph.scripted import TOOLS, ScriptedModel, is_extension, problems, words, worker_script
 from tests.langgraph.test_long_run import BUDGET, STEPS, TURNS, tokens
 
 CONFIG: Any = {"configurable": {"thread_id": "long"}, "recursion_limit": 1_000}
@@ -140,12 +141,43 @@ def test_what_is_no_model(memory: pagefault.Memory, given: Any) -> None:
         paged(given, memory)
 
 
-def test_wrapped_runnables_and_paged_models_are_refused(memory: pagefault.Memory) -> None:
-    base = ScriptedModel(worker_script(2))
-    with pytest.raises(NotPageable, match="wrap the model itself first"):
-        paged(cast("Any", base.with_retry()), memory)
+WRAPPED: dict[str, Any] = {
+    "with_retry": lambda model: model.with_retry(),
+    "with_fallbacks": lambda model: model.with_fallbacks([model]),
+    "bind": lambda model: model.bind(stop=["x"]),
+    "a sequence": lambda model: model | RunnableLambda(lambda message: message),
+    "init_chat_model": lambda model: init_chat_model(configurable_fields=("model",)),
+}
+
+
+@pytest.mark.parametrize("how", WRAPPED)
+def test_wrapped_runnables_are_refused(memory: pagefault.Memory, how: str) -> None:
+    with pytest.raises(NotPageable, match=r"wrap the model itself first.*paged\(init_chat_model\(name\), memory\)"):
+        paged(WRAPPED[how](ScriptedModel(worker_script(2))), memory)
+
+
+def test_a_paged_model_is_refused(memory: pagefault.Memory) -> None:
     with pytest.raises(NotPageable, match="paged already"):
-        paged(paged(base, memory), memory)
+        paged(paged(ScriptedModel(worker_script(2)), memory), memory)
+
+
+def test_a_message_larger_than_the_window_and_pins_larger_than_the_budget(memory: pagefault.Memory) -> None:
+    budget = pagefault.Budget(window=2_000, target=1_500, reserve=200)
+    base = ScriptedModel(worker_script(5))
+    graph = graph_of(paged(base, memory, budget=budget))
+    with pytest.raises(pagefault.PageTooLarge, match=r"page 1 has .* window=2000 .* larger window"):
+        graph.invoke({"messages": [HumanMessage(words("big", 1_500), id="h")]}, CONFIG)
+    assert base.requests == []
+    assert [m.id for m in graph.get_state(CONFIG).values["messages"]] == ["h"]
+    graph.update_state(CONFIG, {"messages": [HumanMessage(words("small", 100), id="h")]})
+    for turn in range(3):
+        graph.invoke({"messages": [HumanMessage(words(f"turn{turn}", 60), id=f"h{turn}")]}, CONFIG)
+    space = memory.space(thread="long")
+    space.pin("1-12")
+    with pytest.raises(pagefault.PinnedOverBudget, match="release pins"):
+        graph.invoke({"messages": [HumanMessage("go on", id="on")]}, CONFIG)
+    space.release("1-12")
+    assert graph.invoke(None, CONFIG)["messages"][-1].content.startswith("turn done")
 
 
 def test_outside_of_a_graph_the_identity_says_whose_conversation_it_is(memory: pagefault.Memory) -> None:

@@ -127,8 +127,8 @@ class Link:
         attempts = f"{tried} attempt{'s' if tried > 1 else ''} in {spent:.1f} s"
         if verdict.kind is StoreDenied:
             return StoreDenied(
-                f"{where} was refused ({reason}); give a key that may read and write this collection as api_key=... "
-                "or in the environment variable QDRANT_API_KEY"
+                f"{where} was refused ({reason}); set the environment variable QDRANT_API_KEY to a key that may read "
+                "and write this collection (or give it to a ServerStore of your own as api_key=...)"
             )
         if verdict.kind is StoreUnreachable:
             asked = f"; it asked to wait {verdict.asked:.0f} s" if verdict.asked else ""

@@ -147,7 +147,7 @@ def _split(url: str) -> SplitResult:
     if secret:
         raise StoreError(
             "a server's URL must not hold a user name, password or key, since URLs end up in logs; "
-            "give the key as api_key=... or in the environment variable QDRANT_API_KEY"
+            "set the environment variable QDRANT_API_KEY (or give a ServerStore of your own api_key=...)"
         )
     if parts.scheme not in SCHEMES or not parts.hostname:
         raise StoreError(f"a server is named by a URL that starts with one of {known} and a host")
