@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 from llama_index.core.base.llms.types import ChatMessage
-from llama_index.core.memory import InsertMethod, Memory
+from llama_index.core.memory import BaseMemoryBlock, InsertMethod, Memory
 from llama_index.core.storage.chat_store.base_db import MessageStatus
 
 import pagefault
@@ -64,6 +64,83 @@ def test_what_the_stock_memory_flushes_is_found_again(backend):
         assert "ada-fact" not in await block.aget([user("topic3")], session_id="bob")
 
     asyncio.run(talk())
+
+
+class Broken(BaseMemoryBlock[str]):
+    """A block that fails while it is told to."""
+
+    name: str = "broken"
+    fails: bool = True
+    kept: list[str] = []  # noqa: RUF012  # pydantic copies it
+
+    async def _aget(self, messages=None, **block_kwargs):
+        if self.fails:
+            raise RuntimeError("no answer")
+        return ""
+
+    async def _aput(self, messages):
+        if self.fails:
+            raise RuntimeError("not kept")
+        self.kept += texts(messages)
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_block_beside_ours_that_raises_costs_ours_nothing(is_first, tmp_path):
+    """LlamaIndex raises what the block raised, and does not wait for the others; each call is a loop of its own."""
+    with pagefault.open(tmp_path, embedder=None) as backend:
+        block, broken = PagefaultMemoryBlock(memory=backend), Broken()
+        store = PagefaultChatStore(memory=backend)
+        memory = Memory.from_defaults(
+            session_id="ada",
+            chat_store=store,
+            token_limit=400,
+            token_flush_size=100,
+            memory_blocks=[broken, block] if is_first else [block, broken],
+        )
+        raised = 0
+        said = [message for number in range(30) for message in turn(number)]
+        for message in said:
+            try:
+                asyncio.run(memory.aput(message))
+            except RuntimeError as error:
+                assert str(error) == "not kept"  # noqa: PT017  # some of them are raised
+                raised += 1
+        assert raised > 3
+        with pytest.raises(RuntimeError, match="no answer"):
+            asyncio.run(memory.aget())
+        broken.fails = False
+        asyncio.run(memory.aput_messages(turn(30)))
+        assert "ada-fact3." in "\n".join(str(m.content) for m in asyncio.run(memory.aget(input="topic3?")))
+        everything = [*texts(said), *texts(turn(30))]
+        assert texts(asyncio.run(memory.aget_all())) == everything, "the store has all"
+    with pagefault.open(tmp_path, embedder=None) as backend:
+        flushed = asyncio.run(PagefaultChatStore(memory=backend).get_messages("ada", status=ARCHIVED))
+        kept = asyncio.run(PagefaultMemoryBlock(memory=backend).space("ada").held(_codec()).aeverything())
+        assert len(flushed) > 20
+        assert texts(kept) == texts(flushed), "and the block all that left"
+
+
+def test_a_block_whose_backend_is_closed_says_so_and_the_memory_has_all(backend):
+    with pagefault.open(":memory:", embedder=None) as other:
+        block = PagefaultMemoryBlock(memory=other)
+        memory = Memory.from_defaults(
+            session_id="ada",
+            chat_store=PagefaultChatStore(memory=backend),
+            token_limit=200,
+            token_flush_size=50,
+            memory_blocks=[block],
+        )
+    said = [message for number in range(6) for message in turn(number)]
+    raised = []
+    for message in said:
+        try:
+            asyncio.run(memory.aput(message))
+        except MemoryClosed as error:
+            raised.append(error)
+    assert raised
+    assert texts(asyncio.run(memory.aget_all())) == texts(said)
+    with pytest.raises(MemoryClosed):
+        asyncio.run(memory.aget())
 
 
 def _codec():

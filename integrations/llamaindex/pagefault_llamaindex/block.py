@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -51,9 +52,13 @@ class PagefaultMemoryBlock(BaseMemoryBlock[str]):
         from_short_term_memory: bool = False,  # noqa: FBT001, FBT002  # as the base has it
         session_id: str | None = None,
     ) -> None:
-        """Keep messages of a session; they are not changed."""
+        """Keep messages of a session; they are not changed.
+
+        They are kept whatever becomes of the caller: where another block raises, LlamaIndex waits for none.
+        """
         if messages and (self.accept_short_term_memory or not from_short_term_memory):
-            await self.space(session_id).held(LLAMAINDEX).aput(accept(list(messages)))
+            keeping = self.space(session_id).held(LLAMAINDEX).aput(accept(list(messages)))
+            await asyncio.shield(asyncio.wrap_future(self.memory._kernel.start(keeping)))
 
     async def _aput(self, messages: list[ChatMessage]) -> None:
         session = next((m.additional_kwargs[_SESSION] for m in messages if _SESSION in m.additional_kwargs), None)
