@@ -11,9 +11,12 @@ import pytest
 from langgraph.config import get_store
 from langgraph.graph import END, START, StateGraph
 from langgraph.store.base import GetOp, PutOp, SearchOp
+from qdrant_edge import UpdateOperation
 
 import pagefault
-from pagefault import BadFilter, EmbedderError, InvalidId, InvalidItem, MemoryClosed, VersionConflict
+from pagefault import BadFilter, CorruptPage, EmbedderError, InvalidId, InvalidItem, MemoryClosed, VersionConflict
+from pagefault.items import point_of
+from pagefault.ports import Where
 from pagefault.testing.embedders import HashingEmbedder
 from pagefault_langgraph import PagefaultStore, open_store
 
@@ -131,6 +134,19 @@ def test_errors_stay_with_their_operations(store):
     assert store.get(NS, "other") is None
 
 
+def test_a_damaged_item_is_its_readers_trouble_alone(store, memory):
+    for key in "abc":
+        store.put(NS, key, {"v": key})
+    point = point_of(store._shelf()._scope.space, NS, "b")
+    spoil = UpdateOperation.set_payload([point], {"body": "{}"})
+    memory._kernel.call(memory._store._call(lambda shard: shard.update(spoil), urgent=True))
+    results = store.batch([GetOp(NS, key) for key in "abcd"], return_exceptions=True)
+    assert [each and type(each).__name__ for each in results] == ["VersionedItem", "CorruptPage", "VersionedItem", None]
+    assert [each.key for each in store.search(NS)] == ["c", "a"]
+    with pytest.raises(CorruptPage):
+        store.batch([GetOp(NS, key) for key in "abc"])
+
+
 def test_one_agents_mistake_is_not_anothers(store):
     async def main():
         return await asyncio.gather(
@@ -151,6 +167,8 @@ def test_one_agents_mistake_is_not_anothers(store):
     [
         PutOp(NS, "k", ["no dictionary"]),
         PutOp(NS, "k", {"v": 1}, "text"),
+        PutOp(NS, "k", {"v": 1}, index=True),
+        PutOp(NS, "k", {"v": 1}, {"v": 1}),
         PutOp(NS, "k", {"v": 1}, [None]),  # type: ignore[list-item]  # what is refused
         PutOp(NS, "k", {"v": 1}, None, "soon"),
         PutOp(NS, "k", {"v": 1}, ttl=True),
@@ -186,6 +204,42 @@ def test_reading_begins_the_time_anew_unless_told_otherwise(store, clock):
     assert {item.key for item in store.search(NS, refresh_ttl=False)} == {"got", "searched"}
     clock(6)
     assert store.get(NS, "got") is None
+
+
+def test_the_store_sweeps_by_itself_when_the_time_has_come(memory, request, clock):
+    store = PagefaultStore(memory, name=request.node.name, ttl={"sweep_interval_minutes": 30})
+    store.put(("short",), "k", {"v": 1}, ttl=10)
+    store.put(NS, "ever", {"v": 1})
+
+    def records():
+        scope, where = store._shelf()._scope, Where(kind="item")
+        return len(memory._kernel.call(memory._store.scan(scope, where, limit=10)))
+
+    clock(20)
+    store.get(NS, "ever")
+    assert records() == 2, "nobody has read it, and it is not time yet"
+    clock(20)
+    asyncio.run(store.aget(NS, "ever"))
+    deadline = time.monotonic() + 30
+    while records() > 1 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert records() == 1
+
+
+def test_a_sweep_that_fails_costs_nobody_anything(memory, request, clock, caplog, monkeypatch):
+    store = PagefaultStore(memory, name=request.node.name, ttl={"sweep_interval_minutes": 1})
+    store.put(NS, "ever", {"v": 1})
+
+    async def fails(self):
+        raise pagefault.StoreError("the fake store is down")
+
+    monkeypatch.setattr("pagefault.shelf.Shelf.sweep", fails)
+    clock(2)
+    assert store.get(NS, "ever").value == {"v": 1}
+    deadline = time.monotonic() + 30
+    while "not removed yet" not in caplog.text and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert "the fake store is down" in caplog.text
 
 
 def test_the_stores_own_times(memory, request, clock):

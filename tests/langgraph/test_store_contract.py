@@ -43,6 +43,10 @@ DEVIATES = {
     "test_a_list_is_a_namespace_too": "finds nothing for one",
     "test_ints_as_keys_are_text_everywhere": "keeps them as they are in raw operations",
     "test_items_expire": "knows no time to live",
+    "test_a_put_says_anew_how_long_an_item_lives": "knows no time to live",
+    "test_reading_is_no_update": "knows no time to live",
+    "test_a_key_that_expired_is_a_new_item": "knows no time to live",
+    "test_what_is_no_index_is_refused": "takes any iterable, and raises TypeError for what is none",
     "test_words_and_meaning_rank_together": "goes by vectors alone, which a word that is in one text does not decide",
     "test_threads_write_and_search_at_once": "changes its dictionaries while others iterate over them",
     "test_a_bad_filter_among_good_operations_does_nothing": "writes some of them, or nothing, depending on the data",
@@ -172,6 +176,20 @@ def test_reads_come_before_writes_and_the_last_write_wins(store):
     assert store.get(("b",), "gone") is None
 
 
+def test_a_listing_and_a_search_see_deletions_of_earlier_batches_only(store):
+    store.put(("a",), "k", {"v": 0})
+    results = store.batch([PutOp(("a",), "k", None), SearchOp(("a",)), ListNamespacesOp(), GetOp(("a",), "k")])
+    assert (keys(results[1]), results[2], results[3].value) == (["k"], [("a",)], {"v": 0})
+    assert store.batch([GetOp(("a",), "k"), SearchOp(("a",))]) == [None, []]
+
+
+def test_the_last_of_deletion_and_write_wins(store):
+    store.batch([PutOp(("a",), "k", {"v": 1}), PutOp(("a",), "k", None)])
+    assert store.get(("a",), "k") is None
+    store.batch([PutOp(("a",), "k", None), PutOp(("a",), "k", {"v": 2})])
+    assert store.get(("a",), "k").value == {"v": 2}
+
+
 def test_equal_texts_in_one_batch(store):
     store.batch([PutOp(("a",), key, {"text": "the same"}) for key in "xyz"])
     assert sorted(keys(store.search(("a",), query="the same"))) == ["x", "y", "z"]
@@ -246,6 +264,15 @@ def test_ints_as_keys_are_text_everywhere(store):
         ({"limit": 2, "offset": 1}, [("a", "b"), ("a", "b", "c")]),
         ({"limit": 2, "offset": 5}, [("b",)]),
         ({"prefix": ("zz",)}, []),
+        ({"prefix": ("a", "*", "c")}, [("a", "b", "c"), ("a", "x", "c")]),
+        ({"prefix": ("*",)}, [("a",), ("a", "b"), ("a", "b", "c"), ("a", "x", "c"), ("ab", "c"), ("b",)]),
+        ({"suffix": ("a", "b", "c", "d")}, []),
+        ({"suffix": ("*", "b", "*")}, [("a", "b", "c")]),
+        ({"prefix": ("a", "b"), "suffix": ("b", "c")}, [("a", "b", "c")]),
+        ({"max_depth": 0}, [()]),
+        ({"max_depth": 9, "prefix": ("a", "b")}, [("a", "b"), ("a", "b", "c")]),
+        ({"max_depth": 1, "limit": 1, "offset": 1}, [("ab",)]),
+        ({"limit": 0}, []),
     ],
 )
 def test_namespaces_are_listed(store, how, expected):
@@ -307,6 +334,16 @@ def test_negative_pages_are_refused(store):
         ({"n": 2, "even": False}, ""),
         ({"gone": None}, "abcd"),
         ({"gone": {"$ne": 1}}, "abcd"),
+        ({"gone": 1}, ""),
+        ({"n": 1.0}, "b"),
+        ({"n": {"$ne": 2, "$lt": 3}}, "ab"),
+        ({"n": {"$eq": 1, "$gt": 1}}, ""),
+        ({"deep": {"$eq": {"half": 0.5, "x": 1}}}, "b"),
+        ({"deep": {"$eq": {"half": 0.5}}}, ""),
+        ({"deep": {}}, "abcd"),
+        ({"t": {}}, ""),
+        ({"t": {"$eq": "number"}}, "abcd"),
+        ({"deep.half": 1.5}, ""),
         ({}, "abcd"),
     ],
 )
@@ -377,6 +414,63 @@ def test_index_says_what_a_query_sees(store):
     assert store.get(("a",), "some").value == value
 
 
+def test_each_element_of_a_list_is_found_by_itself(store):
+    others = [f"a long remark on number {i} of the many other things" for i in range(20)]
+    store.put(("a",), "many", {"notes": [*others[:10], "striped zebra", *others[10:]]}, index=["notes[*]"])
+    store.put(("a",), "one", {"notes": ["striped zebra and spotted cheetah at a zoo"]}, index=["notes[*]"])
+    assert keys(store.search(("a",), query="striped zebra", limit=1)) == ["many"], "its best element is the question"
+
+
+@pytest.mark.parametrize(
+    ("path", "sees"),
+    [
+        ("title", "apples"),
+        ("meta.by.name", "ada"),
+        ("notes[*].t", "bread cheese"),
+        ("notes[0].t", "bread"),
+        ("notes[-1].t", "cheese"),
+        ("tags[*]", "red green"),
+        ("n", "42"),
+        ("gone", ""),
+        ("gone[*].deeper", ""),
+        ("title[0]", ""),
+    ],
+)
+def test_paths_of_an_index(store, path, sees):
+    value = {"title": "apples", "meta": {"by": {"name": "ada"}}, "notes": [{"t": "bread"}, {"t": "cheese"}]}
+    value |= {"tags": ["red", "green"], "n": 42, "none": None}
+    store.put(("a",), "k", value, index=[path])
+    words = ("apples", "ada", "bread", "cheese", "red", "green", "42")
+    scores = {word: [i.score for i in store.search(("a",), query=word) if i.score is not None] for word in words}
+    seen = [scores.pop(word) for word in sees.split()]
+    assert all(mine and mine > other for mine in seen for other in scores.values())
+    assert seen or not any(scores.values())
+
+
+def test_what_is_no_index_is_refused(store):
+    for index in (True, 3, "text", [1], {"text": 1}):
+        with pytest.raises(ValueError, match="index"):
+            store.put(("a",), "k", {"text": "apples"}, index=index)
+    assert store.get(("a",), "k") is None
+
+
+def test_a_query_and_a_filter_together(store):
+    for i in range(12):
+        store.put(("a",), f"k{i}", {"text": "red apples", "even": i % 2 == 0, "n": i})
+    store.put(("b",), "k", {"text": "red apples", "even": True, "n": 0})
+    pages = [keys(store.search(("a",), query="apples", filter={"even": True}, limit=4, offset=o)) for o in (0, 4, 8)]
+    assert [len(page) for page in pages] == [4, 2, 0]
+    assert {key for page in pages for key in page} == {f"k{i}" for i in range(0, 12, 2)}
+    assert keys(store.search(("a",), query="apples", filter={"even": True, "n": {"$gte": 9}})) == ["k10"]
+    assert store.search(("a",), query="apples", filter={"n": {"$gt": 99}}) == []
+
+
+def test_an_empty_query_is_none(store):
+    store.put(("a",), "k", {"v": 1}, index=False)
+    (item,) = store.search(("a",), query="")
+    assert (item.key, item.score) == ("k", None)
+
+
 def test_only_indexed_items_answer_a_query(store):
     store.put(("a",), "in", {"text": "apples"})
     store.put(("a",), "out", {"text": "apples"}, index=False)
@@ -392,6 +486,41 @@ def test_an_item_that_is_not_indexed_any_more_is_not_found_by_query(store):
 
 
 # -- time to live ------------------------------------------------------------------------------
+
+
+def test_a_put_says_anew_how_long_an_item_lives(store, monkeypatch):
+    store.put(("a",), "longer", {"v": 1}, ttl=1)
+    store.put(("a",), "longer", {"v": 2}, ttl=10)
+    store.put(("a",), "ever", {"v": 1}, ttl=1)
+    store.put(("a",), "ever", {"v": 2}, ttl=None)
+    store.put(("a",), "by default", {"v": 1}, ttl=1)
+    store.put(("a",), "by default", {"v": 2})
+    store.put(("a",), "shorter", {"v": 1})
+    store.put(("a",), "shorter", {"v": 2}, ttl=0.5)
+    later = _clock(monkeypatch, 61)
+    assert sorted(keys(store.search(("a",), refresh_ttl=False))) == ["by default", "ever", "longer"]
+    later(600)
+    assert sorted(keys(store.search(("a",), refresh_ttl=False))) == ["by default", "ever"]
+
+
+def test_reading_is_no_update(store, monkeypatch):
+    for key in "ab":
+        store.put(("a",), key, {"v": 1}, ttl=10)
+    before = store.get(("a",), "a", refresh_ttl=False)
+    later = _clock(monkeypatch, 60)
+    store.get(("a",), "a")
+    assert keys(store.search(("a",), refresh_ttl=False)) == ["b", "a"]
+    assert store.get(("a",), "a", refresh_ttl=False).updated_at == before.updated_at
+    later(9.5 * 60)
+    assert keys(store.search(("a",), refresh_ttl=False)) == ["a"], "only what was read lives on"
+
+
+def test_a_key_that_expired_is_a_new_item(store, monkeypatch):
+    store.put(("a",), "k", {"v": 1}, ttl=1)
+    before = store.get(("a",), "k").created_at
+    _clock(monkeypatch, 120)
+    store.put(("a",), "k", {"v": 2})
+    assert store.get(("a",), "k").created_at > before
 
 
 def test_items_expire(store, monkeypatch):

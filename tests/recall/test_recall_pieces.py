@@ -7,7 +7,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pagefault.recall.pieces import MAX_PIECES, PIECE_CHARS, WHOLE_CHARS, pieces_of
+from pagefault.recall.pieces import FIELD, MAX_PIECES, PIECE_CHARS, WHOLE_CHARS, pieces_of
 
 WORDS = st.text(alphabet="ab \n\t\u3000\ud83d", max_size=400)
 
@@ -51,3 +51,12 @@ def test_blank_stretches_get_no_vector():
     text = "begin" + " " * 8_000 + "end"
     assert [piece.strip() for piece in pieces_of(text)] == ["begin", "end"]
     assert pieces_of(" " * 9_000) == [" " * WHOLE_CHARS]
+
+
+def test_parts_with_a_mark_between_them_are_pieces_of_their_own():
+    long = "word " * 500
+    assert pieces_of(f"one{FIELD}{FIELD} {FIELD}other") == ["one", "other"]
+    assert pieces_of(f"one{FIELD}{long}") == ["one", *pieces_of(long)]
+    assert pieces_of(FIELD) == [FIELD]
+    many = FIELD.join(["part"] * 100)
+    assert pieces_of(many) == [many], "too many to count each"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+import time
+from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, Literal, cast
 
@@ -23,13 +25,15 @@ from langgraph.store.base import (
 )
 
 import pagefault
-from pagefault import Memory, VersionConflict
+from pagefault import CorruptPage, Memory, PagefaultError, VersionConflict
 from pagefault import items as rules
 from pagefault.shelf import Change, Search, Shelf
 from pagefault_langgraph.store_ops import change_of, namespace_page, plan
 
 PLACE: Final = "PAGEFAULT_MEMORY"
 """The environment variable that says where the memory of :func:`open_store` is."""
+_MINUTE: Final = 60.0
+_log: Final = logging.getLogger("pagefault")
 
 
 class VersionedItem(Item):
@@ -55,7 +59,8 @@ class PagefaultStore(BaseStore):
         memory: From ``pagefault.open(...)``.
         name: Stores of different names share nothing.
         tenant: Whose items; the default tenant if not given.
-        ttl: ``default_ttl`` in minutes and ``refresh_on_read``, as for LangGraph's other stores.
+        ttl: ``default_ttl`` in minutes, ``refresh_on_read`` and ``sweep_interval_minutes``, as for LangGraph's other
+            stores; sweeps are begun by the first use after each interval.
         fields: Paths of a value that search sees, such as ``"text"`` or ``"notes[*].title"``; by
             default all of it. ``put(index=...)`` says it for one item.
 
@@ -88,6 +93,7 @@ class PagefaultStore(BaseStore):
         self._tenant = tenant
         self._fields = None if fields is None else list(fields)
         self.ttl_config = ttl
+        self._swept = time.time()
         self._shelf()  # so that an odd tenant is refused here
 
     # -- LangGraph's interface -------------------------------------------------------------
@@ -105,12 +111,12 @@ class PagefaultStore(BaseStore):
             StoreError: The store failed.
         """
         plans = self._plans(ops, return_exceptions=return_exceptions)
-        return self._memory._kernel.call(self._execute(plans)) if plans else []
+        return self._memory._kernel.call(self._execute(plans, return_exceptions)) if plans else []
 
     async def abatch(self, ops: Iterable[Op], *, return_exceptions: bool = False) -> list[Result]:
         """Async twin of :meth:`batch`; never blocks the loop."""
         plans = self._plans(ops, return_exceptions=return_exceptions)
-        return await self._memory._kernel.acall(self._execute(plans)) if plans else []
+        return await self._memory._kernel.acall(self._execute(plans, return_exceptions)) if plans else []
 
     # -- beyond it -------------------------------------------------------------------------
 
@@ -194,10 +200,11 @@ class PagefaultStore(BaseStore):
             raise written
         return 0 if written is None else written.version
 
-    async def _execute(self, plans: Sequence[Op | Change | Search | Exception]) -> list[Result]:
+    async def _execute(self, plans: Sequence[Op | Change | Search | Exception], is_apart: bool) -> list[Result]:  # noqa: FBT001  # positional from two places
         shelf = self._shelf()
+        self._sweep_in_time(shelf)
         results: list[Any] = [each if isinstance(each, Exception) else None for each in plans]
-        await self._get(shelf, plans, results)
+        await self._get(shelf, plans, results, is_apart=is_apart)
         for i, each in enumerate(plans):
             if isinstance(each, Search):
                 found = await shelf.search(each)
@@ -213,14 +220,34 @@ class PagefaultStore(BaseStore):
             await shelf.write(list(last.values()))
         return results
 
-    async def _get(self, shelf: Shelf, plans: Sequence[Any], results: list[Any]) -> None:
+    async def _get(self, shelf: Shelf, plans: Sequence[Any], results: list[Any], *, is_apart: bool) -> None:
         gets = [(i, each) for i, each in enumerate(plans) if isinstance(each, GetOp)]
         if not gets:
             return
-        found = await shelf.get([(op.namespace, op.key) for _, op in gets])
+        found = await self._found(shelf, [(op.namespace, op.key) for _, op in gets], is_apart=is_apart)
         for (i, _), item in zip(gets, found, strict=True):
-            results[i] = None if item is None else _item(item)
-        await shelf.refresh([item for (_, op), item in zip(gets, found, strict=True) if item and op.refresh_ttl])
+            results[i] = _item(item) if isinstance(item, rules.Item) else item
+        living = zip(gets, found, strict=True)
+        await shelf.refresh([item for (_, op), item in living if isinstance(item, rules.Item) and op.refresh_ttl])
+
+    async def _found(
+        self, shelf: Shelf, names: list[tuple[rules.Namespace, str]], *, is_apart: bool
+    ) -> Sequence[rules.Item | CorruptPage | None]:
+        try:
+            return await shelf.get(names)
+        except CorruptPage as error:
+            if not is_apart:
+                raise
+            if len(names) == 1:
+                return [error]
+        return [each for name in names for each in await self._found(shelf, [name], is_apart=True)]
+
+    def _sweep_in_time(self, shelf: Shelf) -> None:
+        """Begin a sweep if the last one is long ago; nobody waits for it but closing."""
+        interval = (self.ttl_config or {}).get("sweep_interval_minutes")
+        if interval is not None and time.time() - self._swept >= _MINUTE * interval:
+            self._swept = time.time()
+            self._memory._kernel.start(_logged(shelf.sweep()))
 
 
 @contextlib.asynccontextmanager
@@ -235,6 +262,13 @@ async def open_store(place: str | None = None) -> AsyncIterator[PagefaultStore]:
     """
     async with pagefault.open(place or os.environ.get(PLACE) or "./agent-memory") as memory:
         yield PagefaultStore(memory)
+
+
+async def _logged(sweep: Coroutine[Any, Any, None]) -> None:
+    try:
+        await sweep
+    except PagefaultError as error:
+        _log.warning("expired items are not removed yet, no read returns them: %s", error)
 
 
 def _item(item: rules.Item) -> VersionedItem:

@@ -10,6 +10,7 @@ from langgraph.store.base import GetOp, InvalidNamespaceError, ListNamespacesOp,
 from pagefault.errors import InvalidItem
 from pagefault.filters import check_filter
 from pagefault.items import check_ttl, is_under, path_of, plain
+from pagefault.recall import FIELD
 from pagefault.shelf import Change, Search
 
 WHOLE: Final = "$"
@@ -115,8 +116,10 @@ def _text(value: dict[str, Any], index: Any, fields: Sequence[str] | None) -> st
     if index is False:
         return ""
     paths = fields if index is None else index
-    if paths is None or list(paths) == [WHOLE]:
+    if paths is None:
         return None
-    if isinstance(paths, str) or not all(isinstance(path, str) for path in paths):
+    if not isinstance(paths, list | tuple) or not all(isinstance(path, str) for path in paths):
         raise InvalidItem(f"index is False or a list of paths such as 'text' or 'notes[*].title', got {index!r:.60}")
-    return "\n".join(text for path in paths for text in get_text_at_path(value, path))
+    if list(paths) == [WHOLE]:
+        return None
+    return FIELD.join(text for path in paths for text in get_text_at_path(value, path))

@@ -11,7 +11,7 @@ from pagefault.recall.passages import (
     render_passages,
     with_passages,
 )
-from pagefault.recall.pieces import pieces_of
+from pagefault.recall.pieces import FIELD, pieces_of
 from pagefault.recall.remembered import ItemEvidence, RecalledItem, best_of, judge_items, render_items, with_items
 from pagefault.recall.rendering import Found, RecalledPage, fence_of, render
 from pagefault.recall.slices import Slice, reading, slice_page, trust_of
@@ -19,6 +19,7 @@ from pagefault.recall.terms import document_vector, query_vector, split_terms, t
 
 __all__ = [
     "DEFAULT_THRESHOLDS",
+    "FIELD",
     "Evidence",
     "Found",
     "ItemEvidence",

@@ -15,21 +15,30 @@ PIECE_CHARS: Final = 1_000
 """About the length of a piece of a longer text."""
 MAX_PIECES: Final = 32
 """Of one text. Beyond 32,000 characters the pieces grow, and beyond 64,000 only the first 2,000 of each count."""
+FIELD: Final = "\x1e"
+"""Stands between parts of a text that are each to be embedded by themselves, however short."""
 _BACK: Final = 100
 
 
 def pieces_of(text: str) -> list[str]:
-    """Stretches of a text, in order and evenly spread, each to be embedded by itself.
+    r"""Stretches of a text, in order and evenly spread, each to be embedded by itself.
 
-    A longer text is cut after whitespace where there is some near. At most ``MAX_PIECES`` pieces of at most
-    ``WHOLE_CHARS`` characters come back, whatever the length; blank ones are left out, but there is always one.
+    Parts with a ``FIELD`` between them are pieces of their own, unless they are more than ``MAX_PIECES``. A longer
+    text is cut after whitespace where there is some near. At most ``MAX_PIECES`` pieces of at most ``WHOLE_CHARS``
+    characters come back, whatever the length; blank ones are left out, but there is always one.
 
     Example:
         >>> pieces_of("short")
         ['short']
         >>> [len(piece) for piece in pieces_of("word " * 500)]
         [830, 835, 835]
+        >>> pieces_of("one\x1eother")
+        ['one', 'other']
     """
+    if FIELD in text:
+        fields = [piece for each in text.split(FIELD) if each.strip() for piece in pieces_of(each)]
+        if 0 < len(fields) <= MAX_PIECES:
+            return fields
     if len(text) <= WHOLE_CHARS:
         return [text]
     count = min(MAX_PIECES, math.ceil(len(text) / PIECE_CHARS))
