@@ -23,11 +23,13 @@ from numpy.typing import NDArray
 
 from pagefault.embedders import WordLlamaEmbedder
 from pagefault.ports import Embedder
-from pagefault.recall import Evidence, Outcome, coverage, decide, document_vector, fuse, pieces_of, query_vector
+from pagefault.recall import Evidence, Outcome, coverage, decide, document_vector, focus, fuse, pieces_of, query_vector
 
 CANDIDATES: Final = 64
 JUDGED: Final = 20
 FITTED: Final = 2
+WIDTHS: Final = (600, 1_800)
+"""Characters shown of a long page: of many pages under a small budget, of ten under the default one."""
 ADVERSARIAL: Final = 5
 
 
@@ -91,6 +93,8 @@ class Talk:
     pages: tuple[str, ...]
     questions: tuple[tuple[str, frozenset[int]], ...]
     dropped: int
+    turns: tuple[tuple[str, int, int, int], ...]
+    """Of each question and each turn that answers it: the page, and from where to where the turn stands in it."""
 
 
 def read_talk(data: Mapping[str, Any], *, dates: bool, join: int = 0) -> Talk:
@@ -104,24 +108,30 @@ def read_talk(data: Mapping[str, Any], *, dates: bool, join: int = 0) -> Talk:
             turns.append((turn["dia_id"], f"{date}{turn['speaker']}: {turn['text']}{photo}"))
     pages: list[str] = []
     page_of: dict[str, int] = {}
+    ends: dict[str, int] = {}
+    sizes = {name: len(text) for name, text in turns}
     for name, text in turns:
         if not pages or len(pages[-1]) >= join:
             pages.append(text)
         else:
             pages[-1] += f"\n{text}"
-        page_of[name] = len(pages) - 1
+        page_of[name], ends[name] = len(pages) - 1, len(pages[-1])
     questions, dropped = [], 0
+    places: list[tuple[str, int, int, int]] = []
     for qa in data["qa"]:
         named = re.findall(r"D\d+:\d+", " ".join(qa.get("evidence") or ()))
         answers = frozenset(page_of[name] for name in named if name in page_of)
         if qa["category"] != ADVERSARIAL and answers:
             questions.append((qa["question"], answers))
+            known = [name for name in named if name in ends]
+            places += [(qa["question"], page_of[n], ends[n] - sizes[n], ends[n]) for n in known]
         dropped += qa["category"] != ADVERSARIAL and not answers
     return Talk(
         speakers=(talk["speaker_a"], talk["speaker_b"]),
         pages=tuple(pages),
         questions=tuple(questions),
         dropped=dropped,
+        turns=tuple(places),
     )
 
 
@@ -204,6 +214,23 @@ def gate_table(talks: Sequence[Talk], libraries: Sequence[Library], first: int, 
         yield f"| {name} | {len(outcomes)} | {' | '.join(f'{share:.1%}' for share in shares)} |"
 
 
+def shown_table(talks: Sequence[Talk], libraries: Sequence[Library]) -> Iterator[str]:
+    """Of the pages too long to be shown whole: how often what is shown holds all of a turn that answers."""
+    yield "| characters shown | turns | the beginning | **around the words** (default) |\n|---|---|---|---|"
+    for width in WIDTHS:
+        begins, around, asked = 0, 0, 0
+        for talk, library in zip(talks, libraries, strict=True):
+            for question, page, first, last in talk.turns:
+                if len(talk.pages[page]) > width >= last - first:
+                    terms = query_vector(question).indices
+                    at = focus(talk.pages[page], {t: library.idf[t] for t in terms if t in library.idf}, width)
+                    begins += last <= width
+                    around += at <= first and last <= at + width
+                    asked += 1
+        if asked:
+            yield f"| {width:,} | {asked:,} | {begins / asked:.3f} | {around / asked:.3f} |"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
@@ -219,6 +246,9 @@ def main() -> None:
     for title, first, last in (("fitted on", 0, FITTED), ("held out", FITTED, len(talks))):
         print(f"## Finding, conversations {first + 1}-{last} ({title})\n")
         print("\n".join(recall_table(talks[first:last], libraries[first:last])), end="\n\n")
+    if options.join:
+        print("## What is shown of a long page\n")
+        print("\n".join(shown_table(talks, libraries)), end="\n\n")
     lexical = [Library(talk.pages, None) for talk in talks]
     for name, searched in ((embedder.name, libraries), ("full text alone", lexical)):
         for title, first, last in (("fitted on", 0, FITTED), ("held out", FITTED, len(talks))):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 from functools import partial
 
 import pytest
@@ -142,3 +143,19 @@ def survey_of(directory):
             return header
 
     return asyncio.run(main())
+
+
+def test_a_recall_opens_a_long_page_at_what_matched_and_says_where_it_cut(tmp_path):
+    with pagefault.open(tmp_path, embedder=OLD) as memory:
+        space = memory.space(thread="t")
+        space.append([user(prose(700, "", seed=seed)) for seed in range(2, 6)])
+        space.append([user(LONG)])
+        text = space.recall("when does the ferry to Tromso leave", budget=600).text
+        shown = r"page (5@\d+) \|[^\n]*\| begins earlier, at 5\n<(\w{8})\n(.*?)\n\2>\n\[\2\] continues at (5@\d+)"
+        ((at, _, quoted, rest),) = re.findall(shown, text, re.DOTALL)
+        begin, end = (int(address.removeprefix("5@")) for address in (at, rest))
+        assert quoted == f"user: {LONG}"[begin:end]
+        assert NEEDLE in quoted
+        assert not quoted.startswith(NEEDLE), "what stands before it is read, too"
+        assert space.fault("5").pages[0].page.text == LONG
+        assert f"\n{LONG[end - 6 : end + 50]}" in space.fault(rest).text

@@ -137,11 +137,12 @@ def test_similarity_counts_where_there_is_an_embedder():
     assert judged([], dense={}) == (Outcome.ABSTAIN, [])
 
 
-def test_reading_starts_where_the_answer_stands():
+def test_reading_starts_shortly_before_what_answers():
     filler = "Nothing of interest happens in this sentence. " * 30
-    text = f"{filler}The name of the dog is Rex.\n\n{filler}"
+    text = f"{filler}He came in May. The name of the dog is Rex. My sister chose it.\n\n{filler}"
     at = focus(text, dict.fromkeys(TERMS, 1.0), 200)
-    assert text[at:].startswith("The name of the dog is Rex.")
+    assert "He came in May. The name of the dog is Rex. My sister chose it." in text[at : at + 200]
+    assert text[at:].startswith(("Nothing of interest", "He came"))
     assert focus(text, {}, 200) == 0
     assert focus("The dog. " * 3, dict.fromkeys(TERMS, 1.0), 200) == 0
 
@@ -151,7 +152,21 @@ def test_lines_divide_a_text_without_sentences():
     rows[150] = "rex,dog"
     text = "\n".join(rows)
     at = focus(text, {term_id("dog"): 1.0}, 100)
-    assert text[at:].startswith("rex,dog")
+    assert "\nrex,dog\n" in text[at : at + 100]
+    assert text[at:].startswith("row")
+
+
+def test_no_room_is_wasted_behind_the_end():
+    text = "Nothing of interest. " * 50 + "The name of the dog is Rex."
+    at = focus(text, dict.fromkeys(TERMS, 1.0), 300)
+    assert 270 <= len(text) - at <= 320
+
+
+def test_words_together_tell_more_than_words_apart():
+    filler = "Nothing of interest happens. " * 10
+    text = f"{filler}A name. {filler}A dog called Rex has this name. {filler}A dog. {filler}"
+    at = focus(text, dict.fromkeys(TERMS, 1.0), 150)
+    assert "A dog called Rex has this name." in text[at : at + 150]
 
 
 @given(st.text(st.characters(codec="utf-8"), max_size=600), st.integers(1, 200))

@@ -284,7 +284,8 @@ class TestBudget:
         )
         assert "page 7.3 |" in text
         assert "\none\n" in text
-        assert "page 7.4@1 |" in text
+        assert re.search(r"page 7\.4@1 \|.*\| begins earlier, at 7\.4\n", text)
+        assert text.count("begins earlier") == 1
         assert "\nwo\n" in text
         assert "user: next" in text
         assert "thanks" not in text

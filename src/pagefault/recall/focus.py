@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections import Counter
-from collections.abc import Collection, Mapping
-from itertools import pairwise
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import islice, pairwise
 from typing import Final
 
 from pagefault.page import Page, Role
@@ -14,6 +13,8 @@ from pagefault.recall.terms import split_terms, term_id
 
 MAX_CHARS: Final = 200_000
 """Characters searched for the best place to start."""
+_PLACES: Final = 16
+"""So many places within one width are tried; sentences shorter than that are not told apart."""
 _SENTENCE: Final = re.compile(r"\n\s*\n\s*|(?<=[.!?。！？])\s+|\n(?=\s*[-*•#>\d])")
 _LINE: Final = re.compile(r"\n+")
 _QUESTION: Final = ("?", "？", "؟")
@@ -48,6 +49,8 @@ def is_evidence(
 def focus(text: str, weights: Mapping[int, float], width: int) -> int:
     """Where to start quoting a long text so that ``width`` characters say most about a query.
 
+    A word counts more the nearer it is to the middle: what answers often stands around it, not only behind it.
+
     Args:
         text: A page's reading.
         weights: The query's terms and how much each tells (IDF).
@@ -59,29 +62,48 @@ def focus(text: str, weights: Mapping[int, float], width: int) -> int:
 
     Example:
         >>> from pagefault.recall.terms import term_id
-        >>> focus("One thing. Another thing. The needle is here.", {term_id("needl"): 1.0}, 20)
-        26
+        >>> focus("One thing. Another thing. The needle is here. And so on. And on.", {term_id("needl"): 1.0}, 40)
+        11
     """
     if len(text) <= width:
         return 0
-    starts = _starts(text[:MAX_CHARS], width)
-    segments = [
-        {t for t in map(term_id, split_terms(text[a:b])) if t in weights}
-        for a, b in pairwise([*starts, min(len(text), MAX_CHARS)])
+    text = text[:MAX_CHARS]
+    starts = _spaced(_starts(text, width), max(1, width // _PLACES))
+    hits = [
+        ((first + last) / 2, found)
+        for first, last in pairwise([*starts, len(text)])
+        if (found := {t for t in map(term_id, split_terms(text[first:last])) if t in weights})
     ]
-    best, best_score = 0, 0.0
-    inside: Counter[int] = Counter()
-    last = 0
-    for first, start in enumerate(starts):
-        while last < len(starts) and (last == first or starts[last] < start + width):
-            inside.update(segments[last])
-            last += 1
-        score = math.fsum(weights[t] for t, times in inside.items() if times)
-        is_same_place = score == best_score and 0 < start < best + width
-        if score > best_score or (score and is_same_place):  # as late as possible: what tells stands at the top
+    best, best_score, passed = 0, 0.0, 0
+    for start in starts:
+        while passed < len(hits) and hits[passed][0] < start:
+            passed += 1
+        score = _told(islice(hits, passed, None), weights, start, width)
+        if score > best_score:
             best, best_score = start, score
-        inside.subtract(segments[first])
+        if start + width >= len(text):
+            break
     return best
+
+
+def _told(hits: Iterable[tuple[float, set[int]]], weights: Mapping[int, float], start: int, width: int) -> float:
+    """What a stretch says: each term once, in full in its middle and half at its edges."""
+    nearest: dict[int, float] = {}
+    for place, terms in hits:
+        if place >= start + width:
+            break
+        share = 1 - abs((place - start) / width - 0.5)
+        nearest.update((term, share) for term in terms if share > nearest.get(term, 0.0))
+    return math.fsum(weights[term] * share for term, share in nearest.items())
+
+
+def _spaced(places: Sequence[int], gap: int) -> list[int]:
+    """Those places that are far enough behind the last one."""
+    kept = [places[0]]
+    for place in places:
+        if place >= kept[-1] + gap:
+            kept.append(place)
+    return kept
 
 
 def _starts(text: str, width: int) -> list[int]:

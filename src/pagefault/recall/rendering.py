@@ -6,7 +6,7 @@ import hashlib
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
@@ -258,8 +258,9 @@ def _missing(items: Sequence[_Item]) -> str:
 
 
 def _block(item: _Item, piece: Slice, fence: str) -> str:
+    before = f" | begins earlier, at {replace(piece.address, offset=0)}" if piece.address.offset else ""
     rest = f"\n[{fence}] continues at {piece.rest}" if piece.rest else ""
-    return f"[{fence}] page {piece.address} | {_origin(item.recalled)}\n<{fence}\n{piece.text}\n{fence}>{rest}"
+    return f"[{fence}] page {piece.address} | {_origin(item.recalled)}{before}\n<{fence}\n{piece.text}\n{fence}>{rest}"
 
 
 def _origin(recalled: RecalledPage) -> str:
