@@ -17,6 +17,7 @@ PROGRAMS = (
     ("Cost of a LlamaIndex memory", "benchmarks.chat_memory"),
     ("LangGraph stores", "benchmarks.store_speed"),
     ("How long a recall takes", "benchmarks.recall_speed"),
+    ("Memory and disk for a page", "benchmarks.footprint"),
 )
 
 
