@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from llama_index.core.agent.react import ReActChatFormatter
-from llama_index.core.agent.workflow import AgentWorkflow, FunctionAgent, ReActAgent
+from llama_index.core.agent.workflow import AgentStream, AgentWorkflow, FunctionAgent, ReActAgent
 from llama_index.core.base.llms.types import ChatMessage, ToolCallBlock
 from llama_index.core.workflow import Context
 
@@ -73,31 +73,82 @@ def workflow(llm, **more):
     return AgentWorkflow(agents=[function_agent(llm, name="archivist", description="Looks things up.", **more)])
 
 
-KINDS = {"function": (function_agent, worker), "react": (react_agent, reasoner), "workflow": (workflow, worker)}
+def team(llm, **more):
+    agents = [function_agent(llm, name=name, description=f"The {name}.", **more) for name in ("archivist", "critic")]
+    return AgentWorkflow(agents=agents, root_agent="archivist")
+
+
+def colleague(number, request):
+    """As a worker, and every fifth call is handed over, to and fro."""
+    if number % 5 == 4:
+        return call(number, ("handoff", {"to_agent": ["critic", "archivist"][number // 5 % 2], "reason": f"r{number}"}))
+    return worker(number, request)
+
+
+KINDS = {
+    "function": (function_agent, worker),
+    "react": (react_agent, reasoner),
+    "workflow": (workflow, worker),
+    "team": (team, colleague),
+}
+
+
+async def run_async(agent, **asked):
+    return str(await agent.run(**asked))
+
+
+async def run_streamed(agent, **asked):
+    handler = agent.run(**asked)
+    said = [event.delta async for event in handler.stream_events() if isinstance(event, AgentStream)]
+    answer = str(await handler)
+    assert "".join(said).endswith(answer)
+    return answer
+
+
+async def _all(ask, questions):
+    for question in questions:
+        await ask(question)
+
+
+def all_at_once(ask, questions):
+    asyncio.run(_all(ask, questions))
+
+
+def each_by_itself(ask, questions):
+    """As code that is not async has it: a loop of its own for every question."""
+    for question in questions:
+        asyncio.run(ask(question))
+
+
+WAYS = {
+    "sync": (each_by_itself, run_async),
+    "async": (all_at_once, run_async),
+    "streamed": (all_at_once, run_streamed),
+    "sync, streamed": (each_by_itself, run_streamed),
+}
 
 
 def contents(memory):
     return [str(m.content) for m in memory.get_all()]
 
 
-@pytest.mark.parametrize("streaming", [True, False])
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("turns", TURNS)
-def test_many_turns(kind, streaming, turns, backend):
-    make, script = KINDS[kind]
+def test_many_turns(kind, way, turns, backend):
+    (make, script), (drive, run) = KINDS[kind], WAYS[way]
     llm = ScriptedLLM(script)
     memory = session(backend)
-
-    async def talk():
-        agent = make(paged(llm, memory), streaming=streaming)
-        context = Context(agent)
-        for turn in range(turns):
-            await agent.run(f"question {turn}: q{turn}", memory=memory, ctx=context)
-
-    asyncio.run(talk())
+    agent = make(paged(llm, memory), streaming=run is run_streamed)
+    context = Context(agent)
+    drive(
+        lambda question: run(agent, user_msg=question, memory=memory, ctx=context),
+        [f"question {turn}: q{turn}" for turn in range(turns)],
+    )
     history = contents(memory)
     asked = [text for text in history if text.startswith("question")]
     assert asked == [f"question {turn}: q{turn}" for turn in range(turns)]
+    assert any("is now handling the request" in text for text in history) == (kind == "team")
     assert len(llm.requests) > turns
     turn = -1
     for request in llm.requests:

@@ -18,7 +18,7 @@ from pagefault.content import materialise
 from pagefault.errors import BudgetError, InvalidId, MemoryClosed, StoreError, UnsupportedMessage
 from pagefault.page import Kind
 from pagefault.tokens import default_counter
-from pagefault_llamaindex import PagefaultMemory, rendering
+from pagefault_llamaindex import PagefaultMemory, PagefaultRetriever, PagefaultToolSpec, rendering
 from pagefault_llamaindex.messages import LLAMAINDEX
 
 LIMIT = 400
@@ -204,8 +204,22 @@ def test_a_closed_backend_says_so(backend):
     for verb in (memory.get, memory.get_all, memory.reset, lambda: memory.put(user("x")), lambda: memory.set([])):
         with pytest.raises(MemoryClosed):
             verb()
+    for averb in (
+        memory.aget,
+        memory.aget_all,
+        memory.areset,
+        lambda: memory.aput(user("x")),
+        lambda: memory.aput_messages([user("x")]),
+        lambda: memory.aset([]),
+        lambda: PagefaultRetriever(memory).aretrieve("x"),
+    ):
+        with pytest.raises(MemoryClosed):
+            asyncio.run(averb())
     with pytest.raises(MemoryClosed):
-        asyncio.run(memory.aget())
+        PagefaultRetriever(memory).retrieve("x")
+    recall, remember = PagefaultToolSpec(memory).to_tool_list()
+    for answer in (recall.call(query="one"), recall.call(addresses="1"), remember.call(key="k", value="v")):
+        assert ":memory: is closed" in str(answer.content), "the model is told, and the run goes on"
     with pytest.raises(StoreError, match="throw-away"):
         PagefaultMemory.from_dict(handle).get()
 

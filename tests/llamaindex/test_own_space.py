@@ -75,9 +75,9 @@ def private(text):
 
 
 @pytest.mark.parametrize(("streaming", "is_paged"), [(True, True), (False, True), (False, False)])
-def test_each_has_its_own_past_and_hears_the_others(streaming, is_paged, backend):
+@pytest.mark.parametrize("turns", [15, pytest.param(200, marks=pytest.mark.long)])
+def test_each_has_its_own_past_and_hears_the_others(streaming, is_paged, turns, backend):
     memory = session(backend)
-    turns = 15
 
     async def talk():
         flow, llms = team(memory, streaming=streaming, is_paged=is_paged)

@@ -50,8 +50,8 @@ def recall_tool(memory: Home, *, scope: ScopeName = "thread", sources: Sequence[
     how: Any = {"skip_resident": True, "scope": scope, "sources": sources}
 
     def recall(addresses: str = "", query: str = "") -> RecalledBlock:
-        space = spaces()
         try:
+            space = spaces()
             if addresses.strip():
                 return _quoted(space.fault(addresses, path=_path(space), scope=scope).text)
             return _quoted(space.recall(query, path=_path(space), **how).text)
@@ -59,8 +59,8 @@ def recall_tool(memory: Home, *, scope: ScopeName = "thread", sources: Sequence[
             return _quoted(_refusal(error))
 
     async def arecall(addresses: str = "", query: str = "") -> RecalledBlock:
-        space = spaces()
         try:
+            space = spaces()
             if addresses.strip():
                 return _quoted((await space.afault(addresses, path=_path(space), scope=scope)).text)
             found = await space.arecall(query, path=_path(space), **how)
