@@ -82,6 +82,22 @@ class TimedEditing(_Around, ContextEditingMiddleware):
         self.watch = Watch.new()
 
 
+class _Nothing(AgentMiddleware[Any, Any, Any]):
+    """Hands the request on: what remains is the stopwatch, which every row of this kind has in it."""
+
+    def wrap_model_call(self, request: Any, handler: Callable[[Any], Any]) -> Any:
+        """Hand it on."""
+        return handler(request)
+
+
+class TimedNothing(_Around, _Nothing):
+    """The same with a stopwatch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.watch = Watch.new()
+
+
 class _Trim(AgentMiddleware[Any, Any, Any]):
     """``trim_messages`` before each model call, as its documentation shows it."""
 
@@ -135,6 +151,7 @@ def measure(length: int) -> dict[str, Watch]:
     for name, budget in (("pagefault, nothing reclaimed", WIDE), ("pagefault, rendered view", TIGHT)):
         with pagefault.open(":memory:") as memory:
             rows[name] = run(TimedPaging(memory, budget=budget), messages)
+    rows["a middleware that does nothing (the stopwatch)"] = run(TimedNothing(), messages)
     rows["SummarizationMiddleware below its trigger"] = run(TimedSummarization(), messages)
     rows["ContextEditingMiddleware below its trigger"] = run(TimedEditing(), messages)
     rows["trim_messages below its limit"] = run(TimedTrim(), messages)

@@ -7,12 +7,13 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from pagefault.budget import Budget
-from pagefault.lineage import LeftBehind, Lineage
+from pagefault.lineage import Lineage
 from pagefault.paging import Paging
 from pagefault.ports import Codec
 from pagefault.preview import OVERSIZE
 from pagefault.rejoin import Dropped, Kept, Merged, Rejoined, grown, merge, nameless, pages_with, rejoined
 from pagefault.restore import restore_at
+from pagefault.slot import LeftBehind
 
 if TYPE_CHECKING:
     from pagefault.memory import Memory

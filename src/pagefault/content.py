@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import marshal
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Any
 
 from pagefault import canonical
@@ -22,6 +24,7 @@ class Content:
     Attributes:
         body: Canonical JSON of the list of messages.
         digest: Identity digest, 32 bytes.
+        imprint: What :func:`imprint` said of the same messages.
         messages: Neutral projections.
         tokens: Exact count, the counter's reserve included.
         gist: One line for the table of contents.
@@ -30,6 +33,7 @@ class Content:
 
     body: str
     digest: bytes
+    imprint: bytes
     messages: tuple[Projection, ...]
     tokens: int
     gist: str
@@ -39,6 +43,7 @@ class Content:
 def materialise(natives: Sequence[Any], codec: Codec, counter: TokenCounter, kind: Kind) -> Content:
     """Turn the native messages of one page into its content. Pure but for the counter's cache."""
     data = [codec.encode(native) for native in natives]
+    known = _imprint(data)  # before the body: were a message changed just now, the digest decides
     try:
         body, opaque = canonical.dump(data)
     except UnsupportedMessage:
@@ -47,6 +52,7 @@ def materialise(natives: Sequence[Any], codec: Codec, counter: TokenCounter, kin
     return Content(
         body=body,
         digest=canonical.identity(body),
+        imprint=known,
         messages=messages,
         tokens=count(messages, counter),
         gist=gist_of(messages, kind),
@@ -62,6 +68,22 @@ def digest(natives: Sequence[Any], codec: Codec) -> bytes:
     except UnsupportedMessage:
         body = canonical.dump([canonical.prune(item) for item in data])[0]
     return canonical.identity(body)
+
+
+def imprint(natives: Sequence[Any], codec: Codec) -> bytes:
+    """16 bytes that two lists of messages share only when they have the same digest, at a tenth of its price.
+
+    Empty where there are none: some value is not of Python's plain types. The other way round nothing is
+    said: equal messages whose fields stand in another order have another imprint.
+    """
+    return _imprint([codec.encode(native) for native in natives])
+
+
+def _imprint(data: list[Any]) -> bytes:
+    try:  # version 2 writes every part in full, whether shared or not; nothing is ever read back
+        return blake2b(marshal.dumps(data, 2), digest_size=16).digest()
+    except ValueError:
+        return b""
 
 
 def count(messages: Sequence[Projection], counter: TokenCounter) -> int:

@@ -17,11 +17,12 @@ from pagefault.budget import Budget
 from pagefault.chain import link
 from pagefault.content import digest
 from pagefault.errors import UnsupportedMessage
-from pagefault.lineage import LeftBehind, Lineage, Slot
+from pagefault.lineage import Lineage
 from pagefault.page import Role, SpaceId
 from pagefault.paging import Branch, Paging, Prompt
 from pagefault.ports import Codec
 from pagefault.restore import restore
+from pagefault.slot import LeftBehind, Slot
 from pagefault.writeback import is_crowded
 
 if TYPE_CHECKING:

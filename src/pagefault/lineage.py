@@ -12,109 +12,23 @@ from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from hashlib import blake2b
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pagefault import canonical
 from pagefault.calibration import Sent
 from pagefault.chain import ROOT, link
-from pagefault.content import Content, digest, materialise, page_of
+from pagefault.content import Content, digest, imprint, materialise, page_of
 from pagefault.messages import project
-from pagefault.page import Kind, Page, Role
-from pagefault.ports import Codec, Sketch, TokenCounter
+from pagefault.page import Page, Role
+from pagefault.ports import Codec, TokenCounter
 from pagefault.preview import Cut, Preview
-from pagefault.view import View
+from pagefault.slot import LeftBehind, Slot
+from pagefault.view import Seal, View
 
 if TYPE_CHECKING:
     from pagefault.rejoin import Kept
-
-
-class LeftBehind:
-    """Stands in a path for one message that only the store holds.
-
-    Attributes:
-        key: The framework's id of the message, where it is known.
-    """
-
-    __slots__ = ("key",)
-
-    def __init__(self, key: str | None = None) -> None:
-        self.key = key
-
-
-class Slot:
-    """A page's place in a path.
-
-    Attributes:
-        seq: Page number, from 1.
-        start: Index of its first message in the path.
-        stop: Index after its last message.
-        role: Role of its first message.
-        waiting: Ids of tool calls that have no result yet; one may occur twice.
-        closed: Nothing can join it any more.
-        upper: Upper bound of its tokens.
-        kind: Message or recalled.
-        has_user: It holds a user message.
-        fresh: First seen as new in this process, so certainly not stored before.
-        created_at: Unix seconds when first seen.
-        uses: How often the page was wanted, decayed.
-        born: The replacement clock when it came in.
-        content: What it holds, once materialised; the body is dropped when it is stored.
-        preview: How it is shown while it is in the window in part.
-        digest: What it was chained with, empty before.
-        chain: Set together with ``parent`` and ``digest``, once it is needed.
-        stored: The store has it.
-    """
-
-    __slots__ = (
-        "born", "chain", "closed", "content", "created_at", "digest", "fresh", "has_user", "kind", "parent",
-        "preview", "role",
-        "seq", "start", "stop", "stored", "upper", "uses", "waiting",
-    )  # fmt: skip
-
-    def __init__(
-        self, seq: int, start: int, sketch: Sketch, bound: int, *, now: float, clock: float, fresh: bool
-    ) -> None:
-        self.seq = seq
-        self.start = start
-        self.stop = start + 1
-        self.role = sketch.role
-        self.waiting = list(sketch.call_ids)
-        self.closed = not self.waiting
-        self.upper = bound
-        self.kind = Kind.MESSAGE
-        self.has_user = sketch.role == Role.USER
-        self.fresh = fresh
-        self.created_at = now
-        self.uses = 1.0
-        self.born = clock
-        self.content: Content | None = None
-        self.preview: Preview | None = None
-        self.digest = b""
-        self.chain = ""
-        self.parent = ROOT
-        self.stored = False
-
-    def absorb(self, sketch: Sketch, bound: int) -> None:
-        """Take one more message into the open group."""
-        self.stop += 1
-        self.upper += bound
-        self.has_user = self.has_user or sketch.role == Role.USER
-        answered = sketch.call_id in self.waiting
-        if answered:
-            self.waiting.remove(sketch.call_id)
-        if answered and sketch.recalled and self.kind is Kind.MESSAGE and self.stop - self.start == 2:
-            self.kind = Kind.RECALLED
-        elif answered and not sketch.recalled:
-            self.kind = Kind.MESSAGE
-        self.closed = not self.waiting
-
-    @property
-    def tokens(self) -> int:
-        """What it costs as it is shown: exact when materialised, the upper bound before."""
-        if self.preview is not None:
-            return self.preview.tokens
-        return self.content.tokens if self.content is not None else self.upper
 
 
 class _Arrival(NamedTuple):
@@ -133,6 +47,7 @@ class Lineage:
         root: The chain before the first page; another one than ``ROOT`` where a conversation was begun anew.
         is_sole: No framework's state holds its messages, only the store does.
         keeps_head: The space's head may say where it ends.
+        vouched: Chains at some pages that a seal has shown, which need not be computed to be known.
     """
 
     def __init__(self, codec: Codec, counter: TokenCounter) -> None:
@@ -159,6 +74,7 @@ class Lineage:
         self.is_sole = False
         self.keeps_head = True
         self.kept: Kept | None = None
+        self.vouched: dict[int, str] = {}
         self._tail: Any = None
         self._tail_size = 0
         self._clean = 0
@@ -224,20 +140,21 @@ class Lineage:
     def common(self, natives: Sequence[Any]) -> int:
         """How many leading messages are the same, by identity, then reading, then digest."""
         known = 0  # messages before it are the same as a whole page
+        is_same = self.codec.is_same
         for index, (mine, theirs) in enumerate(zip(self.seen, natives, strict=False)):
-            if index < known or mine is theirs:
+            if mine is theirs or index < known:
                 continue
-            if isinstance(mine, LeftBehind):  # what it said is known by its page's chain alone
+            if mine.__class__ is LeftBehind:  # what it said is known by its page's chain alone
                 slot = self.slots[bisect_right(self.slots, index, key=lambda s: s.start) - 1]
                 if not self._is_page(slot, natives[slot.start : slot.stop]):
                     return slot.start
                 known = slot.stop
-            elif isinstance(theirs, LeftBehind) or not self._is_same(mine, theirs):
+            elif theirs.__class__ is LeftBehind or not (is_same(mine, theirs) or self._reads_same(mine, theirs)):
                 return index
         return min(len(self.seen), len(natives))
 
-    def _is_same(self, mine: Any, theirs: Any) -> bool:
-        return self.codec.is_same(mine, theirs) or digest([mine], self.codec) == digest([theirs], self.codec)
+    def _reads_same(self, mine: Any, theirs: Any) -> bool:
+        return digest([mine], self.codec) == digest([theirs], self.codec)
 
     def _is_page(self, slot: Slot, natives: Sequence[Any]) -> bool:
         mixed = any(isinstance(native, LeftBehind) for native in natives)
@@ -307,6 +224,7 @@ class Lineage:
             keep -= 1
         child.root = self.root
         child._slots = self.slots[:keep]
+        child.vouched = {seq: chain for seq, chain in self.vouched.items() if seq <= keep}
         child.seen = self.seen[: child._slots[-1].stop if keep else 0]
         if child.seen:
             child._note_tail()
@@ -358,6 +276,7 @@ class Lineage:
 
     def adopt(self, view: View) -> None:
         """Make ``view`` the view of this path, keeping what belongs to it, and count anew."""
+        self._vouch(view)
         self.view = view.on_path(self.chain_at)
         self.absent = self.view.absent
         self.own_tokens = self.view.block_tokens + self.view.note_tokens
@@ -412,8 +331,18 @@ class Lineage:
         """The chain at page ``seq``, or ``None`` when this path has no such closed page."""
         if not 1 <= seq <= len(self.slots) or not self.slots[seq - 1].closed:
             return None
-        self.link_up_to(seq)
-        return self.slots[seq - 1].chain
+        if not self._knows(seq):
+            if base := max((known for known in self.vouched if known < seq), default=0):
+                chain = self.vouched[base]
+                for slot in self.slots[base:seq]:
+                    chain = link(chain, digest(self.natives(slot), self.codec))
+                self.vouched[seq] = chain
+            else:
+                self.link_up_to(seq)
+        return self.slots[seq - 1].chain or self.vouched[seq]
+
+    def _knows(self, seq: int) -> bool:
+        return bool(self.slots[seq - 1].chain) or seq in self.vouched
 
     def link_up_to(self, seq: int) -> None:
         """Chain all closed pages up to ``seq``; takes their digests, not their whole content."""
@@ -423,9 +352,32 @@ class Lineage:
         for slot in self.slots[first - 1 : seq]:
             if slot.chain or not slot.closed:
                 continue
-            slot.digest = slot.content.digest if slot.content else digest(self.natives(slot), self.codec)
+            content, natives = slot.content, self.natives(slot)
+            slot.imprint = content.imprint if content else imprint(natives, self.codec)
+            slot.digest = content.digest if content else digest(natives, self.codec)
             slot.parent = self.slots[slot.seq - 2].chain if slot.seq > 1 else self.root
             slot.chain = link(slot.parent, slot.digest)
+
+    def seal(self, seq: int) -> Seal | None:
+        """What the pages up to ``seq`` read; ``None`` when one of them has no imprint."""
+        chain = self.chain_at(seq) or ""
+        known = [slot.imprint for slot in self.slots[:seq]]
+        return Seal(at=seq, chain=chain, sum=_sum(known)) if chain and all(known) else None
+
+    def _vouch(self, view: View) -> None:
+        """Take the chains that a view names where its seal shows that this path reads as it did then."""
+        seal = view.seal
+        if seal is None or not 1 <= seal.at <= self.length or self._knows(seal.at):
+            return
+        slots = self.slots[: seal.at]
+        if any(isinstance(native, LeftBehind) for native in self.seen[: slots[-1].stop]):
+            return
+        for slot in slots:
+            if not slot.chain:
+                slot.imprint = imprint(self.natives(slot), self.codec)
+        if _sum(slot.imprint for slot in slots) == seal.sum:
+            proofs = [*view.proofs, (seal.at, seal.chain)]
+            self.vouched |= {seq: chain for seq, chain in proofs if 1 <= seq <= seal.at}
 
     def page(self, slot: Slot) -> Page:
         """The immutable page of a closed slot."""
@@ -442,8 +394,12 @@ class Lineage:
 
     def is_unchanged(self, slot: Slot) -> bool:
         """Whether the messages still read as they did when the slot was chained or materialised."""
-        known = slot.digest or (slot.content.digest if slot.content else b"")
-        return not known or digest(self.natives(slot), self.codec) == known
+        natives, content = self.natives(slot), slot.content
+        known = slot.imprint or (content.imprint if content else b"")
+        if known and imprint(natives, self.codec) == known:
+            return True
+        known = slot.digest or (content.digest if content else b"")
+        return not known or digest(natives, self.codec) == known
 
     def unstored(self, limit: int) -> list[Slot]:
         """Up to ``limit`` closed pages that the store does not have yet, oldest first."""
@@ -492,3 +448,7 @@ class Lineage:
     def length(self) -> int:
         """Number of closed pages."""
         return len(self.slots) - (1 if self.slots and not self.slots[-1].closed else 0)
+
+
+def _sum(imprints: Iterable[bytes]) -> str:
+    return blake2b(b"".join(imprints), digest_size=16).hexdigest()

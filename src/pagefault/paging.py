@@ -19,7 +19,7 @@ from pagefault.compaction import Block, Entry, compact
 from pagefault.content import reserved
 from pagefault.errors import PinnedOverBudget
 from pagefault.eviction import PageCost, Policy, clock_after, gdsf
-from pagefault.lineage import Lineage, Slot
+from pagefault.lineage import Lineage
 from pagefault.notes import NAMED, NOTICE, Item, Note, change_text, items_text, pressure_text
 from pagefault.page import Role, SpaceId
 from pagefault.pager import Census, check, victims, whole_turns
@@ -27,6 +27,7 @@ from pagefault.ports import Codec, TokenCounter
 from pagefault.preview import OVERSIZE
 from pagefault.previewing import oversize, squeeze
 from pagefault.prompt import render
+from pagefault.slot import Slot
 from pagefault.view import Pin, View, from_record, to_record
 
 MAX_LINEAGES: Final = 4
@@ -308,7 +309,7 @@ class Paging:
         check(census, budget)
         for slot in lineage.slots:
             slot.uses = 1 + (slot.uses - 1) / 2
-        lineage.adopt(view)
+        lineage.adopt(replace(view, seal=lineage.seal(view.blocks[-1].at)) if view.blocks else view)
         return lineage, tuple(sorted(chosen))
 
     def _rebuild(self, lineage: Lineage, changed: Slot, now: float) -> Lineage:

@@ -7,10 +7,11 @@ from typing import NamedTuple
 
 from pagefault.budget import Budget
 from pagefault.content import count, reserved
-from pagefault.lineage import Lineage, Slot
+from pagefault.lineage import Lineage
 from pagefault.messages import project
 from pagefault.page import Kind, Role
 from pagefault.preview import LEAST_TOKENS, OVERSIZE, PREVIEW, Cut, Preview, cap, cut
+from pagefault.slot import Slot
 
 
 class _Part(NamedTuple):

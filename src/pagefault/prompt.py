@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from pagefault.compaction import Block
-from pagefault.lineage import Lineage, Slot
+from pagefault.lineage import Lineage
 from pagefault.notes import Note, items_text
 from pagefault.page import Role
+from pagefault.slot import Slot
 
 
 def render(lineage: Lineage, requested: list[Any] | None = None) -> list[Any]:

@@ -10,11 +10,12 @@ from uuid import UUID
 from pagefault import canonical
 from pagefault.chain import head_id, point_id
 from pagefault.indexing import index_text
-from pagefault.lineage import Lineage, Slot
+from pagefault.lineage import Lineage
 from pagefault.page import Kind, Page, Role, SpaceId
 from pagefault.paging import Paging
 from pagefault.ports import Record, Scope
 from pagefault.recall.terms import document_vector
+from pagefault.slot import Slot
 from pagefault.view import to_record
 
 UNIT_PAGES: Final = 16

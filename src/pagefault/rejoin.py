@@ -14,7 +14,8 @@ from operator import is_
 from typing import Any, NamedTuple
 
 from pagefault.compaction import Range, members, to_ranges
-from pagefault.lineage import LeftBehind, Lineage
+from pagefault.lineage import Lineage
+from pagefault.slot import LeftBehind
 from pagefault.view import is_number
 
 MARK_VERSION = 1

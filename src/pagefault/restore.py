@@ -12,10 +12,11 @@ from pagefault.chain import ROOT, head_id, point_id
 from pagefault.compaction import to_ranges
 from pagefault.content import Content
 from pagefault.errors import CorruptPage, PagesLost, StoreMismatch, UnsupportedMessage
-from pagefault.lineage import LeftBehind, Lineage, Slot
+from pagefault.lineage import Lineage
 from pagefault.messages import project
 from pagefault.page import Kind, Page, SpaceId
 from pagefault.ports import Codec, PageStore, Record, Scope, Sketch, TokenCounter, Where
+from pagefault.slot import LeftBehind, Slot
 from pagefault.view import View, from_record
 
 WINDOW: Final = 256

@@ -29,6 +29,21 @@ class Pin:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Seal:
+    """What the pages of a path read up to one of them, so that their chains need not be computed to be known.
+
+    Attributes:
+        at: Number of the last of these pages.
+        chain: Its chain.
+        sum: Hex digest over their imprints.
+    """
+
+    at: int
+    chain: str
+    sum: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class View:
     """What is not simply resident.
 
@@ -43,6 +58,7 @@ class View:
         folded_tokens: What those cost.
         notes: Our messages at the tail since then, oldest first.
         clock: The replacement policy's aging clock.
+        seal: Over the pages that the last reclaim could choose from.
     """
 
     generation: int = 0
@@ -55,6 +71,7 @@ class View:
     folded_tokens: int = 0
     notes: tuple[Note, ...] = ()
     clock: float = 0.0
+    seal: Seal | None = None
 
     @property
     def absent(self) -> set[int]:
@@ -135,6 +152,13 @@ class View:
         gone = set(seqs)
         return replace(self, generation=self.generation + 1, pins=tuple(p for p in self.pins if p.seq not in gone))
 
+    @property
+    def proofs(self) -> list[tuple[int, str]]:
+        """Page numbers, and the chains there by which parts of this view belong to a path."""
+        found = [(b.at, b.tip) for b in self.blocks]
+        found += [(p.seq, p.chain) for p in (*self.pins, *self.previews, *self.released)]
+        return found + [(m.at, m.chain) for m in (*self.items, *self.folded, *self.notes)]
+
     def on_path(self, chain_at: Callable[[int], str | None]) -> View:
         """What of this view belongs to the path whose chain at page ``n`` is ``chain_at(n)``."""
 
@@ -150,6 +174,7 @@ class View:
             items=tuple(i for i in self.items if is_here(i.at, i.chain)),
             folded=tuple(i for i in self.folded if is_here(i.at, i.chain)),
             notes=tuple(n for n in self.notes if is_here(n.at, n.chain)),
+            seal=self.seal if self.seal and is_here(self.seal.at, self.seal.chain) else None,
         )
         return self if own == self else own
 
@@ -188,6 +213,7 @@ def to_record(view: View) -> dict[str, Any]:
         "items": [[i.key, i.text, i.at, i.chain] for i in view.items],
         "folded": [view.folded_tokens, [[i.key, i.text, i.at, i.chain] for i in view.folded]],
         "notes": [[n.before, n.at, n.chain, n.about, n.text, n.tokens] for n in view.notes],
+        "seal": [view.seal.at, view.seal.chain, view.seal.sum] if view.seal else [],
     }
 
 
@@ -216,6 +242,7 @@ def from_record(record: Mapping[str, Any]) -> View:
             folded_tokens=_number(folded_tokens),
             notes=tuple(_note(*note) for note in record.get("notes", ())),
             clock=_clock(record["clock"]),
+            seal=_seal(*seal) if (seal := record.get("seal")) else None,
         )
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"not a view record: {error!r:.200}") from error
@@ -253,6 +280,10 @@ def _note(before: Any, at: Any, chain: Any, about: Any, text: Any, tokens: Any) 
 def _preview(seq: Any, chain: Any, tokens: Any, cuts: Any) -> Preview:
     parts = tuple(Cut(part=_number(part), head=_number(head), tail=_number(tail)) for part, head, tail in cuts)
     return Preview(seq=_number(seq), chain=_text(chain), cuts=parts, tokens=_number(tokens))
+
+
+def _seal(at: Any, chain: Any, total: Any) -> Seal:
+    return Seal(at=_number(at), chain=_text(chain), sum=_text(total))
 
 
 def _range(first: Any, last: Any, at: int) -> Range:

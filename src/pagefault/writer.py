@@ -13,10 +13,11 @@ from weakref import WeakKeyDictionary
 from pagefault.chain import head_id, point_id
 from pagefault.indexing import Indexer
 from pagefault.kernel import Kernel
-from pagefault.lineage import Lineage, Slot
+from pagefault.lineage import Lineage
 from pagefault.patience import Patience
 from pagefault.ports import PageStore, Scope
 from pagefault.records import Mark, Task, head_of, indexed_of, mark_of, pages_of, unit_of
+from pagefault.slot import Slot
 
 HEAD_UNITS: Final = 8
 """A head is written after so many units of a long backlog, and with its last."""

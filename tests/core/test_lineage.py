@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
+from decimal import Decimal
 from itertools import pairwise
 from typing import Any
 
@@ -12,10 +14,13 @@ from hypothesis import strategies as st
 
 from pagefault import canonical
 from pagefault.chat import CHAT
-from pagefault.content import count, digest, materialise, reserved
+from pagefault.compaction import Block, Entry
+from pagefault.content import count, digest, imprint, materialise, reserved
 from pagefault.errors import UnsupportedMessage
-from pagefault.lineage import LeftBehind, Lineage
+from pagefault.lineage import Lineage
 from pagefault.page import Kind
+from pagefault.slot import LeftBehind
+from pagefault.view import Pin, View
 from tests.core import conversation as c
 from tests.core.strategies import few, json_values, nested, texts
 
@@ -247,3 +252,93 @@ def test_the_counters_reserve_is_added_once():
     assert reserved(100, Tenth()) == 111
     made = materialise([c.user("x" * 400)], CHAT, Tenth(), Kind.MESSAGE)
     assert made.tokens == int(104 * 1.1) + 1
+
+
+# -- seals -------------------------------------------------------------------------------------
+
+
+def sealed(messages, at):
+    """A view as a reclaim leaves it: page 1 gone, a page before and one after the seal pinned."""
+    lineage = path(messages)
+    chains = {seq: lineage.chain_at(seq) for seq in (1, at, lineage.length)}
+    line = Entry(first=1, last=1, gist="gone")
+    block = Block(ranges=((1, 1),), entries=(line,), at=1, tip=chains[1])
+    pins = tuple(Pin(seq=seq, chain=chain) for seq, chain in chains.items() if seq > 1)
+    return View(generation=1, blocks=(block,), pins=pins, seal=lineage.seal(at)), lineage
+
+
+PLAIN = [c.user("go"), c.said("one"), c.user("more"), c.said("two"), c.user("and?"), c.said("three")]
+
+
+def test_a_seal_spares_the_chains_it_vouches_for():
+    view, lineage = sealed(PLAIN, 4)
+    other = path(copy.deepcopy(PLAIN))
+    other.adopt(view)
+    assert other.view == view
+    assert not any(slot.chain for slot in other.slots)
+    assert other.seal(4) == lineage.seal(4)
+    assert [other.chain_at(n) for n in (6, 5, 4, 3)] == [lineage.chain_at(n) for n in (6, 5, 4, 3)]
+    other.link_up_to(other.length)
+    assert [slot.chain for slot in other.slots] == c.chains(PLAIN)
+
+
+@given(conversations(), st.data())
+@few
+def test_a_seal_changes_no_decision(messages, data):
+    """With or without it, a path takes of a view what belongs to it, whatever was edited since."""
+    if path(messages).length < 2:
+        return
+    view, _ = sealed(messages, data.draw(st.integers(2, path(messages).length)))
+    edited = copy.deepcopy(messages)
+    if data.draw(st.booleans()):
+        edited[data.draw(st.integers(0, len(edited) - 1))]["content"] = "edited"
+    known, unknown = path(edited), path(edited)
+    known.adopt(view)
+    unknown.adopt(replace(view, seal=None))
+    assert replace(known.view, seal=None) == unknown.view
+    at = data.draw(st.integers(1, known.length)) if known.length else 0
+    assert known.chain_at(at) == unknown.chain_at(at)
+    child = known.fork(data.draw(st.integers(0, len(edited))))
+    assert [child.chain_at(n) for n in range(1, child.length + 1)] == c.chains(edited)[: child.length]
+    assert known.seal(at) is None or known.seal(at).chain == unknown.chain_at(at)
+
+
+def test_what_has_no_imprint_is_not_sealed():
+    odd = [*PLAIN, {"role": "user", "content": "hi", "extra": Decimal(1)}]
+    lineage = path(odd)
+    assert lineage.seal(7) is None
+    assert lineage.seal(6) is not None
+    assert lineage.is_unchanged(lineage.slots[6])
+
+
+def test_a_seal_is_not_asked_where_messages_are_in_the_store_alone():
+    view, lineage = sealed(PLAIN, 4)
+    other = path(copy.deepcopy(PLAIN))
+    assert other.length == 6
+    other.seen[0] = LeftBehind()
+    other._vouch(view)
+    assert not other.vouched
+    lineage.adopt(view)  # its chains are known
+    assert not lineage.vouched
+
+
+@pytest.mark.parametrize("at", [0, 99])
+def test_a_seal_over_pages_that_are_not_there(at):
+    view, _ = sealed(PLAIN, 4)
+    other = path(PLAIN)
+    other.adopt(replace(view, seal=replace(view.seal, at=at)))
+    assert other.view.seal is None
+    assert other.view.blocks == view.blocks
+    other.adopt(replace(view, seal=replace(view.seal, sum="0")))
+    assert other.view.blocks == view.blocks
+
+
+@given(st.lists(json_values(), max_size=3), st.lists(json_values(), max_size=3))
+@few
+def test_one_imprint_is_one_digest(one, other):
+    mine, theirs = ([c.user("hi") | {"extra": value} for value in values] for values in (one, other))
+    if imprint(mine, CHAT) == imprint(theirs, CHAT) != b"":
+        assert digest(mine, CHAT) == digest(theirs, CHAT)
+    again = canonical.load(canonical.dump(mine)[0])
+    assert imprint(mine, CHAT) == imprint(copy.deepcopy(mine), CHAT)
+    assert digest(again, CHAT) == digest(mine, CHAT)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pagefault.compaction import Block, Entry
 from pagefault.notes import Item, Note
 from pagefault.preview import Cut, Preview
-from pagefault.view import Pin, View, from_record, to_record
+from pagefault.view import Pin, Seal, View, from_record, to_record
 from tests.core.strategies import json_values
 
 LINE = Entry(first=2, last=9, gist="user: hi")
@@ -33,6 +33,7 @@ GOOD = to_record(
         folded_tokens=12,
         notes=(NOTE,),
         clock=0.25,
+        seal=Seal(at=12, chain="a" * 32, sum="e" * 32),
     )
 )
 
@@ -97,7 +98,9 @@ def test_a_missing_place_is_refused_or_harmless(path):
     whole_lists = [("pins", 0), ("blocks", 0), ("blocks", 0, "ranges", 0), ("blocks", 0, "ranges", 1)]
     whole_lists += [(key, 0) for key in ("previews", "released", "items", "notes")]
     whole_lists += [("previews", 0, 3, 0), ("folded", 1, 0)]
-    whole_lists += [(key,) for key in ("previews", "released", "items", "folded", "notes")]  # older records lack them
+    whole_lists += [
+        (key,) for key in ("previews", "released", "items", "folded", "notes", "seal")
+    ]  # older records lack them
     assert (view is not None) == (path in whole_lists)
 
 

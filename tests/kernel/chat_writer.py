@@ -15,8 +15,8 @@ from typing import Any
 
 import pagefault
 from pagefault import canonical
-from pagefault.lineage import LeftBehind
 from pagefault.memory import Memory
+from pagefault.slot import LeftBehind
 from pagefault.space import Space
 from tests.kernel.conversation import bodies, message
 from tests.kernel.support import records

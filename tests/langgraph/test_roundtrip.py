@@ -11,6 +11,8 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMe
 
 import pagefault
 from pagefault import canonical
+from pagefault.messages import project
+from pagefault.tokens import default_counter, message_tokens
 from pagefault_langgraph.messages import LANGCHAIN
 from tests.langgraph.odd_messages import messages
 
@@ -36,6 +38,19 @@ def read(directory: Path, pages: int) -> list[tuple[str, str, list[Any]]]:
                 data = canonical.load(recalled.page.body)
                 found.append((recalled.page.body, recalled.page.sha256, [LANGCHAIN.decode(item) for item in data]))
     return found
+
+
+def test_the_bound_is_never_below_the_count() -> None:
+    counter = default_counter()
+    odd = list(messages(7, 2_000))
+    texts = ["", "plain", "\x00\x1f", '"' * 50, "\\" * 50, "\u8a18" * 20, "\U0001f600" * 9, "\ud83d", "\x7f" * 30]
+    for text in texts:
+        for args in ({"text": text}, {text: "value"}, {text: text, "n": 10**40}, {"deep": {"text": [text]}}, {}):
+            odd.append(AIMessage(content="", tool_calls=[{"name": "tool", "args": args, "id": text}], id="m"))
+            odd.append(AIMessage(content=text, tool_calls=[{"name": "w" * 64, "args": args, "id": None}] * 3, id="m"))
+    for message in odd:
+        read = project(LANGCHAIN.format, LANGCHAIN.encode(message))
+        assert message_tokens(read, counter) <= LANGCHAIN.bound(message), message
 
 
 def test_ten_thousand_messages_through_evict_and_fault(tmp_path: Path, request: pytest.FixtureRequest) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import marshal
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -49,6 +50,7 @@ _ROLES: Final = {
     "ToolMessageChunk": Role.TOOL.value,
 }
 _BOUND: Final = 16
+_CALL_BOUND: Final = 32
 _UNKNOWN_BOUND: Final = 10**9
 
 
@@ -94,16 +96,19 @@ class LangChainCodec:
         role = _ROLES.get(fields["type"]) or project(self.format, self.encode(message)).role.value
         if role == "tool":
             return Sketch(role, (), fields.get("tool_call_id") or "", is_recalled(fields.get("artifact")))
-        calls = [*(fields.get("tool_calls") or ()), *(fields.get("invalid_tool_calls") or ())]
-        return Sketch(role, tuple(call["id"] for call in calls if call.get("id")))
+        calls, broken = fields.get("tool_calls"), fields.get("invalid_tool_calls")
+        if not calls and not broken:
+            return Sketch(role)
+        return Sketch(role, tuple([call["id"] for call in [*(calls or ()), *(broken or ())] if call.get("id")]))
 
     def encode(self, message: Any) -> Any:
         """The message's fields as they are."""
         if not isinstance(message, BaseMessage):
             raise _not_a_message(message)
-        known = type(message).model_fields
-        data = {name: value for name, value in message.__dict__.items() if name in known}
-        return {**(message.__pydantic_extra__ or {}), **data}
+        known, fields, extra = type(message).__pydantic_fields__, message.__dict__, message.__pydantic_extra__
+        if not extra and fields.keys() <= known.keys():
+            return fields
+        return {**(extra or {}), **{name: value for name, value in fields.items() if name in known}}
 
     def decode(self, data: Any) -> BaseMessage:
         """A new message of the class that the data names; only LangChain's own are known.
@@ -118,15 +123,16 @@ class LangChainCodec:
 
     def is_same(self, one: Any, other: Any) -> bool:
         """Whether class and fields are equal; far cheaper than pydantic's own comparison."""
-        if type(one) is not type(other) or one.__dict__ != other.__dict__:
+        mine, theirs = one.__dict__, other.__dict__
+        if type(one) is not type(other) or mine != theirs:
             return False
-        calls = one.__dict__.get("tool_calls")  # for Python 1, 1.0 and True are one value, for a tool they are not
-        return not calls or repr(calls) == repr(other.__dict__["tool_calls"])
+        calls = mine.get("tool_calls")  # for Python 1, 1.0 and True are one value, for a tool they are not
+        return not calls or _bytes_of(calls) == _bytes_of(theirs["tool_calls"])
 
     def usage(self, message: Any) -> int | None:
         """Input tokens in the answer's usage metadata."""
         usage = message.__dict__.get("usage_metadata")
-        tokens = usage.get("input_tokens") if isinstance(usage, Mapping) else None
+        tokens = usage.get("input_tokens") if usage and isinstance(usage, Mapping) else None
         return tokens if isinstance(tokens, int) and tokens > 0 else None
 
     def key(self, message: Any) -> str | None:
@@ -160,11 +166,34 @@ def _not_a_message(value: object) -> UnsupportedMessage:
 
 def _calls_bound(calls: Any) -> int:
     """Upper bound of the tokens of tool calls: their JSON is at most twice their ``repr``."""
+    size = 0
+    for call in calls:
+        args = call.get("args")
+        if type(args) is not dict:
+            break
+        size += _CALL_BOUND + 4 * (len(call["name"] or "") + len(call.get("id") or ""))
+        for name, value in args.items():  # nearly all calls are flat, and a repr takes three times as long
+            if not (type(value) is str and value.isascii() and value.isprintable() and type(name) is str):
+                break
+            size += 6 * len(name) + 2 * len(value) + 8
+        else:
+            continue
+        break
+    else:
+        return size
     try:
         text = repr(calls)
     except RecursionError:
         return _UNKNOWN_BOUND
     return (2 if text.isascii() else 4) * len(text)
+
+
+def _bytes_of(calls: Any) -> bytes:
+    """Bytes that two lists of tool calls share only when all their values are of the same types."""
+    try:
+        return marshal.dumps(calls, 2)
+    except ValueError:  # arguments that are no JSON
+        return repr(calls).encode("utf-8", "backslashreplace")
 
 
 def _bound(value: Any) -> int:
