@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import marshal
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
+from marshal import dumps
 from typing import Any
 
 from pagefault import canonical
@@ -81,7 +81,7 @@ def imprint(natives: Sequence[Any], codec: Codec) -> bytes:
 
 def _imprint(data: list[Any]) -> bytes:
     try:  # version 2 writes every part in full, whether shared or not; nothing is ever read back
-        return blake2b(marshal.dumps(data, 2), digest_size=16).digest()
+        return blake2b(dumps(data, 2), digest_size=16).digest()
     except ValueError:
         return b""
 

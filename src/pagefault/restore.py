@@ -287,6 +287,7 @@ def _add(lineage: Lineage, record: Record) -> None:
     slot.content = Content(
         body="",
         digest=b"",
+        imprint=b"",
         messages=(),
         tokens=int(fields["tokens"]),
         gist=str(fields["gist"]),

@@ -155,9 +155,11 @@ class View:
     @property
     def proofs(self) -> list[tuple[int, str]]:
         """Page numbers, and the chains there by which parts of this view belong to a path."""
-        found = [(b.at, b.tip) for b in self.blocks]
-        found += [(p.seq, p.chain) for p in (*self.pins, *self.previews, *self.released)]
-        return found + [(m.at, m.chain) for m in (*self.items, *self.folded, *self.notes)]
+        blocks = [(b.at, b.tip) for b in self.blocks]
+        pins = [(p.seq, p.chain) for p in (*self.pins, *self.released)]
+        shown = [(p.seq, p.chain) for p in self.previews]
+        items = [(i.at, i.chain) for i in (*self.items, *self.folded)]
+        return [*blocks, *pins, *shown, *items, *((n.at, n.chain) for n in self.notes)]
 
     def on_path(self, chain_at: Callable[[int], str | None]) -> View:
         """What of this view belongs to the path whose chain at page ``n`` is ``chain_at(n)``."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import marshal
 from collections.abc import Mapping, Sequence
+from marshal import dumps
 from typing import Any, Final
 
 from langchain_core.messages import (
@@ -191,7 +191,7 @@ def _calls_bound(calls: Any) -> int:
 def _bytes_of(calls: Any) -> bytes:
     """Bytes that two lists of tool calls share only when all their values are of the same types."""
     try:
-        return marshal.dumps(calls, 2)
+        return dumps(calls, 2)
     except ValueError:  # arguments that are no JSON
         return repr(calls).encode("utf-8", "backslashreplace")
 
