@@ -22,8 +22,8 @@ Range = tuple[int, int]
 SPANS: Final = 6
 RECENT: Final = 8
 """Pages that count as the newest: among them, age makes no difference."""
-CHARS_PER_TOKEN: Final = 3.0
-"""About how long a text of so many tokens is: where the search for the number of lines begins."""
+SAMPLE: Final = 40
+"""So many lines say how long a text of so many tokens is: where the search for the number of lines begins."""
 GUESSES: Final = 4
 FULL: Final = 0.95
 """A block that uses so much of its share is full."""
@@ -176,21 +176,31 @@ def _fit(block: Block, limit: int, cost: Callable[[str], int]) -> Block:
         starts = [0, *sorted(order[: lines - 1]), len(block.entries)]
         return replace(block, entries=tuple(_line(block.entries, span, known) for span in pairwise(starts)))
 
-    def most_within(chars: float, low: int, high: int) -> int:
-        return bisect_right(range(low, high), chars, key=lambda lines: len(with_lines(lines).text)) + low - 1
+    def about(chars: float, lines: int, low: int, high: int) -> Block:
+        """The block with a text of about so many characters; the search begins at ``lines``."""
+        for _ in range(GUESSES):
+            tried = with_lines(min(max(lines, low), high))
+            if FULL * chars <= (length := len(tried.text)) <= chars:
+                break
+            lines = int(len(tried.entries) * FULLEST * chars / length)
+        return tried
 
     best: Block | None = None
-    low, high, density, tries = 1, len(block.entries) + 1, CHARS_PER_TOKEN, 0
+    sample = "\n".join(map(str, block.entries[:: len(block.entries) // SAMPLE + 1]))
+    density = FULLEST * len(sample) / max(1, cost(sample))
+    low, high, tries = 1, len(block.entries) + 1, 0
+    lines = int(len(block.entries) * limit * density / len(block.text))
     while high - low > 1 and (best is None or best.tokens <= limit * FULL):
         # Texts of one kind are alike; where they are not, halving still ends.
-        lines = most_within(limit * density, low + 1, high) if tries < GUESSES else (low + high) // 2
-        tried = with_lines(min(max(lines, low + 1), high - 1))
-        tried = replace(tried, tokens=cost(tried.text))
-        density, tries = FULLEST * len(tried.text) / max(1, tried.tokens), tries + 1
+        tried = about(limit * density, lines, low + 1, high - 1) if tries < GUESSES else with_lines((low + high) // 2)
+        text = tried.text
+        tried = replace(tried, tokens=cost(text))
+        lines, tries = len(tried.entries), tries + 1
+        density = FULLEST * len(text) / max(1, tried.tokens)
         if tried.tokens <= limit:
-            low, best = len(tried.entries), tried
+            low, best = lines, tried
         else:
-            high = len(tried.entries)
+            high = lines
     if best is None:
         best = with_lines(1)
         best = replace(best, tokens=cost(best.text))
