@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import re
 import threading
 from dataclasses import replace
@@ -234,6 +235,7 @@ def test_threads_and_loops_at_once(memory):
     assert len(memory.space(user="ada", thread="last").recall("says", scope="user", limit=100).pages) == 60
 
 
+RUNS = itertools.count()
 names = st.sampled_from(["a", "b"])
 steps = st.lists(st.tuples(names, names, names, st.sampled_from(["add", "add", "add", "anew"])), max_size=14)
 
@@ -241,7 +243,7 @@ steps = st.lists(st.tuples(names, names, names, st.sampled_from(["add", "add", "
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(steps)
 def test_exactly_what_the_users_conversations_say(memory, script):
-    run = str(id(script))
+    run = f"run{next(RUNS)}"
     held: dict[tuple[str, str, str], list[str]] = {}
     for step, (tenant, who, thread, action) in enumerate(script):
         space = memory.space(tenant=f"{run}{tenant}", user=who, thread=thread)

@@ -29,7 +29,7 @@ class PagedStandIn(ChatStandIn):
         return paged(ChatStandIn(**kwargs), MEMORY, identity=lambda config: space)
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(scope="session", autouse=True)  # a worker may leave this module and come back to it
 def closing():
     yield
     MEMORY.close()
