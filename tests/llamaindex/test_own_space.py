@@ -235,6 +235,33 @@ def test_the_state_of_the_workflow_reaches_the_agent_and_is_not_kept(backend):
     assert not any("calm" in text for text in texts(memory.get_all()) + texts(memory.for_agent("writer").get_all()))
 
 
+def test_a_run_that_fails_and_a_handoff_to_nobody(backend):
+    memory = session(backend, limit=2_000)
+
+    def script(name):
+        def act(number, request):
+            if number == 1:
+                return call(1, ("lookup", {"key": "lost"}))
+            if number == 2:
+                raise RuntimeError("the provider is down")
+            return call(3, ("handoff", {"to_agent": "nobody", "reason": "r"})) if number == 3 else say("done")
+
+        return act
+
+    async def talk():
+        flow, llms = team(memory, script)
+        with pytest.raises(Exception, match="provider is down"):
+            await flow.run("first", memory=memory)
+        assert str(await flow.run("second", memory=memory)) == "done"
+        return llms["writer"].requests
+
+    requests = asyncio.run(talk())
+    expected = ["first", "second", "step 3", "Agent nobody not found.", "done"]
+    for told in (texts(memory.get_all()), texts(memory.for_agent("writer").get_all())):
+        assert all(text.startswith(wanted) for text, wanted in zip(told, expected, strict=True))
+    assert all(problems(request) == [] for request in requests)
+
+
 def test_reasoning_agents_and_single_ones(backend):
     memory = session(backend)
 
