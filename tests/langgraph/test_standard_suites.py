@@ -19,7 +19,7 @@ from pagefault_langgraph import PagefaultRetriever, recall_tool, remember_tool
 MEMORY = pagefault.open(":memory:", embedder=None)
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(scope="session", autouse=True)  # a worker may leave this module and come back to it
 def closing():
     yield
     MEMORY.close()
