@@ -262,9 +262,11 @@ class Lineage:
         if sent is None or sent.messages >= len(self.seen) or sent.generation != self.view.generation:
             return None
         reported = self.codec.usage(self.seen[sent.messages])
+        if reported is None:
+            return None
         slots = self.slots  # groups what arrived, which is then among the uncounted
         self.ceiling()  # and takes out of them what has been counted since
-        if reported is None or (self._uncounted and self._uncounted[0].start < sent.messages):
+        if self._uncounted and self._uncounted[0].start < sent.messages:
             return None
         resident = (s for s in slots if s.stop <= sent.messages and s.seq not in self.absent)
         return sent.overhead + self.own_tokens + sum(s.tokens for s in resident), reported
