@@ -18,7 +18,7 @@ from unittest import mock
 from langchain.agents import create_agent
 from langchain_core.messages import HumanMessage
 from langchain_core.rate_limiters import InMemoryRateLimiter
-from llama_index.core.base.llms.types import ChatMessage
+from llama_index.core.agent.workflow import FunctionAgent
 
 import pagefault
 from benchmarks.scheduling import refusing
@@ -80,17 +80,18 @@ class Policy:
         return lambda: graph.ainvoke({"messages": [HumanMessage("Go on.")]})
 
     def llamaindex(self, backend: RefusingBackend, agent: str, tokens: int) -> Ask:
-        """One chat of a LlamaIndex LLM; after a 429 it asks again when it may."""
+        """One run of a ``FunctionAgent``, which is one call; after a 429 it asks again when it may."""
         llm = refusing.LLMStandIn(backend=backend, agent=agent, tokens=tokens)
         if self._scheduler is not None:
             llm = scheduled(llm, self._scheduler, agent=agent)
+        worker = FunctionAgent(name=agent.replace(" ", "_"), llm=llm, streaming=False)
 
         async def ask() -> object:
             while True:
                 if self._limiter is not None:
                     await self._limiter.aacquire()
                 try:
-                    return await llm.achat([ChatMessage("Go on.")])
+                    return await worker.run("Go on.")
                 except refusing.Refused as refused:
                     await asyncio.sleep(refused.seconds)
 

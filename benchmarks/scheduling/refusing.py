@@ -14,7 +14,7 @@ from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 from llama_index.core.base.llms.types import ChatMessage, ChatResponse, LLMMetadata
-from llama_index.core.llms.custom import CustomLLM
+from llama_index.core.llms.function_calling import FunctionCallingLLM
 
 SLOTS: Final = 4
 RPM: Final = 60
@@ -108,8 +108,8 @@ class ChatStandIn(BaseChatModel):
         return ChatResult(generations=[ChatGeneration(message=AIMessage("Done.", usage_metadata=usage))])
 
 
-class LLMStandIn(CustomLLM):
-    """A LlamaIndex LLM on the backend; reports its usage as a provider does."""
+class LLMStandIn(FunctionCallingLLM):
+    """A LlamaIndex LLM on the backend, as its agents want it; reports its usage as a provider does."""
 
     backend: Any
     agent: str
@@ -117,7 +117,7 @@ class LLMStandIn(CustomLLM):
 
     @property
     def metadata(self) -> LLMMetadata:
-        return LLMMetadata(is_chat_model=True)
+        return LLMMetadata(is_chat_model=True, is_function_calling_model=True)
 
     async def achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
         del messages, kwargs
@@ -125,11 +125,20 @@ class LLMStandIn(CustomLLM):
         usage = {"prompt_tokens": sent, "completion_tokens": came}
         return ChatResponse(message=ChatMessage("Done.", role="assistant"), raw={"usage": usage})
 
-    def complete(self, prompt: str, *args: Any, **kwargs: Any) -> Any:
+    def _prepare_chat_with_tools(
+        self, tools: Any, user_msg: Any = None, chat_history: Any = None, *_: Any, **kwargs: Any
+    ) -> dict[str, Any]:
+        del tools, kwargs
+        return {"messages": [*(chat_history or ()), *([] if user_msg is None else [user_msg])]}
+
+    def get_tool_calls_from_response(self, response: ChatResponse, *_: Any, **kwargs: Any) -> list[Any]:
+        del response, kwargs
+        return []
+
+    def _only_achat(self, *args: Any, **kwargs: Any) -> Any:
         raise NotImplementedError("ask it with achat")
 
-    def stream_complete(self, prompt: str, *args: Any, **kwargs: Any) -> Any:
-        raise NotImplementedError("ask it with achat")
+    chat = stream_chat = astream_chat = complete = acomplete = stream_complete = astream_complete = _only_achat
 
 
 class RetryAfter(AgentMiddleware[Any, Any, Any]):

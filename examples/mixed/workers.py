@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from langchain_core.language_models.chat_models import BaseChatModel
+from langchain_core.messages import AIMessage, BaseMessage
 from llama_index.core.chat_engine import SimpleChatEngine
-from llama_index.core.llms import LLM, CompletionResponse, CustomLLM, LLMMetadata
+from llama_index.core.llms import ChatMessage, ChatResponse, CompletionResponse, CustomLLM, LLMMetadata
 
 import pagefault
 from pagefault_llamaindex import PagefaultMemory, scheduled
@@ -15,20 +18,33 @@ from pagefault_llamaindex import PagefaultMemory, scheduled
 TOKEN_LIMIT: Final = 2_000
 
 
-class ReadingLLM(CustomLLM):
-    """A deterministic stand-in for an LLM: it says what it was given to read."""
+class ChatLLM(CustomLLM):
+    """A LangChain chat model as a LlamaIndex LLM, so that planner and workers call one and the same backend."""
+
+    model: Any
 
     @property
     def metadata(self) -> LLMMetadata:
-        return LLMMetadata(context_window=8_000, model_name="stand-in")
+        return LLMMetadata(context_window=8_000, is_chat_model=True, model_name="chat")
+
+    def chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
+        del kwargs
+        answer = self.model.invoke([(message.role.value, message.content or "") for message in messages])
+        raw = {"usage": answer.usage_metadata} if answer.usage_metadata else None
+        return ChatResponse(message=ChatMessage(answer.text, role="assistant"), raw=raw)
 
     def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:  # noqa: FBT001, FBT002  # LlamaIndex's signature
-        del formatted, kwargs
-        given = prompt.rsplit("user: ", 1)[-1].removesuffix("assistant: ").strip()
-        return CompletionResponse(text=f"I have read {len(given):,} characters: {given.splitlines()[0][:60]}")
+        del formatted
+        return CompletionResponse(text=self.chat([ChatMessage(prompt)], **kwargs).message.content or "")
 
     def stream_complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> Any:  # noqa: FBT001, FBT002  # as above
         yield self.complete(prompt, formatted, **kwargs)
+
+
+def read(messages: list[BaseMessage]) -> AIMessage:
+    """A stand-in for a worker's model: it says what it was given to read."""
+    given = messages[-1].text.strip()
+    return AIMessage(f"I have read {len(given):,} characters: {given.splitlines()[0][:60]}")
 
 
 @dataclass
@@ -46,8 +62,8 @@ class Worker:
             return str(self.engine.chat(text))
 
 
-def hire(name: str, memory: pagefault.Memory, scheduler: pagefault.Scheduler, llm: LLM) -> Worker:
-    """A worker on the shared memory and scheduler."""
+def hire(name: str, memory: pagefault.Memory, scheduler: pagefault.Scheduler, model: BaseChatModel) -> Worker:
+    """A worker on the shared memory, scheduler and backend."""
     session = PagefaultMemory.from_defaults(memory, session_id=f"worker-{name}", token_limit=TOKEN_LIMIT)
-    engine = SimpleChatEngine.from_defaults(llm=scheduled(llm, scheduler, agent=name), memory=session)
+    engine = SimpleChatEngine.from_defaults(llm=scheduled(ChatLLM(model=model), scheduler, agent=name), memory=session)
     return Worker(name, session, engine)

@@ -13,7 +13,7 @@ import pagefault
 from examples.demo.models import model_for
 from examples.demo.stand_in import respond
 from examples.demo.trouble import CannotRun
-from examples.team.backend import Backend, StandIn
+from examples.team.backend import REQUESTS, TOKENS, Backend, StandIn
 from examples.team.live import summary, watched
 from examples.team.team import FIELDS, asked_of, build, check, lead
 
@@ -26,37 +26,47 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m examples.team", description=__doc__)
     parser.add_argument("--model", metavar="PROVIDER:NAME", help="a real model; by default a stand-in")
     parser.add_argument("--slots", type=int, default=2, help="calls the backend serves at a time")
+    parser.add_argument("--requests-per-minute", type=int, default=REQUESTS, help="calls it serves within any minute")
+    parser.add_argument("--tokens-per-minute", type=int, default=TOKENS, help="tokens it serves within any minute")
     options = parser.parse_args(arguments)
+    backend = Backend(options.slots, options.requests_per_minute, options.tokens_per_minute)
     try:
-        return 0 if run(Console(highlight=False), options.model, options.slots) else 1
+        return 0 if run(Console(highlight=False), options.model, backend) else 1
     except (CannotRun, pagefault.PagefaultError) as error:
         print(f"team: {error}", file=sys.stderr)
         return 2
 
 
-def run(console: Console, model: str | None, slots: int) -> bool:
-    """One run, its report and its table; whether all is right."""
-    backend = Backend(slots=slots) if model is None else None
-    scheduler = pagefault.Scheduler(slots=slots)
+def run(console: Console, model: str | None, backend: Backend) -> bool:
+    """One run, its report and its table; whether all is right. Of a real model, ``backend`` says the limits."""
+    scheduler = pagefault.Scheduler(
+        slots=backend.slots,
+        requests_per_minute=backend.requests_per_minute,
+        tokens_per_minute=backend.tokens_per_minute,
+    )
     members = ["supervisor", *FIELDS]
-    if backend is None:
+    if model is not None:
         models: dict[str, Any] = dict.fromkeys(members, model_for(model))
     else:
-        models = {n: StandIn(backend=backend, respond=lead if n == "supervisor" else respond) for n in members}
+        models = {n: _stand_in(n, backend) for n in members}
         console.print("The models are deterministic stand-ins; --model provider:name uses a real one.")
     with pagefault.open(":memory:") as memory:
         team = build(memory, scheduler, models)
-        with watched(console, scheduler, backend):
+        with watched(console, scheduler, backend if model is None else None):
             report = str(team.supervisor.invoke(asked_of(TASK), CONFIG)["messages"][-1].text)
     console.print(report)
     console.print(summary(scheduler, members))
     verdicts = check(report, team)
     for name, is_right in verdicts.items():
         console.print(f"{name}: {'quoted from the reference' if is_right else 'NOT in the reference'}")
-    if backend is not None:
+    if model is None:
         console.print(f"{backend.calls} calls served, {backend.refusals} refused with 429")
-        return all(verdicts.values()) and backend.refusals == 0
     return all(verdicts.values())
+
+
+def _stand_in(member: str, backend: Backend) -> StandIn:
+    """Each has a name, so that what one is reported to use tells nothing about others, and runs are alike."""
+    return StandIn(backend=backend, respond=lead if member == "supervisor" else respond, model_name=member)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from langchain.agents import create_agent
+from langchain.agents.middleware import AgentMiddleware, ModelRetryMiddleware
 from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 from langchain_core.tools import BaseTool, StructuredTool
@@ -21,6 +22,7 @@ from pagefault_langgraph import PagingMiddleware, SchedulingMiddleware
 
 READ: Final = "Read the Python reference, all topics from the first to the last. You will be asked about it later."
 BUDGET: Final = pagefault.Budget(window=8_000)
+MOST_TRIES: Final = 20
 FIELDS: Final[Mapping[str, Sequence[str]]] = {
     "names": ("nonlocal", "assert", "identifiers", "attribute-access", "global", "naming"),
     "control": ("with", "while", "if", "yield", "try", "for"),
@@ -60,6 +62,7 @@ def build(memory: pagefault.Memory, scheduler: pagefault.Scheduler, models: Mapp
         tools,
         system_prompt=LEAD,
         middleware=[
+            _again(),
             PagingMiddleware(memory, budget=BUDGET, recall=False),
             SchedulingMiddleware(scheduler, priority=1),
         ],
@@ -76,9 +79,19 @@ def _researcher(
         model,
         library.tools(),
         system_prompt=SYSTEM,
-        middleware=[PagingMiddleware(memory, budget=BUDGET), SchedulingMiddleware(scheduler)],
+        middleware=[_again(), PagingMiddleware(memory, budget=BUDGET), SchedulingMiddleware(scheduler)],
         checkpointer=InMemorySaver(),
         name=name,
+    )
+
+
+def _again() -> AgentMiddleware[Any, Any, Any]:
+    """After a refusal nobody is let in for as long as the backend asks; then it is this call's turn again."""
+    return ModelRetryMiddleware(
+        max_retries=MOST_TRIES,
+        retry_on=lambda error: getattr(error, "status_code", None) == 429,
+        initial_delay=0,
+        on_failure="error",
     )
 
 

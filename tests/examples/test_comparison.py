@@ -10,6 +10,8 @@ import pytest
 from benchmarks.scheduling.comparison import Worker, compare
 from benchmarks.scheduling.refusing import SLOTS, Refused, RefusingBackend
 
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # LlamaIndex looks at old fields
+
 WORKERS = tuple(Worker(conversations=4, input_tokens=tokens) for tokens in (600, 900, 1_200))
 WORK = 12_000
 

@@ -27,7 +27,7 @@ def test_on_one_slot_nobody_locks_anybody_out():
     done = threading.Event()
 
     def work():
-        assert run(Console(quiet=True), None, 1)
+        assert run(Console(quiet=True), None, Backend(slots=1))
         done.set()
 
     threading.Thread(target=work, daemon=True).start()
@@ -42,6 +42,27 @@ def test_the_backend_refuses_what_is_too_much():
     backend.end()
     backend.begin()
     assert (backend.calls, backend.refusals) == (2, 1)
+
+
+def test_the_backend_counts_the_requests_and_tokens_of_a_minute():
+    backend = Backend(slots=9, requests_per_minute=3, tokens_per_minute=100)
+    backend.begin(60)
+    backend.end(30)
+    with pytest.raises(Refused, match=r"retry after (59|60)\."):
+        backend.begin(20)
+    backend.begin(5)
+    backend.begin(5)
+    with pytest.raises(Refused, match="retry after"):
+        backend.begin(0)
+
+
+def test_a_team_at_the_backends_limits_waits_and_is_right_all_the_same(monkeypatch):
+    monkeypatch.setattr("pagefault.scheduling.limits.MINUTE", 0.5)  # of the scheduler; the backend's is as short
+    backend = Backend(requests_per_minute=10, tokens_per_minute=50_000, minute=0.5)
+    console = Console(record=True, width=120, file=io.StringIO())
+    assert run(console, None, backend)
+    assert console.export_text().count("quoted from the reference") == 3
+    assert backend.calls > 6 * 10, "its minutes were full"
 
 
 def test_the_live_table_says_who_waits_and_why():
