@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
+from typing import Final
 from weakref import WeakKeyDictionary
 
 from pagefault.chain import point_id
 from pagefault.lineage import Lineage
+
+BREATH: Final = 4_096
+"""After so many pages other coroutines have their turn."""
 
 
 class Points:
@@ -19,10 +24,12 @@ class Points:
     def __init__(self) -> None:
         self._paths: WeakKeyDictionary[Lineage, dict[int, int]] = WeakKeyDictionary()
 
-    def of(self, lineage: Lineage, space_key: str) -> Mapping[int, int]:
+    async def of(self, lineage: Lineage, space_key: str) -> Mapping[int, int]:
         """The numbers of all chained pages of a path, by ``UUID.int``."""
         known = self._paths.setdefault(lineage, {})
         slots = lineage.slots
         while len(known) < len(slots) and (chain := slots[len(known)].chain):
             known[point_id(space_key, chain).int] = slots[len(known)].seq
+            if not len(known) % BREATH:
+                await asyncio.sleep(0)  # a long path's first search must not hold up the others
         return known

@@ -268,6 +268,10 @@ class PageStore(Protocol):
         """
         ...
 
+    async def count(self, scope: Reach, where: Where) -> int:
+        """How many records there are; quicker than to list them."""
+        ...
+
     async def idf(
         self, scope: Reach, terms: Sequence[int], *, kind: RecordKind = "page", near: Sequence[UUID] = ()
     ) -> dict[int, float]:

@@ -260,7 +260,7 @@ class Retrieval:
         every page to look at, which takes longer than all the rest.
         """
         lineage, wide, where = sight.lineage, max(CANDIDATES, 2 * query.limit), Where(kind="page", bare=True)
-        known = self._points.of(lineage, sight.paging.space.key)
+        known = await self._points.of(lineage, sight.paging.space.key)
 
         def own(hits: Sequence[Hit]) -> dict[int, float]:
             mine = [(known[hit.id.int], hit.score) for hit in hits if hit.id.int in known]

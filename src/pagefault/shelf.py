@@ -32,7 +32,6 @@ from pagefault.recall import (
     fuse,
     judge_items,
     query_vector,
-    term_ids,
 )
 from pagefault.retrieval import Retrieval
 from pagefault.vectors import Vectors
@@ -154,21 +153,18 @@ class Shelf:
         )
         if not hits:
             return Outcome.ABSTAIN, []
-        loaded = await self._load([hit.id for hit, _, _ in hits])
+        records = await self._store.get(self._scope, [hit.id for hit, _, _ in hits], words=True)
+        loaded = _intact(records)
         sparse = query_vector(query)
         near = [hit.id for hit, _, _ in hits]
         weights = await self._store.idf(self._scope, sparse.indices, kind="item", near=near) if sparse.indices else {}
-        there = len(await self._store.scan(self._scope, Where(kind="item"), limit=WINDOW))
-
-        def judged() -> tuple[Outcome, list[RecalledItem]]:
-            candidates = [
-                ItemEvidence(item=item, terms=term_ids(item.searched), cosine=cosine)
-                for hit, _, cosine in hits
-                if (item := loaded.get(hit.id)) is not None
-            ]
-            return judge_items(candidates, sparse.indices, weights, items=there)
-
-        outcome, found = await self._kernel.run(judged, urgent=True)
+        there = min(WINDOW, await self._store.count(self._scope, Where(kind="item")))
+        candidates = [
+            ItemEvidence(item=loaded[hit.id], terms=_terms_of(records[hit.id]), cosine=cosine)
+            for hit, _, cosine in hits
+            if hit.id in loaded
+        ]
+        outcome, found = judge_items(candidates, sparse.indices, weights, items=there)
         return outcome, found[:limit]
 
     async def namespaces(self, under: Namespace = ()) -> set[Namespace]:
@@ -374,13 +370,7 @@ class Shelf:
 
     async def _load(self, ids: Sequence[UUID]) -> dict[UUID, Item]:
         """The items with these ids; one that is damaged is left out, so that it does not hide the others."""
-        found: dict[UUID, Item] = {}
-        for id_, record in (await self._store.get(self._scope, ids)).items():
-            try:
-                found[id_] = items.item_of(record)
-            except CorruptPage as error:
-                _log.warning("left out of a search: %s", error)
-        return found
+        return _intact(await self._store.get(self._scope, ids))
 
     async def _clear(self, over: Sequence[Record] | Sequence[Hit]) -> None:
         """Remove what has expired, unless it was written again meanwhile."""
@@ -388,6 +378,20 @@ class Shelf:
             last = max(each.seq for each in over)
             await self._store.remove(self._scope, Where(kind="item", ids=[each.id for each in over], last=last))
             self._writeback.stored()
+
+
+def _intact(records: Mapping[UUID, Record]) -> dict[UUID, Item]:
+    found: dict[UUID, Item] = {}
+    for id_, record in records.items():
+        try:
+            found[id_] = items.item_of(record)
+        except CorruptPage as error:
+            _log.warning("left out of a search: %s", error)
+    return found
+
+
+def _terms_of(record: Record) -> frozenset[int]:
+    return frozenset(record.sparse.indices if record.sparse is not None else ())
 
 
 async def _batches(

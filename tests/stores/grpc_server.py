@@ -152,7 +152,8 @@ class _Points(points_service_pb2_grpc.PointsServicer):
 
     async def Count(self, request: Any, context: Any) -> Any:  # noqa: N802  # the protocol's name
         await self._server.admit(context)
-        found = await self._local.count(NAME, exact=request.exact)
+        flt = GrpcToRest.convert_filter(request.filter) if request.HasField("filter") else None
+        found = await self._local.count(NAME, count_filter=flt, exact=request.exact)
         return rpc.CountResponse(result=rpc.CountResult(count=found.count))
 
     async def Facet(self, request: Any, context: Any) -> Any:  # noqa: N802  # the protocol's name

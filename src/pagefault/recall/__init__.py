@@ -15,7 +15,7 @@ from pagefault.recall.pieces import FIELD, pieces_of
 from pagefault.recall.remembered import ItemEvidence, RecalledItem, best_of, judge_items, render_items, with_items
 from pagefault.recall.rendering import Found, RecalledPage, fence_of, render
 from pagefault.recall.slices import Slice, reading, slice_page, trust_of
-from pagefault.recall.terms import document_vector, query_vector, split_terms, term_id, term_ids
+from pagefault.recall.terms import document_vector, query_vector, split_terms, term_id
 
 __all__ = [
     "DEFAULT_THRESHOLDS",
@@ -53,7 +53,6 @@ __all__ = [
     "split_terms",
     "starts",
     "term_id",
-    "term_ids",
     "trust_of",
     "with_items",
     "with_passages",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from bisect import bisect_left
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import islice, pairwise
 from typing import Final
@@ -75,14 +76,12 @@ def focus(text: str, weights: Mapping[int, float], width: int) -> int:
         if (found := {t for t in map(term_id, split_terms(text[first:last])) if t in weights})
     ]
     best, best_score, passed = 0, 0.0, 0
-    for start in starts:
+    for start in starts[: bisect_left(starts, len(text) - width) + 1]:  # up to the first that reaches the end
         while passed < len(hits) and hits[passed][0] < start:
             passed += 1
         score = _told(islice(hits, passed, None), weights, start, width)
         if score > best_score:
             best, best_score = start, score
-        if start + width >= len(text):
-            break
     return best
 
 

@@ -11,9 +11,8 @@ import re
 import unicodedata
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import lru_cache
-from itertools import chain
 from typing import Final
 
 import snowballstemmer
@@ -107,21 +106,6 @@ def query_vector(text: str) -> Sparse:
     """Weight 1 for each distinct term of a query; empty when it holds no word."""
     indices = tuple(sorted(_counts(text)))
     return Sparse(indices=indices, values=(1.0,) * len(indices))
-
-
-def term_ids(text: str) -> frozenset[int]:
-    """The term ids of a text: the indices of its vectors, in a third of the time.
-
-    Example:
-        >>> term_ids("paging, paging") == {term_id("page")}
-        True
-    """
-    words = _count_words(text)
-    return _distinct(words, stops=False) or _distinct(words, stops=True)
-
-
-def _distinct(words: Iterable[str], *, stops: bool) -> frozenset[int]:
-    return frozenset(chain.from_iterable(_ids(word, stops) for word in words))
 
 
 def _counts(text: str) -> dict[int, int]:

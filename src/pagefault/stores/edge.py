@@ -221,6 +221,13 @@ class EdgeStore:
                 hits[i] = answer
         return hits
 
+    async def count(self, scope: Reach, where: Where) -> int:
+        """How many records there are."""
+        self._check(scope)
+        if layout.is_empty(where):
+            return 0
+        return await self._read(partial(edge_calls.count, scope=scope, where=where, ids=self._id_condition(where)))
+
     async def idf(
         self, scope: Reach, terms: Sequence[int], *, kind: RecordKind = "page", near: Sequence[UUID] = ()
     ) -> dict[int, float]:

@@ -239,6 +239,11 @@ def search(
     return found
 
 
+def count(shard: EdgeShard, scope: Reach, where: Where, ids: HasIdCondition | None) -> int:
+    """How many records there are."""
+    return shard.count(CountRequest(filter=matching(scope, where, ids), exact=True))
+
+
 def idf(
     shard: EdgeShard, scope: Reach, terms: Sequence[int], kind: RecordKind, near: Sequence[UUID]
 ) -> dict[int, float]:

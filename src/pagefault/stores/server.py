@@ -219,6 +219,11 @@ class ServerStore:
                 hits[i] = answer
         return hits
 
+    async def count(self, scope: Reach, where: Where) -> int:
+        """How many records there are."""
+        calls = self._ready(scope)
+        return 0 if is_empty(where) else await calls.count(scope, where, self._id_condition(where))
+
     async def idf(
         self,
         scope: Reach,

@@ -244,6 +244,14 @@ class Calls:
             found[index] += points
         return [answers.hits(scope, points, where, limit=limit) for points in found]
 
+    async def count(self, scope: Reach, where: Where, ids: models.HasIdCondition | None) -> int:
+        """How many records there are."""
+        flt = matching(scope, where, ids)
+        found = await self._link.call(
+            "counting records", lambda client: client.count(self._name, count_filter=flt, exact=True)
+        )
+        return found.count
+
     async def idf(self, scope: Reach, terms: Sequence[int], kind: RecordKind) -> dict[int, float]:
         """The server's own IDF of each term over this scope's records of a kind.
 

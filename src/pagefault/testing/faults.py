@@ -124,6 +124,11 @@ class FlakyStore:
         await self._before("search", scope)
         return await self.inner.search(scope, queries, where, limit=limit)
 
+    async def count(self, scope: Reach, where: Where) -> int:
+        """As the store inside."""
+        await self._before("count", scope)
+        return await self.inner.count(scope, where)
+
     async def idf(
         self, scope: Reach, terms: Sequence[int], *, kind: RecordKind = "page", near: Sequence[UUID] = ()
     ) -> dict[int, float]:

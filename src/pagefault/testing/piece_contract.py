@@ -144,7 +144,30 @@ async def words_come_back_when_asked_for(make: StoreFactory) -> None:
         same(await store.get(Scope(tenant="evil", space=OURS.space), ids, words=True), {}, "words of another tenant")
 
 
+async def a_count_keeps_to_what_is_asked(make: StoreFactory) -> None:
+    """Records are counted by kind, range, ids and tags within their scope, without chunks."""
+    evil = Scope(tenant="evil", space=OURS.space)
+    mine = [page(i, f"m{i}") for i in range(1, 6)]
+    things = [item(key, 1, tags=[key, "all"]) for key in "abc"]
+    async with _opened(make) as store:
+        same(await store.count(OURS, Where()), 0, "a count of nothing")
+        await store.put(OURS, [*mine, page(6, body=f'"{"x" * 3_000_000}"'), head(6)])
+        await store.swap(OURS, [Swap(record=thing, version=0) for thing in things])
+        wanted: list[tuple[Where, int]] = [
+            (Where(), 6),
+            (Where(first=2, last=3), 2),
+            (Where(ids=[mine[0].id, mine[1].id, things[0].id]), 2),
+            (Where(ids=[]), 0),
+            (Where(kind="item"), 3),
+            (Where(kind="item", tags=[["a", "b"], ["all"]]), 2),
+        ]
+        for where, number in wanted:
+            same(await store.count(OURS, where), number, f"a count of {where}")
+            same(await store.count(evil, where), 0, f"another tenant's count of {where}")
+
+
 PIECE_CHECKS: Final[tuple[Check, ...]] = (
+    a_count_keeps_to_what_is_asked,
     ids_and_scores_are_enough,
     words_come_back_when_asked_for,
     the_nearest_piece_counts,
