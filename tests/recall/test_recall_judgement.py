@@ -162,6 +162,13 @@ def test_no_room_is_wasted_behind_the_end():
     assert 270 <= len(text) - at <= 320
 
 
+def test_a_last_place_right_behind_another_is_none():
+    text = "Nothing of interest here. A. " + "and then the dog slept ".ljust(64, "z")
+    at = focus(text, {term_id("dog"): 1.0}, 64)
+    assert at == text.index("A. ")
+    assert "the dog slept" in text[at : at + 64]
+
+
 def test_words_together_tell_more_than_words_apart():
     filler = "Nothing of interest happens. " * 10
     text = f"{filler}A name. {filler}A dog called Rex has this name. {filler}A dog. {filler}"
