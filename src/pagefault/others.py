@@ -8,10 +8,11 @@ not shown to anybody else. Runs on the kernel's loop thread.
 from __future__ import annotations
 
 import logging
+from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from pagefault.chain import head_id
 from pagefault.errors import BadAddress, InvalidId, PageNotFound, PagesLost
@@ -64,6 +65,23 @@ def user_scope(home: SpaceId) -> UserScope:
     return UserScope(tenant=home.tenant, user=home.user)
 
 
+class Past(NamedTuple):
+    """A path as far as one run has come: what another run adds to it is not part of it.
+
+    Attributes:
+        path: The path, which may grow meanwhile.
+        messages: How many of its messages count.
+    """
+
+    path: Lineage
+    messages: int
+
+    @property
+    def length(self) -> int:
+        """Number of its complete pages; the caller holds the lock of the space."""
+        return min(bisect_right(self.path.slots, self.messages, key=lambda slot: slot.stop), self.path.length)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sight:
     """What one search may see: a path of one's own, and other conversations where they count as well.
@@ -74,11 +92,13 @@ class Sight:
     Attributes:
         paging: The asker's space.
         lineage: The asker's path.
+        length: How many of its pages count.
         places: Other conversations; ``None`` when only one's own counts.
     """
 
     paging: Paging
     lineage: Lineage
+    length: int
     places: Sequence[Place] | None = None
 
     @property
@@ -90,7 +110,7 @@ class Sight:
     @property
     def pages(self) -> int:
         """How many pages there are."""
-        return self.lineage.length + sum(place.length for place in self.places or ())
+        return self.length + sum(place.length for place in self.places or ())
 
     def number(self, index: int, seq: int) -> int:
         """The number of a page of the other conversation at this index of ``places``."""

@@ -15,7 +15,7 @@ from uuid import UUID
 from pagefault.errors import BadAddress, CorruptPage, EmbedderError, PagefaultError, PageNotFound, PagesLost
 from pagefault.kernel import Kernel
 from pagefault.lineage import Lineage
-from pagefault.others import Others, Place, Sight, named
+from pagefault.others import Others, Past, Place, Sight, named
 from pagefault.page import Address, Page, SpaceId
 from pagefault.paging import Paging
 from pagefault.points import Points
@@ -95,7 +95,7 @@ class Retrieval:
     async def fault(
         self,
         paging: Paging,
-        lineage: Lineage,
+        past: Past,
         addresses: Sequence[Address],
         counter: TokenCounter,
         budget: int,
@@ -110,14 +110,12 @@ class Retrieval:
             PagesLost: The store lacks a page, and this process cannot write it again.
             CorruptPage: A page does not match its hash.
         """
-        with paging.lock:
-            length = lineage.length
-        home = paging.space
+        home, lineage = paging.space, past.path
         addresses = [replace(a, place="") if a.place == home.place else a for a in addresses]
-        sight = Sight(paging=paging, lineage=lineage)
+        sight = _sight(paging, past)
         if crosses and any(address.place for address in addresses):
             sight = replace(sight, places=await self._named(home, addresses))
-        wanted = _sequence(addresses, length, sight)
+        wanted = _sequence(addresses, sight)
         own = [seq for place, seq in map(sight.split, wanted) if place is None]
         await self._writeback.drain(paging, lineage, own)  # a fault goes before all write-backs it does not need
         pages = await self._load(sight, wanted)
@@ -128,10 +126,11 @@ class Retrieval:
         )
         return Found(outcome=Outcome.ANSWER, pages=tuple(found), text=text)
 
-    async def search(self, paging: Paging, lineage: Lineage, query: Query, counter: TokenCounter) -> Found:
+    async def search(self, paging: Paging, past: Past, query: Query, counter: TokenCounter) -> Found:
         """The pages of this path that answer a query, or an abstention."""
+        lineage = past.path
         await self._writeback.drain(paging, lineage)
-        sight = Sight(paging=paging, lineage=lineage)
+        sight = _sight(paging, past)
         if query.crosses:
             sight = replace(sight, places=list((await self._others.of(paging.space)).values()))
         sparse = query_vector(query.text)
@@ -233,7 +232,7 @@ class Retrieval:
         found: dict[UUID, int] = {}
         for hit in hits:
             if hit.space == sight.paging.space.key:
-                if _is_own(hit, sight.lineage):
+                if _is_own(hit, sight):
                     found[hit.id] = hit.seq
             elif hit.space in paths:
                 index, path = paths[hit.space]
@@ -262,16 +261,18 @@ class Retrieval:
         lineage, wide, where = sight.lineage, max(CANDIDATES, 2 * query.limit), Where(kind="page", bare=True)
         known = await self._points.of(lineage, sight.paging.space.key)
 
+        def mine(hits: Sequence[Hit]) -> list[tuple[int, float]]:
+            return [(seq, hit.score) for hit in hits if 0 < (seq := known.get(hit.id.int, 0)) <= sight.length]
+
         def own(hits: Sequence[Hit]) -> dict[int, float]:
-            mine = [(known[hit.id.int], hit.score) for hit in hits if hit.id.int in known]
-            best = sorted(mine, key=lambda pair: (-pair[1], -pair[0]))[:wide]
+            best = sorted(mine(hits), key=lambda pair: (-pair[1], -pair[0]))[:wide]
             return {seq: score for seq, score in best if query.is_in_time(lineage.slots[seq - 1].created_at)}
 
         for limit in (wide + TIES, OVERFETCH * wide):
             lists = await self._store.search(sight.reach, queries, where, limit=limit)
-            if all(sum(hit.id.int in known for hit in hits) >= wide or len(hits) < limit for hits in lists):
+            if all(len(mine(hits)) >= wide or len(hits) < limit for hits in lists):
                 return [own(hits) for hits in lists]
-        where = replace(where, ids=[UUID(int=number) for number in known])
+        where = replace(where, ids=[UUID(int=number) for number, seq in known.items() if seq <= sight.length])
         lists = await self._store.search(sight.reach, queries, where, limit=wide + TIES)
         return [own(hits) for hits in lists]
 
@@ -362,7 +363,12 @@ def _damage(addresses: Sequence[str]) -> str:
     return f"\nLeft out, because what is stored does not match its hash any more: page {', '.join(addresses)}."
 
 
-def _sequence(addresses: Sequence[Address], length: int, sight: Sight) -> list[int]:
+def _sight(paging: Paging, past: Past) -> Sight:
+    with paging.lock:
+        return Sight(paging=paging, lineage=past.path, length=past.length)
+
+
+def _sequence(addresses: Sequence[Address], sight: Sight) -> list[int]:
     """The numbers of all pages that are addressed."""
     places = {place.space.place: (index, place) for index, place in enumerate(sight.places or ())}
     numbers: list[int] = []
@@ -370,7 +376,7 @@ def _sequence(addresses: Sequence[Address], length: int, sight: Sight) -> list[i
         index, place = places.get(address.place, (-1, None))
         if place is None and address.place:
             raise BadAddress(f"{address} is in another conversation; only pages of this one can be read here")
-        there = length if place is None else place.length
+        there = sight.length if place is None else place.length
         if address.last > there:
             pages = f"pages 1-{there}" if there else "no complete page yet"
             raise PageNotFound(f"there is no page {address} here; this conversation has {pages}")
@@ -383,10 +389,9 @@ def _time_of(hit: Hit) -> float:
     return float(hit.fields.get("created_at", 0.0))
 
 
-def _is_own(hit: Hit, lineage: Lineage) -> bool:
+def _is_own(hit: Hit, sight: Sight) -> bool:
     """Whether a hit is a page of this path: its number has one place in it, and that place one chain."""
-    slots = lineage.slots
-    return 1 <= hit.seq <= len(slots) and slots[hit.seq - 1].chain == hit.fields.get("chain")
+    return 1 <= hit.seq <= sight.length and sight.lineage.slots[hit.seq - 1].chain == hit.fields.get("chain")
 
 
 def _recalled(page: Page, score: float, sight: Sight, number: int) -> RecalledPage:

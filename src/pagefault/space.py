@@ -16,7 +16,7 @@ from pagefault.errors import PageNotFound
 from pagefault.held import Held, Shown
 from pagefault.items import Item
 from pagefault.lineage import Lineage
-from pagefault.others import user_scope
+from pagefault.others import Past, user_scope
 from pagefault.page import SpaceId, check_id
 from pagefault.paging import Paging
 from pagefault.ports import Codec, Source
@@ -88,7 +88,7 @@ class Space:
         self,
         addresses: str | int,
         *,
-        path: Lineage | None = None,
+        path: Lineage | Past | None = None,
         budget: int | None = None,
         scope: ScopeName = "thread",
     ) -> Found:
@@ -112,20 +112,22 @@ class Space:
         self,
         addresses: str | int,
         *,
-        path: Lineage | None = None,
+        path: Lineage | Past | None = None,
         budget: int | None = None,
         scope: ScopeName = "thread",
     ) -> Found:
         """Async twin of :meth:`fault`."""
         return await self._memory._kernel.acall(self._fault(addresses, path, budget, scope))
 
-    async def _fault(self, addresses: str | int, path: Lineage | None, budget: int | None, scope: ScopeName) -> Found:
+    async def _fault(
+        self, addresses: str | int, path: Lineage | Past | None, budget: int | None, scope: ScopeName
+    ) -> Found:
         wanted, crosses = parsed(addresses), self._crosses(scope)
-        lineage = path or await self._current()
+        past = await self._past(path)
         memory, share = self._memory, self._share(budget)
         if crosses and any(address.place for address in wanted):
             await self._settle_others()
-        return await memory._retrieval.fault(self._paging, lineage, wanted, memory.counter, share, crosses=crosses)
+        return await memory._retrieval.fault(self._paging, past, wanted, memory.counter, share, crosses=crosses)
 
     def recall(
         self,
@@ -134,7 +136,7 @@ class Space:
         limit: int = 10,
         after: float | None = None,
         before: float | None = None,
-        path: Lineage | None = None,
+        path: Lineage | Past | None = None,
         budget: int | None = None,
         skip_resident: bool = False,
         scope: ScopeName = "thread",
@@ -179,7 +181,7 @@ class Space:
         limit: int = 10,
         after: float | None = None,
         before: float | None = None,
-        path: Lineage | None = None,
+        path: Lineage | Past | None = None,
         budget: int | None = None,
         skip_resident: bool = False,
         scope: ScopeName = "thread",
@@ -218,8 +220,8 @@ class Space:
         for paging, lineage in self._memory.neighbours(self.id):
             await self._memory._retrieval.settle(paging, lineage)
 
-    async def _recall(self, wanted: Query, path: Lineage | None, sources: Sequence[Source]) -> Found:
-        lineage = path or await self._current()
+    async def _recall(self, wanted: Query, path: Lineage | Past | None, sources: Sequence[Source]) -> Found:
+        past = await self._past(path)
         counter = self._memory.counter
         if wanted.crosses:
             await self._settle_others()
@@ -231,7 +233,7 @@ class Space:
             wanted = replace(wanted, budget=wanted.budget - cost)
         if sources:
             wanted = replace(wanted, budget=wanted.budget * 2 // 3)
-        found = await self._memory._retrieval.search(self._paging, lineage, wanted, counter)
+        found = await self._memory._retrieval.search(self._paging, past, wanted, counter)
         found = with_items(found, judged, items, text)
         if not sources:
             return found
@@ -422,6 +424,12 @@ class Space:
     def assembly(self, codec: Codec) -> Assembly:
         """The conversation as one of which a framework's state may hold a part only; for adapters."""
         return Assembly(self._memory, self._paging, codec)
+
+    async def _past(self, path: Lineage | Past | None) -> Past:
+        if isinstance(path, Past):
+            return path
+        lineage = path or await self._current()
+        return Past(lineage, len(lineage.seen))
 
     async def _current(self) -> Lineage:
         """The path last used in this process, else the one that the store's head names."""

@@ -14,8 +14,8 @@ from pagefault import Budget, Memory, Source
 from pagefault.arguments import ScopeName
 from pagefault.asking import ADDRESSES, NAME, QUERY, description_of
 from pagefault.errors import BadAddress, PagefaultError, PageNotFound
-from pagefault.lineage import Lineage
 from pagefault.messages import RECALL_MARK
+from pagefault.others import Past
 from pagefault.recall import Found
 from pagefault.space import Space
 from pagefault_langgraph.drop import Standing, standing
@@ -58,8 +58,8 @@ def recall_tool(
         addresses: Annotated[str, ADDRESSES] = "",
         query: Annotated[str, QUERY] = "",
     ) -> Answer:
-        space, path = path_of(memory, identity, runtime)
-        how: Any = {"path": path, "budget": _share(space, budget, runtime), "scope": scope}
+        space, past = past_of(memory, identity, runtime)
+        how: Any = {"path": past, "budget": _share(space, budget, runtime), "scope": scope}
         try:
             if addresses.strip():
                 return _answer(space.fault(addresses, **how))
@@ -72,8 +72,8 @@ def recall_tool(
         addresses: Annotated[str, ADDRESSES] = "",
         query: Annotated[str, QUERY] = "",
     ) -> Answer:
-        space, path = await apath_of(memory, identity, runtime)
-        how: Any = {"path": path, "budget": _share(space, budget, runtime), "scope": scope}
+        space, past = await apast_of(memory, identity, runtime)
+        how: Any = {"path": past, "budget": _share(space, budget, runtime), "scope": scope}
         try:
             if addresses.strip():
                 return _answer(await space.afault(addresses, **how))
@@ -90,22 +90,24 @@ def recall_tool(
     )
 
 
-def path_of(memory: Memory, identity: Identity | None, runtime: ToolRuntime[Any, Any]) -> tuple[Space, Lineage]:
-    """The conversation that a tool call is part of."""
+def past_of(memory: Memory, identity: Identity | None, runtime: ToolRuntime[Any, Any]) -> tuple[Space, Past]:
+    """The conversation that a tool call is part of, up to that call."""
     space, told = _located(memory, identity, runtime)
     record = runtime.state.get(VIEW_KEY)
     if told.dropped is None:
-        return space, space.path(told.kept, LANGCHAIN, record=record)
-    return space, space.assembly(LANGCHAIN).rejoin(told.kept, told.dropped, record=record).path
+        return space, Past(space.path(told.kept, LANGCHAIN, record=record), len(told.kept))
+    joined = space.assembly(LANGCHAIN).rejoin(told.kept, told.dropped, record=record)
+    return space, Past(joined.path, len(joined.natives))
 
 
-async def apath_of(memory: Memory, identity: Identity | None, runtime: ToolRuntime[Any, Any]) -> tuple[Space, Lineage]:
-    """Async twin of :func:`path_of`."""
+async def apast_of(memory: Memory, identity: Identity | None, runtime: ToolRuntime[Any, Any]) -> tuple[Space, Past]:
+    """Async twin of :func:`past_of`."""
     space, told = _located(memory, identity, runtime)
     record = runtime.state.get(VIEW_KEY)
     if told.dropped is None:
-        return space, space.path(told.kept, LANGCHAIN, record=record)
-    return space, (await space.assembly(LANGCHAIN).arejoin(told.kept, told.dropped, record=record)).path
+        return space, Past(space.path(told.kept, LANGCHAIN, record=record), len(told.kept))
+    joined = await space.assembly(LANGCHAIN).arejoin(told.kept, told.dropped, record=record)
+    return space, Past(joined.path, len(joined.natives))
 
 
 def _located(memory: Memory, identity: Identity | None, runtime: ToolRuntime[Any, Any]) -> tuple[Space, Standing]:

@@ -10,7 +10,7 @@ from langchain_core.tools import BaseTool, StructuredTool
 from pagefault import Memory
 from pagefault.errors import PagefaultError
 from pagefault_langgraph.identity import Identity
-from pagefault_langgraph.tools import apath_of, path_of
+from pagefault_langgraph.tools import apast_of, past_of
 
 RELEASE: Final = (
     "Let pages of this conversation that you are done with leave your context window first, by page number, such as "
@@ -37,17 +37,17 @@ def window_tools(memory: Memory, *, identity: Identity | None = None) -> list[Ba
 
 def _release_tool(memory: Memory, identity: Identity | None) -> BaseTool:
     def release(runtime: Runtime, addresses: Annotated[str, "Page numbers, such as '12' or '12-14'"]) -> str:
-        space, path = path_of(memory, identity, runtime)
+        space, past = past_of(memory, identity, runtime)
         try:
-            space.release(addresses, path=path, unpin=False)
+            space.release(addresses, path=past.path, unpin=False)
         except PagefaultError as error:
             return _refused("release", error)
         return _released(addresses)
 
     async def arelease(runtime: Runtime, addresses: Annotated[str, "Page numbers, such as '12' or '12-14'"]) -> str:
-        space, path = await apath_of(memory, identity, runtime)
+        space, past = await apast_of(memory, identity, runtime)
         try:
-            await space.arelease(addresses, path=path, unpin=False)
+            await space.arelease(addresses, path=past.path, unpin=False)
         except PagefaultError as error:
             return _refused("release", error)
         return _released(addresses)
@@ -57,12 +57,12 @@ def _release_tool(memory: Memory, identity: Identity | None) -> BaseTool:
 
 def _pin_item_tool(memory: Memory, identity: Identity | None) -> BaseTool:
     def pin_item(runtime: Runtime, key: Annotated[str, "A short name"], text: Annotated[str, "What to keep"]) -> str:
-        space, path = path_of(memory, identity, runtime)
+        space, past = past_of(memory, identity, runtime)
         try:
             if text.strip():
-                space.pin_item(key, text, path=path)
+                space.pin_item(key, text, path=past.path)
             else:
-                space.unpin_item(key, path=path)
+                space.unpin_item(key, path=past.path)
         except PagefaultError as error:
             return _refused("pin_item", error)
         return _pinned(key, text)
@@ -70,12 +70,12 @@ def _pin_item_tool(memory: Memory, identity: Identity | None) -> BaseTool:
     async def apin_item(
         runtime: Runtime, key: Annotated[str, "A short name"], text: Annotated[str, "What to keep"]
     ) -> str:
-        space, path = await apath_of(memory, identity, runtime)
+        space, past = await apast_of(memory, identity, runtime)
         try:
             if text.strip():
-                await space.apin_item(key, text, path=path)
+                await space.apin_item(key, text, path=past.path)
             else:
-                await space.aunpin_item(key, path=path)
+                await space.aunpin_item(key, path=past.path)
         except PagefaultError as error:
             return _refused("pin_item", error)
         return _pinned(key, text)
