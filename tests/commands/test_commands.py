@@ -58,9 +58,17 @@ def test_show_by_name_and_by_key(filled):
     found = data("show", filled, *named, "--pages", "3")
     assert (found["length"], [p["page"] for p in found["pages"]]) == (22, [22, 21, 20])
     assert data("show", filled, found["key"], "--tenant", "acme", "--pages", "3") == found
+    assert data("show", filled, found["key"], "--pages", "3") == found, "the key says whose it is"
+    assert "of tenant 'globex'" in call("show", filled, found["key"], "--tenant", "globex", code=3).stderr
+    assert "thread='t1'" in call("show", filled, "--tenant", "acme", "--thread", "t1", code=3).stderr
     assert "Turing" in call("show", filled, *named).stdout
     assert "no space" in call("show", filled, "abc", code=3).stderr
     assert "globex" not in call("show", filled, *named, "--pages", "50").stdout
+
+
+def test_show_of_items(filled):
+    (key,) = (s["key"] for s in data("stat", filled)["spaces"] if s["tenant"] == "acme" and "page" not in s["records"])
+    assert f"{key}: no pages, only items" in " ".join(call("show", filled, key).stdout.split())
 
 
 @pytest.mark.parametrize("args", [[], ["key", "--thread", "t1"]])

@@ -30,6 +30,7 @@ from pagefault.commands.output import (
 )
 from pagefault.commands.places import directory_of, embedder_named, opened, own_directory
 from pagefault.errors import StoreLocked, StoreMissing
+from pagefault.memory import DEFAULT_TENANT
 from pagefault.page import SpaceId
 from pagefault.ports import PageStore, Scope, Where
 from pagefault.stores import header as headers
@@ -107,7 +108,7 @@ def show(
     place: Place,
     space: Annotated[str, typer.Argument(help="The key of a space, as `stat --spaces` lists it.")] = "",
     *,
-    tenant: Annotated[str, typer.Option(help="Its tenant.")] = "default",
+    tenant: Annotated[str, typer.Option(help="Its tenant. A key alone is looked up; else it is `default`.")] = "",
     user: Annotated[str, typer.Option(help="Instead of the key: its user,")] = "",
     thread: Annotated[str, typer.Option(help="its thread,")] = "",
     agent: Annotated[str, typer.Option(help="and its agent.")] = "",
@@ -118,13 +119,14 @@ def show(
     if bool(space) == bool(thread):
         raise typer.BadParameter("name a space by its key (see `stat --spaces`), or by --thread")
     with errors_told(as_json=as_json):
-        key = space or SpaceId(tenant=tenant, user=user, thread=thread, agent=agent).key
-        found = asyncio.run(_space(place, Scope(tenant=tenant, space=key), pages))
+        named = None if space else SpaceId(tenant=tenant or DEFAULT_TENANT, user=user, thread=thread, agent=agent)
+        found = asyncio.run(_space(place, named or space, tenant, pages))
         if as_json:
             emit(found)
             return
         name = ", ".join(f"{key} {value!r}" for key, value in found["name"].items() if value)
-        title = f"{name or key}: {found['length']:,} pages on its path, newest first"
+        holds = f"{found['length']:,} pages on its path, newest first" if found["pages"] else "no pages, only items"
+        title = f"{name or found['key']}: {holds}"
         rows = [[p["page"], when(p["created_at"]), p["role"], p["tokens"], p["gist"]] for p in found["pages"]]
         console().print(table(title, ["page", "first seen", "role", "tokens", "begins"], rows))
 
@@ -273,16 +275,17 @@ def _space_table(spaces: list[dict[str, Any]]) -> Any:
     return table("", columns, rows)
 
 
-async def _space(place: str, scope: Scope, pages: int) -> dict[str, Any]:
+async def _space(place: str, wanted: SpaceId | str, tenant: str, pages: int) -> dict[str, Any]:
+    """What is in a space, told by its key or by all that makes one."""
     async with opened(place) as (store, _):
+        scope = await _scope(store, wanted, tenant)
+        if scope is None:
+            what = f"of {wanted!r}" if isinstance(wanted, SpaceId) else repr(wanted)
+            whose = f" of tenant {tenant!r}" if tenant and isinstance(wanted, str) else ""
+            raise StoreMissing(f"there is no space {what}{whose} at {place}; `pagefault stat --spaces` lists all")
         id_ = head_id(scope.space)
         head = (await store.get(scope, [id_], bodies=False)).get(id_)
         newest = await store.scan(scope, Where(kind="page", newest=True), limit=pages)
-        if head is None and not newest and not await _has_any(store, scope):
-            raise StoreMissing(
-                f"there is no space {scope.space!r} of tenant {scope.tenant!r} at {place}; "
-                "`pagefault stat --spaces` lists all"
-            )
         name = {} if head is None else {key: str(head.fields.get(key, "")) for key in ("user", "thread", "agent")}
         return {
             "tenant": scope.tenant,
@@ -296,8 +299,11 @@ async def _space(place: str, scope: Scope, pages: int) -> dict[str, Any]:
         }
 
 
-async def _has_any(store: PageStore, scope: Scope) -> bool:
-    return any(tally.scope == scope for tally in await store.census())
+async def _scope(store: PageStore, wanted: SpaceId | str, tenant: str) -> Scope | None:
+    """Where a space is; a key alone says it, since it is made of the tenant as well."""
+    key, owner = (wanted, tenant) if isinstance(wanted, str) else (wanted.key, wanted.tenant)
+    there = (tally.scope for tally in await store.census() if tally.scope.space == key)
+    return next((scope for scope in there if owner in {"", scope.tenant}), None)
 
 
 def _looks(count: int, every: float) -> Any:
