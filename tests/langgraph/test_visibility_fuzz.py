@@ -202,4 +202,4 @@ def test_every_checkpoint_sees_exactly_its_own_past(number: int, tmp_path: Path)
 def test_two_hundred_lives(tmp_path: Path) -> None:
     lives = [live(random.randrange(2**32), tmp_path / str(number), LONGER) for number in range(LIVES)]
     assert sum(fuzz.checked for fuzz in lives) > LIVES * LONGER // 5
-    assert sum(fuzz.evicted > 0 for fuzz in lives) > LIVES * 0.9
+    assert sum(fuzz.evicted > 0 for fuzz in lives) > LIVES // 2
