@@ -6,6 +6,7 @@ import logging
 import math
 import threading
 import time
+import uuid
 from typing import Final
 
 from pagefault.coordination.member import Member
@@ -49,6 +50,7 @@ class Conversation:
         self._retry_at = 0.0
         self._down_since = math.inf
         self._pause = FIRST_PAUSE
+        self._attempt = uuid.uuid4().hex
         self._leavers: list[Waiter] = []
 
     # ------------------------------------------------------- called under the lock
@@ -115,7 +117,7 @@ class Conversation:
             ticks = not joins and not bodies and time.monotonic() >= self._tick_at()
         try:
             if joins:
-                reply = self._wire.join(who, self._rules, bodies)
+                reply = self._wire.join(who, self._rules, bodies, self._attempt)
             elif ticks:
                 reply = self._wire.append(who, 0, [steps.body(0)], only_here=True)
             else:
@@ -127,6 +129,8 @@ class Conversation:
             with self.changed:
                 self._give_up(error)
             return True
+        if joins:
+            self._attempt = uuid.uuid4().hex
         with self.changed:
             self._hear_reply(reply)
             who, state = member.know(), self._state_to_keep(reply)

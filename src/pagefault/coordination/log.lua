@@ -36,7 +36,9 @@ end
 
 local function end_of(gone)
   redis.call('ZREM', leases, gone)
-  redis.call('HDEL', head, 'n:' .. gone)
+  local attempt = redis.call('HGET', head, 'a:' .. gone)
+  if attempt then redis.call('HDEL', head, 'j:' .. attempt) end
+  redis.call('HDEL', head, 'n:' .. gone, 'a:' .. gone)
   write('', '{"e":0,"do":[["gone","' .. gone .. '"]]}')
 end
 
@@ -78,11 +80,13 @@ local function wipe()
   started, saved = false, false
 end
 
--- join: rules, then bodies of turns that go on; `client` is who one was before, or ''.
+-- join: rules, the attempt's name, then bodies of turns that go on; `client` is who one was before, or ''.
 local function join()
-  local before = client
+  local before, attempt = client, ARGV[7]
   if started and not is_whole() then wipe() end
   if started then sweep() end
+  local answered = before ~= '' and redis.call('HGET', head, 'j:' .. attempt)
+  if answered then before = answered end -- it was sent twice: who one became then is who one was before
   if started and rules ~= ARGV[6] then
     if redis.call('ZCARD', leases) > 0 then done() return {'rules', rules} end
     wipe()
@@ -99,11 +103,12 @@ local function join()
     redis.call('HSET', head, 'epoch', started, 'rules', ARGV[6])
   end
   redis.call('ZADD', leases, digits(now + lease), client)
+  redis.call('HSET', head, 'j:' .. attempt, client, 'a:' .. client, attempt)
   local open_at = tonumber(string.match(started, '-(%d+)$')) + lease
   if lost and now < open_at then -- a new log: first let all say what they run
     write('', '{"e":0,"do":[["pause",' .. string.format('%.6f', open_at / 1000000) .. ']]}')
   end
-  for i = 7, #ARGV do write(client, ARGV[i]) end
+  for i = 8, #ARGV do write(client, ARGV[i]) end
   if before ~= '' and redis.call('ZSCORE', leases, before) then end_of(before) end
   done()
   return snapshot()

@@ -88,14 +88,21 @@ class ValkeyLog:
             files("pagefault.coordination").joinpath("log.lua").read_text(encoding="utf-8")
         )
 
-    def join(self, before: Membership, rules: str, bodies: Sequence[str]) -> Reply:
-        """Become a client, in place of who one was before; ``bodies`` are turns that go on.
+    def join(self, before: Membership, rules: str, bodies: Sequence[str], attempt: str) -> Reply:
+        """Become a client, in place of who one was before.
+
+        Args:
+            before: Who that was.
+            rules: One's rules, as text.
+            bodies: Turns that go on.
+            attempt: The same for what is sent again because no answer came: then one is not two clients, and who one
+                was before is not taken for somebody whose lease has ended.
 
         Raises:
             RulesDiffer: Others share this backend by other rules.
             SchedulerUnreachable: The server did not answer, or refused.
         """
-        answer = self._call("join", before, rules, *bodies)
+        answer = self._call("join", before, rules, attempt, *bodies)
         if answer[0] == "rules":
             raise RulesDiffer(
                 f"{self._place.shown} is shared by the rules {answer[1]}, this scheduler has {rules}; give it the same "
