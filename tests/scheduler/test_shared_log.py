@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 import uuid
@@ -11,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pagefault import Limits, RulesDiffer, Scheduler, SharedStateUnreadable
+from pagefault.coordination.conversation import LONGEST_PAUSE
 from pagefault.coordination.place import meeting_place
 from pagefault.coordination.valkey_log import Membership, ValkeyLog
 from pagefault.scheduling import Phase, Replica, Request, Rules, plain
@@ -389,15 +391,33 @@ def test_an_old_log_is_short_and_nothing_stays_for_ever(valkey, url):
     assert all(0 < int(valkey.ask("PTTL", key)) <= 3_600_000 for key in meeting_place(url).keys)
 
 
-def test_a_foreign_entry_ends_turns_with_an_error_that_names_it(valkey, url):
-    scheduler = Scheduler(slots=1, shared=url)
-    with scheduler.turn(agent="a"):
-        pass
+def spoil(valkey, url):
+    """An entry that is none."""
     head, log, _ = meeting_place(url).keys
     last = valkey.ask("HGET", head, "last")
     place = f"{int(last.split('-')[0]) + 1}-{int(last.split('-')[1]) + 1}"
     valkey.ask("XADD", log, place, "c", "", "b", "nonsense")
     valkey.ask("HSET", head, "last", place)
+
+
+def test_while_a_call_runs_a_log_that_cannot_be_read_is_asked_for_less_and_less_often(valkey, url):
+    scheduler = Scheduler(slots=1, shared=url)
+    pauses = set()
+    with contextlib.suppress(SharedStateUnreadable), scheduler.turn(agent="a"):
+        spoil(valkey, url)
+        deadline = time.monotonic() + 30
+        while LONGEST_PAUSE not in pauses and time.monotonic() < deadline:
+            pauses.add(scheduler._coordinator._talk._pause)
+            time.sleep(0.005)
+    assert LONGEST_PAUSE in pauses
+    scheduler.close()
+
+
+def test_a_foreign_entry_ends_turns_with_an_error_that_names_it(valkey, url):
+    scheduler = Scheduler(slots=1, shared=url)
+    with scheduler.turn(agent="a"):
+        pass
+    spoil(valkey, url)
     with pytest.raises(SharedStateUnreadable, match="nonsense"), scheduler.turn(agent="a"):
         pass
     scheduler.close()

@@ -97,6 +97,7 @@ class Conversation:
         except Exception as error:  # noqa: BLE001  # whatever it is, nobody may wait for ever
             _log.exception("the scheduler's conversation with %r ended", self._wire)
             with self.changed:
+                self._pause = min(2 * self._pause, LONGEST_PAUSE)
                 known = error if isinstance(error, SchedulerError) else SchedulerError(f"internal error: {error!r}")
                 self._give_up(known)
         finally:
@@ -140,7 +141,6 @@ class Conversation:
 
     def _hear_reply(self, reply: Reply) -> None:
         member = self._member
-        self._is_back()
         if reply.now:
             self.offset = reply.now - time.monotonic()
         if reply.kind == "expired":
@@ -155,6 +155,7 @@ class Conversation:
             if member.me is not None and not member.is_answered:
                 member.start_again(goes_on=True)  # what was sent is hidden in a snapshot: say it anew
         member.is_behind = False
+        self._is_back()  # last: who cannot read what it hears asks less and less often
         self.changed.notify_all()
 
     def _is_due(self) -> bool:
