@@ -178,11 +178,12 @@ def _fit(block: Block, limit: int, cost: Callable[[str], int]) -> Block:
 
     def about(chars: float, lines: int, low: int, high: int) -> Block:
         """The block with a text of about so many characters; the search begins at ``lines``."""
+        tried = with_lines(min(max(lines, low), high))
         for _ in range(GUESSES):
-            tried = with_lines(min(max(lines, low), high))
             if FULL * chars <= (length := len(tried.text)) <= chars:
                 break
             lines = int(len(tried.entries) * FULLEST * chars / length)
+            tried = with_lines(min(max(lines, low), high))
         return tried
 
     best: Block | None = None
