@@ -26,7 +26,7 @@ from pagefault_langgraph.messages import LANGCHAIN
 SEEDS = 8
 OPERATIONS = 45
 LIVES, LONGER = 200, 60
-BUDGET = pagefault.Budget(window=900, target=500, reserve=50)
+BUDGET = pagefault.Budget(window=600, target=320, reserve=50)
 SERDE = JsonPlusSerializer()
 
 
@@ -202,4 +202,4 @@ def test_every_checkpoint_sees_exactly_its_own_past(number: int, tmp_path: Path)
 def test_two_hundred_lives(tmp_path: Path) -> None:
     lives = [live(random.randrange(2**32), tmp_path / str(number), LONGER) for number in range(LIVES)]
     assert sum(fuzz.checked for fuzz in lives) > LIVES * LONGER // 5
-    assert sum(fuzz.evicted > 0 for fuzz in lives) > LIVES // 2
+    assert sum(fuzz.evicted > 0 for fuzz in lives) > LIVES * 0.9

@@ -1,0 +1,79 @@
+"""What surrounds a conversation in a request counts: tool schemas, system prompt, messages of other middleware."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from langchain.agents import create_agent
+from langchain.agents.middleware import wrap_model_call
+from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
+from langchain_core.tools import StructuredTool
+from langchain_core.utils.function_calling import convert_to_openai_tool
+
+import pagefault
+from pagefault.messages import compact
+from pagefault.tokens import default_counter
+from pagefault_langgraph import PagingMiddleware, paged
+from tests.langgraph.scripted import TOOLS, ScriptedModel, words, worker_script
+from tests.langgraph.test_long_run import tokens
+
+BUDGET = pagefault.Budget(window=2_000, target=1_800, reserve=200)
+CONFIG: Any = {"configurable": {"thread_id": "t"}, "recursion_limit": 500}
+STEPS = 30
+LARGE = StructuredTool.from_function(lambda key: key, name="large", description=words("schema", 180))
+
+
+@pytest.fixture
+def memory() -> Any:
+    with pagefault.open(":memory:", embedder=None) as opened:
+        yield opened
+
+
+def check(requests: list[list[BaseMessage]], around: int) -> None:
+    """With what surrounds them, all requests fit, and the room is used."""
+    assert len(requests) == STEPS
+    largest = max(tokens(request) for request in requests) + around
+    assert BUDGET.target * 0.75 < largest <= BUDGET.target
+    assert around > 700, "without it they would fit as well"
+
+
+def schemas(tools: list[Any]) -> int:
+    return sum(default_counter().count(compact(convert_to_openai_tool(tool))) for tool in tools)
+
+
+def test_tool_schemas_and_system_prompt(memory: pagefault.Memory) -> None:
+    model = ScriptedModel(worker_script(STEPS))
+    paging = PagingMiddleware(memory, budget=BUDGET, recall=False)
+    agent = create_agent(model, [*TOOLS, LARGE], middleware=[paging], system_prompt="Be careful.")
+    agent.invoke({"messages": [("user", "go")]}, CONFIG)
+    check(model.requests, schemas([*TOOLS, LARGE]))
+
+
+def test_messages_of_other_middleware(memory: pagefault.Memory) -> None:
+    hint = HumanMessage(words("hint", 160))
+
+    @wrap_model_call
+    def hints(request: Any, handler: Any) -> Any:
+        return handler(request.override(messages=[*request.messages, hint]))
+
+    model = ScriptedModel(worker_script(STEPS))
+    middleware: list[Any] = [hints, PagingMiddleware(memory, budget=BUDGET, recall=False)]
+    agent = create_agent(model, TOOLS, middleware=middleware)
+    agent.invoke({"messages": [("user", "go")]}, CONFIG)
+    assert all(request[-1].content == hint.content for request in model.requests)
+    check([request[:-1] for request in model.requests], tokens([hint]) + schemas(TOOLS))
+
+
+def test_what_a_paged_model_is_bound_to(memory: pagefault.Memory) -> None:
+    base = ScriptedModel(worker_script(STEPS))
+    place = pagefault.SpaceId(tenant="default", user="", thread="t", agent="")
+    model = paged(base, memory, budget=BUDGET, identity=lambda config: place)
+    bound = model.bind(tools=[convert_to_openai_tool(tool) for tool in (*TOOLS, LARGE)])
+    history: list[Any] = [HumanMessage("go", id="h")]
+    for number in range(STEPS):
+        answer = bound.invoke([SystemMessage("Be careful.", id="s"), *history])
+        history += [answer]
+        history += [TOOLS[c["name"] == "measure"].invoke(c) for c in answer.tool_calls]
+        history += [] if answer.tool_calls else [HumanMessage("go on", id=f"h{number}")]
+    check(base.requests, schemas([*TOOLS, LARGE]))
