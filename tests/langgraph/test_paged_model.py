@@ -19,8 +19,9 @@ import pagefault
 from pagefault import canonical
 from pagefault_langgraph import NotPageable, PagingMiddleware, paged, recall_tool
 from pagefault_langgraph.messages import LANGCHAIN
-from tests.langgraph.scripted import TOOLS, ScriptedModel, is_extension, problems, words, worker_script
+from tests.langgraph.scripted import TOOLS, ScriptedModel, is_extension, problems, worker_script
 from tests.langgraph.test_long_run import BUDGET, STEPS, TURNS, tokens
+from tests.langgraph.too_large import SMALL, check_too_large
 
 CONFIG: Any = {"configurable": {"thread_id": "long"}, "recursion_limit": 1_000}
 SYSTEM = SystemMessage("You are a careful archivist.", id="sys")
@@ -162,22 +163,9 @@ def test_a_paged_model_is_refused(memory: pagefault.Memory) -> None:
 
 
 def test_a_message_larger_than_the_window_and_pins_larger_than_the_budget(memory: pagefault.Memory) -> None:
-    budget = pagefault.Budget(window=2_000, target=1_500, reserve=200)
     base = ScriptedModel(worker_script(5))
-    graph = graph_of(paged(base, memory, budget=budget))
-    with pytest.raises(pagefault.PageTooLarge, match=r"page 1 has .* window=2000 .* larger window"):
-        graph.invoke({"messages": [HumanMessage(words("big", 1_500), id="h")]}, CONFIG)
-    assert base.requests == []
-    assert [m.id for m in graph.get_state(CONFIG).values["messages"]] == ["h"]
-    graph.update_state(CONFIG, {"messages": [HumanMessage(words("small", 100), id="h")]})
-    for turn in range(3):
-        graph.invoke({"messages": [HumanMessage(words(f"turn{turn}", 60), id=f"h{turn}")]}, CONFIG)
-    space = memory.space(thread="long")
-    space.pin("1-12")
-    with pytest.raises(pagefault.PinnedOverBudget, match="release pins"):
-        graph.invoke({"messages": [HumanMessage("go on", id="on")]}, CONFIG)
-    space.release("1-12")
-    assert graph.invoke(None, CONFIG)["messages"][-1].content.startswith("turn done")
+    graph = graph_of(paged(base, memory, budget=SMALL))
+    check_too_large(graph, base, memory, CONFIG)
 
 
 def test_outside_of_a_graph_the_identity_says_whose_conversation_it_is(memory: pagefault.Memory) -> None:

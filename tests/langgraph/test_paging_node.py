@@ -17,8 +17,9 @@ import pagefault
 from pagefault import canonical
 from pagefault_langgraph import NotPageable, NotPaged, PagedState, needs_paging, paging_node, prompt_of, recall_tool
 from pagefault_langgraph.messages import LANGCHAIN
-from tests.langgraph.scripted import TOOLS, ScriptedModel, is_extension, problems, words, worker_script
+from tests.langgraph.scripted import TOOLS, ScriptedModel, is_extension, problems, worker_script
 from tests.langgraph.test_long_run import BUDGET, RUNNERS, STEPS, TURNS, tokens
+from tests.langgraph.too_large import SMALL, check_too_large
 
 SYSTEM = SystemMessage("You are a careful archivist.", id="system")
 CONFIG: Any = {"configurable": {"thread_id": "long"}, "recursion_limit": 1_000}
@@ -153,22 +154,9 @@ def test_the_prompt_is_asked_for_in_the_wrong_place(memory: pagefault.Memory) ->
 def test_a_message_larger_than_the_window_and_pins_larger_than_the_budget(
     memory: pagefault.Memory, *, drop: bool
 ) -> None:
-    budget = pagefault.Budget(window=2_000, target=1_500, reserve=200)
     model = ScriptedModel(worker_script(5))
-    graph = graph_of(memory, model, drop=drop, budget=budget)
-    with pytest.raises(pagefault.PageTooLarge, match=r"page 1 has .* window=2000 .* larger window"):
-        graph.invoke({"messages": [HumanMessage(words("big", 1_500), id="h")]}, CONFIG)
-    assert model.requests == []
-    assert [m.id for m in graph.get_state(CONFIG).values["messages"]] == ["h"]
-    graph.update_state(CONFIG, {"messages": [HumanMessage(words("small", 100), id="h")]})
-    for turn in range(3):
-        graph.invoke({"messages": [HumanMessage(words(f"turn{turn}", 60), id=f"h{turn}")]}, CONFIG)
-    space = memory.space(thread="long")
-    space.pin("1-12")
-    with pytest.raises(pagefault.PinnedOverBudget, match="release pins"):
-        graph.invoke({"messages": [HumanMessage("go on", id="on")]}, CONFIG)
-    space.release("1-12")
-    assert graph.invoke(None, CONFIG)["messages"][-1].content.startswith("turn done")
+    graph = graph_of(memory, model, drop=drop, budget=SMALL)
+    check_too_large(graph, model, memory, CONFIG)
 
 
 def test_a_state_without_messages_and_one_under_another_key(memory: pagefault.Memory) -> None:
