@@ -52,15 +52,20 @@ def asked_together(memory, spaces, embedder, gate):
         return [job.result(PATIENCE) for job in jobs]
 
 
+def asked_for_houses(memory, embedder):
+    """Each agent asks for the one zebra that it knows of."""
+    spaces = spaces_of(memory)
+    for number, space in enumerate(spaces):
+        space.append([user(f"zebra{number} lives in house {number}")])
+    memory.flush()
+    embedder.calls.clear()
+    return asked_together(memory, spaces, embedder, "held question")
+
+
 def test_questions_of_many_agents_are_one_batch():
     embedder = Gated("held question")
     with pagefault.open(":memory:", embedder=embedder) as memory:
-        spaces = spaces_of(memory)
-        for number, space in enumerate(spaces):
-            space.append([user(f"zebra{number} lives in house {number}")])
-        memory.flush()
-        embedder.calls.clear()
-        found = asked_together(memory, spaces, embedder, "held question")
+        found = asked_for_houses(memory, embedder)
     assert [page.pages[0].page.text for page in found[1:]] == [f"zebra{n} lives in house {n}" for n in range(1, AGENTS)]
     questions = [call for call in embedder.calls if "zebra" in call[0]]
     assert [len(call) for call in questions] == [1, AGENTS - 1]
@@ -90,12 +95,7 @@ class Choosy(Gated):
 def test_a_question_that_cannot_be_embedded_spoils_no_other(caplog):
     embedder = Choosy("held question")
     with pagefault.open(":memory:", embedder=embedder) as memory:
-        spaces = spaces_of(memory)
-        for number, space in enumerate(spaces):
-            space.append([user(f"zebra{number} lives in house {number}")])
-        memory.flush()
-        embedder.calls.clear()
-        found = asked_together(memory, spaces, embedder, "held question")
+        found = asked_for_houses(memory, embedder)
     assert [page.pages[0].page.text for n, page in enumerate(found) if n not in {0, 3}] == [
         f"zebra{n} lives in house {n}" for n in range(AGENTS) if n not in {0, 3}
     ]

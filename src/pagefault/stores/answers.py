@@ -5,13 +5,14 @@ No client is imported here: a point is whatever has ``id``, ``payload`` and, for
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
 from pagefault.errors import StoreError
-from pagefault.ports import Hit, Reach, Record, Where
+from pagefault.ports import Hit, Reach, Record, Sparse, Where
 from pagefault.stores.layout import KINDS, Payload, fields_of, owned, restore
+from pagefault.stores.vectors import stored_words
 
 
 def records(scope: Reach, points: Iterable[Any], where: Where) -> list[Record]:
@@ -23,6 +24,18 @@ def records(scope: Reach, points: Iterable[Any], where: Where) -> list[Record]:
     found = [restore(id_of(point), check(scope, point), chosen=where.fields) for point in points]
     found.sort(key=_by_place)
     return sorted(found, key=_by_age) if where.newest else found
+
+
+def payloads(
+    scope: Reach, ids: Iterable[UUID], points: Mapping[UUID, Any], *, words: bool
+) -> dict[UUID, tuple[Payload, Sparse | None]]:
+    """What those of these points hold that are in scope, in the order of ``ids``, with their words if wanted."""
+    found: dict[UUID, tuple[Payload, Sparse | None]] = {}
+    for id_ in ids:
+        point = points.get(id_)
+        if point is not None and point.payload is not None and owned(scope, point.payload, *KINDS):
+            found[id_] = point.payload, stored_words(point.vector) if words else None
+    return found
 
 
 def hits(scope: Reach, points: Iterable[Any], where: Where, *, limit: int) -> list[Hit]:

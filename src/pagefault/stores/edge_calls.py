@@ -43,7 +43,6 @@ from pagefault.ports import Hit, Reach, Record, RecordKind, Scope, Sparse, Tally
 from pagefault.stores import answers
 from pagefault.stores.layout import (
     CHUNK,
-    KINDS,
     MAX_INT,
     PIECED,
     SCOPE_KEY,
@@ -63,7 +62,7 @@ from pagefault.stores.layout import (
     tag_groups,
     tallies,
 )
-from pagefault.stores.vectors import DENSE, PIECES, TEXT, named_vectors, stored_words
+from pagefault.stores.vectors import DENSE, PIECES, TEXT, named_vectors
 
 _OWNER: Final = ["tenant", "space", "kind", "chunks"]
 _VERSION: Final = [*_OWNER, "seq"]
@@ -161,12 +160,7 @@ def fetch(
     """Payloads of the records among these ids that are in scope, with their words if wanted."""
     select = PayloadSelector.Exclude([]) if bodies else _without_body()
     points = {point.id: point for point in _retrieve(shard, ids, select, [TEXT] if words else ())}
-    found: dict[UUID, tuple[Payload, Sparse | None]] = {}
-    for id_ in ids:
-        payload = points[id_].payload if id_ in points else None
-        if payload is not None and owned(scope, payload, *KINDS):
-            found[id_] = payload, stored_words(points[id_].vector) if words else None
-    return found
+    return answers.payloads(scope, ids, points, words=words)
 
 
 def fetch_chunks(shard: EdgeShard, scope: Scope, ids: Sequence[UUID], *, owner: UUID) -> list[str]:

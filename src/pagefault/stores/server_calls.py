@@ -18,7 +18,6 @@ from pagefault.ports import Hit, Reach, Record, RecordKind, Scope, Sparse, Tally
 from pagefault.stores import answers
 from pagefault.stores.layout import (
     CHUNK,
-    KINDS,
     MAX_INT,
     NONCE,
     PIECED,
@@ -40,7 +39,7 @@ from pagefault.stores.layout import (
     tallies,
 )
 from pagefault.stores.server_link import Link
-from pagefault.stores.vectors import DENSE, PIECES, TEXT, named_vectors, stored_words
+from pagefault.stores.vectors import DENSE, PIECES, TEXT, named_vectors
 
 _OWNER: Final = ["tenant", "space", "kind", "chunks"]
 _VERSION: Final = [*_OWNER, "seq", NONCE]
@@ -158,12 +157,7 @@ class Calls:
         """Payloads of the records among these ids that are in scope, in this order, with their words if wanted."""
         select = True if bodies else _WITHOUT_BODY
         points = await self._points("reading pages", ids, select, [TEXT] if words else ())
-        found: dict[UUID, tuple[Payload, Sparse | None]] = {}
-        for id_ in ids:
-            payload = points[id_].payload if id_ in points else None
-            if payload is not None and owned(scope, payload, *KINDS):
-                found[id_] = payload, stored_words(points[id_].vector) if words else None
-        return found
+        return answers.payloads(scope, ids, points, words=words)
 
     async def fetch_chunks(self, scope: Scope, ids: Sequence[UUID], *, owner: UUID) -> list[str]:
         """The text of these chunks, in order.
