@@ -314,6 +314,7 @@ def test_one_session_written_by_many_loses_nothing(backend):
 def test_what_was_given_out_is_not_held_on_to(backend):
     memory = session(backend)
     memory.put(user("one"))
+    gc.collect()
     before = len(rendering._traces)
     given = [memory.get() for _ in range(5)]
     assert len(rendering._traces) == before + 5
