@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
@@ -45,6 +46,11 @@ def until(condition: Callable[[], object], what: str) -> None:
     while not condition():
         assert time.monotonic() < deadline, f"waited in vain: {what}"
         time.sleep(0.002)
+
+
+def threads_since(before: set[threading.Thread]) -> list[str]:
+    """Names of the threads that began since and have not ended. What ends meanwhile is nobody's business."""
+    return sorted(thread.name for thread in set(threading.enumerate()) - before)
 
 
 def user(text: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import pytest
 
 from pagefault.errors import MemoryClosed
 from pagefault.kernel import Kernel, Worker
-from tests.kernel.support import until
+from tests.kernel.support import threads_since, until
 
 
 @pytest.fixture
@@ -28,10 +28,10 @@ async def value(x):
 
 
 def test_nothing_starts_before_first_use():
-    before = threading.active_count()
+    before = set(threading.enumerate())
     kernel = Kernel("test")
     assert not kernel.is_started
-    assert threading.active_count() == before
+    assert threads_since(before) == []
     assert kernel.finish(value(1)) is None
     with pytest.raises(MemoryClosed, match=r"test is closed; open it again"):
         kernel.call(value(1))
@@ -201,4 +201,4 @@ def test_threads_end_and_loops_are_closed():
     closing.result()
     kernel.join()
     assert threads.loop.is_closed()
-    assert set(threading.enumerate()) == before
+    assert threads_since(before) == []

@@ -17,7 +17,7 @@ from pagefault.errors import EmbedderError, MemoryClosed, StoreError
 from pagefault.testing.embedders import HashingEmbedder
 from pagefault.testing.faults import BrokenEmbedder, FlakyStore, SlowStore
 from tests.kernel.exit_script import COUNT
-from tests.kernel.support import texts, until, user, users, wrapped
+from tests.kernel.support import texts, threads_since, until, user, users, wrapped
 
 ROOT = Path(__file__).parents[2]
 
@@ -74,10 +74,10 @@ def test_closing_twice_is_closing_once(tmp_path):
 
 
 def test_a_memory_that_was_never_used_leaves_no_trace(tmp_path):
-    before = threading.active_count()
+    before = set(threading.enumerate())
     with pagefault.open(tmp_path / "data", embedder=None) as memory:
         memory.space(thread="t")
-    assert threading.active_count() == before
+    assert threads_since(before) == []
     assert not (tmp_path / "data").exists()
 
 
@@ -90,7 +90,7 @@ def test_threads_end_and_throw_away_files_go(monkeypatch):
         assert place is not None
         assert place.exists()
     assert not place.exists()
-    assert set(threading.enumerate()) == before
+    assert threads_since(before) == []
 
 
 def test_verbs_after_closing_say_so(tmp_path):

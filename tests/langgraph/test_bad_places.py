@@ -203,19 +203,20 @@ def test_a_damaged_page_is_told_to_the_model_and_the_rest_is_read(tmp_path: Path
 def test_an_embedder_that_fails_in_the_middle_of_a_run(
     monkeypatch: pytest.MonkeyPatch, fault: Any, *, is_async: bool
 ) -> None:
-    monkeypatch.setattr("pagefault.vectors.UNIT_SECONDS", 0.3)
-    monkeypatch.setattr("pagefault.vectors.QUERY_SECONDS", 0.3)
     embedder = BrokenEmbedder(HashingEmbedder())
     with pagefault.open(":memory:", embedder=embedder) as memory:
         chat = Chat(memory, recalling({"query": "record k4"}))
         ask = (lambda text: asyncio.run(chat.aask(text))) if is_async else chat.ask
         ask("first")
         memory.flush()
+        monkeypatch.setattr("pagefault.vectors.UNIT_SECONDS", 0.3)  # what answers may take as long as the machine does
+        monkeypatch.setattr("pagefault.vectors.QUERY_SECONDS", 0.3)
         embedder.fault = fault
         assert ask("work").startswith("turn done")
         assert words("k4", 18) in ask("recall it"), "full text finds it meanwhile"
         with pytest.raises(EmbedderError, match="fake-hashing"):
             memory.flush()
+        monkeypatch.undo()
         embedder.fault = ""
         embedder.release.set()
         until_flushed(memory)

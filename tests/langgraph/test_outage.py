@@ -138,7 +138,7 @@ def test_an_agent_goes_on_while_the_store_is_away(tmp_path: Any, monkeypatch: py
         place.come_back()
         run.work(turns=1)
         run.drained()
-        assert place.memory._writeback.trouble is None
+        until(lambda: place.memory._writeback.trouble is None, "the end of the trouble")
         place.memory.close()
         with place.reopen() as again:
             assert run.check(again) > 7 * STEPS * 0.9

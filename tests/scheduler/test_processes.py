@@ -13,8 +13,7 @@ import pytest
 
 from tests.house.tree import REPO
 from tests.scheduler.backend import Backend
-
-PATIENCE = 60.0
+from tests.scheduler.loops import PATIENCE, until
 
 
 class Workers:
@@ -40,10 +39,18 @@ class Workers:
                 style,
             ],
             cwd=REPO,
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
+
+    def go(self):
+        for process in self.processes.values():
+            assert process.stdout.readline() == "ready\n"
+        for process in self.processes.values():
+            process.stdin.write("go\n")
+            process.stdin.flush()
 
     def signal(self, number, what):
         os.kill(self.processes[number].pid, what)
@@ -60,11 +67,18 @@ class Workers:
             process.communicate()
 
 
-def until(condition, what, patience=PATIENCE):
-    deadline = time.monotonic() + patience
-    while not condition():
-        assert time.monotonic() < deadline, f"waited in vain: {what}"
-        time.sleep(0.002)
+def stop(workers, backend, number):
+    """Stop a process until all its calls are gone; whether one of them was replaced, and not just ending."""
+
+    def replaced():
+        return sum(token[0] == number for token in backend.replaced)
+
+    until(lambda: backend.of(number), "the one to be stopped works")
+    before = replaced()
+    workers.signal(number, signal.SIGSTOP)
+    until(lambda: not backend.of(number), "its slots are given to others")
+    workers.signal(number, signal.SIGCONT)
+    return replaced() > before
 
 
 def run(valkey, *, slots, agents, turns, seconds, lease, stops, patience=PATIENCE):
@@ -75,17 +89,12 @@ def run(valkey, *, slots, agents, turns, seconds, lease, stops, patience=PATIENC
         try:
             for number in range(4):
                 workers.start(number)
-            until(lambda: all(backend.of(number) or backend.begun > 50 for number in range(4)), "all work")
+            workers.go()
             until(lambda: backend.of(1), "the first to be killed works")
             workers.signal(1, signal.SIGKILL)
             for _ in range(stops):
-                until(lambda: backend.of(2), "the one to be stopped works")
-                workers.signal(2, signal.SIGSTOP)
-                held = backend.of(2)
-                until(
-                    lambda held=held: not held or set(held) & set(backend.replaced), "its slot is given to others", 10
-                )
-                workers.signal(2, signal.SIGCONT)
+                while not stop(workers, backend, 2):
+                    pass
                 time.sleep(lease)
             results = [workers.result(number, patience) for number in (0, 2, 3)]
         finally:

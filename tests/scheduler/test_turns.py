@@ -24,16 +24,9 @@ from pagefault.errors import (
     UnknownAgent,
     WaitBlocksLoop,
 )
-from tests.scheduler.loops import on_a_loop
+from tests.scheduler.loops import on_a_loop, until
 
-PATIENCE = 30.0
-
-
-def until(condition, what):
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, f"waited in vain: {what}"
-        time.sleep(0.001)
+PATIENCE = 60.0
 
 
 def waiting(scheduler):
@@ -199,19 +192,19 @@ def failing_call(scheduler):
 
 class TooManyRequests(Exception):
     status_code = 429
-    response = SimpleNamespace(headers={"retry-after": "0.2"})
+    response = SimpleNamespace(headers={"retry-after": "0.8"})
 
 
 def test_a_refusal_that_is_raised_pauses_everybody(make_scheduler):
     scheduler = make_scheduler(slots=4)
+    began = time.monotonic()
     with pytest.raises(TooManyRequests), scheduler.turn(agent="a"):
         raise TooManyRequests
-    began = time.monotonic()
     crowd = Crowd(scheduler)
     crowd.join("b")
     assert "refused" in waiting(scheduler)[0].waits_for
     assert crowd.end() == ["b"]
-    assert 0.1 < time.monotonic() - began < PATIENCE
+    assert time.monotonic() - began > 0.7
     assert scheduler.state().slots < 4
 
 
@@ -293,8 +286,7 @@ def test_a_closed_loop_takes_no_slot_with_it(make_scheduler):
     loop = asyncio.new_event_loop()
     with scheduler.turn(agent="a"):
         task = loop.create_task(anext_turn(scheduler), context=contextvars.Context())
-        loop.run_until_complete(asyncio.sleep(0.1))
-        assert waiting(scheduler)
+        loop.run_until_complete(asyncio.to_thread(until, lambda: waiting(scheduler), "b waits"))
         loop.close()
     until(lambda: is_empty(scheduler), "the slot comes back")
     task._log_destroy_pending = False

@@ -1,6 +1,7 @@
 """A process with several agents that share a backend with other processes; run as a program by tests.
 
-Prints one line of JSON: how many turns were finished, and the tokens of those that lost their lease.
+It says when it is ready, begins when it is told a line, and prints one line of JSON: how many turns were finished, and
+the tokens of those that lost their lease.
 """
 
 from __future__ import annotations
@@ -109,6 +110,8 @@ def threads():
         thread.join()
 
 
+print("ready", flush=True)
+sys.stdin.readline()  # a process that was slow to start finds as much left to do as the others
 if style == "tasks":
     asyncio.run(tasks())
 else:

@@ -9,6 +9,7 @@ from typing import Any, Self
 
 import httpx
 
+from tests.ports import free_port
 from tests.stores.rest_server import RestServer
 
 
@@ -20,7 +21,7 @@ class RestPort:
 
     def __init__(self) -> None:
         self.rest = RestServer()
-        self.port = 0
+        self.port = free_port()  # one that nobody is given while it is stopped
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
         self._server: _Listener | None = None
@@ -43,7 +44,6 @@ class RestPort:
     def start(self) -> None:
         """Listen, on the same port as before."""
         self._server = _Listener(("127.0.0.1", self.port), _handler(self))
-        self.port = self._server.server_address[1]
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}).start()
 
     def stop(self) -> None:

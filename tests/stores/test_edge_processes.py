@@ -108,7 +108,7 @@ def test_a_reloading_server_waits_for_its_predecessor(tmp_path):
 
         async def attempt() -> None:
             with ThreadRunner() as run:
-                store = EdgeStore(tmp_path / "data", run=run, lock_timeout=10)
+                store = EdgeStore(tmp_path / "data", run=run, lock_timeout=60)
                 await store.open(HEADER)
                 await store.close()
 
@@ -134,7 +134,7 @@ def test_two_stores_in_one_process_do_not_share_a_directory(tmp_path):
 def test_processes_that_create_one_directory_at_once_agree(tmp_path):
     with contextlib.ExitStack() as stack:
         started = [stack.enter_context(program("crash_writer", tmp_path / "data", 1)) for _ in range(3)]
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while sum(process.poll() is not None for process in started) < 2:  # two give up, one goes on
             assert time.monotonic() < deadline
             time.sleep(0.05)
@@ -147,7 +147,7 @@ def test_processes_that_create_one_directory_at_once_agree(tmp_path):
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_forked_child_neither_hangs_nor_touches_the_files(tmp_path):
     with program("fork_owner", tmp_path / "data") as process:
-        out, _ = process.communicate(timeout=30)
+        out, _ = process.communicate(timeout=100)
     lines = out.splitlines()
     assert len([line for line in lines if line.startswith("child:") and "open it after the fork" in line]) == 4
     assert "child closed" in lines
