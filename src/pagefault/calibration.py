@@ -118,6 +118,10 @@ class Gauge:
                 f"{self.budget.target:,}",
             )
 
+    def unreported(self, counted: int) -> None:
+        """Take in that an answer said nothing of its request: the next one is asked when the prompt has grown."""
+        self.due = max(self.due, int(counted * GROWTH))
+
     def again(self) -> None:
         """After a reclaim: the prompt is small again, and its growth worth watching."""
         self.due = LEAST_TOKENS

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from hashlib import blake2b
 from itertools import islice
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from pagefault import canonical
 from pagefault.calibration import Sent
@@ -31,13 +31,10 @@ if TYPE_CHECKING:
     from pagefault.rejoin import Kept
 
 
-class _Arrival(NamedTuple):
-    """Messages that came together and are not grouped yet: where they end, when, and their bounds."""
-
-    stop: int
-    now: float
-    fresh: bool
-    bounds: list[int]
+_Arrival = tuple[int, float, bool, list[int]]
+"""Messages that came together and are not grouped yet: where they end, when, whether they are new, and their bounds."""
+LOOSE: Final = 16
+"""What is only bounded may be this part of all tokens before a step looks what has been counted meanwhile."""
 
 
 class Lineage:
@@ -76,7 +73,7 @@ class Lineage:
         self.kept: Kept | None = None
         self.vouched: dict[int, str] = {}
         self._tail: Any = None
-        self._tail_size = 0
+        self._tail_size = -1
         self._clean = 0
         self._uncounted: deque[Slot] = deque()
 
@@ -90,8 +87,12 @@ class Lineage:
         """
         seen = self.seen
         known = len(seen)
-        if not known or known > len(natives) or natives[known - 1] is not seen[-1] or self.has_grown():
+        if not known or known > len(natives) or (last := seen[-1]) is not natives[known - 1]:
             return False
+        if last.__class__ is not LeftBehind:  # as ``has_grown``, without a call
+            content = self.codec.content(last)
+            if content is not self._tail or (self._tail_size >= 0 and len(content) != self._tail_size):
+                return False
         if known == len(natives):
             return seen == natives
         tail = natives[known:]
@@ -124,7 +125,7 @@ class Lineage:
         if not self.seen or isinstance(self.seen[-1], LeftBehind):
             return False
         content = self.codec.content(self.seen[-1])
-        return content is not self._tail or (type(content) is list and len(content) != self._tail_size)
+        return content is not self._tail or (self._tail_size >= 0 and len(content) != self._tail_size)
 
     def take_over(self, natives: Sequence[Any]) -> None:
         """Hold these objects in place of equal ones, such as those of a reloaded state."""
@@ -135,7 +136,7 @@ class Lineage:
 
     def _note_tail(self) -> None:
         self._tail = None if isinstance(self.seen[-1], LeftBehind) else self.codec.content(self.seen[-1])
-        self._tail_size = len(self._tail) if type(self._tail) is list else 0
+        self._tail_size = len(self._tail) if type(self._tail) is list else -1
 
     def common(self, natives: Sequence[Any]) -> int:
         """How many leading messages are the same, by identity, then reading, then digest."""
@@ -166,17 +167,18 @@ class Lineage:
 
         Only their size is looked at; they are grouped into slots when someone needs the slots.
         """
-        bounds = [self.codec.bound(native) for native in natives]
-        if bounds and (peak := max(bounds)) > self.peak:
+        bounds = list(map(self.codec.bound, natives))
+        if not bounds:
+            return
+        if (peak := max(bounds)) > self.peak:
             self.peak_from = self.peak_from if self.peak else len(self.seen)
             self.peak = peak
         if self.view.notes and self.slots and not self.slots[-1].closed:
             self.rendered = None  # what comes joins a page that stands before a note
         self.seen.extend(natives)
-        self._arrivals.append(_Arrival(len(self.seen), now, fresh, bounds))
+        self._arrivals.append((len(self.seen), now, fresh, bounds))
         self.loose += sum(bounds)
-        if bounds:
-            self._note_tail()
+        self._note_tail()
         if self.rendered is not None:
             self.rendered.extend(natives)
 
@@ -191,8 +193,8 @@ class Lineage:
         return self._slots
 
     def _group(self, arrival: _Arrival) -> None:
-        first = arrival.stop - len(arrival.bounds)
-        for index, bound in enumerate(arrival.bounds, first):
+        stop, now, fresh, bounds = arrival
+        for index, bound in enumerate(bounds, stop - len(bounds)):
             sketch = self.codec.sketch(self.seen[index])
             slot = self._slots[-1] if self._slots else None
             if slot is not None and not slot.closed:
@@ -205,9 +207,9 @@ class Lineage:
                 index,
                 sketch,
                 bound,
-                now=arrival.now,
+                now=now,
                 clock=self.view.clock,
-                fresh=arrival.fresh,
+                fresh=fresh,
             )
             self._slots.append(slot)
             self._uncounted.append(slot)
@@ -233,6 +235,11 @@ class Lineage:
 
     # -- counting --------------------------------------------------------------------------
 
+    def about(self) -> int:
+        """Upper bound of what blocks and resident pages cost: all but a part is exact where all is materialised."""
+        total = self.counted + self.loose + self.own_tokens
+        return total if self.loose * LOOSE <= total else self.ceiling()
+
     def ceiling(self) -> int:
         """Upper bound of what blocks and resident pages cost; exact for all that is materialised."""
         while self._uncounted and self._uncounted[0].content is not None:
@@ -253,23 +260,25 @@ class Lineage:
                     self.loose += content.tokens - slot.upper
                     slot.upper = content.tokens
 
-    def weighed(self) -> tuple[int, int] | None:
-        """Tokens of the last request as counted here and as its answer reports them.
+    def weigh(self) -> None:
+        """Tell the gauge of the last request what its answer reports, beside what is counted here.
 
-        ``None`` without a report, and while something of that request was only bounded so far.
+        Later, while something of that request was only bounded so far.
         """
         sent = self.sent
         if sent is None or sent.messages >= len(self.seen) or sent.generation != self.view.generation:
-            return None
+            return
         reported = self.codec.usage(self.seen[sent.messages])
         if reported is None:
-            return None
+            sent.gauge.unreported(self.counted)
+            return
         slots = self.slots  # groups what arrived, which is then among the uncounted
         self.ceiling()  # and takes out of them what has been counted since
         if self._uncounted and self._uncounted[0].start < sent.messages:
-            return None
+            return
         resident = (s for s in slots if s.stop <= sent.messages and s.seq not in self.absent)
-        return sent.overhead + self.own_tokens + sum(s.tokens for s in resident), reported
+        counted = sent.overhead + self.own_tokens + sum(s.tokens for s in resident)
+        sent.gauge.report(counted=counted, reported=reported)
 
     def show(self, previews: Sequence[Preview]) -> None:
         """Show these pages in part from now on."""

@@ -33,24 +33,32 @@ from pagefault.view import Pin, View, from_record, to_record
 MAX_LINEAGES: Final = 4
 MESSAGE_OVERHEAD: Final = 8
 _log: Final = logging.getLogger("pagefault")
+_tuple: Final = tuple.__new__
 
 
 class Prompt(NamedTuple):
     """What a step decided. A tuple, since each model call makes one.
 
     Attributes:
+        space: The space that it belongs to.
         lineage: The path that the messages belong to.
         natives: The messages to send, or ``None`` to send the request untouched.
         record: The view record to persist, or ``None`` when no decision changed.
         evicted: Page numbers that left in this step.
-        tokens: Upper bound of the whole request; exact for all that was materialised.
+        tokens: Upper bound of the whole request; exact but for a sixteenth of it where all is materialised.
     """
 
+    space: SpaceId
     lineage: Lineage
     natives: list[Any] | None
     record: dict[str, Any] | None
     evicted: tuple[int, ...]
     tokens: int
+
+    @property
+    def prefix(self) -> str:
+        """Stays the same for as long as the prompt only grows."""
+        return f"{self.space.key}:{self.lineage.view.generation}"
 
 
 class Branch(NamedTuple):
@@ -135,19 +143,20 @@ class Paging:
                 lineage = self.align(natives, codec, now=now, record=record)
             elif record is not lineage.record:
                 self._reconcile(lineage, record)
-            gauge, sent = budget if isinstance(budget, Gauge) else None, lineage.sent
-            if sent is not None and lineage.counted >= sent.gauge.due and (weighed := lineage.weighed()) is not None:
-                sent.gauge.report(counted=weighed[0], reported=weighed[1])
-            limits = budget.budget if isinstance(budget, Gauge) else budget
+            if lineage.sent is not None and lineage.counted >= lineage.sent.gauge.due:
+                lineage.weigh()
+            gauge, limits = (budget, budget.budget) if isinstance(budget, Gauge) else (None, budget)
             prompt = self.decide(
                 lineage, limits, now=now, overhead=overhead, record=record, requested=requested, notices=notices
             )
+            lineage = prompt.lineage
             if gauge is not None:
-                prompt.lineage.sent = Sent(gauge, len(natives), overhead, prompt.lineage.view.generation)
                 if prompt.evicted:
                     gauge.again()
-        if not prompt.lineage.queued:
-            self._note(self, prompt.lineage)
+                due = prompt.tokens >= gauge.due
+                lineage.sent = Sent(gauge, len(natives), overhead, lineage.view.generation) if due else None
+        if not lineage.queued:
+            self._note(self, lineage)
         return prompt
 
     def decide(
@@ -174,8 +183,8 @@ class Paging:
             if lineage.peak > budget.target // OVERSIZE:
                 lineage.show(oversize(lineage, budget))
             lineage.peak = 0
-        total = overhead + lineage.ceiling()
-        if total > budget.high:
+        total = overhead + lineage.about()
+        if total > budget.high and (total := overhead + lineage.ceiling()) > budget.high:
             lineage, evicted = self._reclaim(lineage, budget, overhead, now, by_turns=by_turns)
             total = overhead + lineage.ceiling()
         if notices and total > budget.high * NOTICE:
@@ -183,10 +192,10 @@ class Paging:
         lineage.offered = len(lineage.seen)
         view = lineage.view
         if not view.generation:
-            return Prompt(lineage, None, None, evicted, total)
+            return _tuple(Prompt, (self.space, lineage, None, None, evicted, total))  # without a call in Python
         natives = None if view.is_plain else render(lineage, requested)
         is_news = record is None or record.get("gen") != view.generation
-        return Prompt(lineage, natives, to_record(view) if is_news else None, evicted, total)
+        return Prompt(self.space, lineage, natives, to_record(view) if is_news else None, evicted, total)
 
     # -- paths -----------------------------------------------------------------------------
 

@@ -146,6 +146,23 @@ def test_a_report_is_about_the_model_that_gave_it():
     assert (one.calibration.factor, other.calibration.factor) == (pytest.approx(2.0, rel=0.02), pytest.approx(1.5))
 
 
+def test_a_provider_that_reports_nothing_is_not_asked_at_every_step():
+    paging, gauge, history = c.paging(), Gauge(ASKED), []
+    asked = []
+
+    class Asked(Reporting):
+        def usage(self, message):
+            asked.append(message["content"])
+            return super().usage(message)
+
+    codec = Asked()
+    for turn in range(30):
+        history += [c.user("word " * 100), {"role": "assistant", "content": f"{turn}"}]
+        paging.step(list(history), codec, gauge, now=float(turn)).lineage.count_exactly()
+    assert 1 <= len(asked) <= 8
+    assert gauge.calibration.factor == 1.0
+
+
 def test_a_report_about_another_request_is_not_taken():
     paging, gauge = c.paging(), Gauge(ASKED)
     history = [c.user("word " * 2_500), {"role": "assistant", "content": "old", "usage": 9_000}, c.user("go on")]

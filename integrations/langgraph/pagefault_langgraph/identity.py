@@ -41,11 +41,11 @@ def space_of(config: Mapping[str, Any], messages: Sequence[BaseMessage] = ()) ->
             "no thread_id in the run's config and no message id to go by; pass configurable={'thread_id': ...} to the "
             "graph, or, outside of a graph, identity=... to paged() or the middleware"
         )
-    user = _user(configurable)
+    user = _user(configurable) if "user_id" in configurable or "langgraph_auth_user" in configurable else ""
     namespace = configurable.get("checkpoint_ns")
     name = (config.get("metadata") or {}).get("lc_agent_name") or ""
     parents = _parents(namespace, is_named=bool(name)) if namespace and "|" in namespace else ()
-    if isinstance(thread, str) and isinstance(user, str):
+    if thread.__class__ is str and user.__class__ is str:
         return _space_id(user, thread, name, parents)
     return _space_id.__wrapped__(user, str(thread) if isinstance(thread, int) else thread, name, parents)
 

@@ -24,20 +24,8 @@ MAX_MODELS: Final = 64
 _log: Final = logging.getLogger("pagefault")
 
 
-class Owned(NamedTuple):
-    """What paging made of the request that is on its way to the model."""
-
-    space: SpaceId
-    prompt: Prompt
-
-    @property
-    def prefix(self) -> str:
-        """Stays the same for as long as the prompt only grows."""
-        return f"{self.space.key}:{self.prompt.lineage.view.generation}"
-
-
-OWNED: Final[ContextVar[Owned | None]] = ContextVar("pagefault_owned", default=None)
-"""Set by whoever pages a request first: a page has one owner."""
+OWNED: Final[ContextVar[Prompt | None]] = ContextVar("pagefault_owned", default=None)
+"""What paging made of the request on its way to the model. Set by whoever pages it first: a page has one owner."""
 
 
 IN_TURN: Final[ContextVar[bool]] = ContextVar("pagefault_in_turn", default=False)
@@ -48,17 +36,17 @@ class Sent(NamedTuple):
     """What a paged model sends, and what paging made of it."""
 
     messages: list[BaseMessage]
-    owned: Owned
+    prompt: Prompt
 
 
 SENT: Final[ContextVar[Sent | None]] = ContextVar("pagefault_sent", default=None)
 """Of the last request that a paged model rendered here; it is recognised by its very list."""
 
 
-def owned_by(messages: list[BaseMessage] | None) -> Owned | None:
+def owned_by(messages: list[BaseMessage] | None) -> Prompt | None:
     """What paging made of the request on its way to the model, whoever did it."""
     sent = SENT.get()
-    return sent.owned if sent is not None and sent.messages is messages else OWNED.get()
+    return sent.prompt if sent is not None and sent.messages is messages else OWNED.get()
 
 
 def config_of() -> Mapping[str, Any]:

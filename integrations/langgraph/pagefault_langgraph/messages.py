@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from marshal import dumps
+from operator import attrgetter
 from typing import Any, Final
 
 from langchain_core.messages import (
@@ -86,9 +87,8 @@ class LangChainCodec:
             size += upper_bound(name)
         return size + len(fields.get("tool_call_id") or "")
 
-    def content(self, message: Any) -> Any:
-        """The content object itself."""
-        return message.content
+    content = staticmethod(attrgetter("content"))
+    """The content object itself."""
 
     def sketch(self, message: Any) -> Sketch:
         """Role and call ids."""

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from langchain.agents.middleware.types import AgentMiddleware, ExtendedModelResponse, ModelRequest, ModelResponse
 from langchain_core.messages import AIMessage, ToolMessage
+from langchain_core.runnables.config import var_child_runnable_config
 from langchain_core.tools import BaseTool
 from langgraph.prebuilt.tool_node import ToolCallRequest
 from langgraph.types import Command
@@ -23,7 +24,7 @@ from pagefault import Budget, Memory, Source, Space, SpaceId
 from pagefault.arguments import ScopeName
 from pagefault.paging import Prompt
 from pagefault_langgraph.identity import Identity, calling, space_of, watch
-from pagefault_langgraph.locate import IN_TURN, OWNED, Budgets, Owned, config_of
+from pagefault_langgraph.locate import IN_TURN, OWNED, Budgets
 from pagefault_langgraph.messages import LANGCHAIN
 from pagefault_langgraph.overhead import Overhead
 from pagefault_langgraph.state import VIEW_KEY, PagingState
@@ -80,7 +81,7 @@ class PagingMiddleware(AgentMiddleware[PagingState, Any, Any]):
         super().__init__()
         self._memory = memory
         self._identity = identity
-        self._last: tuple[SpaceId | None, Space | None] = None, None
+        self._last: tuple[SpaceId, Space, bool] | tuple[None, None, None] = None, None, None
         self._budgets = Budgets(memory, budget)
         self._overhead = Overhead(lambda: memory.counter)
         self._manage = manage
@@ -125,7 +126,7 @@ class PagingMiddleware(AgentMiddleware[PagingState, Any, Any]):
         with calling(request.tool_call["name"], request.runtime.config):
             return await handler(request)
 
-    def _step(self, request: ModelRequest[Any]) -> tuple[Prompt, Token[Owned | None]]:
+    def _step(self, request: ModelRequest[Any]) -> tuple[Prompt, Token[Prompt | None]]:
         if IN_TURN.get() and not self._has_warned:
             self._has_warned = True
             _log.warning(
@@ -140,13 +141,14 @@ class PagingMiddleware(AgentMiddleware[PagingState, Any, Any]):
         overhead = self._overhead.of(request.system_message, request.tools)
         if requested is not None:
             overhead += self._overhead.transient(requested, history)
-        config = config_of()
+        config = var_child_runnable_config.get() or {}
         space_id = space_of(config, history) if self._identity is None else self._identity(config)
-        known, space = self._last  # an agent calls many times in a row
+        known, space, is_below = self._last  # an agent calls many times in a row
         if space is None or known is not space_id:
-            space = self._memory.at(space_id)
-            self._last = space_id, space
-        watch(space, config, self, request.tools)
+            space, is_below = self._memory.at(space_id), self._identity is not None or "/" in space_id.agent
+            self._last = space_id, space, is_below
+        if is_below:
+            watch(space, config, self, request.tools)
         prompt = space.step(
             history,
             LANGCHAIN,
@@ -157,7 +159,7 @@ class PagingMiddleware(AgentMiddleware[PagingState, Any, Any]):
             requested=requested,
             notices=self._manage,
         )
-        return prompt, OWNED.set(Owned(space_id, prompt))
+        return prompt, OWNED.set(prompt)
 
 
 def _paged(request: ModelRequest[Any], natives: list[Any]) -> ModelRequest[Any]:

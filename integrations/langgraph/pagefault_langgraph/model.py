@@ -19,7 +19,7 @@ from langchain_core.messages import BaseMessage
 from pagefault import Budget, Memory
 from pagefault.errors import PagefaultError
 from pagefault_langgraph.identity import Identity, watch
-from pagefault_langgraph.locate import OWNED, SENT, Budgets, Owned, Sent, config_of, identify
+from pagefault_langgraph.locate import OWNED, SENT, Budgets, Sent, config_of, identify
 from pagefault_langgraph.messages import LANGCHAIN, lead_of
 from pagefault_langgraph.overhead import Overhead
 from pagefault_langgraph.wire import M, Wire, rewired
@@ -108,7 +108,7 @@ class Pager:
         watch(space, config, self, tools)
         prompt = space.step(history, LANGCHAIN, self._budgets.of(model), now=time.time(), overhead=overhead)
         sent = messages if prompt.natives is None else [*messages[:lead], *prompt.natives]
-        SENT.set(Sent(sent, Owned(space.id, prompt)))
+        SENT.set(Sent(sent, prompt))
         return sent
 
 

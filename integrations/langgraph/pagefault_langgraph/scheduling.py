@@ -50,7 +50,7 @@ class _Asker:
             tenant=self.tenant,
             weight=self.weight,
             priority=self.priority,
-            input_tokens=None if owned is None else owned.prompt.tokens,
+            input_tokens=None if owned is None else owned.tokens,
             max_output_tokens=max_output_tokens,
             prefix=None if owned is None else owned.prefix,
             timeout=self.timeout,
