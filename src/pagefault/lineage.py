@@ -403,6 +403,19 @@ class Lineage:
             created_at=slot.created_at,
         )
 
+    def page_at_hand(self, slot: Slot) -> Page | None:
+        """The page of a closed slot as the store has it; ``None`` where only the store can say that.
+
+        A page from before this process bears another time there, and one whose messages are left behind, were
+        changed in place, or hold what is not of Python's plain types may read otherwise. (Where another path of the
+        space has said the same before, the store has the page with that one's time.)
+        """
+        natives = self.natives(slot)
+        if not slot.fresh or any(isinstance(native, LeftBehind) for native in natives):
+            return None
+        self.link_up_to(slot.seq)
+        return self.page(slot) if slot.imprint and imprint(natives, self.codec) == slot.imprint else None
+
     def is_unchanged(self, slot: Slot) -> bool:
         """Whether the messages still read as they did when the slot was chained or materialised."""
         natives, content = self.natives(slot), slot.content

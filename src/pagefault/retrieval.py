@@ -104,6 +104,8 @@ class Retrieval:
     ) -> Found:
         """The exact pages at some addresses of this path; with ``crosses``, of the user's other conversations, too.
 
+        Pages whose messages are here are answered with them (a minor fault), the others by the store.
+
         Raises:
             PageNotFound: An address beyond the last closed page of its path.
             BadAddress: An address in another conversation, where only this one is to be read.
@@ -117,10 +119,13 @@ class Retrieval:
             sight = replace(sight, places=await self._named(home, addresses))
         wanted = _sequence(addresses, sight)
         own = [seq for place, seq in map(sight.split, wanted) if place is None]
-        await self._writeback.drain(paging, lineage, own)  # a fault goes before all write-backs it does not need
-        pages = await self._load(sight, wanted)
+        pages = await self._kernel.run(lambda: at_hand(paging, lineage, own), urgent=True)
+        if rest := [number for number in wanted if number not in pages]:
+            behind = [seq for seq in own if seq not in pages]
+            await self._writeback.drain(paging, lineage, behind)  # before all write-backs that it does not need
+            pages |= {number: each.page for number, each in (await self._load(sight, rest)).items()}
         _used(sight, wanted)
-        found = [_recalled(pages[number].page, 1.0, sight, number) for number in wanted]
+        found = [_recalled(pages[number], 1.0, sight, number) for number in wanted]
         text = await self._kernel.run(
             lambda: render(found, Outcome.ANSWER, counter=counter, budget=budget, addresses=addresses), urgent=True
         )
@@ -341,6 +346,17 @@ class Retrieval:
                 raise
         await self._writeback.drain(paging, lineage, seqs)
         return await read(self._store, scope, wanted, words=True)
+
+
+def at_hand(paging: Paging, lineage: Lineage, seqs: Sequence[int]) -> dict[int, Page]:
+    """Those of these pages that can be made here as the store has them, or will have them."""
+    pages: dict[int, Page] = {}
+    for seq in seqs:
+        with paging.lock:  # for each by itself: a step need not wait for all
+            page = lineage.page_at_hand(lineage.slots[seq - 1])
+        if page is not None:
+            pages[seq] = page
+    return pages
 
 
 def _write_again(paging: Paging, lineage: Lineage, seqs: Sequence[int]) -> bool:

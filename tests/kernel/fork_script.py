@@ -8,6 +8,7 @@ import sys
 import pagefault
 from pagefault.errors import StoreError
 from pagefault.space import Space
+from tests.kernel.support import store_alone
 
 
 def say(what: str, value: object) -> None:
@@ -24,7 +25,8 @@ def add(space: Space, *contents: str) -> None:
 def contents(space: Space) -> list[str]:
     """What every page says, from the store."""
     count = len(space.view())
-    return [found.page.text for found in space.fault(f"1-{count}").pages]
+    with store_alone():
+        return [found.page.text for found in space.fault(f"1-{count}").pages]
 
 
 def child(kept: Space, thrown: Space) -> None:

@@ -13,7 +13,7 @@ from qdrant_edge import EdgeShard, UpdateOperation
 import pagefault
 from pagefault.chain import head_id, point_id
 from pagefault.errors import CorruptPage, PagesLost
-from tests.kernel.support import scope_of, texts, user, users
+from tests.kernel.support import scope_of, store_alone, texts, user, users
 
 
 @pytest.fixture(scope="module")
@@ -47,12 +47,18 @@ def test_a_corrupt_body_is_an_error_for_its_reader_and_left_out_of_a_recall(memo
     space.append(user("the cat sleeps"))
     memory.flush()
     spoil(memory, space, 1, body='[{"role":"user","content":"the cat is called Eve"}]')
+    space._paging.lineages[0].leave_behind([1])
     with pytest.raises(CorruptPage, match=r"page 1 .*does not match its sha256.*backup"):
         space.fault("1")
     with pytest.raises(CorruptPage):
         space.fault("1-2")
     assert space.fault("2").pages[0].page.text == "the dog is called Ada"
-    assert space._paging.lineages[0].seen[0]["content"] == "the cat is called Turing"
+
+
+def test_what_is_damaged_in_the_store_and_whole_here_is_given_from_here(memory, space):
+    memory.flush()
+    spoil(memory, space, 1, body='[{"role":"user","content":"the cat is called Eve"}]')
+    assert space.fault("1").pages[0].page.text == "the cat is called Turing"
 
 
 def test_a_recall_says_what_it_leaves_out(memory, space, caplog):
@@ -88,7 +94,7 @@ def test_damaged_fields_are_noticed_too(memory, space, fields):
         await memory._store._call(lambda shard: shard.update(UpdateOperation.set_payload([point], fields)), urgent=True)
 
     memory._kernel.call(flip())
-    with pytest.raises(CorruptPage, match="damaged"):
+    with store_alone(), pytest.raises(CorruptPage, match="damaged"):
         space.fault("1")
 
 
@@ -159,7 +165,8 @@ def test_pages_that_vanish_while_their_messages_are_here_are_written_again(memor
         await memory._store._call(lambda shard: shard.update(UpdateOperation.delete_points(points)), urgent=True)
 
     memory._kernel.call(lose())
-    assert [found.page.text for found in space.fault("3-4").pages] == ["message 3", "message 4"]
+    with store_alone():  # or by a search
+        assert [found.page.text for found in space.fault("3-4").pages] == ["message 3", "message 4"]
     head = memory._kernel.call(memory._store.get(scope_of(space), [head_id(space.id.key)]))
     assert [record.seq for record in head.values()] == [10]  # the tenth page still, not the fourth
     memory.flush()

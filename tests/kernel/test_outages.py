@@ -12,7 +12,7 @@ import pytest
 from pagefault.errors import StoreError
 from pagefault.testing.embedders import HashingEmbedder
 from pagefault.testing.faults import FlakyStore, SlowStore
-from tests.kernel.support import PATIENCE, records, texts, until, user, users, wrapped
+from tests.kernel.support import PATIENCE, records, store_alone, texts, until, user, users, wrapped
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def test_a_full_backlog_makes_append_wait(monkeypatch, small_backlog):
 
 def served(store, verb, *args):
     """Texts of the pages that a verb gives; one that waits for the held store fails instead of hanging."""
-    with ThreadPoolExecutor(1) as pool:
+    with store_alone(), ThreadPoolExecutor(1) as pool:
         job = pool.submit(verb, *args)
         try:
             return [found.page.text for found in job.result(PATIENCE).pages]
@@ -233,9 +233,9 @@ def test_reads_fail_typed_and_recover(monkeypatch):
         space.append(user("the cat is called Turing"))
         memory.flush()
         store.fail()
-        for verb in (lambda: space.recall("cat"), lambda: space.fault("1")):
-            with pytest.raises(StoreError, match="outage"):
-                verb()
+        for verb in (space.recall, space.fault):
+            with store_alone(), pytest.raises(StoreError, match="outage"):
+                verb("1")
         assert len(space.view()) == 1
         store.heal()
         assert space.recall("cat").pages

@@ -19,7 +19,7 @@ from pagefault.errors import CorruptPage, PagefaultError, StoreError
 from pagefault.stores import EdgeStore
 from pagefault.testing.embedders import HashingEmbedder
 from pagefault.testing.faults import FlakyStore, SlowStore
-from tests.kernel.support import records, texts, until, user, users, wrapped
+from tests.kernel.support import records, store_alone, texts, until, user, users, wrapped
 
 WIDE = pagefault.Budget(window=10**9, target=5 * 10**8)
 
@@ -178,7 +178,8 @@ def test_cancelling_at_any_moment_leaves_everything_consistent():
             assert [t for t in accepted if t.startswith("kept")] == [f"kept {n}" for n in range(150)]
             assert len(accepted) == len(set(accepted))
             length = len(accepted)
-            found = await space.afault(f"1-{length}")
+            with store_alone():
+                found = await space.afault(f"1-{length}")
             assert [page.page.text for page in found.pages] == accepted
             assert memory._writeback.trouble is None
 
@@ -203,7 +204,8 @@ def test_a_cancelled_flush_can_be_called_again(monkeypatch, held):
             store.let_go()
             await memory.aflush()
             assert not memory._writeback._indexer.has_work
-            found = await space.afault("1-40")
+            with store_alone():
+                found = await space.afault("1-40")
             assert [page.page.text for page in found.pages] == [f"message {n}" for n in range(1, 41)]
 
     asyncio.run(main())

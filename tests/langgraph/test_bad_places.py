@@ -25,6 +25,7 @@ from pagefault.testing.embedders import HashingEmbedder
 from pagefault.testing.faults import BrokenEmbedder
 from pagefault_langgraph import PagingMiddleware
 from pagefault_langgraph.messages import LANGCHAIN
+from tests.kernel.support import store_alone
 from tests.langgraph.scripted import TOOLS, Script, ScriptedModel, problems, words, worker_script
 from tests.stores.rest_port import RestPort
 from tests.stores.rest_server import said
@@ -61,7 +62,8 @@ class Chat:
         assert not [p for request in self.model.requests for p in problems(request)]
         self.memory.flush()
         space = self.memory.space(thread="t")
-        pages = space.fault(f"1-{space._paging.lineages[0].length}", budget=200).pages
+        with store_alone():
+            pages = space.fault(f"1-{space._paging.lineages[0].length}", budget=200).pages
         restored = [LANGCHAIN.decode(item) for page in pages for item in canonical.load(page.page.body)]
         assert restored == self.history[: len(restored)]
         assert len(restored) >= len(self.history) - 1
@@ -123,7 +125,7 @@ def test_a_key_that_the_server_refuses_at_the_start(port: RestPort) -> None:
 
 def test_a_key_that_the_server_refuses_from_now_on(port: RestPort, caplog: pytest.LogCaptureFixture) -> None:
     with pagefault.open(port.url, embedder=None) as memory:
-        chat = Chat(memory, recalling({"addresses": "3"}))
+        chat = Chat(memory, recalling({"query": "record k2"}))
         chat.ask("first")
         memory.flush()
         port.rest.fault = refuses
@@ -188,7 +190,9 @@ def test_a_damaged_page_is_told_to_the_model_and_the_rest_is_read(tmp_path: Path
             await store._call(lambda shard: shard.update(change), urgent=True)
 
         memory._kernel.call(spoil())
-        answer = chat.ask("recall it")
+        assert words("k2", 18) in chat.ask("recall what is here"), "the agent's own state has it whole"
+        with store_alone():
+            answer = chat.ask("recall it")
         assert "recall failed: page 3" in answer
         assert "does not match its sha256" in answer
         assert space.fault("4").pages[0].page.text.startswith("step 3")

@@ -15,7 +15,7 @@ from langgraph.graph.message import REMOVE_ALL_MESSAGES
 import pagefault
 from pagefault.testing.faults import FlakyStore
 from pagefault_langgraph import PagedState, ParallelDrop, paging_node
-from tests.kernel.support import wrapped
+from tests.kernel.support import store_alone, wrapped
 from tests.langgraph.scripted import ScriptedModel, problems, worker_script
 from tests.langgraph.test_long_run import tokens
 from tests.langgraph.test_paging_node import graph_of, is_block
@@ -49,7 +49,8 @@ class Thread:
         """What every page of the conversation begins with, read back by number."""
         space = self.memory.space(thread="t")
         length = space._paging.lineages[0].length
-        return [p.page.messages[0].text for p in space.fault(f"1-{length}", budget=100).pages]
+        with store_alone():
+            return [p.page.messages[0].text for p in space.fault(f"1-{length}", budget=100).pages]
 
     def check(self) -> None:
         for request in self.model.requests:

@@ -14,6 +14,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 
 import pagefault
 from pagefault_langgraph import PagingMiddleware
+from tests.kernel.support import store_alone
 from tests.langgraph.scripted import TOOLS, ScriptedModel, problems, worker_script
 from tests.langgraph.test_long_run import tokens
 
@@ -88,7 +89,8 @@ def check_stored(memory: pagefault.Memory, history: list[BaseMessage]) -> None:
     memory.flush()
     space = memory.space(thread="t")
     length = space._paging.lineages[0].length
-    pages = space.fault(f"1-{length}", budget=200).pages
+    with store_alone():
+        pages = space.fault(f"1-{length}", budget=200).pages
     stored = [m.text for p in pages for m in p.page.messages]
     assert stored == [str(m.content) for m in history[: len(stored)]]
     assert len(stored) > 30
@@ -172,6 +174,7 @@ def test_a_long_thread_that_never_saw_us(memory: pagefault.Memory) -> None:
     assert [m.id for m in now[: len(history)]] == [m.id for m in history]
     memory.flush()
     space = memory.space(thread="t")
-    pages = space.fault("1-1300", budget=200).pages
+    with store_alone():
+        pages = space.fault("1-1300", budget=200).pages
     stored = [m.text for p in pages for m in p.page.messages]
     assert stored == [str(m.content) for m in now[: len(stored)]]

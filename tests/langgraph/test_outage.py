@@ -135,6 +135,8 @@ def test_an_agent_goes_on_while_the_store_is_away(tmp_path: Any, monkeypatch: py
         assert isinstance(place.memory._writeback.trouble, StoreError)
         assert place.memory._writeback.has_work
         assert run.blocks() != before, "nothing left the window during the outage, so nothing was tested"
+        recalled = place.memory.space(thread="long").fault("2-60").pages  # what the graph's state holds is here
+        assert not recalled[0].resident
         place.come_back()
         run.work(turns=1)
         run.drained()
@@ -142,6 +144,7 @@ def test_an_agent_goes_on_while_the_store_is_away(tmp_path: Any, monkeypatch: py
         place.memory.close()
         with place.reopen() as again:
             assert run.check(again) > 7 * STEPS * 0.9
+            assert [p.page for p in again.space(thread="long").fault("2-60").pages] == [p.page for p in recalled]
 
 
 @pytest.mark.parametrize("backend", BACKENDS, ids=lambda each: each.__name__)

@@ -19,6 +19,7 @@ import pagefault
 from pagefault import canonical
 from pagefault_langgraph import NotPageable, PagingMiddleware, paged, recall_tool
 from pagefault_langgraph.messages import LANGCHAIN
+from tests.kernel.support import store_alone
 from tests.langgraph.scripted import TOOLS, ScriptedModel, is_extension, problems, worker_script
 from tests.langgraph.test_long_run import BUDGET, STEPS, TURNS, tokens
 from tests.langgraph.too_large import SMALL, check_too_large
@@ -86,7 +87,8 @@ def is_block(message: BaseMessage) -> bool:
 def check_pages(space: pagefault.Space, history: list[BaseMessage]) -> None:
     """Every page comes back byte for byte as the framework still has it."""
     restored: list[BaseMessage] = []
-    pages = space.fault(f"1-{TURNS * STEPS}", budget=500).pages
+    with store_alone():
+        pages = space.fault(f"1-{TURNS * STEPS}", budget=500).pages
     for page in pages:
         natives = [LANGCHAIN.decode(item) for item in canonical.load(page.page.body)]
         originals = history[len(restored) : len(restored) + len(natives)]

@@ -11,7 +11,7 @@ import random
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 import pagefault
 from pagefault.others import Past
 from pagefault_langgraph.messages import LANGCHAIN
+from tests.kernel.support import store_alone
 
 SEEDS = 8
 OPERATIONS = 45
@@ -167,6 +168,9 @@ class Fuzz:
         own = [str(m.content) for m in state.messages if not (isinstance(m, AIMessage) and m.tool_calls)]
         found = space.fault(f"1-{len(own)}", path=past, budget=300)
         assert [p.page.messages[-1].text for p in found.pages] == own
+        with store_alone():
+            stored = space.fault(f"1-{len(own)}", path=past, budget=300)
+        assert timeless(found) == timeless(stored), "whether the messages are here or not"
         with pytest.raises(pagefault.PageNotFound, match=f"pages 1-{len(own)}"):
             space.fault(len(own) + 1, path=past)
         seen = space.recall("needle", limit=100, path=past, budget=300)
@@ -178,6 +182,11 @@ class Fuzz:
         for page in (*seen.pages, *few.pages):
             assert page.page.messages[-1].text == own[page.page.seq - 1]
         self.checked += 1
+
+
+def timeless(found: Any) -> list[Any]:
+    """Its pages but for when they were seen: that is when this path saw them, or another one that said the same."""
+    return [replace(each, page=replace(each.page, created_at=0.0)) for each in found.pages]
 
 
 def live(seed: int, directory: Path, operations: int) -> Fuzz:

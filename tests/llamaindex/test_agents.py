@@ -19,6 +19,7 @@ from llama_index.core.workflow import Context
 import pagefault
 from pagefault_llamaindex import NotPageable, PagefaultMemory, PagefaultToolSpec, paged, recall_tool
 from pagefault_llamaindex.encoding import RecalledBlock
+from tests.kernel.support import store_alone
 from tests.llamaindex.scripted import (
     LOOKUP,
     SYSTEM,
@@ -162,7 +163,8 @@ def test_many_turns(kind, way, turns, backend):
         turn = latest
     length = memory.space._paging.lineages[0].length
     spans = [f"{first}-{min(length, first + 99)}" for first in range(1, length + 1, 100)]
-    pages = [found.page for span in spans for found in memory.space.fault(span).pages]
+    with store_alone():
+        pages = [found.page for span in spans for found in memory.space.fault(span).pages]
     assert [message.text for page in pages for message in page.messages] == history
 
 

@@ -12,6 +12,7 @@ from llama_index.core.schema import NodeWithScore, TextNode
 
 import pagefault
 from pagefault_llamaindex import PagefaultMemory, PagefaultRetriever, paged
+from tests.kernel.support import store_alone
 from tests.llamaindex.scripted import SYSTEM, ScriptedLLM, out_of_order, problems, say, tokens
 
 LIMIT = 400
@@ -92,11 +93,12 @@ def test_many_turns(make, run, turns):
             assert request[-1].content == f"question {number}: q{number}"
         assert max(len(request) for request in llm.requests) > 8, "the window is used"
         assert [str(m.content).strip() for m in memory.get_all()] == history
-        pages = [
-            found.page.text.strip()
-            for first in range(1, 2 * turns, 20)
-            for found in memory.space.fault(f"{first}-{first + 19}").pages
-        ]
+        with store_alone():
+            pages = [
+                found.page.text.strip()
+                for first in range(1, 2 * turns, 20)
+                for found in memory.space.fault(f"{first}-{first + 19}").pages
+            ]
         assert pages == history
         assert memory.space.recall("q7").pages[0].page.text == "question 7: q7"
 
