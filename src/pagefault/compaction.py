@@ -13,8 +13,8 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from heapq import heapify, heappop, heapreplace
-from itertools import pairwise
-from typing import Final
+from operator import itemgetter
+from typing import Final, NamedTuple
 
 from pagefault.gist import merge as merge_gists
 
@@ -23,28 +23,62 @@ SPANS: Final = 6
 RECENT: Final = 8
 """Pages that count as the newest: among them, age makes no difference."""
 SAMPLE: Final = 40
-"""So many lines say how long a text of so many tokens is: where the search for the number of lines begins."""
-GUESSES: Final = 4
-FULL: Final = 0.95
-"""A block that uses so much of its share is full."""
-FULLEST: Final = 0.985
+"""So many lines say how many tokens the characters of others have."""
+GUESSED: Final = 1.15
+"""Lines are joined unseen until they seem to have so many times the tokens there is room for."""
 HEADER: Final = (
     '[pagefault: {count} pages ({spans}) left this window. Nothing is lost: recall(addresses="{first}") '
     "returns the exact original. Contents, quoted:]"
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
-    """One line of contents: a range of pages and its gist."""
+class Entry(NamedTuple):
+    """One line of contents: a range of pages and its gist. A tuple, since a reclaim makes hundreds.
+
+    Attributes:
+        first: Number of the first page.
+        last: Number of the last page.
+        gist: What the pages hold.
+        tokens: Of the line with its end, 0 while not counted; no record has it.
+    """
 
     first: int
     last: int
     gist: str
+    tokens: int = 0
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Entry) and self[:3] == other[:3]
+
+    def __ne__(self, other: object) -> bool:  # a tuple has its own
+        return not self == other
+
+    def __hash__(self) -> int:
+        return hash(self[:3])
+
+    @property
+    def whole(self) -> str:
+        """The line with its end."""
+        return f"{self}\n"
 
     def __str__(self) -> str:
         span = f"{self.first}" if self.first == self.last else f"{self.first}-{self.last}"
         return f"{span} {' '.join(self.gist.split())}"  # one line, whatever a record says
+
+
+class Scale(NamedTuple):
+    """How the tokens of a block are counted.
+
+    Attributes:
+        count: Tokens of a text.
+        cost: What a message with a text of so many tokens costs; rises with them.
+        adds_up: Whether the counts of lines, each with its end, add up to that of their text
+            where every line begins with a digit.
+    """
+
+    count: Callable[[str], int]
+    cost: Callable[[int], int]
+    adds_up: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,9 +104,13 @@ class Block:
     @property
     def text(self) -> str:
         """What the model reads in place of the pages."""
+        return "\n".join([self.header, *map(str, self.entries)])
+
+    @property
+    def header(self) -> str:
+        """Its first line. It says nothing of how the pages are grouped into lines."""
         spans = ", ".join(_span(r) for r in self.ranges[:SPANS]) + (", ..." if len(self.ranges) > SPANS else "")
-        header = HEADER.format(count=count(self.ranges), spans=spans, first=self.entries[0].first)
-        return "\n".join([header, *map(str, self.entries)])
+        return HEADER.format(count=count(self.ranges), spans=spans, first=self.entries[0].first)
 
 
 def to_ranges(seqs: Iterable[int]) -> tuple[Range, ...]:
@@ -102,7 +140,7 @@ def count(ranges: Iterable[Range]) -> int:
 
 
 def compact(
-    blocks: Sequence[Block], victims: Sequence[Entry], tip: str, *, limit: int, cost: Callable[[str], int]
+    blocks: Sequence[Block], victims: Sequence[Entry], tip: str, *, limit: int, scale: Scale
 ) -> tuple[Block, ...]:
     """The contents after one more reclaim: one block, whatever there was before.
 
@@ -111,110 +149,134 @@ def compact(
         victims: One entry per page that leaves, in page order.
         tip: Chain of the youngest victim.
         limit: Tokens that the block may use. Kept unless even one line exceeds it.
-        cost: Tokens of a text as a message.
+        scale: How tokens are counted.
 
     Returns:
         The block, within ``limit``.
     """
     fresh = Block(ranges=to_ranges(e.first for e in victims), entries=tuple(victims), at=victims[-1].last, tip=tip)
     every = [*blocks, fresh]
+    lines = [*victims, *(e for b in blocks for e in _needed(b))]
     youngest = max(every, key=lambda b: b.at)
     whole = Block(
         ranges=_union(r for b in every for r in b.ranges),
-        entries=tuple(sorted((e for b in every for e in _needed(b)), key=lambda e: (e.first, e.last))),
+        entries=tuple(sorted(lines, key=itemgetter(0, 1))),
         at=youngest.at,
         tip=youngest.tip,
         level=max((b.level + 1 for b in blocks), default=0),
     )
-    return (_fit(whole, limit, cost),)
+    return (_fit(whole, limit, scale),)
 
 
-def join(entries: Sequence[Entry], newest: int) -> list[int]:
+def join(entries: Sequence[Entry], newest: int) -> Iterator[tuple[int, int]]:
     """In which order lines stop being lines of their own.
 
     Of all neighbouring pairs the one is joined next whose joined width is smallest for its age, the
     distance to the newest page: ranges grow in proportion to their age, and pages far apart are joined last.
 
-    Returns:
-        The positions at which a line begins (never 0), the first to be given up first.
+    Yields:
+        The positions at which two neighbouring lines begin, the second of which becomes part of the first.
     """
-    before, after = list(range(-1, len(entries) - 1)), list(range(1, len(entries) + 1))
-    last = [e.last for e in entries]
-
-    def pair(at: int) -> tuple[float, int, int]:
-        end = max(last[before[at]], last[at])
-        return (end - entries[before[at]].first + 1) / (newest - end + 1 + RECENT), at, end
-
-    heap = [pair(at) for at in range(1, len(entries))]
+    size = len(entries)
+    before, after = list(range(-1, size - 1)), list(range(1, size + 1))
+    first, last = [e.first for e in entries], [e.last for e in entries]
+    ends = [0, *map(max, last, last[1:])]
+    young = newest + 1 + RECENT
+    heap = [((ends[at] - first[at - 1] + 1) / (young - ends[at]), at, ends[at]) for at in range(1, size)]
     heapify(heap)
-    order: list[int] = []
     while heap:
-        price, at, end = heap[0]
-        if (now := pair(at)) != (price, at, end):  # a neighbour has grown, which only makes a pair dearer
-            heapreplace(heap, now)
+        price, at, _ = heap[0]
+        left = before[at]
+        end = max(last[left], last[at])
+        if (now := (end - first[left] + 1) / (young - end)) != price:  # a neighbour has grown: the pair is dearer
+            heapreplace(heap, (now, at, end))
             continue
         heappop(heap)
-        order.append(at)
-        left, right = before[at], after[at]
+        yield left, at
+        right = after[at]
         last[left] = end
         after[left] = right
-        if right < len(entries):
+        if right < size:
             before[right] = left
-    return order
 
 
-def _fit(block: Block, limit: int, cost: Callable[[str], int]) -> Block:
-    """The block with about as many of its lines as fit, at least one.
+class _Lines:
+    """The lines of a block while neighbours are joined until all fit."""
 
-    Counting tokens takes longer than all else in a reclaim, so the lengths of texts lead the
-    search and a count close below the limit ends it.
+    def __init__(self, block: Block, scale: Scale) -> None:
+        self._block = block
+        self._scale = scale
+        self._joins = join(block.entries, block.at)
+        self._stops = list(range(1, len(block.entries) + 1))
+        self._header = scale.count(block.header + "\n")
+        self._made: dict[int, Entry] = {}
+
+    def guess(self, room: int) -> None:
+        """Join without a look at what joined lines say: two lines become one about as long as the longer one."""
+        sizes, stops = _sizes(self._block.entries, self._scale), self._stops
+        total = self._header + sum(sizes)
+        while total > room * GUESSED and (pair := next(self._joins, None)) is not None:
+            into, at = pair
+            total -= min(sizes[into], sizes[at])
+            sizes[into] = max(sizes[into], sizes[at])
+            stops[into], stops[at] = stops[at], 0
+        self._made = {
+            start: line if stop == start + 1 and line.tokens else self._line(start)
+            for start, (line, stop) in enumerate(zip(self._block.entries, stops, strict=True)) if stop
+        }  # fmt: skip
+
+    def join(self, room: int) -> int:
+        """Join until the lines have at most ``room`` tokens together, or there is only one; how many they have."""
+        made, stops = self._made, self._stops
+        total = self._header + sum(line.tokens for line in made.values())
+        while total > room and (pair := next(self._joins, None)) is not None:
+            into, at = pair
+            stops[into] = stops[at]
+            total -= made[into].tokens + made.pop(at).tokens
+            made[into] = self._line(into)
+            total += made[into].tokens
+        return total
+
+    @property
+    def block(self) -> Block:
+        """The block with the lines as they are."""
+        return replace(self._block, entries=tuple(self._made.values()))
+
+    def _line(self, start: int) -> Entry:
+        lines = self._block.entries[start : self._stops[start]]
+        line = lines[0]
+        if len(lines) > 1:
+            line = Entry(line.first, max([e.last for e in lines]), merge_gists(*[e.gist for e in lines]))
+        return line if line.tokens else Entry(*line[:3], self._scale.count(line.whole))
+
+
+def _fit(block: Block, limit: int, scale: Scale) -> Block:
+    """The block with as many of its lines as fit, at least one.
+
+    Counting tokens takes longer than all else in a reclaim. The counts of lines tell how many of them
+    fit; where they do not add up to the count of the whole, that is taken, too.
     """
-    order = join(block.entries, block.at)[::-1]
-    known: dict[Range, Entry] = {}
-
-    def with_lines(lines: int) -> Block:
-        starts = [0, *sorted(order[: lines - 1]), len(block.entries)]
-        return replace(block, entries=tuple(_line(block.entries, span, known) for span in pairwise(starts)))
-
-    def about(chars: float, lines: int, low: int, high: int) -> Block:
-        """The block with a text of about so many characters; the search begins at ``lines``."""
-        tried = with_lines(min(max(lines, low), high))
-        for _ in range(GUESSES):
-            if FULL * chars <= (length := len(tried.text)) <= chars:
-                break
-            lines = int(len(tried.entries) * FULLEST * chars / length)
-            tried = with_lines(min(max(lines, low), high))
-        return tried
-
-    best: Block | None = None
-    sample = "\n".join(map(str, block.entries[:: len(block.entries) // SAMPLE + 1]))
-    density = FULLEST * len(sample) / max(1, cost(sample))
-    low, high, tries = 1, len(block.entries) + 1, 0
-    lines = int(len(block.entries) * limit * density / len(block.text))
-    while high - low > 1 and (best is None or best.tokens <= limit * FULL):
-        # Texts of one kind are alike; where they are not, halving still ends.
-        tried = about(limit * density, lines, low + 1, high - 1) if tries < GUESSES else with_lines((low + high) // 2)
-        text = tried.text
-        tried = replace(tried, tokens=cost(text))
-        lines, tries = len(tried.entries), tries + 1
-        density = FULLEST * len(text) / max(1, tried.tokens)
-        if tried.tokens <= limit:
-            low, best = lines, tried
-        else:
-            high = lines
-    if best is None:
-        best = with_lines(1)
-        best = replace(best, tokens=cost(best.text))
-    return best
+    room = bisect_right(range(limit + 1), limit, key=scale.cost) - 1
+    lines = _Lines(block, scale)
+    lines.guess(room)
+    more = 0  # tokens of the whole that the lines do not tell of
+    while True:
+        total = lines.join(room - more)
+        found = lines.block
+        *_, last = found.entries
+        tokens = total - last.tokens + scale.count(str(last)) if scale.adds_up else scale.count(found.text)
+        if tokens <= room or len(found.entries) == 1:
+            return replace(found, tokens=scale.cost(tokens))
+        more = max(more + 1, tokens - total)
 
 
-def _line(entries: Sequence[Entry], span: Range, known: dict[Range, Entry]) -> Entry:
-    """One line for the lines from ``span[0]`` up to before ``span[1]``."""
-    if span not in known:
-        lines = entries[span[0] : span[1]]
-        gist = lines[0].gist if len(lines) == 1 else merge_gists(*(e.gist for e in lines))
-        known[span] = Entry(first=lines[0].first, last=max(e.last for e in lines), gist=gist)
-    return known[span]
+def _sizes(entries: Sequence[Entry], scale: Scale) -> list[int]:
+    """Tokens of each line; about as many where they are not counted yet."""
+    if all(e.tokens for e in entries):
+        return [e.tokens for e in entries]
+    sample = "\n".join(map(str, entries[:: len(entries) // SAMPLE + 1]))
+    density = scale.count(sample) / len(sample)
+    return [e.tokens or round(len(str(e)) * density) for e in entries]
 
 
 def _needed(block: Block) -> Iterator[Entry]:
@@ -224,7 +286,7 @@ def _needed(block: Block) -> Iterator[Entry]:
         begin, end = bisect_left(lasts, entry.first), bisect_right(firsts, entry.last) - 1
         if begin <= end:
             first, last = max(entry.first, firsts[begin]), min(entry.last, lasts[end])
-            yield entry if (first, last) == (entry.first, entry.last) else replace(entry, first=first, last=last)
+            yield entry if (first, last) == entry[:2] else Entry(first, last, entry.gist)
 
 
 def _union(ranges: Iterable[Range]) -> tuple[Range, ...]:

@@ -7,17 +7,15 @@ events always give the same victims.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from pagefault.page import Kind
 
 FAULT_COST: Final = 1.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PageCost:
-    """What a policy knows of one resident page.
+class PageCost(NamedTuple):
+    """What a policy knows of one resident page. A tuple, since each reclaim makes one of every page.
 
     Attributes:
         seq: Page number.
@@ -59,7 +57,8 @@ def gdsf(pages: Sequence[PageCost], need: int) -> tuple[int, ...]:
         >>> gdsf([PageCost(seq=1, tokens=10), PageCost(seq=2, tokens=90)], 50)
         (2,)
     """
-    return _take(sorted(pages, key=lambda p: (p.kind is not Kind.RECALLED, priority(p), p.seq)), need)
+    recalled = Kind.RECALLED
+    return _take(sorted(pages, key=lambda p: (p.kind is not recalled, priority(p), p.seq)), need)
 
 
 def fifo(pages: Sequence[PageCost], need: int) -> tuple[int, ...]:

@@ -10,9 +10,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
 from itertools import groupby
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, NamedTuple, TypeVar, cast
 
 from pagefault.page import Call, Kind, Projection, Role
 
@@ -40,7 +39,7 @@ _RULES: Final = re.compile(r"\||[=~_*+-]{4,}")
 _NUMBERING: Final = re.compile(r"\W*\w{1,3}\W*")
 _CALL: Final = re.compile(r"([^\s()]*)\((.*?)\)(?: -> (.*))?")
 _KEY: Final = re.compile(r"(?:^|(?<=[,;] ))[\w.-]+=")
-_RUN: Final = re.compile(r"(.*?)(\d{1,9})(?:\.\.(\d{1,9}))?")
+_RUN: Final = re.compile(r"(\d{1,9})(?:\.\.(\d{1,9}))?\Z")
 _LABELS: Final = {Role.USER: "user", Role.ASSISTANT: "assistant", Role.TOOL: "tool", Role.SYSTEM: "system"}
 
 
@@ -87,8 +86,7 @@ def merge(*gists: str) -> str:
     return _SEPARATOR.join(_fitted(list(pieces)))
 
 
-@dataclass(frozen=True, slots=True)
-class _Piece:
+class _Piece(NamedTuple):
     """What a gist quotes of one page, or of some that follow each other: a call, or just text."""
 
     tool: str
@@ -144,11 +142,13 @@ def _joined(first: _Piece, second: _Piece) -> _Piece | None:
     """One piece for two calls that differ in a last number that rises."""
     if first.arguments is None or second.arguments is None or first.tool != second.tool:
         return None
-    one, two = _RUN.fullmatch(first.arguments), _RUN.fullmatch(second.arguments)
-    if one is None or two is None or _KEY.sub("", one[1]) != _KEY.sub("", two[1]):
+    one, two = _RUN.search(first.arguments), _RUN.search(second.arguments)
+    if one is None or two is None:
         return None
-    until = two[3] or two[2]
-    return replace(first, arguments=f"{one[1]}{one[2]}..{until}") if int(one[3] or one[2]) < int(two[2]) else None
+    before = first.arguments[: one.start()]
+    if _KEY.sub("", before) != _KEY.sub("", second.arguments[: two.start()]) or int(one[2] or one[1]) >= int(two[1]):
+        return None
+    return _Piece(first.tool, f"{before}{one[1]}..{two[2] or two[1]}", first.opening)
 
 
 def _relative(pieces: Sequence[_Piece]) -> Iterator[_Piece]:
@@ -159,7 +159,7 @@ def _relative(pieces: Sequence[_Piece]) -> Iterator[_Piece]:
             yield piece
         else:
             named = "" if piece.tool == tool else piece.tool
-            yield replace(piece, tool=named, arguments=_KEY.sub("", piece.arguments))
+            yield _Piece(named, _KEY.sub("", piece.arguments), piece.opening)
         tool = piece.tool if piece.arguments is not None else None
 
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pagefault import canonical
 from pagefault.calibration import Sent
 from pagefault.chain import ROOT, link
+from pagefault.compaction import Entry
 from pagefault.content import Content, digest, imprint, materialise, page_of
 from pagefault.messages import project
 from pagefault.page import Page, Role
@@ -331,6 +332,11 @@ class Lineage:
         if slot.content is not None and slot.content.body:
             return slot.content
         return materialise(self.natives(slot), self.codec, self.counter, slot.kind)
+
+    def line_of(self, slot: Slot) -> Entry:
+        """Its line in a table of contents."""
+        gist = slot.content.gist if slot.content is not None else slot.kind.value
+        return Entry(slot.seq, slot.seq, gist, slot.line)
 
     def settle(self, slot: Slot) -> None:
         """Note that the store has the page; its body need not stay in this process."""

@@ -7,7 +7,7 @@ decisions.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -44,6 +44,11 @@ class Census:
     def total(self) -> int:
         """The whole request."""
         return self.fixed + self.blocks + sum(p.tokens for p in self.evictable)
+
+    def after(self, gone: Collection[int], *, overhead: int, blocks: int) -> Census:
+        """The window without these pages, with other overhead and blocks."""
+        left = [p for p in self.evictable if p.seq not in gone]
+        return Census(overhead=overhead, held=self.held, evictable=left, blocks=blocks)
 
 
 def victims(census: Census, budget: Budget, policy: Policy = gdsf) -> tuple[int, ...]:

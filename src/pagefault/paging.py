@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 
 from pagefault.budget import Budget
 from pagefault.calibration import Gauge, Sent
-from pagefault.compaction import Block, Entry, compact
+from pagefault.compaction import Block, Scale, compact
 from pagefault.content import reserved
 from pagefault.errors import PinnedOverBudget
 from pagefault.eviction import PageCost, Policy, clock_after, gdsf
@@ -28,6 +28,7 @@ from pagefault.preview import OVERSIZE
 from pagefault.previewing import oversize, squeeze
 from pagefault.prompt import render
 from pagefault.slot import Slot
+from pagefault.tokens import lines_add_up
 from pagefault.view import Pin, View, from_record, to_record
 
 MAX_LINEAGES: Final = 4
@@ -295,11 +296,8 @@ class Paging:
             return lineage, ()
         base = lineage.view.with_items_folded(lambda text: _message_cost(lineage, text))
         view, chosen = lineage.view, set[int]()
-        while True:
-            census = _census(lineage, view, chosen, overhead)
-            more = victims(census, budget, self._policy)
-            if not more:
-                break
+        census = _census(lineage, view, chosen, overhead)
+        while more := victims(census, budget, self._policy):
             if by_turns:
                 free = [cost.seq for cost in census.evictable if not cost.last_resort]
                 more = whole_turns(more, free, [slot.seq for slot in lineage.slots if slot.has_user])
@@ -310,8 +308,9 @@ class Paging:
             chosen.update(more)
             clock = clock_after(census.evictable, more, view.clock)
             view = base.with_blocks(_compacted(lineage, chosen, budget), clock)
+            census = census.after(chosen, overhead=overhead + view.note_tokens, blocks=view.block_tokens)
         if not chosen and census.total > budget.window - budget.reserve:
-            view, census = base, _census(lineage, base, chosen, overhead)
+            view, census = base, census.after((), overhead=overhead + base.note_tokens, blocks=base.block_tokens)
         if census.total > budget.high:
             view = view.with_previews(squeeze(lineage, _results(lineage), census.total - budget.high))
             census = _census(lineage, view, chosen, overhead)
@@ -389,44 +388,36 @@ def _keep_last(lineage: Lineage) -> None:
 
 
 def _census(lineage: Lineage, view: View, chosen: set[int], overhead: int) -> Census:
-    resident = [s for s in lineage.slots if s.seq not in lineage.absent and s.seq not in chosen]
     lead = next((s.seq for s in lineage.slots if s.role != Role.SYSTEM), len(lineage.slots) + 1)
-    stay = _staying(lineage)
+    stay, away = _staying(lineage), lineage.absent | chosen
     shown = {p.seq: p.tokens for p in view.previews}
     released = {p.seq for p in view.released}
-
-    def is_held(slot: Slot) -> bool:
-        return slot.seq < lead or slot.seq in stay or not slot.closed
-
+    held: list[PageCost] = []
+    evictable: list[PageCost] = []
+    system = Role.SYSTEM.value
+    for slot in lineage.slots:
+        seq = slot.seq
+        if seq in away:
+            continue
+        tokens = shown.get(seq, slot.tokens)
+        cost = PageCost(seq, tokens, slot.kind, slot.uses, slot.born, seq in released, slot.role == system)
+        (held if seq < lead or seq in stay or not slot.closed else evictable).append(cost)
     return Census(
         overhead=overhead + view.note_tokens,
-        held=[_cost(s, shown, released) for s in resident if is_held(s)],
-        evictable=[_cost(s, shown, released) for s in resident if not is_held(s)],
+        held=held,
+        evictable=evictable,
         blocks=view.block_tokens,
-    )
-
-
-def _cost(slot: Slot, shown: Mapping[int, int], released: set[int]) -> PageCost:
-    return PageCost(
-        seq=slot.seq,
-        tokens=shown.get(slot.seq, slot.tokens),
-        kind=slot.kind,
-        uses=slot.uses,
-        born=slot.born,
-        released=slot.seq in released,
-        last_resort=slot.role == Role.SYSTEM,
     )
 
 
 def _compacted(lineage: Lineage, chosen: set[int], budget: Budget) -> tuple[Block, ...]:
     gone = [lineage.slots[n - 1] for n in sorted(chosen)]
-    entries = [Entry(first=s.seq, last=s.seq, gist=s.content.gist if s.content else s.kind) for s in gone]
+    entries = [lineage.line_of(slot) for slot in gone]
     tip = lineage.chain_at(gone[-1].seq) or ""
 
-    def cost(text: str) -> int:
-        return _message_cost(lineage, text)
-
-    return compact(lineage.view.blocks, entries, tip, limit=budget.blocks, cost=cost)
+    counter = lineage.counter
+    scale = Scale(counter.count, lambda tokens: reserved(tokens + MESSAGE_OVERHEAD, counter), lines_add_up(counter))
+    return compact(lineage.view.blocks, entries, tip, limit=budget.blocks, scale=scale)
 
 
 def _message_cost(lineage: Lineage, text: str) -> int:

@@ -114,6 +114,8 @@ def take(task: Task, breath: Breath) -> list[Slot]:
             with task.paging.lock:
                 slot.content = slot.content or content
             breath.draw()
+        if not slot.line:  # counted here, that a reclaim need not
+            slot.line = task.lineage.counter.count(task.lineage.line_of(slot).whole)
         size += slot.upper
         slots.append(slot)
     with task.paging.lock:

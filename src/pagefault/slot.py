@@ -40,6 +40,7 @@ class Slot:
         uses: How often the page was wanted, decayed.
         born: The replacement clock when it came in.
         content: What it holds, once materialised; the body is dropped when it is stored.
+        line: Tokens of its line in a table of contents, 0 while not counted.
         preview: How it is shown while it is in the window in part.
         digest: What it was chained with, empty before.
         imprint: Of the same messages, empty where they have none.
@@ -48,9 +49,8 @@ class Slot:
     """
 
     __slots__ = (
-        "born", "chain", "closed", "content", "created_at", "digest", "fresh", "has_user", "imprint", "kind", "parent",
-        "preview", "role",
-        "seq", "start", "stop", "stored", "upper", "uses", "waiting",
+        "born", "chain", "closed", "content", "created_at", "digest", "fresh", "has_user", "imprint", "kind", "line",
+        "parent", "preview", "role", "seq", "start", "stop", "stored", "upper", "uses", "waiting",
     )  # fmt: skip
 
     def __init__(
@@ -70,6 +70,7 @@ class Slot:
         self.uses = 1.0
         self.born = clock
         self.content: Content | None = None
+        self.line = 0
         self.preview: Preview | None = None
         self.digest = b""
         self.imprint = b""

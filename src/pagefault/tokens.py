@@ -140,6 +140,15 @@ def default_counter() -> TokenCounter:
         return _default[0]
 
 
+def lines_add_up(counter: TokenCounter) -> bool:
+    """Whether the counts of lines, each with its end, add up to the count of their text.
+
+    True of exact counts where every line begins with an ASCII digit: both encodings split a text there before
+    they look for tokens. Of other counters nothing is known.
+    """
+    return isinstance(counter, TiktokenCounter)
+
+
 def _way_out(encoding: str) -> str:
     return (
         f"no local copy of the {encoding} tokenizer; run "

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pagefault.compaction import Block, Entry, compact, count, join, members, to_ranges
+from pagefault.compaction import Block, Entry, Scale, compact, count, join, members, to_ranges
 from pagefault.gist import gist_of
 from pagefault.page import Address, parse_addresses
 from tests.core.strategies import PROJECTIONS, few, texts
@@ -20,6 +20,9 @@ SEQS = st.lists(st.integers(1, 300), max_size=60)
 
 def cost(text):
     return len(text) // 4 + 8
+
+
+SCALE = Scale(lambda text: len(text) // 4, lambda tokens: tokens + 8, adds_up=False)
 
 
 def entries(seqs, gist="user: something was said here"):
@@ -59,7 +62,7 @@ def test_blocks_stay_within_their_share_however_long_it_goes_on(seed, limit, rou
     blocks: tuple[Block, ...] = ()
     gone: set[int] = set()
     for number, seqs in enumerate(reclaims(random.Random(seed), rounds)):
-        blocks = compact(blocks, entries(seqs), f"tip {seqs[-1]}", limit=limit, cost=cost)
+        blocks = compact(blocks, entries(seqs), f"tip {seqs[-1]}", limit=limit, scale=SCALE)
         gone.update(seqs)
         assert sum(b.tokens for b in blocks) <= limit
         if number % 40 == 0 or number > rounds - 5:
@@ -75,7 +78,7 @@ def widths(block):
 def test_lines_get_wider_with_age():
     blocks: tuple[Block, ...] = ()
     for at in range(0, 2_000, 10):
-        blocks = compact(blocks, entries(range(at + 1, at + 11)), "tip", limit=1_500, cost=cost)
+        blocks = compact(blocks, entries(range(at + 1, at + 11)), "tip", limit=1_500, scale=SCALE)
         (block,) = blocks
         assert all(a.last < b.first for a, b in pairwise(block.entries)), "nothing left out of order, nothing overlaps"
         for nearer, farther in pairwise(widths(block)[::-1]):
@@ -91,29 +94,29 @@ def test_the_share_is_used():
     for number, seqs in enumerate(reclaims(rng, 400)):
         gists = [Entry(first=s, last=s, gist="word " * rng.randrange(1, 20)) for s in seqs]
         before = sum(len(b.entries) for b in blocks) + len(seqs)
-        blocks = compact(blocks, gists, "tip", limit=limit, cost=cost)
+        blocks = compact(blocks, gists, "tip", limit=limit, scale=SCALE)
         assert blocks[0].tokens >= 0.85 * limit or len(blocks[0].entries) == before, number
 
 
 def test_no_line_is_wider_than_needed_when_all_fit():
     blocks: tuple[Block, ...] = ()
     for at in range(1, 40):
-        blocks = compact(blocks, entries([at]), "tip", limit=10_000, cost=cost)
+        blocks = compact(blocks, entries([at]), "tip", limit=10_000, scale=SCALE)
     assert [(e.first, e.last) for e in blocks[0].entries] == [(n, n) for n in range(1, 40)]
 
 
 def test_pages_far_apart_share_a_line_last():
     early, late = entries([1]), entries(range(310, 318))
-    (block,) = compact((), [*early, *entries(range(100, 309, 2))], "tip", limit=500, cost=cost)
-    (block,) = compact((block,), late, "tip", limit=500, cost=cost)
+    (block,) = compact((), [*early, *entries(range(100, 309, 2))], "tip", limit=500, scale=SCALE)
+    (block,) = compact((block,), late, "tip", limit=500, scale=SCALE)
     assert all(a.last < b.first for a, b in pairwise(block.entries))
-    (block,) = compact((), [*early, *late], "tip", limit=100, cost=cost)
+    (block,) = compact((), [*early, *late], "tip", limit=100, scale=SCALE)
     assert (block.entries[0].first, block.entries[0].last) == (1, 1)
 
 
 def test_a_page_that_leaves_late_is_listed_in_its_place():
-    (block,) = compact((), entries([1, 2, 4, 5]), "t5", limit=10_000, cost=cost)
-    (block,) = compact((block,), entries([3]), "t3", limit=10_000, cost=cost)
+    (block,) = compact((), entries([1, 2, 4, 5]), "t5", limit=10_000, scale=SCALE)
+    (block,) = compact((block,), entries([3]), "t3", limit=10_000, scale=SCALE)
     assert [e.first for e in block.entries] == [1, 2, 3, 4, 5]
     assert (block.ranges, block.at, block.tip, block.level) == (((1, 5),), 5, "t5", 1)
 
@@ -127,12 +130,12 @@ def old_blocks():
 
 
 def test_several_blocks_of_an_old_record_become_one():
-    (block,) = compact(old_blocks(), entries([13, 14], "x"), "t14", limit=10_000, cost=cost)
+    (block,) = compact(old_blocks(), entries([13, 14], "x"), "t14", limit=10_000, scale=SCALE)
     assert [(e.first, e.last, e.gist) for e in block.entries] == [
         (1, 12, "a"), (2, 5, "b"), (6, 9, "c"), (13, 13, "x 13"), (14, 14, "x 14"),
     ]  # fmt: skip
     assert (block.ranges, block.at, block.tip, block.level) == (((1, 14),), 14, "t14", 8)
-    (block,) = compact(old_blocks(), entries([3]), "t3", limit=0, cost=cost)
+    (block,) = compact(old_blocks(), entries([3]), "t3", limit=0, scale=SCALE)
     assert (block.at, block.tip) == (12, "t12")
     assert [(e.first, e.last) for e in block.entries] == [(1, 12)]
 
@@ -140,7 +143,7 @@ def test_several_blocks_of_an_old_record_become_one():
 def test_lines_shrink_to_the_pages_that_are_still_away():
     lines = (Entry(first=1, last=3, gist="a"), Entry(first=4, last=9, gist="b"), Entry(first=10, last=11, gist="c"))
     block = Block(ranges=((1, 3), (6, 7)), entries=lines, at=11, tip="t")
-    (block,) = compact((block,), entries([20]), "t", limit=10_000, cost=cost)
+    (block,) = compact((block,), entries([20]), "t", limit=10_000, scale=SCALE)
     assert [(e.first, e.last) for e in block.entries] == [(1, 3), (6, 7), (20, 20)]
 
 
@@ -158,8 +161,8 @@ def test_any_reclaims_within_any_limit(steps, limit):
             continue
         gone.update(seqs)
         args = (blocks, entries(seqs), f"tip {seqs[-1]}")
-        blocks = compact(*args, limit=limit, cost=cost)
-        assert compact(*args, limit=limit, cost=cost) == blocks
+        blocks = compact(*args, limit=limit, scale=SCALE)
+        assert compact(*args, limit=limit, scale=SCALE) == blocks
         check_blocks(blocks, gone)
         smallest = len(blocks) == 1 and len(blocks[0].entries) == 1
         assert sum(b.tokens for b in blocks) <= limit or smallest
@@ -170,15 +173,40 @@ def test_any_reclaims_within_any_limit(steps, limit):
 def test_a_block_may_use_the_whole_share():
     small = entries([1], gist="x" * 80)
     for limit in range(40, 200, 10):
-        (block,) = compact((), [*small, *entries([2], gist="y" * 80)], "tip", limit=limit, cost=cost)
+        (block,) = compact((), [*small, *entries([2], gist="y" * 80)], "tip", limit=limit, scale=SCALE)
         assert block.tokens <= limit or len(block.entries) == 1
 
 
 def test_where_not_even_one_line_fits_one_line_is_left():
-    blocks = compact((), entries(range(1, 50)), "tip", limit=0, cost=cost)
-    blocks = compact(blocks, entries(range(50, 60)), "tip", limit=0, cost=cost)
+    blocks = compact((), entries(range(1, 50)), "tip", limit=0, scale=SCALE)
+    blocks = compact(blocks, entries(range(50, 60)), "tip", limit=0, scale=SCALE)
     assert [len(b.entries) for b in blocks] == [1]
     assert blocks[0].ranges == ((1, 59),)
+
+
+def test_lines_counted_before_are_not_counted_again():
+    def counting(text):
+        counted.append(text)
+        return len(text)
+
+    counted: list[str] = []
+    scale = Scale(counting, lambda tokens: tokens + 8, adds_up=True)
+    known = [Entry(first=n, last=n, gist="g" * 40, tokens=len(f"{n} ") + 41) for n in range(1, 30)]
+    (block,) = compact((), known, "t29", limit=10_000, scale=scale)
+    assert counted == [block.header + "\n", str(block.entries[-1])]
+    assert block.tokens == len(block.text) + 8
+    (block,) = compact((block,), known[-1:], "t29", limit=700, scale=scale)
+    assert 500 < block.tokens == len(block.text) + 8 <= 700
+    assert block.entries[-1] == known[-1]
+
+
+def test_a_line_is_what_it_says_whether_it_was_counted_or_not():
+    line, counted = Entry(first=1, last=2, gist="g"), Entry(first=1, last=2, gist="g", tokens=7)
+    assert line == counted
+    assert (line != counted) is False
+    assert hash(line) == hash(counted)
+    assert line != Entry(first=1, last=2, gist="h")
+    assert line != (1, 2, "g", 0)
 
 
 @given(SEQS)
@@ -194,7 +222,7 @@ def test_ranges_are_exact_sorted_and_apart(seqs):
 def test_every_line_but_the_first_is_given_up_once_the_cheapest_first(spans, ahead):
     lines = [Entry(first=first, last=first + width, gist="g") for first, width in sorted(spans)]
     newest = max(e.last for e in lines) + ahead
-    order = join(lines, newest)
+    order = [second for _, second in join(lines, newest)]
     assert sorted(order) == list(range(1, len(lines)))
     left = {index: (e.first, e.last) for index, e in enumerate(lines)}
     for given_up in order:  # again, by looking at every pair every time
@@ -212,7 +240,7 @@ def test_every_line_but_the_first_is_given_up_once_the_cheapest_first(spans, ahe
 @few
 def test_what_pages_say_cannot_forge_a_line(pages, limit):
     lines = [Entry(first=n, last=n, gist=gist_of(page)) for n, page in enumerate(pages, start=1)]
-    (block,) = compact((), lines, "tip", limit=limit, cost=cost)
+    (block,) = compact((), lines, "tip", limit=limit, scale=SCALE)
     shown = block.text.splitlines()
     assert len(shown) == 1 + len(block.entries)
     assert shown[0].startswith(f"[pagefault: {len(pages)} pages (")
@@ -237,7 +265,7 @@ def test_the_text_of_a_block():
 @given(st.lists(st.integers(1, 10**6), min_size=1, max_size=40, unique=True))
 @few
 def test_every_address_in_a_block_can_be_used(seqs):
-    (block,) = compact((), entries(sorted(seqs)), "tip", limit=10**6, cost=cost)
+    (block,) = compact((), entries(sorted(seqs)), "tip", limit=10**6, scale=SCALE)
     spans = block.text[block.text.index("pages (") + 7 : block.text.index(") left")]
     many = len(block.ranges) > 6
     named = parse_addresses(spans.removesuffix(", ..."))
@@ -246,27 +274,32 @@ def test_every_address_in_a_block_can_be_used(seqs):
     assert all(Address.parse(line.split(" ")[0]) for line in block.text.splitlines()[1:])
 
 
-def test_a_reclaim_of_many_pages_counts_few_texts():
+def counted_for(pages, gist):
     counted = []
 
     def counting(text):
         counted.append(len(text))
-        return cost(text)
+        return len(text) // 4
 
-    for gist in ("x" * 80, "x"):
-        (block,) = compact((), entries(range(1, 5_001), gist), "tip", limit=700, cost=counting)
-        assert block.tokens >= 600
-    assert len(counted) <= 24
-    assert max(counted) < 4 * 2_800
+    scale = Scale(counting, SCALE.cost, adds_up=False)
+    (block,) = compact((), entries(range(1, pages + 1), gist), "tip", limit=700, scale=scale)
+    assert block.tokens >= 600
+    return sum(counted)
+
+
+@pytest.mark.parametrize("gist", ["x" * 80, "x"])
+def test_how_much_is_counted_hardly_depends_on_how_many_pages_leave(gist):
+    assert counted_for(8_000, gist) < 1.5 * counted_for(1_000, gist)
 
 
 def test_texts_that_cost_nothing_all_fit():
-    (block,) = compact((), entries(range(1, 60)), "tip", limit=0, cost=lambda _: 0)
+    free = Scale(lambda _: 0, lambda tokens: tokens, adds_up=True)
+    (block,) = compact((), entries(range(1, 60)), "tip", limit=0, scale=free)
     assert len(block.entries) == 59
 
 
 def test_ranges_that_contain_each_other_in_a_strange_record_become_one():
     line = Entry(first=1, last=9, gist="a")
     wide, inner = (Block(ranges=(r,), entries=(line,), at=9, tip="t") for r in ((1, 9), (2, 3)))
-    (block,) = compact((wide, inner), entries([20]), "t", limit=10_000, cost=cost)
+    (block,) = compact((wide, inner), entries([20]), "t", limit=10_000, scale=SCALE)
     assert block.ranges == ((1, 9), (20, 20))

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from pagefault import tokens
 from pagefault.errors import MissingDependency
 from pagefault.estimate import EstimateCounter, upper_bound
-from pagefault.tokens import PIECE_CHARS, TiktokenCounter, default_counter
+from pagefault.tokens import PIECE_CHARS, TiktokenCounter, default_counter, lines_add_up
 
 needs_tokenizer = pytest.mark.skipif(not TiktokenCounter().is_available(), reason="no local tokenizer file")
 any_text = st.text(st.characters(codec=None, categories=None), max_size=300)
@@ -84,6 +84,18 @@ def test_pieces_are_the_text(unit, times):
     pieces = list(tokens._pieces(text))
     assert "".join(pieces) == text
     assert all(0 < len(piece) <= PIECE_CHARS for piece in pieces)
+
+
+@given(st.sampled_from(["o200k_base", "cl100k_base"]), st.lists(st.tuples(st.integers(0, 10**6), any_text), max_size=8))
+def test_lines_that_begin_with_a_digit_add_up(encoding, lines):
+    counter = TiktokenCounter(encoding)
+    whole = [f"{number} {text}\n" for number, text in lines]
+    assert lines_add_up(counter)
+    assert sum(map(counter.count, whole)) == counter.count("".join(whole))
+
+
+def test_of_an_estimate_nothing_is_known():
+    assert not lines_add_up(EstimateCounter())
 
 
 def test_an_unknown_encoding_is_refused():
