@@ -70,13 +70,13 @@ class Scale(NamedTuple):
     """How the tokens of a block are counted.
 
     Attributes:
-        count: Tokens of a text.
+        size: Tokens of a text.
         cost: What a message with a text of so many tokens costs; rises with them.
         adds_up: Whether the counts of lines, each with its end, add up to that of their text
             where every line begins with a digit.
     """
 
-    count: Callable[[str], int]
+    size: Callable[[str], int]
     cost: Callable[[int], int]
     adds_up: bool
 
@@ -208,7 +208,7 @@ class _Lines:
         self._scale = scale
         self._joins = join(block.entries, block.at)
         self._stops = list(range(1, len(block.entries) + 1))
-        self._header = scale.count(block.header + "\n")
+        self._header = scale.size(block.header + "\n")
         self._made: dict[int, Entry] = {}
 
     def guess(self, room: int) -> None:
@@ -247,7 +247,7 @@ class _Lines:
         line = lines[0]
         if len(lines) > 1:
             line = Entry(line.first, max([e.last for e in lines]), merge_gists(*[e.gist for e in lines]))
-        return line if line.tokens else Entry(*line[:3], self._scale.count(line.whole))
+        return line if line.tokens else Entry(*line[:3], self._scale.size(line.whole))
 
 
 def _fit(block: Block, limit: int, scale: Scale) -> Block:
@@ -264,7 +264,7 @@ def _fit(block: Block, limit: int, scale: Scale) -> Block:
         total = lines.join(room - more)
         found = lines.block
         *_, last = found.entries
-        tokens = total - last.tokens + scale.count(str(last)) if scale.adds_up else scale.count(found.text)
+        tokens = total - last.tokens + scale.size(str(last)) if scale.adds_up else scale.size(found.text)
         if tokens <= room or len(found.entries) == 1:
             return replace(found, tokens=scale.cost(tokens))
         more = max(more + 1, tokens - total)
@@ -275,7 +275,7 @@ def _sizes(entries: Sequence[Entry], scale: Scale) -> list[int]:
     if all(e.tokens for e in entries):
         return [e.tokens for e in entries]
     sample = "\n".join(map(str, entries[:: len(entries) // SAMPLE + 1]))
-    density = scale.count(sample) / len(sample)
+    density = scale.size(sample) / len(sample)
     return [e.tokens or round(len(str(e)) * density) for e in entries]
 
 
