@@ -352,6 +352,8 @@ class Paging:
             PinnedOverBudget: All pinned items together would have more than ``limit`` tokens.
         """
         with self.lock:
+            if any(item.key == key and item.text == text for item in lineage.view.items):
+                return  # it says so already, and nothing has to be said again
             at = lineage.length
             chain = lineage.chain_at(at) or ""
             item = Item(key=key, text=text, at=at, chain=chain) if text is not None else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 
 import pytest
@@ -38,20 +39,25 @@ class Run:
         self.messages = [c.system("rules"), c.user("begin")]
         self.record = None
         self.last = []
+        self.told = []
         self.reclaims = 0
         self.step()
 
     def step(self):
-        prompt = self.paging.step(
-            list(self.messages), CHAT, self.budget, now=1.0, record=self.record, notices=True
-        )  # fmt: skip
+        known = self.paging.lineages[0].offered if self.paging.lineages else 0
+        prompt = self.paging.step(list(self.messages), CHAT, self.budget, now=1.0, record=self.record, notices=True)
         shown = c.sent(prompt, self.messages)
         assert sum(c.tokens(m) for m in shown) <= prompt.tokens
         assert prompt.tokens <= self.budget.window - self.budget.reserve
+        told = [m["content"] for m in shown if is_notice(m)]
         if prompt.evicted:
             self.reclaims += 1
         else:
             assert c.is_extension(shown, self.last)
+            assert not self.told or told == self.told, "said once between reclaims"
+        self.told = told
+        if len(self.messages) > known and self.messages[-1]["role"] == "user":
+            assert shown[-1] == self.messages[-1], "a question stays the last word"
         if prompt.record is not None:
             self.record = json.loads(json.dumps(prompt.record))
         assert sum(map(is_notice, shown)) <= 1
@@ -101,10 +107,27 @@ def test_items_stand_in_every_prompt_and_the_prompt_only_grows(events):
         if prompt.evicted and items:
             assert run.last[1]["content"] == items_text(run.lineage.view.items), "folded right after the system prompt"
             assert "pinned item set" not in text_of(run.last)
+        check_elsewhere(run)
         released = {p.seq for p in run.lineage.view.released}
         assert not released & run.lineage.absent
         if prompt.evicted:
             assert released <= {1, run.lineage.request, len(run.lineage.slots)}, "what was released has left"
+
+
+def check_elsewhere(run):
+    """Another process that has the state and its record alone sends the very same."""
+    messages = copy.deepcopy(run.messages)
+    prompt = c.paging().step(messages, CHAT, run.budget, now=9.0, record=run.record, notices=True)
+    assert (c.sent(prompt, messages), prompt.record, prompt.evicted) == (run.last, None, ())
+
+
+def test_setting_an_item_to_what_it_says_changes_nothing():
+    run = Run()
+    run.paging.pin_item(run.lineage, "goal", "finish", LIMIT)
+    first = run.step()
+    run.paging.pin_item(run.lineage, "goal", "finish", LIMIT)
+    again = run.step()
+    assert (again.natives, again.record) == (first.natives, None)
 
 
 def test_a_change_while_a_tool_call_waits_comes_after_its_results():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 
 import pytest
@@ -79,6 +80,8 @@ def test_results_of_any_size_keep_the_budget_the_prefix_and_every_character(grou
         last = shown
         again, same = run(paging, messages, record)
         assert (same, again.record) == (shown, None)
+        elsewhere, same = run(c.paging(), copy.deepcopy(messages), record)
+        assert (same, elsewhere.record) == (shown, None), "a process that has the state and its record alone"
         for preview in prompt.lineage.view.previews:
             check_preview(prompt.lineage, preview, shown)
 

@@ -81,6 +81,29 @@ def test_a_pin_alone_is_remembered(tmp_path):
         assert space._paging.lineages[0].view.pinned == set()
 
 
+def test_pinned_items_and_previews_come_back(tmp_path):
+    call = {"id": "c", "function": {"name": "look", "arguments": "{}"}}
+    with reopen(tmp_path, budget=SMALL) as memory:
+        space = memory.space(thread="t")
+        space.append([user("look"), {"role": "assistant", "content": "", "tool_calls": [call]}])
+        space.append({"role": "tool", "tool_call_id": "c", "content": "".join(f"line {n}\n" for n in range(900))})
+        space.pin_item("goal", "first")
+        space.append([user("and?")])
+        space.pin_item("goal", "second")
+        before = space.view()
+    assert "characters are not shown here" in before[2]["content"]
+    with reopen(tmp_path, budget=SMALL) as memory:
+        space = memory.space(thread="t")
+        assert space.pinned_items() == {"goal": "second"}
+        assert space.view() == before
+        for one in chat(100):
+            space.append(one)
+            shown = space.view()
+        assert shown[0]["content"] == "[pagefault: pinned items, always in this window]\ngoal: second"
+        assert not any("line 5" in str(m["content"]) for m in shown)
+        assert texts(space)[1].count("line") == 900
+
+
 @pytest.mark.parametrize("count", range(1, 20))
 def test_any_number_of_messages_comes_back_open_groups_included(tmp_path, count):
     with reopen(tmp_path) as memory:

@@ -67,6 +67,41 @@ def test_an_agent_manages_its_own_window(is_async):
     assert "no pinned item 'none' here" in {m.tool_call_id: m.content for m in requests[9] if m.type == "tool"}["p8"]
 
 
+ASKED: Any = [
+    ("release", {"addresses": "2-3, 5"}, "pages 2-3, 5 leave first when room is needed, but pinned ones stay: 3"),
+    ("release", {"addresses": "3"}, "pages 3 leave first when room is needed, but pinned ones stay: 3"),
+    ("release", {"addresses": "twelve"}, "release failed: 'twelve' is not a page address; write '12'"),
+    ("release", {"addresses": "2.1@5"}, "release failed: 2.1@5 names a part; pin and release take whole pages"),
+    ("release", {"addresses": "10"}, "release failed: there is no page 10 here; this conversation has pages 1-9"),
+    ("pin_item", {"key": "plan", "text": "word " * 600}, "pin_item failed: with 'plan' the pinned items would have"),
+    ("pin_item", {"key": "", "text": "x"}, "pin_item failed: key is empty"),
+    ("pin_item", {"key": "a\nb", "text": "x"}, "pin_item failed: key 'a\\nb' holds control"),
+    ("pin_item", {"key": "none", "text": " "}, "pin_item failed: no pinned item 'none' here; there is: none"),
+]
+
+
+def test_a_model_reads_what_became_of_its_wishes_and_what_was_wrong_with_them():
+    """Page 10 is the call itself; page 3 was pinned by the application, which a model cannot undo."""
+
+    def asking(call: int, messages: list[BaseMessage]) -> AIMessage:
+        if call == 8:
+            memory.space(thread="w").pin("3")
+        if call < 9:
+            return AIMessage("", tool_calls=[{"name": "lookup", "args": {"key": f"k{call}"}, "id": f"c{call}"}])
+        calls = [{"name": name, "args": args, "id": f"w{n}"} for n, (name, args, _) in enumerate(ASKED)]
+        return AIMessage("", tool_calls=calls if call == 9 else [])
+
+    with pagefault.open(":memory:", embedder=None) as memory:
+        paging = PagingMiddleware(memory, budget=BUDGET, manage=True)
+        agent = create_agent(ScriptedModel(asking), TOOLS, middleware=[paging], checkpointer=InMemorySaver())
+        done = agent.invoke({"messages": [("user", "go")]}, CONFIG)
+        told = {m.tool_call_id: m.content for m in done["messages"] if m.type == "tool"}
+        for number, (_, _, said) in enumerate(ASKED):
+            assert told[f"w{number}"].startswith(said), told[f"w{number}"]
+        view = memory.space(thread="w")._paging.lineages[0].view
+        assert (view.pinned, [page.seq for page in view.released], view.items) == ({3}, [2, 5], ())
+
+
 def test_without_it_a_model_gets_neither_tools_nor_notices():
     model = ScriptedModel(worker_script(60))
     with pagefault.open(":memory:", embedder=None) as memory:

@@ -8,7 +8,9 @@ from langchain.tools import ToolRuntime
 from langchain_core.tools import BaseTool, StructuredTool
 
 from pagefault import Memory
+from pagefault.arguments import numbers
 from pagefault.errors import PagefaultError
+from pagefault.lineage import Lineage
 from pagefault_langgraph.identity import Identity
 from pagefault_langgraph.tools import apast_of, past_of
 
@@ -42,7 +44,7 @@ def _release_tool(memory: Memory, identity: Identity | None) -> BaseTool:
             space.release(addresses, path=past.path, unpin=False)
         except PagefaultError as error:
             return _refused("release", error)
-        return _released(addresses)
+        return _released(addresses, past.path)
 
     async def arelease(runtime: Runtime, addresses: Annotated[str, "Page numbers, such as '12' or '12-14'"]) -> str:
         space, past = await apast_of(memory, identity, runtime)
@@ -50,7 +52,7 @@ def _release_tool(memory: Memory, identity: Identity | None) -> BaseTool:
             await space.arelease(addresses, path=past.path, unpin=False)
         except PagefaultError as error:
             return _refused("release", error)
-        return _released(addresses)
+        return _released(addresses, past.path)
 
     return StructuredTool.from_function(release, arelease, name="release", description=RELEASE)
 
@@ -88,8 +90,11 @@ def _refused(tool: str, error: PagefaultError) -> str:
     return f"{tool} failed: {error}"
 
 
-def _released(addresses: str) -> str:
-    return f"pages {addresses} leave first when room is needed"
+def _released(addresses: str, path: Lineage) -> str:
+    said = f"pages {addresses} leave first when room is needed"
+    if pinned := sorted(path.view.pinned.intersection(numbers(addresses, path))):
+        said += f", but pinned ones stay: {', '.join(map(str, pinned))}"
+    return said
 
 
 def _pinned(key: str, text: str) -> str:
