@@ -23,6 +23,9 @@ from pagefault.errors import MemoryClosed
 
 T = TypeVar("T")
 REST_SECONDS: Final = 0.0005
+"""After a call that is not urgent."""
+BREATH_SECONDS: Final = 0.00002
+"""Before the next urgent call: whoever waits for the interpreter lock gets it only from a thread that really sleeps."""
 GUEST_SECONDS: Final = 1.0
 """Closing waits so long for code that is not ours to come back."""
 _Job = tuple[int, int, Callable[[], Any], "Future[Any]", bool]
@@ -30,7 +33,7 @@ _Job = tuple[int, int, Callable[[], Any], "Future[Any]", bool]
 
 
 class Worker:
-    """One thread that runs blocking calls: urgent ones first, a rest after each other one.
+    """One thread that runs blocking calls: urgent ones first with a breath between, a rest after each other one.
 
     The engine holds the interpreter lock while it works. Without a real sleep between two
     calls the user's event loop would starve for the whole burst.
@@ -90,6 +93,8 @@ class Worker:
             del fn, future
             if rests:
                 time.sleep(REST_SECONDS)
+            elif self._jobs:
+                time.sleep(BREATH_SECONDS)
 
 
 def _settle(future: Future[T], fn: Callable[[], T]) -> None:

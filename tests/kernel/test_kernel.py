@@ -53,6 +53,27 @@ def test_urgent_calls_go_before_others():
         worker.submit(lambda: None, urgent=True)
 
 
+def test_between_two_urgent_calls_others_may_have_the_interpreter(monkeypatch):
+    """A worker really sleeps before the next call, and not when there is none."""
+    order = []
+    monkeypatch.setattr("pagefault.kernel.time.sleep", lambda _: order.append("breath"))
+    worker = Worker("test")
+    is_running, gate = threading.Event(), threading.Event()
+
+    def held():
+        is_running.set()
+        gate.wait()
+
+    calls = [worker.submit(held, urgent=True)]
+    is_running.wait()
+    calls += [worker.submit(lambda n=n: order.append(n), urgent=True) for n in range(2)]
+    gate.set()
+    worker.stop()
+    worker.join()
+    assert all(call.done() for call in calls)
+    assert order == ["breath", 0, "breath", 1]
+
+
 def test_a_worker_that_stops_does_what_is_queued():
     worker = Worker("test")
     gate, done = threading.Event(), []

@@ -311,6 +311,8 @@ def test_fields_of_any_payload():
     assert layout.fields_of({**packed, "tokens": 8}) == {"gist": "g", "tokens": 8, "chain": "c"}
     assert layout.fields_of(packed, ("chain",)) == {"chain": "c"}
     assert layout.fields_of(packed, ("tokens", "x")) == {"tokens": 7}
+    assert layout.fields_of({**packed, "tokens": 8}, ("tokens", "gist")) == {"tokens": 8, "gist": "g"}
+    assert layout.fields_of({**packed, "x": 8}, ("x",)) == {"x": 8}
     for damaged in ("", "{", "[1]", "7"):
         assert layout.fields_of({**packed, "_fields": damaged}) == {"chain": "c"}
 

@@ -48,13 +48,13 @@ def hits(scope: Reach, points: Iterable[Any], where: Where, *, limit: int) -> li
     """
     if where.bare:
         return _bare(points, limit)
-    found: dict[UUID, Hit] = {}
-    for point in points:
-        payload = check(scope, point)
+    found: dict[int, Hit] = {}
+    for point in sorted(points, key=lambda point: -point.score):
+        payload, id_ = check(scope, point), id_of(point)
         space, seq = str(payload["space"]), int(payload["seq"])
-        hit = Hit(id=id_of(point), space=space, seq=seq, score=point.score, fields=fields_of(payload, where.fields))
-        if hit.id not in found or hit.score > found[hit.id].score:
-            found[hit.id] = hit
+        if id_.int not in found:
+            fields = fields_of(payload, where.fields)
+            found[id_.int] = Hit(id=id_, space=space, seq=seq, score=point.score, fields=fields)
     return sorted(found.values(), key=_by_rank)[:limit]
 
 
@@ -101,8 +101,8 @@ def id_of(point: Any) -> UUID:
     return id_ if isinstance(id_, UUID) else UUID(str(id_))
 
 
-def _by_rank(hit: Hit) -> tuple[float, int, UUID]:
-    return -hit.score, -hit.seq, hit.id
+def _by_rank(hit: Hit) -> tuple[float, int, int]:
+    return -hit.score, -hit.seq, hit.id.int
 
 
 def _by_age(record: Record) -> int:

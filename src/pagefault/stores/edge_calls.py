@@ -208,29 +208,26 @@ def scan_window(
 def search(
     shard: EdgeShard,
     scope: Reach,
-    queries: Sequence[Sparse | list[float]],
+    query: Sparse | list[float],
     where: Where,
     ids: HasIdCondition | None,
     *,
     limit: int,
-) -> list[list[Hit]]:
-    """The hits of each query, by (score descending, seq descending, id).
+) -> list[Hit]:
+    """The hits of a query, by (score descending, seq descending, id).
 
     The engine breaks ties its own way, so a few more are fetched for the cut to fall as ordered. Similarity is
     asked for twice: of first pieces, which all records have, and of further ones, which long texts have.
     """
-    flt, pieced = matching(scope, where, ids), matching(scope, where, ids, pieced=True)
     how: dict[str, Any] = {"limit": limit + _TIES, "with_payload": selected(where) or _without_body()}
     if where.bare:
         how = {"limit": limit, "with_payload": False}
-    found: list[list[Hit]] = []
-    for query in queries:  # one call each: other threads may have the interpreter in between
-        requests = [_request(query, flt, within(scope, where.kind), **how)]
-        if not isinstance(query, Sparse):
-            requests.append(_request([query], pieced, pieced, **how))
-        points = [point for each in shard.query_batch(QueryBatchRequest(requests)) for point in each]
-        found.append(answers.hits(scope, points, where, limit=limit))
-    return found
+    requests = [_request(query, matching(scope, where, ids), within(scope, where.kind), **how)]
+    if not isinstance(query, Sparse):
+        pieced = matching(scope, where, ids, pieced=True)
+        requests.append(_request([query], pieced, pieced, **how))
+    points = [point for each in shard.query_batch(QueryBatchRequest(requests)) for point in each]
+    return answers.hits(scope, points, where, limit=limit)
 
 
 def count(shard: EdgeShard, scope: Reach, where: Where, ids: HasIdCondition | None) -> int:

@@ -394,11 +394,12 @@ def fields_of(payload: Payload, chosen: Sequence[str] | None = None) -> dict[str
 
     Where they cannot be read, none: who reads a record says what of it is missing.
     """
-    if chosen is not None and LOOSE.issuperset(chosen):
+    packed = str(payload.get(FIELDS, "{}"))
+    if chosen is not None and not any(json.dumps(key) in packed for key in chosen if key not in LOOSE):
         return {key: payload[key] for key in chosen if key in payload}
     fields: dict[str, Scalar] = {}
     try:
-        fields.update(json.loads(str(payload.get(FIELDS, "{}"))))
+        fields.update(json.loads(packed))
     except (ValueError, TypeError):
         _log.warning("the fields of a record are damaged: %r", str(payload[FIELDS])[:60])
     fields.update((key, value) for key, value in payload.items() if key not in RESERVED)
