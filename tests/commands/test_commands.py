@@ -14,21 +14,11 @@ import pagefault
 from pagefault.commands.app import app
 from pagefault.errors import StoreMismatch
 from pagefault.testing.embedders import HashingEmbedder
-from tests.commands.support import OLD, copy, corrupt, drop_page, fill, holds_all
+from tests.commands.support import OLD, corrupt, drop_page, holds_all
 
 SCRIPT = str(Path(sys.executable).with_name("pagefault"))
 NEW = "pagefault.testing.embedders:HashingEmbedder"
 COUNTS = {"page": 44, "head": 2, "item": 2}
-
-
-@pytest.fixture(scope="module")
-def filled(tmp_path_factory):
-    return fill(tmp_path_factory.mktemp("filled") / "memory")
-
-
-@pytest.fixture
-def place(filled, tmp_path):
-    return copy(filled, tmp_path / "memory")
 
 
 def call(*args, code=0):

@@ -10,19 +10,9 @@ from pagefault.stores import header as headers
 from pagefault.stores.edge_rebuild import rebuild
 from pagefault.testing.embedders import HashingEmbedder
 from pagefault.upkeep import reindex
-from tests.commands.support import OLD, copy, fill, holds_all, start
+from tests.commands.support import OLD, holds_all, start
 
 SCRIPT = str(Path(__file__).with_name("rebuild_script.py"))
-
-
-@pytest.fixture(scope="module")
-def filled(tmp_path_factory):
-    return fill(tmp_path_factory.mktemp("filled") / "memory")
-
-
-@pytest.fixture
-def place(filled, tmp_path):
-    return copy(filled, tmp_path / "memory")
 
 
 @pytest.mark.parametrize("moment", ["copying", "written", "swapped"])

@@ -6,7 +6,6 @@ import asyncio
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -33,19 +32,6 @@ from tests.kernel.support import texts, user, users
 
 ROOT = Path(__file__).parents[2]
 NOBODY = "qdrant://127.0.0.1:1"
-
-
-@pytest.fixture(scope="module")
-def memory():
-    with pagefault.open(":memory:", embedder=None) as memory:
-        yield memory
-
-
-@pytest.fixture
-def space(memory, request):
-    space = memory.space(thread=f"thread {id(request)} {time.monotonic_ns()}")
-    space.append([user("the cat is called Turing"), user("the dog is called Ada"), user("it rains")])
-    return space
 
 
 # -- the data directory ----------------------------------------------------------------------

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from dataclasses import replace
 from typing import Any
 
@@ -14,19 +13,6 @@ import pagefault
 from pagefault.chain import head_id, point_id
 from pagefault.errors import CorruptPage, PagesLost
 from tests.kernel.support import scope_of, store_alone, texts, user, users
-
-
-@pytest.fixture(scope="module")
-def memory():
-    with pagefault.open(":memory:", embedder=None) as memory:
-        yield memory
-
-
-@pytest.fixture
-def space(memory, request):
-    space = memory.space(thread=f"thread {id(request)} {time.monotonic_ns()}")
-    space.append([user("the cat is called Turing"), user("the dog is called Ada"), user("it rains")])
-    return space
 
 
 def spoil(memory, space, seq, **changes):

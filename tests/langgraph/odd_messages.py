@@ -8,25 +8,9 @@ from typing import Any
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
 
-ODD_TEXTS = [
-    "",
-    " ",
-    "\x00",
-    "\x01\x02\x1f\x7f",
-    "line\r\nfeeds\rand\ttabs",
-    "\ud83d",
-    "\udc00 reversed \ud800",
-    "\ud83d\ude00",
-    "\U0001f600 emoji and \u200d joiners",
-    "عربي \u202e right to left",
-    "記憶はページである。",
-    "e\u0301 and \u00e9",
-    "\ufeffBOM",
-    '{"__utf8__": "00"}',
-    '"quoted" \\ and \\u0041',
-    "<|endoftext|><|im_start|>system",
-    "\u2028\u2029",
-]
+from tests import odd_texts
+
+ODD_TEXTS = [*odd_texts.ODD_TEXTS, "\ud83d", "\udc00 reversed \ud800", "\ud83d\ude00"]
 
 
 def messages(seed: int, count: int) -> Iterator[BaseMessage]:

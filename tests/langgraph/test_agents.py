@@ -23,12 +23,6 @@ BUDGET = pagefault.Budget(window=3_000, target=1_500, reserve=300)
 CONFIG: Any = {"configurable": {"thread_id": "t"}, "recursion_limit": 300}
 
 
-@pytest.fixture
-def memory() -> Any:
-    with pagefault.open(":memory:", embedder=None) as opened:
-        yield opened
-
-
 def helper(memory: pagefault.Memory, tools: list[Any], **options: Any) -> Any:
     paging = PagingMiddleware(memory, budget=BUDGET, recall=False)
     return create_agent(ScriptedModel(worker_script(4)), tools, middleware=[paging], **options)

@@ -10,10 +10,8 @@ from langchain.agents import create_agent
 from langchain.agents.middleware import ModelFallbackMiddleware, wrap_model_call
 from langchain.chat_models import init_chat_model
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
-from langchain_core.runnables import ConfigurableField, Runnable, RunnableLambda
+from langchain_core.runnables import ConfigurableField, Runnable
 from langgraph.checkpoint.memory import InMemorySaver
-from langgraph.graph import START, MessagesState, StateGraph
-from langgraph.prebuilt import ToolNode, tools_condition
 
 import pagefault
 from pagefault.content import materialise
@@ -22,6 +20,7 @@ from pagefault.tokens import default_counter
 from pagefault_langgraph import PagingMiddleware, paged
 from pagefault_langgraph.answering import models_of
 from pagefault_langgraph.messages import LANGCHAIN
+from tests.langgraph.plain_graph import graph_of
 from tests.langgraph.scripted import TOOLS, ScriptedModel, problems, worker_script
 
 CONFIG: Any = {"configurable": {"thread_id": "budgets"}, "recursion_limit": 2_000}
@@ -181,24 +180,6 @@ def test_the_models_behind_a_runnable():
     assert models_of(either.with_config(configurable={"size": "small"}), {}) == [small]
     assert models_of(either, {}) == [large]
     assert models_of("no runnable", {}) == ["no runnable"]
-
-
-def graph_of(model: Any) -> Any:
-    """The usual hand-made agent."""
-
-    def call(state: MessagesState, config: Any) -> Any:
-        return {"messages": [model.invoke(state["messages"], config)]}
-
-    async def acall(state: MessagesState, config: Any) -> Any:
-        return {"messages": [await model.ainvoke(state["messages"], config)]}
-
-    builder = StateGraph(MessagesState)
-    builder.add_node("model", RunnableLambda(call, afunc=acall))
-    builder.add_node("tools", ToolNode(TOOLS))
-    builder.add_edge(START, "model")
-    builder.add_conditional_edges("model", tools_condition)
-    builder.add_edge("tools", "model")
-    return builder.compile(checkpointer=InMemorySaver())
 
 
 def stream(agent: Any, text: str, config: Any) -> None:

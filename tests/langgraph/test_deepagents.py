@@ -40,12 +40,6 @@ def quiet() -> Any:
         yield
 
 
-@pytest.fixture
-def memory() -> Any:
-    with pagefault.open(":memory:", embedder=None) as opened:
-        yield opened
-
-
 def call(name: str, number: int, **args: Any) -> AIMessage:
     return AIMessage("", tool_calls=[{"name": name, "args": args, "id": f"c{number}"}], id=f"ai-{number}")
 

@@ -59,12 +59,6 @@ class Thread:
 
 
 @pytest.fixture
-def memory() -> Any:
-    with pagefault.open(":memory:", embedder=None) as opened:
-        yield opened
-
-
-@pytest.fixture
 def thread(memory: pagefault.Memory) -> Thread:
     thread = Thread(memory)
     thread.turns(0, 5)

@@ -20,12 +20,6 @@ from tests.langgraph.scripted import TOOLS, ScriptedModel, words, worker_script
 BUDGET = pagefault.Budget(window=2_000, target=1_500, reserve=200)
 
 
-@pytest.fixture
-def memory() -> Any:
-    with pagefault.open(":memory:", embedder=None) as opened:
-        yield opened
-
-
 def build(memory: pagefault.Memory, script: Any = None, tools: Any = None, **kwargs: Any) -> Any:
     model = ScriptedModel(script or worker_script(5))
     paging = PagingMiddleware(memory, **{"budget": BUDGET, **kwargs})

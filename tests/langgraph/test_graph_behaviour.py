@@ -6,7 +6,6 @@ import operator
 from collections.abc import Callable
 from typing import Annotated, Any
 
-import pytest
 from langchain.agents import create_agent
 from langchain.agents.middleware import HumanInTheLoopMiddleware
 from langchain.tools import ToolRuntime
@@ -23,12 +22,6 @@ from tests.langgraph.scripted import TOOLS, ScriptedModel, problems, words, work
 
 BUDGET = pagefault.Budget(window=3_000, target=1_500, reserve=300)
 CONFIG: Any = {"configurable": {"thread_id": "t"}, "recursion_limit": 1_000}
-
-
-@pytest.fixture
-def memory() -> Any:
-    with pagefault.open(":memory:", embedder=None) as opened:
-        yield opened
 
 
 def plain(messages: list[BaseMessage]) -> list[tuple[str, Any, Any]]:

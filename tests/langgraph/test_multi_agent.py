@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
-import pytest
 from langchain.agents import create_agent
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langgraph.checkpoint.memory import InMemorySaver
@@ -19,12 +18,6 @@ from tests.langgraph.test_long_run import tokens
 
 BUDGET = pagefault.Budget(window=3_000, target=1_800, reserve=300)
 CONFIG: Any = {"configurable": {"thread_id": "t"}, "recursion_limit": 1_000}
-
-
-@pytest.fixture
-def memory() -> Any:
-    with pagefault.open(":memory:", embedder=None) as opened:
-        yield opened
 
 
 def check(memory: pagefault.Memory, models: list[ScriptedModel], agents: set[str]) -> None:

@@ -97,12 +97,6 @@ def check_stored(memory: pagefault.Memory, history: list[BaseMessage]) -> None:
     assert not any(FLEETING in text or "REDACTED" in text for text in stored)
 
 
-@pytest.fixture
-def memory() -> Any:
-    with pagefault.open(":memory:", embedder=None) as opened:
-        yield opened
-
-
 @pytest.mark.parametrize("place", [0, 1], ids=["ours first", "ours last"])
 @pytest.mark.parametrize("name", CHANGES)
 def test_one_other(memory: pagefault.Memory, name: str, place: int) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
 from langchain.agents import create_agent
 from langchain.agents.middleware import wrap_model_call
 from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
@@ -22,12 +21,6 @@ BUDGET = pagefault.Budget(window=2_000, target=1_800, reserve=200)
 CONFIG: Any = {"configurable": {"thread_id": "t"}, "recursion_limit": 500}
 STEPS = 30
 LARGE = StructuredTool.from_function(lambda key: key, name="large", description=words("schema", 180))
-
-
-@pytest.fixture
-def memory() -> Any:
-    with pagefault.open(":memory:", embedder=None) as opened:
-        yield opened
 
 
 def check(requests: list[list[BaseMessage]], around: int) -> None:

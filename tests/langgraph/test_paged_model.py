@@ -11,7 +11,6 @@ from langchain.agents import create_agent
 from langchain.chat_models import init_chat_model
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 from langchain_core.runnables import RunnableConfig, RunnableLambda
-from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.prebuilt import ToolNode, tools_condition
 
@@ -20,6 +19,7 @@ from pagefault import canonical
 from pagefault_langgraph import NotPageable, PagingMiddleware, paged, recall_tool
 from pagefault_langgraph.messages import LANGCHAIN
 from tests.kernel.support import store_alone
+from tests.langgraph.plain_graph import graph_of
 from tests.langgraph.scripted import TOOLS, ScriptedModel, is_extension, problems, worker_script
 from tests.langgraph.test_long_run import BUDGET, STEPS, TURNS, tokens
 from tests.langgraph.too_large import SMALL, check_too_large
@@ -28,34 +28,10 @@ CONFIG: Any = {"configurable": {"thread_id": "long"}, "recursion_limit": 1_000}
 SYSTEM = SystemMessage("You are a careful archivist.", id="sys")
 
 
-@pytest.fixture
-def memory() -> Any:
-    with pagefault.open(":memory:", embedder=None) as opened:
-        yield opened
-
-
-def graph_of(model: Any) -> Any:
-    """The usual hand-made agent."""
-
-    def call(state: MessagesState, config: RunnableConfig) -> Any:
-        return {"messages": [model.invoke([SYSTEM, *state["messages"]], config)]}
-
-    async def acall(state: MessagesState, config: RunnableConfig) -> Any:
-        return {"messages": [await model.ainvoke([SYSTEM, *state["messages"]], config)]}
-
-    builder = StateGraph(MessagesState)
-    builder.add_node("model", RunnableLambda(call, afunc=acall))
-    builder.add_node("tools", ToolNode(TOOLS))
-    builder.add_edge(START, "model")
-    builder.add_conditional_edges("model", tools_condition)
-    builder.add_edge("tools", "model")
-    return builder.compile(checkpointer=InMemorySaver())
-
-
 @pytest.mark.parametrize("how", ["sync", "async", "stream"])
 def test_three_hundred_steps_of_a_plain_graph(memory: pagefault.Memory, how: str) -> None:
     base = ScriptedModel(worker_script(STEPS))
-    graph = graph_of(paged(base, memory, budget=BUDGET))
+    graph = graph_of(paged(base, memory, budget=BUDGET), SYSTEM)
     for turn in range(TURNS):
         asked = {"messages": [HumanMessage(f"turn {turn}", id=f"h{turn}")]}
         if how == "sync":
@@ -166,7 +142,7 @@ def test_a_paged_model_is_refused(memory: pagefault.Memory) -> None:
 
 def test_a_message_larger_than_the_window_and_pins_larger_than_the_budget(memory: pagefault.Memory) -> None:
     base = ScriptedModel(worker_script(5))
-    graph = graph_of(paged(base, memory, budget=SMALL))
+    graph = graph_of(paged(base, memory, budget=SMALL), SYSTEM)
     check_too_large(graph, base, memory, CONFIG)
 
 

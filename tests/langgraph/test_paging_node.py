@@ -99,12 +99,6 @@ def test_three_hundred_steps_of_a_plain_graph(run: Any, tmp_path: Path, *, drop:
     check_pages(tmp_path / "memory", model.requests)
 
 
-@pytest.fixture
-def memory() -> Any:
-    with pagefault.open(":memory:", embedder=None) as opened:
-        yield opened
-
-
 @pytest.mark.parametrize("drop", [False, True], ids=["view", "drop"])
 def test_paging_only_when_needed_sends_what_paging_always_sends(memory: pagefault.Memory, *, drop: bool) -> None:
     sent, supersteps = [], []

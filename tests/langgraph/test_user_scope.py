@@ -9,15 +9,8 @@ from langchain.agents import create_agent
 from langchain_core.messages import AIMessage, ToolMessage
 from langgraph.checkpoint.memory import InMemorySaver
 
-import pagefault
 from pagefault_langgraph import PagefaultRetriever, PagingMiddleware, recall_tool, space_of
 from tests.langgraph.scripted import ScriptedModel
-
-
-@pytest.fixture
-def memory():
-    with pagefault.open(":memory:", embedder=None) as memory:
-        yield memory
 
 
 def config(thread, user="ada", **more):

@@ -185,8 +185,11 @@ class Fuzz:
 
 
 def timeless(found: Any) -> list[Any]:
-    """Its pages but for when they were seen: that is when this path saw them, or another one that said the same."""
-    return [replace(each, page=replace(each.page, created_at=0.0)) for each in found.pages]
+    """Its pages but for when they were seen: that is when this path saw them, or another one that said the same.
+
+    Whether they are in the window is left out as well: while it is asked, rivals reclaim.
+    """
+    return [(each.address, each.trust, replace(each.page, created_at=0.0)) for each in found.pages]
 
 
 def live(seed: int, directory: Path, operations: int) -> Fuzz:

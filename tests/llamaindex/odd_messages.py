@@ -22,23 +22,9 @@ from llama_index.core.base.llms.types import (
     VideoBlock,
 )
 
+from tests.odd_texts import ODD_TEXTS
+
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256))
-ODD_TEXTS = [
-    "",
-    " ",
-    "\x00",
-    "\x01\x02\x1f\x7f",
-    "line\r\nfeeds\rand\ttabs",
-    "\U0001f600 emoji and \u200d joiners",
-    "عربي \u202e right to left",
-    "記憶はページである。",
-    "e\u0301 and \u00e9",
-    "\ufeffBOM",
-    '{"__utf8__": "00"}',
-    '"quoted" \\ and \\u0041 {braces} {{twice}}',
-    "<|endoftext|><|im_start|>system",
-    "\u2028\u2029",
-]
 
 
 def messages(seed: int, count: int) -> Iterator[ChatMessage]:

@@ -21,13 +21,16 @@ from llama_index.core.llms.llm import ToolSelection
 from llama_index.core.tools import FunctionTool
 from pydantic import PrivateAttr
 
+import pagefault
 from pagefault.content import materialise
 from pagefault.page import Kind
 from pagefault.tokens import default_counter
+from pagefault_llamaindex import PagefaultMemory
 from pagefault_llamaindex.messages import LLAMAINDEX
 
 Script = Callable[[int, Sequence[ChatMessage]], ChatMessage]
 SYSTEM = "You are a careful archivist."
+LIMIT = 400
 
 
 class ScriptedLLM(FunctionCallingLLM):
@@ -132,6 +135,10 @@ def lookup(key: str) -> str:
 
 
 LOOKUP = FunctionTool.from_defaults(lookup)
+
+
+def session(backend: pagefault.Memory, name: str = "ada", limit: int = LIMIT) -> PagefaultMemory:
+    return PagefaultMemory.from_defaults(backend, session_id=name, token_limit=limit)
 
 
 def tokens(messages: Sequence[ChatMessage]) -> int:

@@ -17,10 +17,11 @@ from llama_index.core.base.llms.types import ChatMessage, ToolCallBlock
 from llama_index.core.workflow import Context
 
 import pagefault
-from pagefault_llamaindex import NotPageable, PagefaultMemory, PagefaultToolSpec, paged, recall_tool
+from pagefault_llamaindex import NotPageable, PagefaultToolSpec, paged, recall_tool
 from pagefault_llamaindex.encoding import RecalledBlock
 from tests.kernel.support import store_alone
 from tests.llamaindex.scripted import (
+    LIMIT,
     LOOKUP,
     SYSTEM,
     ScriptedLLM,
@@ -29,22 +30,12 @@ from tests.llamaindex.scripted import (
     out_of_order,
     problems,
     say,
+    session,
     tokens,
 )
 
-LIMIT = 400
 TURNS = [30, pytest.param(200, marks=pytest.mark.long)]
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # LlamaIndex looks at old fields
-
-
-@pytest.fixture
-def backend():
-    with pagefault.open(":memory:", embedder=None) as memory:
-        yield memory
-
-
-def session(backend, name="ada", limit=LIMIT):
-    return PagefaultMemory.from_defaults(backend, session_id=name, token_limit=limit)
 
 
 def worker(number, request):

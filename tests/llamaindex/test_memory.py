@@ -24,12 +24,6 @@ from pagefault_llamaindex.messages import LLAMAINDEX
 LIMIT = 400
 
 
-@pytest.fixture
-def backend():
-    with pagefault.open(":memory:", embedder=None) as memory:
-        yield memory
-
-
 def session(backend, **more):
     more.setdefault("session_id", "ada")
     return PagefaultMemory.from_defaults(backend, token_limit=LIMIT, **more)

@@ -13,23 +13,24 @@ from llama_index.core.memory import ChatMemoryBuffer
 from llama_index.core.workflow import Context
 
 import pagefault
-from pagefault_llamaindex import NotPageable, PagefaultMemory, own_space, paged
+from pagefault_llamaindex import NotPageable, own_space, paged
 from pagefault_llamaindex.agents import heard
-from tests.llamaindex.scripted import LOOKUP, SYSTEM, ScriptedLLM, call, is_block, out_of_order, problems, say, tokens
+from tests.llamaindex.scripted import (
+    LIMIT,
+    LOOKUP,
+    SYSTEM,
+    ScriptedLLM,
+    call,
+    is_block,
+    out_of_order,
+    problems,
+    say,
+    session,
+    tokens,
+)
 
-LIMIT = 400
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # LlamaIndex looks at old fields
 NEXT = {"writer": "critic", "critic": "editor", "editor": "writer"}
-
-
-@pytest.fixture
-def backend():
-    with pagefault.open(":memory:", embedder=None) as memory:
-        yield memory
-
-
-def session(backend, name="ada", limit=LIMIT):
-    return PagefaultMemory.from_defaults(backend, session_id=name, token_limit=limit)
 
 
 def worker(name):

@@ -9,18 +9,11 @@ from langgraph.store.memory import InMemoryStore
 from llama_index.core.agent.workflow import FunctionAgent
 from llama_index.core.base.llms.types import ChatMessage
 
-import pagefault
 from pagefault_langgraph import PagefaultStore, StoreSource
 from pagefault_llamaindex import PagefaultMemory, PagefaultToolSpec, paged, recall_tool
 from tests.llamaindex.scripted import SYSTEM, ScriptedLLM, call, say
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # LlamaIndex looks at old fields
-
-
-@pytest.fixture
-def backend():
-    with pagefault.open(":memory:", embedder=None) as memory:
-        yield memory
 
 
 @pytest.fixture

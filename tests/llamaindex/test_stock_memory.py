@@ -16,12 +16,6 @@ from pagefault_llamaindex import PagefaultChatStore, PagefaultMemoryBlock
 ARCHIVED, ACTIVE = MessageStatus.ARCHIVED, MessageStatus.ACTIVE
 
 
-@pytest.fixture
-def backend():
-    with pagefault.open(":memory:", embedder=None) as memory:
-        yield memory
-
-
 def user(text):
     return ChatMessage(role="user", content=text)
 

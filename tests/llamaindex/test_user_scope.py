@@ -22,12 +22,6 @@ from pagefault_llamaindex import (
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # LlamaIndex looks at old fields
 
 
-@pytest.fixture
-def backend():
-    with pagefault.open(":memory:", embedder=None) as memory:
-        yield memory
-
-
 def user(text):
     return ChatMessage(role="user", content=text)
 
