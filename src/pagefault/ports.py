@@ -390,7 +390,7 @@ class Codec(Protocol):
         """
         ...
 
-    def content(self, message: Any) -> Any:
+    def content(self, message: Any, /) -> Any:
         """The content object itself, by which a change in place is noticed."""
         ...
 
