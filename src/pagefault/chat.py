@@ -52,6 +52,10 @@ class ChatCodec:
         """Whether two dictionaries are equal as JSON: Python takes 1, 1.0 and True for one value."""
         return bool(one == other) and compact(one) == compact(other)
 
+    def are_same(self, ones: Sequence[Any], others: Sequence[Any]) -> bool:
+        """Whether all are."""
+        return all(map(self.is_same, ones, others))
+
     def usage(self, message: Any) -> int | None:  # noqa: ARG002  # the form has no place for it
         """Never reported."""
         return None

@@ -76,7 +76,7 @@ def imprint(natives: Sequence[Any], codec: Codec) -> bytes:
     Empty where there are none: some value is not of Python's plain types. The other way round nothing is
     said: equal messages whose fields stand in another order have another imprint.
     """
-    return _imprint([codec.encode(native) for native in natives])
+    return _imprint(list(map(codec.encode, natives)))
 
 
 def _imprint(data: list[Any]) -> bytes:

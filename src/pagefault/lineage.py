@@ -45,6 +45,7 @@ class Lineage:
         root: The chain before the first page; another one than ``ROOT`` where a conversation was begun anew.
         is_sole: No framework's state holds its messages, only the store does.
         keeps_head: The space's head may say where it ends.
+        replaced: Message objects that it held before: to let go of thousands takes a while, which no step waits for.
         vouched: Chains at some pages that a seal has shown, which need not be computed to be known.
     """
 
@@ -52,6 +53,7 @@ class Lineage:
         self.codec = codec
         self.counter = counter
         self.seen: list[Any] = []
+        self.replaced: list[Any] = []
         self._slots: list[Slot] = []
         self._arrivals: deque[_Arrival] = deque()
         self._grouping = threading.Lock()
@@ -130,7 +132,7 @@ class Lineage:
 
     def take_over(self, natives: Sequence[Any]) -> None:
         """Hold these objects in place of equal ones, such as those of a reloaded state."""
-        self.seen[:] = natives
+        self.replaced, self.seen = self.seen, list(natives)
         self.rendered = None
         if self.seen:
             self._note_tail()
@@ -141,6 +143,10 @@ class Lineage:
 
     def common(self, natives: Sequence[Any]) -> int:
         """How many leading messages are the same, by identity, then reading, then digest."""
+        pairs = [(mine, theirs) for mine, theirs in zip(self.seen, natives, strict=False) if mine is not theirs]
+        ones, others = zip(*pairs, strict=True) if pairs else ((), ())
+        if LeftBehind not in {*map(type, ones), *map(type, others)} and self.codec.are_same(ones, others):
+            return min(len(self.seen), len(natives))
         known = 0  # messages before it are the same as a whole page
         is_same = self.codec.is_same
         for index, (mine, theirs) in enumerate(zip(self.seen, natives, strict=False)):
@@ -195,24 +201,18 @@ class Lineage:
 
     def _group(self, arrival: _Arrival) -> None:
         stop, now, fresh, bounds = arrival
-        for index, bound in enumerate(bounds, stop - len(bounds)):
-            sketch = self.codec.sketch(self.seen[index])
-            slot = self._slots[-1] if self._slots else None
+        sketch_of, slots, clock, assistant = self.codec.sketch, self._slots, self.view.clock, Role.ASSISTANT.value
+        slot = slots[-1] if slots else None
+        first = stop - len(bounds)
+        for index, bound, native in zip(range(first, stop), bounds, self.seen[first:stop], strict=True):
+            sketch = sketch_of(native)
             if slot is not None and not slot.closed:
-                if sketch.role != Role.ASSISTANT:
+                if sketch.role != assistant:
                     slot.absorb(sketch, bound)
                     continue
                 slot.closed = True  # the model was called again: no result will come
-            slot = Slot(
-                len(self._slots) + 1,
-                index,
-                sketch,
-                bound,
-                now=now,
-                clock=self.view.clock,
-                fresh=fresh,
-            )
-            self._slots.append(slot)
+            slot = Slot(len(slots) + 1, index, sketch, bound, now=now, clock=clock, fresh=fresh)
+            slots.append(slot)
             self._uncounted.append(slot)
 
     def fork(self, messages: int) -> Lineage:

@@ -414,6 +414,10 @@ class Codec(Protocol):
         """Whether two message objects read the same, decided cheaply; ``False`` may be wrong."""
         ...
 
+    def are_same(self, ones: Sequence[Any], others: Sequence[Any]) -> bool:
+        """Whether as many message objects read the same, each as the other in its place; ``False`` may be wrong."""
+        ...
+
     def usage(self, message: Any) -> int | None:
         """Tokens of the request that this answer is to, where its provider reported them."""
         ...

@@ -25,6 +25,9 @@ BREATH_SECONDS: Final = 0.00005
 STRETCH_SECONDS: Final = 0.0003
 """After so long without a breath one is due."""
 
+DROPPED: Final = 64
+"""Message objects let go of at a time."""
+
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Task:
@@ -84,6 +87,16 @@ class Breath:
         if anyway or time.perf_counter() - self._last > STRETCH_SECONDS:
             time.sleep(BREATH_SECONDS)
             self._last = time.perf_counter()
+
+
+def let_go(task: Task) -> None:
+    """Drop the message objects that others have replaced, some at a time."""
+    breath = Breath()
+    with task.paging.lock:
+        old, task.lineage.replaced = task.lineage.replaced, []
+    while old:
+        del old[-DROPPED:]
+        breath.draw()
 
 
 class Unit(NamedTuple):

@@ -154,6 +154,10 @@ class Foreign:
         """Never known to be."""
         return False
 
+    def are_same(self, ones: Sequence[Any], others: Sequence[Any]) -> bool:  # noqa: ARG002  # as above
+        """Never known to be."""
+        return False
+
     def usage(self, message: Any) -> int | None:  # noqa: ARG002  # as above
         """None that is known."""
         return None

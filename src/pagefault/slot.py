@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from pagefault.chain import ROOT
 from pagefault.content import Content
 from pagefault.page import Kind, Role
 from pagefault.ports import Sketch
 from pagefault.preview import Preview
+
+_USER: Final = Role.USER.value
 
 
 class LeftBehind:
@@ -64,7 +68,7 @@ class Slot:
         self.closed = not self.waiting
         self.upper = bound
         self.kind = Kind.MESSAGE
-        self.has_user = sketch.role == Role.USER
+        self.has_user = sketch.role == _USER
         self.fresh = fresh
         self.created_at = now
         self.uses = 1.0
@@ -82,7 +86,7 @@ class Slot:
         """Take one more message into the open group."""
         self.stop += 1
         self.upper += bound
-        self.has_user = self.has_user or sketch.role == Role.USER
+        self.has_user = self.has_user or sketch.role == _USER
         answered = sketch.call_id in self.waiting
         if answered:
             self.waiting.remove(sketch.call_id)

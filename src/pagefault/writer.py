@@ -16,7 +16,7 @@ from pagefault.kernel import Kernel
 from pagefault.lineage import Lineage
 from pagefault.patience import Patience
 from pagefault.ports import PageStore, Scope
-from pagefault.records import Mark, Task, head_of, indexed_of, mark_of, pages_of, unit_of
+from pagefault.records import Mark, Task, head_of, indexed_of, let_go, mark_of, pages_of, unit_of
 from pagefault.slot import Slot
 
 HEAD_UNITS: Final = 8
@@ -54,6 +54,8 @@ class Writer:
         """Write one unit of a path, and its head when that has news."""
         path = self.path(task.lineage)
         async with path.turn:
+            if task.lineage.replaced:
+                await self._kernel.run(lambda: let_go(task), urgent=False, rest=False)
             with task.paging.lock:
                 waits = bool(task.lineage.unstored(1))
             if waits:

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 import pagefault
+from pagefault.chat import CHAT
 from pagefault.errors import StoreError
 from pagefault.testing.faults import FlakyStore
 from tests.kernel.conversation import message
@@ -41,6 +42,16 @@ def test_the_stores_answer_and_that_from_memory_are_one(monkeypatch, fault):
         assert store.calls["get"] == read
         with store_alone(), pytest.raises(StoreError, match="outage"):
             fault(space, "1")
+
+
+def test_the_objects_of_a_state_that_was_reloaded_are_let_go_of_behind_the_agent(monkeypatch):
+    with wrapped(monkeypatch, FlakyStore) as (memory, _):
+        space, budget = memory.space(thread="t"), pagefault.Budget(window=10**6)
+        before = space.step(odd(200), CHAT, budget, now=1.0).lineage
+        after = space.step(odd(200), CHAT, budget, now=1.0).lineage
+        assert after is before
+        memory.flush()
+        assert not after.replaced
 
 
 def test_what_was_never_stored_is_answered_and_written_as_it_was_shown(monkeypatch, fault):

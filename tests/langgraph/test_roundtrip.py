@@ -53,6 +53,26 @@ def test_the_bound_is_never_below_the_count() -> None:
         assert message_tokens(read, counter) <= LANGCHAIN.bound(message), message
 
 
+def test_many_messages_are_the_same_when_each_of_them_is() -> None:
+    ones = list(messages(11, 300))
+    others = [message.model_copy(deep=True) for message in ones]
+    assert LANGCHAIN.are_same(ones, others) == all(map(LANGCHAIN.is_same, ones, others))
+    for one, other in zip(ones, others, strict=True):
+        assert LANGCHAIN.are_same([one], [other]) == LANGCHAIN.is_same(one, other), one
+        assert not LANGCHAIN.are_same([one], [ToolMessage("other", tool_call_id="other")])
+    assert LANGCHAIN.are_same([], [])
+
+
+@pytest.mark.parametrize(("value", "other"), [(1, True), (1, 1.0), ({"n": [0]}, {"n": [False]}), ("1", 1)])
+def test_what_python_takes_for_equal_is_not_the_same_for_a_tool(value: object, other: object) -> None:
+    def calling(argument: object) -> list[BaseMessage]:
+        calls = [{"name": "f", "args": {"x": "text", "y": each}, "id": "c"} for each in ("text", argument)]
+        return [HumanMessage("go on"), AIMessage("", tool_calls=calls)]
+
+    assert LANGCHAIN.are_same(calling(value), calling(value))
+    assert not LANGCHAIN.are_same(calling(value), calling(other))
+
+
 def test_ten_thousand_messages_through_evict_and_fault(tmp_path: Path, request: pytest.FixtureRequest) -> None:
     seed = random.randrange(2**32)
     print(f"seed {seed}")

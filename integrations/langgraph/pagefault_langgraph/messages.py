@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from marshal import dumps
-from operator import attrgetter
+from operator import attrgetter, eq
 from typing import Any, Final
 
 from langchain_core.messages import (
@@ -50,6 +51,8 @@ _ROLES: Final = {
     "SystemMessageChunk": Role.SYSTEM.value,
     "ToolMessageChunk": Role.TOOL.value,
 }
+_TEXT: Final = frozenset({str})
+_FIELDS: Final = attrgetter("__dict__")
 _BOUND: Final = 16
 _CALL_BOUND: Final = 32
 _UNKNOWN_BOUND: Final = 10**9
@@ -95,7 +98,8 @@ class LangChainCodec:
         fields = message.__dict__
         role = _ROLES.get(fields["type"]) or project(self.format, self.encode(message)).role.value
         if role == "tool":
-            return Sketch(role, (), fields.get("tool_call_id") or "", is_recalled(fields.get("artifact")))
+            artifact = fields.get("artifact")
+            return Sketch(role, (), fields.get("tool_call_id") or "", artifact is not None and is_recalled(artifact))
         calls, broken = fields.get("tool_calls"), fields.get("invalid_tool_calls")
         if not calls and not broken:
             return Sketch(role)
@@ -103,10 +107,11 @@ class LangChainCodec:
 
     def encode(self, message: Any) -> Any:
         """The message's fields as they are."""
-        if not isinstance(message, BaseMessage):
+        known = _names_of(message.__class__)
+        if not known:
             raise _not_a_message(message)
-        known, fields, extra = type(message).__pydantic_fields__, message.__dict__, message.__pydantic_extra__
-        if not extra and fields.keys() <= known.keys():
+        fields, extra = message.__dict__, message.__pydantic_extra__
+        if not extra and known.issuperset(fields):
             return fields
         return {**(extra or {}), **{name: value for name, value in fields.items() if name in known}}
 
@@ -128,6 +133,16 @@ class LangChainCodec:
             return False
         calls = mine.get("tool_calls")  # for Python 1, 1.0 and True are one value, for a tool they are not
         return not calls or _bytes_of(calls) == _bytes_of(theirs["tool_calls"])
+
+    def are_same(self, ones: Sequence[Any], others: Sequence[Any]) -> bool:
+        """Whether all are, at less than the price of asking one by one."""
+        if list(map(type, ones)) != list(map(type, others)) or not all(
+            map(eq, map(_FIELDS, ones), map(_FIELDS, others))
+        ):
+            return False
+        calls = [(one.__dict__.get("tool_calls"), other) for one, other in zip(ones, others, strict=True)]
+        odd = [(mine, other.tool_calls) for mine, other in calls if mine and not _is_text(mine)]
+        return all(_bytes_of(mine) == _bytes_of(theirs) for mine, theirs in odd)
 
     def usage(self, message: Any) -> int | None:
         """Input tokens in the answer's usage metadata."""
@@ -155,6 +170,12 @@ LANGCHAIN: Final = LangChainCodec()
 def lead_of(messages: Sequence[BaseMessage]) -> int:
     """How many system messages stand at the start."""
     return next((i for i, m in enumerate(messages) if not isinstance(m, SystemMessage)), len(messages))
+
+
+@lru_cache(maxsize=64)
+def _names_of(cls: type) -> frozenset[str]:
+    """Names of the fields of a message class, none for any other."""
+    return frozenset(cls.__pydantic_fields__) if issubclass(cls, BaseMessage) else frozenset()
 
 
 def _not_a_message(value: object) -> UnsupportedMessage:
@@ -186,6 +207,15 @@ def _calls_bound(calls: Any) -> int:
     except RecursionError:
         return _UNKNOWN_BOUND
     return (2 if text.isascii() else 4) * len(text)
+
+
+def _is_text(calls: Any) -> bool:
+    """Whether tool calls hold nothing but strings, of which no two are equal and not the same."""
+    for call in calls:
+        args = call.get("args")
+        if type(args) is not dict or not _TEXT.issuperset(map(type, (call["name"], call["id"], *args.values()))):
+            return False
+    return True
 
 
 def _bytes_of(calls: Any) -> bytes:

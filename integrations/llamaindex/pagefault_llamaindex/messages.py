@@ -104,6 +104,10 @@ class LlamaIndexCodec:
             return bool(same) and not one.additional_kwargs and not other.additional_kwargs
         return False
 
+    def are_same(self, ones: Sequence[Any], others: Sequence[Any]) -> bool:
+        """Whether all are."""
+        return all(map(self.is_same, ones, others))
+
     def usage(self, message: Any) -> int | None:  # noqa: ARG002  # responses carry it, messages do not
         """Not known."""
         return None
