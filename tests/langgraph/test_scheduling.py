@@ -179,9 +179,9 @@ def test_a_paged_model_pages_before_it_asks_in_either_order(is_paged_first, is_a
         else:
             model = paged(scheduled(base, scheduler, agent="one"), memory, budget=BUDGET, identity=identity)
         history: list[Any] = [HumanMessage("hi", id="1")]
-        for _ in range(3):
+        for size in (20, 200, 0):  # each outweighs what is only bounded of those before: that may be counted meanwhile
             said = asyncio.run(model.ainvoke(history)) if is_async else model.invoke(history)
-            history = [*history, said, HumanMessage("go on", id=str(len(history)))]
+            history = [*history, said, HumanMessage("go on " * size, id=str(len(history)))]
     assert running == [0, 0, 0], "no slot is held while it pages"
     tokens = [turn["input_tokens"] for turn in asked.turns]
     assert 0 < tokens[0] < tokens[1] < tokens[2]

@@ -124,8 +124,8 @@ def test_what_a_memory_gave_out_tells_what_a_turn_costs_and_how_it_begins(way):
         else:
             llm = scheduled(base, scheduler)
         engine = SimpleChatEngine.from_defaults(llm=llm, memory=chat_memory)
-        for text in ("one", "two", "three"):
-            engine.chat(text)
+        for size in (1, 20, 200):  # each outweighs what is only bounded of those before: that may be counted meanwhile
+            engine.chat("go on " * size)
         assert len({prefix for prefix, _ in asked}) == 1
         assert chat_memory.space.id.key in asked[0][0]
     tokens = [count for _, count in asked]
