@@ -147,6 +147,9 @@ class Shelf:
     async def recall(self, query: str, *, limit: int) -> tuple[Outcome, list[RecalledItem]]:
         """The items that answer a question, judged each by itself."""
         await self._writeback.open()
+        there = min(WINDOW, await self._store.count(self._scope, Where(kind="item")))
+        if not there:  # most shelves are empty, and a search costs more than to see that
+            return Outcome.ABSTAIN, []
         search = Search(query=query)
         hits, _ = await self._hits(
             query, await self._retrieval.vector(self._scope.tenant, query), _where(search), JUDGED
@@ -158,7 +161,6 @@ class Shelf:
         sparse = query_vector(query)
         near = [hit.id for hit, _, _ in hits]
         weights = await self._store.idf(self._scope, sparse.indices, kind="item", near=near) if sparse.indices else {}
-        there = min(WINDOW, await self._store.count(self._scope, Where(kind="item")))
         candidates = [
             ItemEvidence(item=loaded[hit.id], terms=_terms_of(records[hit.id]), cosine=cosine)
             for hit, _, cosine in hits

@@ -214,11 +214,11 @@ class EdgeStore:
             return hits
         ids = self._id_condition(where)
         asked = [i for i, query in enumerate(plain) if not isinstance(query, Sparse) or query.indices]
-        find = partial(edge_calls.search, scope=scope, where=where, ids=ids, limit=limit)
-        # A call for each, all handed over at once: others may have the interpreter between two of them.
-        calls = [self._read(partial(find, query=plain[i])) for i in asked]
-        for i, answer in zip(asked, await asyncio.gather(*calls), strict=True):
-            hits[i] = answer
+        if asked:
+            ask = [plain[i] for i in asked]
+            search = partial(edge_calls.search, scope=scope, queries=ask, where=where, ids=ids, limit=limit)
+            for i, answer in zip(asked, await self._read(search), strict=True):
+                hits[i] = answer
         return hits
 
     async def count(self, scope: Reach, where: Where) -> int:

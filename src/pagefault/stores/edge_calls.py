@@ -6,6 +6,7 @@ every filter here, or is checked on every point, so that no caller can forget it
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
@@ -67,6 +68,8 @@ from pagefault.stores.vectors import DENSE, PIECES, TEXT, named_vectors
 _OWNER: Final = ["tenant", "space", "kind", "chunks"]
 _VERSION: Final = [*_OWNER, "seq"]
 _TIES: Final = 16
+_BREATH_SECONDS: Final = 0.00002
+"""Between two searches of one call: only while a thread really sleeps do others get the interpreter lock."""
 _EXACT: Final = SearchParams(exact=True)
 _RESCORED: Final = SearchParams(quantization=QuantizationSearchParams(rescore=True, oversampling=4.0))
 """Four times as many as asked for are compared in full, so what is found and its scores are those of a full scan."""
@@ -208,26 +211,31 @@ def scan_window(
 def search(
     shard: EdgeShard,
     scope: Reach,
-    query: Sparse | list[float],
+    queries: Sequence[Sparse | list[float]],
     where: Where,
     ids: HasIdCondition | None,
     *,
     limit: int,
-) -> list[Hit]:
-    """The hits of a query, by (score descending, seq descending, id).
+) -> list[list[Hit]]:
+    """The hits of each query, by (score descending, seq descending, id).
 
     The engine breaks ties its own way, so a few more are fetched for the cut to fall as ordered. Similarity is
     asked for twice: of first pieces, which all records have, and of further ones, which long texts have.
     """
+    flt, pieced = matching(scope, where, ids), matching(scope, where, ids, pieced=True)
     how: dict[str, Any] = {"limit": limit + _TIES, "with_payload": selected(where) or _without_body()}
     if where.bare:
         how = {"limit": limit, "with_payload": False}
-    requests = [_request(query, matching(scope, where, ids), within(scope, where.kind), **how)]
-    if not isinstance(query, Sparse):
-        pieced = matching(scope, where, ids, pieced=True)
-        requests.append(_request([query], pieced, pieced, **how))
-    points = [point for each in shard.query_batch(QueryBatchRequest(requests)) for point in each]
-    return answers.hits(scope, points, where, limit=limit)
+    found: list[list[Hit]] = []
+    for query in queries:
+        if found:
+            time.sleep(_BREATH_SECONDS)
+        requests = [_request(query, flt, within(scope, where.kind), **how)]
+        if not isinstance(query, Sparse):
+            requests.append(_request([query], pieced, pieced, **how))
+        points = [point for each in shard.query_batch(QueryBatchRequest(requests)) for point in each]
+        found.append(answers.hits(scope, points, where, limit=limit))
+    return found
 
 
 def count(shard: EdgeShard, scope: Reach, where: Where, ids: HasIdCondition | None) -> int:
