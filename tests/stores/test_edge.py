@@ -23,6 +23,7 @@ from pagefault.errors import (
 from pagefault.ports import FORMAT, Where
 from pagefault.stores import EdgeStore, edge_calls, layout
 from pagefault.stores.engine import engine_errors
+from pagefault.stores.frequencies import Frequencies
 from pagefault.testing import ThreadRunner
 from pagefault.testing.store_contract import HEADER, OURS, head, page, terms
 
@@ -201,7 +202,7 @@ def test_a_crash_between_chunks_and_page_cannot_mix_two_bodies(tmp_path):
 
     async def body(store, run):
         orphans = layout.rows(OURS, first, dimension=3)[:-1]
-        await store._call(partial(edge_calls.write, scope=OURS, unit=orphans), urgent=False)
+        await store._call(partial(edge_calls.write, scope=OURS, unit=orphans, counted=Frequencies()), urgent=False)
         await store.put(OURS, [second])
         assert (await store.get(OURS, [first.id]))[first.id].body == second.body
 

@@ -20,6 +20,7 @@ from pagefault.ports import Dense, Header, Hit, Reach, Record, RecordKind, Runne
 from pagefault.stores import edge_calls, layout
 from pagefault.stores.durability import WalSync
 from pagefault.stores.engine import Engine
+from pagefault.stores.frequencies import Frequencies
 from pagefault.stores.vectors import dense_units, dense_vectors, query_sparse, vector
 
 T = TypeVar("T")
@@ -76,6 +77,7 @@ class EdgeStore:
         self._dimension = 0
         self._closed = False
         self._warned = False
+        self._counted = Frequencies()
         self._ids: tuple[Sequence[UUID] | None, HasIdCondition | None] = (None, None)
 
     async def open(self, header: Header | None) -> Header:
@@ -119,7 +121,7 @@ class EdgeStore:
             row for record in layout.distinct(records) for row in layout.rows(scope, record, dimension=self._dimension)
         ]
         for unit in layout.units(rows):
-            await self._call(partial(edge_calls.write, scope=scope, unit=unit), urgent=False)
+            await self._call(partial(edge_calls.write, scope=scope, unit=unit, counted=self._counted), urgent=False)
 
     async def swap(self, scope: Scope, swaps: Sequence[Swap]) -> list[bool]:
         """Write items whose stored version is the expected one; whether each was written.
@@ -133,11 +135,13 @@ class EdgeStore:
         versions = {row.id: version for row, version in laid}
         chunks = [row for row, _ in laid if row.kind == layout.CHUNK]
         for unit in layout.units(chunks):
-            await self._call(partial(edge_calls.write, scope=scope, unit=unit), urgent=False)
+            await self._call(partial(edge_calls.write, scope=scope, unit=unit, counted=self._counted), urgent=False)
         won: list[bool] = []
         for unit in layout.units(row for row, _ in laid if row.kind != layout.CHUNK):
             pairs = [(row, versions[row.id]) for row in unit]
-            won += await self._call(partial(edge_calls.swap, scope=scope, unit=pairs), urgent=False)
+            won += await self._call(
+                partial(edge_calls.swap, scope=scope, unit=pairs, counted=self._counted), urgent=False
+            )
         return won
 
     async def remove(self, scope: Scope, where: Where) -> None:
@@ -145,7 +149,9 @@ class EdgeStore:
         self._check(scope)
         last = layout.MAX_INT if where.last is None else where.last
         for ids in layout.windows(layout.named(where), _IDS):
-            await self._call(partial(edge_calls.remove, scope=scope, ids=ids, last=last), urgent=False)
+            await self._call(
+                partial(edge_calls.remove, scope=scope, ids=ids, last=last, counted=self._counted), urgent=False
+            )
 
     async def amend(self, scope: Scope, where: Where, fields: Mapping[str, layout.Scalar]) -> None:
         """Set some fields of the items with ``where.ids``; with ``where.last``, of versions up to it."""
@@ -216,7 +222,9 @@ class EdgeStore:
         asked = [i for i, query in enumerate(plain) if not isinstance(query, Sparse) or query.indices]
         if asked:
             ask = [plain[i] for i in asked]
-            search = partial(edge_calls.search, scope=scope, queries=ask, where=where, ids=ids, limit=limit)
+            search = partial(
+                edge_calls.search, scope=scope, queries=ask, where=where, ids=ids, limit=limit, counted=self._counted
+            )
             for i, answer in zip(asked, await self._read(search), strict=True):
                 hits[i] = answer
         return hits
@@ -233,16 +241,18 @@ class EdgeStore:
     ) -> dict[int, float]:
         """The IDF weight of each sparse index over this scope's records of a kind; absent terms are missing.
 
-        Terms that one of the records ``near`` holds cost a sixth of what the others do.
+        A term is counted when it is asked for or searched for the first time. One that a record ``near`` holds then
+        costs a sixth of what others do.
         """
         self._check(scope)
         distinct = tuple(dict.fromkeys(terms))
         query_sparse(Sparse(indices=distinct, values=(1.0,) * len(distinct)))
         weights: dict[int, float] = {}
         for window in layout.windows(distinct, _TERMS):
-            weights |= await self._read(
-                partial(edge_calls.idf, scope=scope, terms=window, kind=kind, near=tuple(near[:_IDS]))
+            weigh = partial(
+                edge_calls.idf, scope=scope, terms=window, kind=kind, near=tuple(near[:_IDS]), counted=self._counted
             )
+            weights |= await self._read(weigh)
         return weights
 
     async def census(self) -> list[Tally]:

@@ -6,6 +6,7 @@ every filter here, or is checked on every point, so that no caller can forget it
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -20,6 +21,7 @@ from qdrant_edge import (
     FieldCondition,
     Filter,
     HasIdCondition,
+    HasVectorCondition,
     IdfParams,
     MatchAny,
     MatchValue,
@@ -42,6 +44,7 @@ from qdrant_edge import (
 from pagefault.errors import CorruptPage, StoreError
 from pagefault.ports import Hit, Reach, Record, RecordKind, Scope, Sparse, Tally, Where
 from pagefault.stores import answers
+from pagefault.stores.frequencies import Frequencies
 from pagefault.stores.layout import (
     CHUNK,
     MAX_INT,
@@ -70,12 +73,15 @@ _VERSION: Final = [*_OWNER, "seq"]
 _TIES: Final = 16
 _BREATH_SECONDS: Final = 0.00002
 """Between two searches of one call: only while a thread really sleeps do others get the interpreter lock."""
+_NOTHING: Final = Filter(must=[HasIdCondition(set())])
+_UNCOUNTED: Final = math.log(2)
+"""The engine's IDF of any word among no records: to be divided by, where the weight of a word is known."""
 _EXACT: Final = SearchParams(exact=True)
 _RESCORED: Final = SearchParams(quantization=QuantizationSearchParams(rescore=True, oversampling=4.0))
 """Four times as many as asked for are compared in full, so what is found and its scores are those of a full scan."""
 
 
-def write(shard: EdgeShard, scope: Scope, unit: Sequence[Row]) -> None:
+def write(shard: EdgeShard, scope: Scope, unit: Sequence[Row], counted: Frequencies) -> None:
     """Write one unit: all rows replace (heads), or none does (pages and chunks)."""
     held = {point.id: point.payload or {} for point in _retrieve(shard, [row.id for row in unit], _OWNER)}
     for row in unit:
@@ -85,17 +91,20 @@ def write(shard: EdgeShard, scope: Scope, unit: Sequence[Row]) -> None:
             )
     replaces = unit[0].replaces
     # Insert-only ignores what is there already; leaving it out keeps retries out of the log.
-    points = [_point(row) for row in unit if replaces or row.id not in held]
-    if not points:
+    rows = [row for row in unit if replaces or row.id not in held]
+    if not rows:
         return
-    mode = UpdateMode.Upsert if replaces else UpdateMode.InsertOnly
-    shard.update(UpdateOperation.upsert_points(points, within(scope, unit[0].kind) if replaces else None, mode))
+    mode, only = (UpdateMode.Upsert, within(scope, unit[0].kind)) if replaces else (UpdateMode.InsertOnly, None)
+    if replaces:
+        counted.forget(unit[0].kind)
+    with counted.adding(rows):
+        shard.update(UpdateOperation.upsert_points([_point(row) for row in rows], only, mode))
     stale = [id_ for row in unit if replaces and row.id in held for id_ in stale_chunks(row, held[row.id])]
     if stale:
         shard.update(UpdateOperation.delete_points(list(stale)))
 
 
-def swap(shard: EdgeShard, scope: Scope, unit: Sequence[tuple[Row, int]]) -> list[bool]:
+def swap(shard: EdgeShard, scope: Scope, unit: Sequence[tuple[Row, int]], counted: Frequencies) -> list[bool]:
     """Write those items whose stored version is the expected one; 0 means none.
 
     Nobody comes between reading and writing: this thread alone holds the engine.
@@ -108,6 +117,7 @@ def swap(shard: EdgeShard, scope: Scope, unit: Sequence[tuple[Row, int]]) -> lis
         won.append(held.get(row.id, {}).get("seq", 0) == version)
     points = [_point(row) for (row, _), wins in zip(unit, won, strict=True) if wins]
     if points:
+        counted.forget(unit[0][0].kind)
         shard.update(UpdateOperation.upsert_points(points, within(scope, unit[0][0].kind), UpdateMode.Upsert))
     stale: list[UUID] = []
     for (row, _), wins in zip(unit, won, strict=True):
@@ -118,7 +128,7 @@ def swap(shard: EdgeShard, scope: Scope, unit: Sequence[tuple[Row, int]]) -> lis
     return won
 
 
-def remove(shard: EdgeShard, scope: Scope, ids: Sequence[UUID], *, last: int) -> None:
+def remove(shard: EdgeShard, scope: Scope, ids: Sequence[UUID], *, last: int, counted: Frequencies) -> None:
     """Delete the items among these ids whose version is not beyond ``last``, with their chunks."""
     ours = {
         point.id: payload
@@ -127,6 +137,7 @@ def remove(shard: EdgeShard, scope: Scope, ids: Sequence[UUID], *, last: int) ->
     }
     gone = [*ours, *(chunk for id_, payload in ours.items() for chunk in lost_chunks(id_, payload, {}))]
     if gone:
+        counted.forget("item")
         shard.update(UpdateOperation.delete_points(gone))
 
 
@@ -216,11 +227,13 @@ def search(
     ids: HasIdCondition | None,
     *,
     limit: int,
+    counted: Frequencies,
 ) -> list[list[Hit]]:
     """The hits of each query, by (score descending, seq descending, id).
 
     The engine breaks ties its own way, so a few more are fetched for the cut to fall as ordered. Similarity is
-    asked for twice: of first pieces, which all records have, and of further ones, which long texts have.
+    asked for twice: of first pieces, which all records have, and of further ones, which long texts have. Words
+    that were not weighed yet are weighed first, by the records that similarity found.
     """
     flt, pieced = matching(scope, where, ids), matching(scope, where, ids, pieced=True)
     how: dict[str, Any] = {"limit": limit + _TIES, "with_payload": selected(where) or _without_body()}
@@ -230,9 +243,12 @@ def search(
     for query in queries:
         if found:
             time.sleep(_BREATH_SECONDS)
-        requests = [_request(query, flt, within(scope, where.kind), **how)]
-        if not isinstance(query, Sparse):
-            requests.append(_request([query], pieced, pieced, **how))
+        if isinstance(query, Sparse):
+            near = [hit.id for hits in found for hit in hits]
+            weights = idf(shard, scope, query.indices, where.kind, near, counted=counted)
+            requests = [_request(_weighed(query, weights), flt, **how)] if weights else []
+        else:
+            requests = [_request(query, flt, **how), _request([query], pieced, **how)]
         points = [point for each in shard.query_batch(QueryBatchRequest(requests)) for point in each]
         found.append(answers.hits(scope, points, where, limit=limit))
     return found
@@ -244,16 +260,29 @@ def count(shard: EdgeShard, scope: Reach, where: Where, ids: HasIdCondition | No
 
 
 def idf(
-    shard: EdgeShard, scope: Reach, terms: Sequence[int], kind: RecordKind, near: Sequence[UUID]
+    shard: EdgeShard,
+    scope: Reach,
+    terms: Sequence[int],
+    kind: RecordKind,
+    near: Sequence[UUID],
+    *,
+    counted: Frequencies,
 ) -> dict[int, float]:
     """The engine's own IDF of each term over this scope's records of a kind.
 
-    Counting the records with a term is cheap, searching them all is not: so a record to read the
-    weight off is first looked for among those ``near``.
+    The engine is asked for those that it was not asked for before. Counting the records with a term is cheap,
+    searching them all is not: so a record to read the weight off is first looked for among those ``near``.
     """
-    weights = _weights(shard, scope, terms, kind, [HasIdCondition(set(near))]) if near else {}
-    left = [term for term in terms if term not in weights]
-    return weights | (_weights(shard, scope, left, kind, []) if left else {})
+    reach = reach_of(scope, kind)
+    if new := counted.unknown(reach, terms):
+        records = counted.records(reach)
+        if records is None:
+            records = shard.count(CountRequest(filter=within(scope, kind, HasVectorCondition(TEXT)), exact=True))
+        weights = _weights(shard, scope, new, kind, [HasIdCondition(set(near))]) if near else {}
+        if left := [term for term in new if term not in weights]:
+            weights |= _weights(shard, scope, left, kind, [])
+        counted.learn(reach, records, weights, new)
+    return counted.weights(reach, terms)
 
 
 def _weights(
@@ -262,7 +291,8 @@ def _weights(
     """A query of one term with weight 1 scores its best record with IDF times the stored weight."""
     corpus, flt = within(scope, kind), within(scope, kind, *among)
     requests = [
-        _request(Sparse(indices=(term,), values=(1.0,)), flt, corpus, limit=1, with_vector=[TEXT]) for term in terms
+        _request(Sparse(indices=(term,), values=(1.0,)), flt, limit=1, with_vector=[TEXT], corpus=corpus)
+        for term in terms
     ]
     weights: dict[int, float] = {}
     for term, points in zip(terms, shard.query_batch(QueryBatchRequest(requests)), strict=True):
@@ -271,6 +301,15 @@ def _weights(
             stored = dict(zip(vectors[TEXT].indices, vectors[TEXT].values, strict=True))
             weights[term] = point.score / stored[term]
     return weights
+
+
+def _weighed(query: Sparse, weights: Mapping[int, float]) -> Sparse:
+    """The terms that occur, each with its IDF, for an engine that counts nothing itself."""
+    held = [(term, value) for term, value in zip(query.indices, query.values, strict=True) if term in weights]
+    return Sparse(
+        indices=tuple(term for term, _ in held),
+        values=tuple(value * weights[term] / _UNCOUNTED for term, value in held),
+    )
 
 
 def census(shard: EdgeShard) -> list[Tally]:
@@ -305,11 +344,11 @@ def matching(scope: Reach, where: Where, ids: HasIdCondition | None, *, pieced: 
 def _request(
     query: Sparse | list[float] | list[list[float]],
     flt: Filter,
-    corpus: Filter,
     *,
     limit: int,
     with_payload: Any = False,
     with_vector: Any = False,
+    corpus: Filter = _NOTHING,
 ) -> QueryRequest:
     if isinstance(query, Sparse):
         nearest = Query.Nearest(SparseVector(list(query.indices), list(query.values)), using=TEXT)

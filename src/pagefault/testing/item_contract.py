@@ -137,6 +137,23 @@ async def items_stay_in_their_scope(make: StoreFactory) -> None:
         await _holds(store, [mine])
 
 
+async def words_weigh_what_items_hold_now(make: StoreFactory) -> None:
+    """An item that was replaced or removed weighs no word any more."""
+    old, new = (item("a", seq, f"{seq}", sparse=terms({1: 1.0, seq: 1.0})) for seq in (2, 3))
+    beside = item("b", 1, "b", sparse=terms({1: 1.0, 9: 1.0}))
+    async with _opened(make) as store:
+        await _swap(store, (old, 0), (beside, 0))
+        same(set(await store.idf(OURS, range(9), kind="item")), {1, 2}, "terms")
+        await _swap(store, (new, 2))
+        same(set(await store.idf(OURS, range(9), kind="item")), {1, 3}, "terms after another version")
+        (hits,) = await store.search(OURS, [terms({2: 1.0, 3: 1.0})], _ITEMS, limit=9)
+        same([hit.seq for hit in hits], [3], "hits")
+        await store.remove(OURS, Where(kind="item", ids=[new.id]))
+        found = await store.idf(OURS, [1, 3, 9], kind="item")
+        same(set(found), {1, 9}, "terms after a removal")
+        same(found[1], found[9], "their weights")
+
+
 async def tags_restrict(make: StoreFactory) -> None:
     """Of each group one tag must be there, in scans and searches; tags are replaced with their item."""
     tags = {1: ["x", "even?"], 2: ["x", "y"], 3: ["y"], 4: [], 5: ["x", "y", "z"]}
@@ -219,6 +236,7 @@ ITEM_CHECKS: Final[tuple[Check, ...]] = (
     removed_items_are_gone,
     amended_items_keep_the_rest,
     items_stay_in_their_scope,
+    words_weigh_what_items_hold_now,
     tags_restrict,
     fields_are_chosen,
     newest_come_first,

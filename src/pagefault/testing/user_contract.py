@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from pagefault.ports import Record, Scope, Sparse, UserScope, Where
-from pagefault.testing.expect import refused, same, true
+from pagefault.ports import Reach, Record, Scope, Sparse, UserScope, Where
+from pagefault.testing.expect import close, refused, same, true
 from pagefault.testing.store_contract import OURS, Check, StoreFactory, _opened, head, page, terms
 
 THREADS: Final = tuple(Scope(tenant=OURS.tenant, space=digit * 32) for digit in "abc")
@@ -77,6 +78,25 @@ async def idf_counts_what_the_user_has(make: StoreFactory) -> None:
         same(within[1], within[2], "within the space they are as frequent")
 
 
+async def words_weigh_what_they_weigh_now(make: StoreFactory) -> None:
+    """What was asked before is answered anew after every write: ``ln((records with words + 1) / (holding + 0.5))``."""
+    mine, other = THREADS[:2]
+    held: dict[Reach, list[set[int]]] = {mine: [], other: [], ADA: []}
+    writes: list[tuple[Scope, set[int]]] = [(mine, {1, 2}), (other, {1, 3}), (mine, {4}), (mine, set()), (other, {4})]
+    async with _opened(make) as store:
+        for seq, (scope, words) in enumerate(writes):
+            for _ in range(2):  # written twice, it is there once
+                await store.put(scope, [_said(scope, seq, sparse=terms(dict.fromkeys(words, 2.0)) if words else None)])
+            for reach in (scope, ADA) if words else ():
+                held[reach].append(words)
+            for reach, pages in held.items():
+                weights = await store.idf(reach, range(6))
+                same(set(weights), set().union(*pages), f"terms of {reach} after write {seq}")
+                for term, weight in weights.items():
+                    expected = math.log((len(pages) + 1) / (sum(term in page for page in pages) + 0.5))
+                    close(weight, expected, f"weight of {term} for {reach} after write {seq}")
+
+
 async def what_spans_spaces_is_only_read(make: StoreFactory) -> None:
     """A user has to be named, and tags belong to one space."""
     async with _opened(make) as store:
@@ -105,5 +125,6 @@ USER_CHECKS: Final[tuple[Check, ...]] = (
     a_user_is_found_across_spaces,
     users_do_not_mix,
     idf_counts_what_the_user_has,
+    words_weigh_what_they_weigh_now,
     what_spans_spaces_is_only_read,
 )
