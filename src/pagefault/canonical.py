@@ -164,8 +164,14 @@ def _map(value: Any, leaf: Callable[[Any], Any], keys: Callable[[dict[Any, Any]]
     return top[0]
 
 
+_encode: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
+
+
 def _dumps(value: object, default: Callable[[Any], Any]) -> str:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), default=default)
+    try:
+        return _encode(value)
+    except TypeError:  # something that needs the default, and an encoder of its own for it
+        return json.dumps(value, sort_keys=True, separators=(",", ":"), default=default)
 
 
 def _is_endless(part: object) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Sequence
-from itertools import groupby
+from itertools import groupby, takewhile
 from typing import Any, Final, NamedTuple, TypeVar, cast
 
 from pagefault.page import Call, Kind, Projection, Role
@@ -35,7 +35,7 @@ _STUMP: Final = 12
 _SEPARATOR: Final = " | "
 _SENTENCE: Final = re.compile(r"(?<=[.!?。！？])\s")
 _MARKS: Final = " \t#=~->`|"
-_RULES: Final = re.compile(r"\||[=~_*+-]{4,}")
+_RULES: Final = re.compile(r"[|=~_*+-](?:(?<=\|)|[=~_*+-]{3,})")
 _NUMBERING: Final = re.compile(r"\W*\w{1,3}\W*")
 _CALL: Final = re.compile(r"([^\s()]*)\((.*?)\)(?: -> (.*))?")
 _KEY: Final = re.compile(r"(?:^|(?<=[,;] ))[\w.-]+=")
@@ -210,12 +210,11 @@ def _value(value: Any) -> str:
 
 def _opening(text: str) -> str:
     """The title that a text opens with, else its first sentence; not what only numbers or draws it."""
-    lines = [_RULES.sub(" ", line).strip(_MARKS) for line in text[:_SCANNED].splitlines()]
-    start = next((i for i, line in enumerate(lines) if any(map(str.isalnum, line))), None)
+    lines = (_RULES.sub(" ", line).strip(_MARKS) for line in text[:_SCANNED].splitlines())
+    start = next((line for line in lines if any(map(str.isalnum, line))), None)
     if start is None:
         return _line(text)
-    stop = next((i for i in range(start, len(lines)) if not lines[i]), len(lines))
-    first, *rest = _SENTENCE.split(_line(" ".join(lines[start:stop])), maxsplit=2)
+    first, *rest = _SENTENCE.split(_line(" ".join([start, *takewhile(bool, lines)])), maxsplit=2)
     return f"{first} {rest[0]}" if rest and _NUMBERING.fullmatch(first) else first
 
 

@@ -81,19 +81,20 @@ class Indexer:
         """Whether to index before more is written."""
         return len(self._waiting) >= FULL_PAGES
 
-    async def at_once(self, scope: Scope, pages: Sequence[Page]) -> dict[UUID, Dense]:
-        """Vectors to store along with new pages, by point; none where that would hold up storing."""
+    async def at_once(self, pages: Sequence[Page]) -> Sequence[Dense | None]:
+        """For each of some new pages vectors to store along with it; none where that would hold up storing."""
+        none = [None] * len(pages)
         if not self.is_on or not self.is_verified or self._pace > QUICK_SECONDS:
-            return {}
-        texts = {point_id(scope.space, page.chain): text for page in pages if (text := vector_text(page))}
-        if sum(map(len, texts.values())) > UNIT_CHARS:
-            return {}
+            return none
+        texts = [vector_text(page) for page in pages]
+        if sum(map(len, texts)) > UNIT_CHARS:
+            return none
         try:
-            vectors = await self._embed(list(texts.values()))
+            made = iter(await self._embed([text for text in texts if text]))
         except EmbedderError:  # they wait for their vectors like others, and that says what is wrong
             self._pace = math.inf
-            return {}
-        return dict(zip(texts, vectors, strict=True))
+            return none
+        return [next(made) if text else None for text in texts]
 
     def add(self, scope: Scope, pages: Iterable[Page]) -> None:
         """These pages are stored; make vectors of those that are searched for."""

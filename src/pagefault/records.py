@@ -11,7 +11,7 @@ from pagefault import canonical
 from pagefault.chain import head_id, point_id
 from pagefault.indexing import index_text
 from pagefault.lineage import Lineage
-from pagefault.page import Kind, Page, Role, SpaceId
+from pagefault.page import Kind, Page, Role
 from pagefault.paging import Paging
 from pagefault.ports import Record, Scope
 from pagefault.recall.terms import document_vector
@@ -148,23 +148,24 @@ def unit_of(task: Task) -> Unit:
 
 def pages_of(task: Task, slots: list[Slot], known: set[UUID]) -> Unit:
     """The pages and records of these slots that the store does not know."""
-    breath, scope = Breath(), task.scope
+    breath, key, user = Breath(), task.scope.space, task.paging.space.user
     pages: list[Page] = []
     records: list[Record] = []
     for slot in slots:
-        if point_id(scope.space, slot.chain) not in known:
+        point = point_id(key, slot.chain)
+        if point not in known:
             pages.append(task.lineage.page(slot))
-            records.append(record_of(task.paging.space, pages[-1]))
+            records.append(record_of(point, user, pages[-1]))
             breath.draw()
     breath.draw(anyway=True)
     return Unit(slots, pages, records)
 
 
-def record_of(space: SpaceId, page: Page) -> Record:
-    """The record of a page."""
+def record_of(point: UUID, user: str, page: Page) -> Record:
+    """The record of a page of this user's."""
     sparse = document_vector(index_text(page)) if page.kind is Kind.MESSAGE else None
     return Record(
-        id=point_id(space.key, page.chain),
+        id=point,
         kind="page",
         seq=page.seq,
         fields={
@@ -184,7 +185,7 @@ def record_of(space: SpaceId, page: Page) -> Record:
         body=page.body,
         sha256=page.sha256,
         sparse=sparse if sparse is not None and sparse.indices else None,
-        user=space.user,
+        user=user,
     )
 
 

@@ -72,9 +72,9 @@ class Writer:
             stored = [slot for slot in slots if point_id(scope.space, slot.chain) in known]
             old = await self._lacking(task, path, stored)
             unit = await self._kernel.run(lambda: pages_of(task, slots, known), urgent=False, rest=False)
-        vectors = await self._indexer.at_once(scope, unit.pages)
-        records = [replace(r, dense=vectors.get(r.id)) if vectors else r for r in unit.records]
-        later = [page for page in unit.pages if point_id(scope.space, page.chain) not in vectors]
+        made = await self._indexer.at_once(unit.pages)
+        records = [r if dense is None else replace(r, dense=dense) for r, dense in zip(unit.records, made, strict=True)]
+        later = [page for page, dense in zip(unit.pages, made, strict=True) if dense is None]
         mark = None
         if unit.pages and self._is_head_due(task, path, slots[-1]):
             indexed = self._indexer.indexed_up_to(scope, slots[-1].seq, later)

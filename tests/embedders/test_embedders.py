@@ -11,7 +11,7 @@ import threading
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pagefault import embedders
@@ -42,6 +42,21 @@ class Fixed:
         return self.vectors
 
 
+@pytest.fixture(scope="module")
+def whole_text():
+    """The definition of the default vectors: one pass of the tokenizer, the mean of the tokens' weights."""
+    root = wordllama._root()
+    tokenizers = pytest.importorskip("tokenizers")
+    tokenizer = tokenizers.Tokenizer.from_str(wordllama._read(root, wordllama._TOKENIZER).decode("utf-8"))
+    weights = wordllama._matrix(wordllama._read(root, wordllama._WEIGHTS)).view("<f2")
+
+    def embed(text):
+        ids = tokenizer.encode(text, add_special_tokens=False).ids
+        return weights[ids].astype("float32").mean(axis=0).tolist()
+
+    return embed
+
+
 @needs_wordllama
 class TestWordLlama:
     def test_it_says_what_it_is(self):
@@ -57,6 +72,13 @@ class TestWordLlama:
     def test_any_text_has_a_usable_vector(self, texts):
         embedder = WordLlamaEmbedder()
         validate_vectors(embedder, texts, embedder.embed(texts))
+
+    @given(st.lists(any_text | st.sampled_from([" ", "  ", "\u2581", "\n", "\r\n", "<s>", "</s>", "word"])))
+    @example(["a", "<unk>", " b"])
+    @example(["the ", "\u6f22\u5b57" * 40, "  indented\n\n    more "])
+    def test_vectors_are_bit_for_bit_those_of_the_whole_text(self, whole_text, parts):
+        text = "".join(parts).encode("utf-8", "replace").decode("utf-8")
+        assert WordLlamaEmbedder().embed([text])[0] == whole_text(text if text.strip() else " ")
 
     def test_text_without_content_has_one_finite_direction(self):
         vectors = WordLlamaEmbedder().embed(["", " ", "\n\t "])

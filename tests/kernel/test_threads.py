@@ -304,10 +304,10 @@ def test_a_page_that_cannot_be_written_holds_up_only_its_own_path(monkeypatch):
         memory.flush()
         real = pagefault.records.record_of
 
-        def broken(scope, page):
+        def broken(point, user, page):
             if page.text == "poison":
                 raise ZeroDivisionError("a bug")
-            return real(scope, page)
+            return real(point, user, page)
 
         monkeypatch.setattr("pagefault.records.record_of", broken)
         bad.append(user("poison"))

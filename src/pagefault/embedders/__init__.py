@@ -82,12 +82,12 @@ def validate_vectors(embedder: Embedder, texts: Sequence[str], vectors: Sequence
                 f"its dimension is {embedder.dimension}"
             )
         try:
-            total = math.fsum(map(abs, vector))  # one NaN or infinity makes the sum one
+            length = math.hypot(*vector)  # one NaN or infinity makes it one
         except (TypeError, ValueError, OverflowError) as error:
             raise EmbedderError(f"embedder {name!r} returned components that are no numbers: {error}") from error
-        if not math.isfinite(total):
+        if not math.isfinite(length):
             raise EmbedderError(f"embedder {name!r} returned NaN or infinity for text {position}")
-        if total == 0:
+        if length == 0:
             raise EmbedderError(
                 f"embedder {name!r} returned a zero vector for text {position}; cosine needs a direction"
             )

@@ -14,6 +14,7 @@ import math
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
@@ -50,6 +51,7 @@ INLINE_BYTES: Final = 64 * 1024
 CHUNK_BYTES: Final = 1024 * 1024
 UNIT_BYTES: Final = 1024 * 1024
 UNIT_RECORDS: Final = 16
+_pack: Final = json.JSONEncoder(separators=(",", ":")).encode
 _log: Final = logging.getLogger("pagefault")
 _SHA256_CHARS: Final = 64
 _DIGEST_CHARS: Final = 32
@@ -261,11 +263,12 @@ def rows(scope: Scope, record: Record, *, dimension: int) -> list[Row]:
         StoreError: A part of the record cannot be stored exactly.
     """
     _check_record(record)
-    fields = _fields(f"record {record.id}", record.fields, record.tags)
+    of = str(record.id)
+    fields = _fields(f"record {of}", record.fields, record.tags)
     payload: dict[str, Scalar] = {**_base(scope, record.kind, record.seq), "sha256": record.sha256}
     payload |= {key: value for key, value in fields.items() if key in LOOSE}
     if packed := {key: value for key, value in fields.items() if key not in LOOSE}:
-        payload[FIELDS] = json.dumps(packed, separators=(",", ":"))
+        payload[FIELDS] = _pack(packed)
     if record.user:
         payload[USER_KEY] = user_value(UserScope(tenant=scope.tenant, user=record.user), record.kind)
     chunks: list[Row] = []
@@ -282,7 +285,7 @@ def rows(scope: Scope, record: Record, *, dimension: int) -> list[Row]:
             for id_, part in zip(chunk_ids(record.id, str(payload["chunks"])), parts, strict=True)
         ]
     sparse = None if record.sparse is None else stored_sparse(record.id, record.sparse)
-    dense = None if record.dense is None else dense_vectors(record.dense, dimension=dimension, of=str(record.id))
+    dense = None if record.dense is None else dense_vectors(record.dense, dimension=dimension, of=of)
     size = (
         len(str(payload["body"]))
         + 8 * len(sparse.indices if sparse else ())
@@ -412,34 +415,39 @@ def _base(scope: Scope, kind: str, seq: int) -> dict[str, Scalar]:
 
 
 def _check_record(record: Record) -> None:
-    of = f"record {record.id}"
     if not isinstance(record.id, UUID):
-        raise StoreError(f"{of}: the id must be a UUID; derive it with pagefault.chain")
+        raise StoreError(f"record {record.id}: the id must be a UUID; derive it with pagefault.chain")
     if record.kind not in KINDS:
-        raise StoreError(f"{of}: kind is {record.kind!r}, not one of {', '.join(KINDS)}")
+        raise StoreError(f"record {record.id}: kind is {record.kind!r}, not one of {', '.join(KINDS)}")
     if not all(_is_text(tag) and tag for tag in record.tags):
-        raise StoreError(f"{of}: a tag is non-empty text, got {list(record.tags)!r:.60}")
+        raise StoreError(f"record {record.id}: a tag is non-empty text, got {list(record.tags)!r:.60}")
     if not _is_seq(record.seq):
-        raise StoreError(f"{of}: seq is {record.seq!r}, it must be an integer from 0 to 2^53 - 1")
+        raise StoreError(f"record {record.id}: seq is {record.seq!r}, it must be an integer from 0 to 2^53 - 1")
     if not _is_text(record.user):
-        raise StoreError(f"{of}: user is {record.user!r:.60}; it must be text, as SpaceId checks it")
+        raise StoreError(f"record {record.id}: user is {record.user!r:.60}; it must be text, as SpaceId checks it")
     if not _is_text(record.body) or not record.body.isascii():
-        raise StoreError(f"{of}: the body must be ASCII text; write it with pagefault.canonical.dump")
+        raise StoreError(f"record {record.id}: the body must be ASCII text; write it with pagefault.canonical.dump")
     if not record.sha256.isascii() or len(record.sha256) > _SHA256_CHARS:
-        raise StoreError(f"{of}: sha256 must be 64 hex digits")
+        raise StoreError(f"record {record.id}: sha256 must be 64 hex digits")
 
 
 def _fields(of: str, fields: Mapping[str, Scalar], tags: Sequence[str]) -> dict[str, Scalar]:
     plain: dict[str, Scalar] = {}
     size = sum(map(len, tags))
     for key, value in fields.items():
-        if not _is_text(key) or not key or key in RESERVED:
+        if not _is_name(key):
             raise StoreError(f"{of}: {key!r:.60} cannot name a field (reserved: {sorted(RESERVED)})")
         plain[key] = _scalar(of, key, value)
-        size += len(key) + len(str(value))
+        size += len(key) + (len(value) if isinstance(value, str) else len(str(value)))
     if size > MAX_FIELDS_BYTES:
         raise StoreError(f"{of}: fields and tags take {size} characters, the limit is {MAX_FIELDS_BYTES}")
     return plain
+
+
+@lru_cache(maxsize=1024)
+def _is_name(key: object) -> bool:
+    """Whether a field can be named so; records of a kind have the same names."""
+    return _is_text(key) and key not in {"", *RESERVED}
 
 
 def _scalar(of: str, key: str, value: object) -> Scalar:
@@ -464,6 +472,8 @@ def _is_seq(value: object) -> bool:
 def _is_text(value: object) -> bool:
     if not isinstance(value, str):
         return False
+    if value.isascii():
+        return True
     try:
         value.encode("utf-8")
     except UnicodeEncodeError:  # a lone surrogate, which the engine cannot hold

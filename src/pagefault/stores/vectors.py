@@ -28,7 +28,7 @@ def vector(values: Sequence[float], *, dimension: int, of: str) -> list[float]:
     """
     if dimension == 0:
         raise StoreError(f"{of} has a dense vector, but the store was opened without an embedder (dimension 0)")
-    numbers = [float(value) for value in values]
+    numbers = list(map(float, values))
     if len(numbers) != dimension:
         raise StoreError(f"the vector of {of} has {len(numbers)} values, the store's dimension is {dimension}")
     if not math.hypot(*numbers) < _LARGEST:
