@@ -130,9 +130,11 @@ class Where:
     bare: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hit:
-    """One search hit: point id, space, seq, raw score (cosine or BM25) and flat fields. No body."""
+class Hit(NamedTuple):
+    """One search hit: point id, space, seq, raw score (cosine or BM25) and flat fields. No body.
+
+    A search makes a hundred and more of them: a tuple takes a third of the time that a dataclass does.
+    """
 
     id: UUID
     space: str

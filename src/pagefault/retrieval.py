@@ -157,10 +157,10 @@ class Retrieval:
             if asking:
                 scores = [{s: v for s, v in part.items() if s not in asking} for part in (dense or {}, words)]
                 order = [*fuse(*scores), *((number, 0.0) for number in sorted(asking, reverse=True))]
-            best = [replace(found[number], score=score) for number, score in order if number in found]
+            best = {found[number].address: (found[number], score) for number, score in order if number in found}
             skip, notice = query.skip_resident, _damage(damaged)
-            outcome, answers = judge(best, terms, question, skip_resident=skip)
-            answers = answers[: query.limit]
+            outcome, answers = judge([page for page, _ in best.values()], terms, question, skip_resident=skip)
+            answers = [replace(page, score=best[page.address][1]) for page in answers[: query.limit]]
             room = query.budget - (counter.count(notice) if notice else 0)
             addresses = starts(answers, weights, room)
             text = render(answers, outcome, counter=counter, budget=room, addresses=addresses, skip_resident=skip)
@@ -266,20 +266,23 @@ class Retrieval:
         lineage, wide, where = sight.lineage, max(CANDIDATES, 2 * query.limit), Where(kind="page", bare=True)
         known = await self._points.of(lineage, sight.paging.space.key)
 
-        def mine(hits: Sequence[Hit]) -> list[tuple[int, float]]:
-            return [(seq, hit.score) for hit in hits if 0 < (seq := known.get(hit.id.int, 0)) <= sight.length]
+        def mine(hits: Sequence[Hit]) -> list[tuple[float, int]]:
+            return [(-hit.score, -seq) for hit in hits if 0 < (seq := known.get(hit.id.int, 0)) <= sight.length]
 
-        def own(hits: Sequence[Hit]) -> dict[int, float]:
-            best = sorted(mine(hits), key=lambda pair: (-pair[1], -pair[0]))[:wide]
-            return {seq: score for seq, score in best if query.is_in_time(lineage.slots[seq - 1].created_at)}
+        def best(found: list[tuple[float, int]]) -> dict[int, float]:
+            scores = {-seq: -score for score, seq in sorted(found)[:wide]}
+            if not query.is_timed:
+                return scores
+            return {seq: score for seq, score in scores.items() if query.is_in_time(lineage.slots[seq - 1].created_at)}
 
         for limit in (wide + TIES, OVERFETCH * wide):
             lists = await self._store.search(sight.reach, queries, where, limit=limit)
-            if all(len(mine(hits)) >= wide or len(hits) < limit for hits in lists):
-                return [own(hits) for hits in lists]
+            own = [mine(hits) for hits in lists]
+            if all(len(found) >= wide or len(hits) < limit for found, hits in zip(own, lists, strict=True)):
+                return [best(found) for found in own]
         where = replace(where, ids=[UUID(int=number) for number, seq in known.items() if seq <= sight.length])
         lists = await self._store.search(sight.reach, queries, where, limit=wide + TIES)
-        return [own(hits) for hits in lists]
+        return [best(mine(hits)) for hits in lists]
 
     async def _index(self, scope: Scope) -> None:
         try:

@@ -147,13 +147,12 @@ class Shelf:
     async def recall(self, query: str, *, limit: int) -> tuple[Outcome, list[RecalledItem]]:
         """The items that answer a question, judged each by itself."""
         await self._writeback.open()
-        there = min(WINDOW, await self._store.count(self._scope, Where(kind="item")))
+        # Both at once: the vector is asked for again by the search for pages, whatever there is here.
+        count = self._store.count(self._scope, Where(kind="item"))
+        there, vector = await asyncio.gather(count, self._retrieval.vector(self._scope.tenant, query))
         if not there:  # most shelves are empty, and a search costs more than to see that
             return Outcome.ABSTAIN, []
-        search = Search(query=query)
-        hits, _ = await self._hits(
-            query, await self._retrieval.vector(self._scope.tenant, query), _where(search), JUDGED
-        )
+        hits, _ = await self._hits(query, vector, _where(Search(query=query)), JUDGED)
         if not hits:
             return Outcome.ABSTAIN, []
         records = await self._store.get(self._scope, [hit.id for hit, _, _ in hits], words=True)
@@ -166,7 +165,7 @@ class Shelf:
             for hit, _, cosine in hits
             if hit.id in loaded
         ]
-        outcome, found = judge_items(candidates, sparse.indices, weights, items=there)
+        outcome, found = judge_items(candidates, sparse.indices, weights, items=min(WINDOW, there))
         return outcome, found[:limit]
 
     async def namespaces(self, under: Namespace = ()) -> set[Namespace]:

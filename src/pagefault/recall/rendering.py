@@ -141,7 +141,7 @@ def render(
         return text
     shown = _choose(items, costs, budget - costs.of("\n".join([_HEADER, *notes, _missing(items)])))
     while shown:
-        text = _frame(shown, items, notes)
+        text = _frame([(item, item.piece(chars)) for item, chars in shown], items, notes)
         if costs.of(text) <= budget:
             return text
         shown = _less(shown)
@@ -192,7 +192,7 @@ def _entire(items: Sequence[_Item], notes: Sequence[str], costs: _Costs, budget:
     pieces = [item.piece(limit) for item in items]
     if any(piece.rest for piece in pieces) or sum(len(piece.text) for piece in pieces) > limit:
         return None
-    text = _frame([(item, len(piece.text)) for item, piece in zip(items, pieces, strict=True)], items, notes)
+    text = _frame(list(zip(items, pieces, strict=True)), items, notes)
     return text if costs.fits(text, budget) else None
 
 
@@ -205,7 +205,8 @@ def _choose(items: Sequence[_Item], costs: _Costs, room: int) -> list[tuple[_Ite
     limit = room * _CHARS_PER_TOKEN  # beyond this a text cannot fit and need not be counted
     pieces = [item.piece(limit) for item in tried]
     sizes = [
-        costs.of(_block(i, p, "00000000")) if p.rest is None else math.inf for i, p in zip(tried, pieces, strict=True)
+        costs.of(_block(p, _origin(i.recalled), "00000000")) if p.rest is None else math.inf
+        for i, p in zip(tried, pieces, strict=True)
     ]
     shares: dict[int, float] = {}
     left = float(room)
@@ -224,9 +225,9 @@ def _choose(items: Sequence[_Item], costs: _Costs, room: int) -> list[tuple[_Ite
 
 def _fitting(item: _Item, text: str, costs: _Costs, share: float) -> int:
     """About the most characters whose block stays within a share of the room; 0 if none do."""
-    chars = min(len(text), int(share * _CHARS_PER_TOKEN))
+    chars, origin = min(len(text), int(share * _CHARS_PER_TOKEN)), _origin(item.recalled)
     while chars > 0:
-        cost = costs.of(_block(item, item.piece(chars), "00000000"))
+        cost = costs.of(_block(item.piece(chars), origin, "00000000"))
         if cost <= share:
             break
         chars = min(chars * 9 // 10, int(chars * share / cost))
@@ -239,15 +240,15 @@ def _less(shown: list[tuple[_Item, int]]) -> list[tuple[_Item, int]]:
     return [*shown[:-1], (item, chars * 9 // 10)] if chars > PAGE_TOKENS else shown[:-1]
 
 
-def _frame(shown: Sequence[tuple[_Item, int]], items: Sequence[_Item], notes: Sequence[str]) -> str:
+def _frame(shown: Sequence[tuple[_Item, Slice]], items: Sequence[_Item], notes: Sequence[str]) -> str:
     """The whole text."""
-    pieces = [(item, item.piece(chars)) for item, chars in shown]
-    fence = fence_of([text for item, piece in pieces for text in (piece.text, _origin(item.recalled))])
+    origins = [_origin(item.recalled) for item, _ in shown]
+    fence = fence_of([text for (_, piece), origin in zip(shown, origins, strict=True) for text in (piece.text, origin)])
     there = {id(item) for item, _ in shown}
     missing = [item for item in items if id(item) not in there]
     lines = [_HEADER.replace("00000000", fence) if shown else "Pages were found."]
     lines += notes
-    lines += [_block(item, piece, fence) for item, piece in pieces]
+    lines += [_block(piece, origin, fence) for (_, piece), origin in zip(shown, origins, strict=True)]
     if missing:
         lines.append(_missing(missing))
     return "\n".join(lines)
@@ -257,10 +258,10 @@ def _missing(items: Sequence[_Item]) -> str:
     return f"No room here for {_listed([str(i.address) for i in items])}; recall these addresses, a few at a time."
 
 
-def _block(item: _Item, piece: Slice, fence: str) -> str:
+def _block(piece: Slice, origin: str, fence: str) -> str:
     before = f" | begins earlier, at {replace(piece.address, offset=0)}" if piece.address.offset else ""
     rest = f"\n[{fence}] continues at {piece.rest}" if piece.rest else ""
-    return f"[{fence}] page {piece.address} | {_origin(item.recalled)}{before}\n<{fence}\n{piece.text}\n{fence}>{rest}"
+    return f"[{fence}] page {piece.address} | {origin}{before}\n<{fence}\n{piece.text}\n{fence}>{rest}"
 
 
 def _origin(recalled: RecalledPage) -> str:

@@ -56,7 +56,7 @@ def slice_page(page: Page, address: Address, max_chars: int) -> Slice:
         PageNotFound: The page has no such part or is shorter than the offset.
     """
     text = reading(page, address.part)
-    start = replace(address, first=page.seq, last=page.seq)
+    start = address if address.first == page.seq == address.last else replace(address, first=page.seq, last=page.seq)
     if start.offset and start.offset >= len(text):
         raise PageNotFound(f"{replace(start, offset=0)} ends at character {len(text)}; nothing is at {start}")
     end = start.offset + max(1, max_chars)

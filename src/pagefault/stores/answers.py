@@ -6,6 +6,7 @@ No client is imported here: a point is whatever has ``id``, ``payload`` and, for
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Any
 from uuid import UUID
 
@@ -33,8 +34,9 @@ def payloads(
     found: dict[UUID, tuple[Payload, Sparse | None]] = {}
     for id_ in ids:
         point = points.get(id_)
-        if point is not None and point.payload is not None and owned(scope, point.payload, *KINDS):
-            found[id_] = point.payload, stored_words(point.vector) if words else None
+        payload: Payload | None = None if point is None else point.payload  # once: an engine makes it anew at each look
+        if point is not None and payload is not None and owned(scope, payload, *KINDS):
+            found[id_] = payload, stored_words(point.vector) if words else None
     return found
 
 
@@ -60,12 +62,10 @@ def hits(scope: Reach, points: Iterable[Any], where: Where, *, limit: int) -> li
 
 def _bare(points: Iterable[Any], limit: int) -> list[Hit]:
     """Ids and scores alone, each id once, best first. Whose they are is seen by whoever knows the ids."""
-    found: dict[int, Hit] = {}
-    for point in sorted(points, key=lambda point: -point.score):
-        id_ = id_of(point)
-        if id_.int not in found:
-            found[id_.int] = Hit(id=id_, space="", seq=0, score=point.score, fields={})
-    return list(found.values())[:limit]
+    best: dict[UUID, float] = {}
+    for score, id_ in sorted([(point.score, id_of(point)) for point in points], key=_first, reverse=True):
+        best.setdefault(id_, score)
+    return [Hit(id_, "", 0, score, {}) for id_, score in islice(best.items(), limit)]
 
 
 def cut(window: Sequence[Record], size: int) -> tuple[list[Record], int | None]:
@@ -99,6 +99,10 @@ def id_of(point: Any) -> UUID:
     """The point's id; some clients give it as text."""
     id_ = point.id
     return id_ if isinstance(id_, UUID) else UUID(str(id_))
+
+
+def _first(pair: tuple[float, UUID]) -> float:
+    return pair[0]
 
 
 def _by_rank(hit: Hit) -> tuple[float, int, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import time
@@ -247,6 +248,8 @@ class EdgeStore:
         self._check(scope)
         distinct = tuple(dict.fromkeys(terms))
         query_sparse(Sparse(indices=distinct, values=(1.0,) * len(distinct)))
+        with contextlib.suppress(KeyError):  # what a search has just weighed costs nothing more
+            return self._counted.weights(layout.reach_of(scope, kind), distinct)
         weights: dict[int, float] = {}
         for window in layout.windows(distinct, _TERMS):
             weigh = partial(

@@ -282,7 +282,7 @@ def idf(
         if left := [term for term in new if term not in weights]:
             weights |= _weights(shard, scope, left, kind, [])
         counted.learn(reach, records, weights, new)
-    return counted.weights(reach, terms)
+    return counted.weights(reach, terms) if terms else {}
 
 
 def _weights(

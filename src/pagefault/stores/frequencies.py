@@ -60,8 +60,12 @@ class Frequencies:
             known.holding[term] = round((records + 1) / math.exp(weights[term]) - 0.5) if term in weights else 0
 
     def weights(self, reach: Reached, terms: Iterable[int]) -> dict[int, float]:
-        """The IDF of those of these terms, all known, that occur."""
-        known = self._of(reach) or _Known(records=0)
+        """The IDF of those of these terms that occur. May be asked from any thread.
+
+        Raises:
+            KeyError: One of them has not been counted yet.
+        """
+        known = self._known[_kind_of(reach)][reach]
         counts = {term: known.holding[term] for term in terms}
         return {term: math.log((known.records + 1) / (count + 0.5)) for term, count in counts.items() if count}
 

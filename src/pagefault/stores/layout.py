@@ -377,7 +377,7 @@ def restore(
     """The record that :func:`rows` laid out, without dense vectors."""
     return Record(
         id=id_,
-        kind=next(kind for kind in KINDS if kind == payload["kind"]),
+        kind=KINDS[KINDS.index(payload["kind"])],
         seq=int(payload["seq"]),
         fields=fields_of(payload, chosen),
         body=body,
@@ -405,7 +405,7 @@ def fields_of(payload: Payload, chosen: Sequence[str] | None = None) -> dict[str
         fields.update(json.loads(packed))
     except (ValueError, TypeError):
         _log.warning("the fields of a record are damaged: %r", str(payload[FIELDS])[:60])
-    fields.update((key, value) for key, value in payload.items() if key not in RESERVED)
+    fields |= {key: value for key, value in payload.items() if key not in RESERVED}
     return fields if chosen is None else {key: fields[key] for key in chosen if key in fields}
 
 
