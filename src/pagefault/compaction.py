@@ -62,8 +62,10 @@ class Entry(NamedTuple):
         return f"{self}\n"
 
     def __str__(self) -> str:
-        span = f"{self.first}" if self.first == self.last else f"{self.first}-{self.last}"
-        return f"{span} {' '.join(self.gist.split())}"  # one line, whatever a record says
+        first, last, gist, _ = self
+        if not gist.isprintable() or "  " in gist or gist[:1] == " " or gist[-1:] == " ":
+            gist = " ".join(gist.split())  # one line, whatever a record says
+        return f"{first} {gist}" if first == last else f"{first}-{last} {gist}"
 
 
 class Scale(NamedTuple):
@@ -71,12 +73,14 @@ class Scale(NamedTuple):
 
     Attributes:
         size: Tokens of a text.
+        sizes: Tokens of each of some lines that begin with a digit.
         cost: What a message with a text of so many tokens costs; rises with them.
         adds_up: Whether the counts of lines, each with its end, add up to that of their text
             where every line begins with a digit.
     """
 
     size: Callable[[str], int]
+    sizes: Callable[[Sequence[str]], Sequence[int]]
     cost: Callable[[int], int]
     adds_up: bool
 
@@ -154,15 +158,14 @@ def compact(
     Returns:
         The block, within ``limit``.
     """
-    fresh = Block(ranges=to_ranges(e.first for e in victims), entries=tuple(victims), at=victims[-1].last, tip=tip)
-    every = [*blocks, fresh]
+    spans = map(itemgetter(0, 1), victims)
     lines = [*victims, *(e for b in blocks for e in _needed(b))]
-    youngest = max(every, key=lambda b: b.at)
+    at, chain = max([*((b.at, b.tip) for b in blocks), (victims[-1].last, tip)], key=itemgetter(0))
     whole = Block(
-        ranges=_union(r for b in every for r in b.ranges),
+        ranges=_union([*spans, *(r for b in blocks for r in b.ranges)]),
         entries=tuple(sorted(lines, key=itemgetter(0, 1))),
-        at=youngest.at,
-        tip=youngest.tip,
+        at=at,
+        tip=chain,
         level=max((b.level + 1 for b in blocks), default=0),
     )
     return (_fit(whole, limit, scale),)
@@ -214,16 +217,16 @@ class _Lines:
     def guess(self, room: int) -> None:
         """Join without a look at what joined lines say: two lines become one about as long as the longer one."""
         sizes, stops = _sizes(self._block.entries, self._scale), self._stops
+        more = room * GUESSED
         total = self._header + sum(sizes)
-        while total > room * GUESSED and (pair := next(self._joins, None)) is not None:
+        while total > more and (pair := next(self._joins, None)) is not None:
             into, at = pair
-            total -= min(sizes[into], sizes[at])
-            sizes[into] = max(sizes[into], sizes[at])
+            one, other = sizes[into], sizes[at]
+            total -= min(one, other)
+            sizes[into] = max(one, other)
             stops[into], stops[at] = stops[at], 0
-        self._made = {
-            start: line if stop == start + 1 and line.tokens else self._line(start)
-            for start, (line, stop) in enumerate(zip(self._block.entries, stops, strict=True)) if stop
-        }  # fmt: skip
+        self._made = {start: self._line(start) for start, stop in enumerate(stops) if stop}
+        self._count([start for start, line in self._made.items() if not line.tokens])
 
     def join(self, room: int) -> int:
         """Join until the lines have at most ``room`` tokens together, or there is only one; how many they have."""
@@ -234,6 +237,7 @@ class _Lines:
             stops[into] = stops[at]
             total -= made[into].tokens + made.pop(at).tokens
             made[into] = self._line(into)
+            self._count([into])
             total += made[into].tokens
         return total
 
@@ -243,11 +247,19 @@ class _Lines:
         return replace(self._block, entries=tuple(self._made.values()))
 
     def _line(self, start: int) -> Entry:
-        lines = self._block.entries[start : self._stops[start]]
-        line = lines[0]
-        if len(lines) > 1:
-            line = Entry(line.first, max([e.last for e in lines]), merge_gists(*[e.gist for e in lines]))
-        return line if line.tokens else Entry(*line[:3], self._scale.size(line.whole))
+        """The line that begins here, not counted where it is a new one."""
+        entries, stop = self._block.entries, self._stops[start]
+        line = entries[start]
+        if stop == start + 1:
+            return line
+        lines = entries[start:stop]
+        return Entry(line.first, max([e.last for e in lines]), merge_gists(*[e.gist for e in lines]))
+
+    def _count(self, starts: list[int]) -> None:
+        made = self._made
+        sizes = self._scale.sizes([made[start].whole for start in starts])
+        for start, size in zip(starts, sizes, strict=True):
+            made[start] = Entry(*made[start][:3], size)
 
 
 def _fit(block: Block, limit: int, scale: Scale) -> Block:

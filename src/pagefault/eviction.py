@@ -7,11 +7,13 @@ events always give the same victims.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from operator import itemgetter
 from typing import Final, NamedTuple
 
 from pagefault.page import Kind
 
 FAULT_COST: Final = 1.0
+_SEQ: Final = itemgetter(0)
 
 
 class PageCost(NamedTuple):
@@ -45,7 +47,7 @@ def priority(page: PageCost) -> float:
     Source: L. Cherkasova, "Improving WWW proxies performance with Greedy-Dual-Size-Frequency
     caching policy", HP Labs 1998. The fault cost is one model round trip whatever the size.
     """
-    return page.born + page.uses * FAULT_COST / max(1, page.tokens)
+    return page.born + page.uses * FAULT_COST / (page.tokens or 1)
 
 
 def gdsf(pages: Sequence[PageCost], need: int) -> tuple[int, ...]:
@@ -57,19 +59,23 @@ def gdsf(pages: Sequence[PageCost], need: int) -> tuple[int, ...]:
         >>> gdsf([PageCost(seq=1, tokens=10), PageCost(seq=2, tokens=90)], 50)
         (2,)
     """
-    recalled = Kind.RECALLED
-    return _take(sorted(pages, key=lambda p: (p.kind is not recalled, priority(p), p.seq)), need)
+    return _take(_recalled_first(sorted(sorted(pages, key=_SEQ), key=priority)), need)
 
 
 def fifo(pages: Sequence[PageCost], need: int) -> tuple[int, ...]:
     """Victims that free at least ``need`` tokens: recalled pages, then oldest first."""
-    return _take(sorted(pages, key=lambda p: (p.kind is not Kind.RECALLED, p.seq)), need)
+    return _take(_recalled_first(sorted(pages, key=_SEQ)), need)
 
 
 def clock_after(pages: Iterable[PageCost], victims: Iterable[int], clock: float) -> float:
     """GDSF's aging clock after an eviction: the highest priority that left, never lower than before."""
     gone = set(victims)
     return max([clock, *(priority(p) for p in pages if p.seq in gone and p.kind is not Kind.RECALLED)])
+
+
+def _recalled_first(pages: list[PageCost]) -> list[PageCost]:
+    recalled = [p for p in pages if p.kind is Kind.RECALLED]
+    return [*recalled, *(p for p in pages if p.kind is not Kind.RECALLED)] if recalled else pages
 
 
 def _take(ordered: Sequence[PageCost], need: int) -> tuple[int, ...]:

@@ -75,14 +75,17 @@ def merge(*gists: str) -> str:
         'read(with) -> The with statement | (yield) -> Yield expressions'
     """
     pieces: dict[_Piece, None] = {}
+    last = None
     for gist in _spread(gists, _SCANNED_GISTS):
         for piece in _pieces(gist):
-            last = next(reversed(pieces), None)
             if last is not None and (run := _joined(last, piece)) is not None:
                 del pieces[last]
-                pieces[run] = None
+                last = run
+            elif piece not in pieces:
+                last = piece
             else:
-                pieces.setdefault(piece)
+                continue
+            pieces[last] = None
     return _SEPARATOR.join(_fitted(list(pieces)))
 
 
@@ -93,47 +96,40 @@ class _Piece(NamedTuple):
     arguments: str | None
     opening: str
 
-    @property
-    def words(self) -> str:
-        """What was called, or what was said."""
-        return self.opening if self.arguments is None else f"{self.tool}({self.arguments})"
-
-    @property
-    def result(self) -> str:
-        """How the result of a call opens."""
-        return f" -> {self.opening}" if self.opening and self.arguments is not None else ""
-
-    def clipped(self, words: int, result: int) -> str:
-        """In at most so many characters; a stump of a result is left out."""
-        text = self.words
-        if len(text) > words:
-            text = _cut(text, words) if self.arguments is None else _cut(text[:-1], words - 1) + ")"
-        return text + (_cut(self.result, result) if result == len(self.result) or result > _STUMP else "")
-
 
 def _fitted(pieces: Sequence[_Piece]) -> Iterator[str]:
     """Quotes of as many pieces as can say something in one line."""
     most = min(_QUOTES, len(pieces))
-    while _needs(quoted := list(_relative(_spread(pieces, most)))) > MAX_CHARS:
+    while True:
+        quoted = _spread(pieces, most)
+        words = _words(quoted)
+        lengths = list(map(len, words))
+        room = MAX_CHARS - len(_SEPARATOR) * (most - 1)
+        if sum([min(_WORDS, length) for length in lengths]) <= room:  # each can say something
+            break
         most -= 1
-    room = MAX_CHARS - len(_SEPARATOR) * (most - 1)
-    words = _shares([len(p.words) for p in quoted], room)
-    results = _shares([min(len(p.result), _RESULT) for p in quoted], room - sum(words))
-    return (p.clipped(*shares) for p, *shares in zip(quoted, words, results, strict=True))
+    shares = _shares(lengths, room)
+    room -= sum(shares)
+    results = [f" -> {p.opening}" if p.opening and p.arguments is not None else "" for p in quoted]
+    rest = _shares([min(len(result), _RESULT) for result in results], room) if room else [0] * most
+    return map(_clipped, quoted, words, shares, results, rest)
 
 
-def _needs(pieces: Sequence[_Piece]) -> int:
-    """Characters for these pieces to say something."""
-    return sum(min(len(p.words), _WORDS) + len(_SEPARATOR) for p in pieces) - len(_SEPARATOR)
+def _clipped(piece: _Piece, words: str, share: int, result: str, rest: int) -> str:
+    """What a piece quotes in at most so many characters; a stump of a result is left out."""
+    if len(words) > share:
+        words = _cut(words, share) if piece.arguments is None else _cut(words[:-1], share - 1) + ")"
+    return words + _cut(result, rest) if result and (rest == len(result) or rest > _STUMP) else words
 
 
 def _pieces(gist: str) -> Iterator[_Piece]:
     """What a gist quotes; a call without a name is one of the tool before."""
     tool = ""
     for text in _line(gist).split(_SEPARATOR):
-        if match := _CALL.fullmatch(text):
-            tool = match[1] or tool
-            yield _Piece(tool, match[2], match[3] or "")
+        if "(" in text and (match := _CALL.fullmatch(text)):
+            named, arguments, opening = match.groups()
+            tool = named or tool
+            yield _Piece(tool, arguments, opening or "")
         elif text:
             yield _Piece("", None, text)
 
@@ -142,31 +138,43 @@ def _joined(first: _Piece, second: _Piece) -> _Piece | None:
     """One piece for two calls that differ in a last number that rises."""
     if first.arguments is None or second.arguments is None or first.tool != second.tool:
         return None
+    if not (first.arguments[-1:].isdecimal() and second.arguments[-1:].isdecimal()):  # before a search takes its time
+        return None
     one, two = _RUN.search(first.arguments), _RUN.search(second.arguments)
     if one is None or two is None:
         return None
     before = first.arguments[: one.start()]
-    if _KEY.sub("", before) != _KEY.sub("", second.arguments[: two.start()]) or int(one[2] or one[1]) >= int(two[1]):
+    if _keyless(before) != _keyless(second.arguments[: two.start()]) or int(one[2] or one[1]) >= int(two[1]):
         return None
     return _Piece(first.tool, f"{before}{one[1]}..{two[2] or two[1]}", first.opening)
 
 
-def _relative(pieces: Sequence[_Piece]) -> Iterator[_Piece]:
-    """The pieces without the tool that the one before already names, and, if there are several, without keys."""
-    tool = None
-    for piece in pieces:
-        if piece.arguments is None or len(pieces) == 1:
-            yield piece
+def _words(pieces: Sequence[_Piece]) -> list[str]:
+    """What was called or said; if there are several, without keys and the tool that the one before already names."""
+    is_one = len(pieces) == 1
+    words: list[str] = []
+    last = None
+    for tool, arguments, opening in pieces:
+        if arguments is None:
+            words.append(opening)
+            last = None
         else:
-            named = "" if piece.tool == tool else piece.tool
-            yield _Piece(named, _KEY.sub("", piece.arguments), piece.opening)
-        tool = piece.tool if piece.arguments is not None else None
+            named = "" if tool == last else tool
+            words.append(f"{named}({arguments if is_one else _keyless(arguments)})")
+            last = tool
+    return words
+
+
+def _keyless(arguments: str) -> str:
+    return _KEY.sub("", arguments) if "=" in arguments else arguments
 
 
 def _shares(lengths: Sequence[int], room: int) -> list[int]:
     """Characters for each; what a short one leaves is shared by the others."""
+    if sum(lengths) <= room:
+        return list(lengths)
     shares = [0] * len(lengths)
-    for done, index in enumerate(sorted(range(len(lengths)), key=lambda i: lengths[i])):
+    for done, index in enumerate(sorted(range(len(lengths)), key=lengths.__getitem__)):
         shares[index] = min(lengths[index], room // (len(lengths) - done))
         room -= shares[index]
     return shares

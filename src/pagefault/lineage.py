@@ -46,6 +46,8 @@ class Lineage:
         is_sole: No framework's state holds its messages, only the store does.
         keeps_head: The space's head may say where it ends.
         replaced: Message objects that it held before: to let go of thousands takes a while, which no step waits for.
+        left: Slots whose pages have left the window, and whose traces can be let go of likewise.
+        renewed: So many of its messages have taken the place of equal ones, of which there may be traces.
         vouched: Chains at some pages that a seal has shown, which need not be computed to be known.
     """
 
@@ -54,6 +56,7 @@ class Lineage:
         self.counter = counter
         self.seen: list[Any] = []
         self.replaced: list[Any] = []
+        self.left: list[Slot] = []
         self._slots: list[Slot] = []
         self._arrivals: deque[_Arrival] = deque()
         self._grouping = threading.Lock()
@@ -78,6 +81,7 @@ class Lineage:
         self._tail: Any = None
         self._tail_size = -1
         self._clean = 0
+        self.renewed = 0
         self._uncounted: deque[Slot] = deque()
 
     # -- growing ---------------------------------------------------------------------------
@@ -133,6 +137,8 @@ class Lineage:
     def take_over(self, natives: Sequence[Any]) -> None:
         """Hold these objects in place of equal ones, such as those of a reloaded state."""
         self.replaced, self.seen = self.seen, list(natives)
+        self.left += self._slots
+        self.renewed = len(self.seen)
         self.rendered = None
         if self.seen:
             self._note_tail()
@@ -229,6 +235,7 @@ class Lineage:
         child._slots = self.slots[:keep]
         child.vouched = {seq: chain for seq, chain in self.vouched.items() if seq <= keep}
         child.seen = self.seen[: child._slots[-1].stop if keep else 0]
+        child.renewed = self.renewed
         if child.seen:
             child._note_tail()
         child.adopt(self.view)
@@ -294,14 +301,15 @@ class Lineage:
         self.own_tokens = self.view.block_tokens + self.view.note_tokens
         self.rendered = None
         self.is_checked = False
-        for slot in self.slots:
+        slots, absent = self.slots, self.absent
+        for slot in slots:
             slot.preview = None
         for preview in self.view.previews:
-            self.slots[preview.seq - 1].preview = preview
-        resident = [s for s in self.slots if s.seq not in self.absent]
-        self.counted = sum(s.tokens for s in resident if s.content is not None)
-        self._uncounted = deque(s for s in resident if s.content is None)
-        self.loose = sum(s.upper for s in self._uncounted)
+            slots[preview.seq - 1].preview = preview
+        resident = [s for s in slots if s.seq not in absent]
+        self.counted = sum([s.tokens for s in resident if s.content is not None])
+        self._uncounted = deque([s for s in resident if s.content is None])
+        self.loose = sum([s.upper for s in self._uncounted])
 
     # -- content and chains ----------------------------------------------------------------
 
@@ -334,9 +342,9 @@ class Lineage:
         return materialise(self.natives(slot), self.codec, self.counter, slot.kind)
 
     def line_of(self, slot: Slot) -> Entry:
-        """Its line in a table of contents."""
+        """Its line in a table of contents, not counted."""
         gist = slot.content.gist if slot.content is not None else slot.kind.value
-        return Entry(slot.seq, slot.seq, gist, slot.line)
+        return Entry(slot.seq, slot.seq, gist)
 
     def settle(self, slot: Slot) -> None:
         """Note that the store has the page; its body need not stay in this process."""
@@ -446,6 +454,7 @@ class Lineage:
     def leave_behind(self, seqs: Iterable[int]) -> None:
         """Let go of the messages of these stored pages; their ids stay known."""
         for slot in [self.slots[seq - 1] for seq in seqs]:
+            slot.trace = None
             for index in range(slot.start, slot.stop):
                 self.seen[index] = LeftBehind(self.key_at(index))
 

@@ -38,12 +38,12 @@ class Census:
     @property
     def fixed(self) -> int:
         """What no reclaim can free."""
-        return self.overhead + sum(p.tokens for p in self.held)
+        return self.overhead + sum([p.tokens for p in self.held])
 
     @property
     def total(self) -> int:
         """The whole request."""
-        return self.fixed + self.blocks + sum(p.tokens for p in self.evictable)
+        return self.fixed + self.blocks + sum([p.tokens for p in self.evictable])
 
     def after(self, gone: Collection[int], *, overhead: int, blocks: int) -> Census:
         """The window without these pages, with other overhead and blocks."""
@@ -71,24 +71,28 @@ def victims(census: Census, budget: Budget, policy: Policy = gdsf) -> tuple[int,
         >>> victims(Census(overhead=0, held=(), evictable=pages), Budget(window=1000, target=400))
         (1, 2, 3)
     """
-    if census.total <= budget.high or not census.evictable:
+    total = census.total
+    if total <= budget.high or not census.evictable:
         return ()
-    room = max(0, budget.low - census.fixed - max(budget.blocks, census.blocks))
-    chosen = {p.seq for p in census.evictable if p.released}
-    freed = sum(p.tokens for p in census.evictable if p.released)
+    fixed = census.fixed
+    room = max(0, budget.low - fixed - max(budget.blocks, census.blocks))
+    released = [p for p in census.evictable if p.released]
+    chosen = {p.seq for p in released}
+    freed = sum(p.tokens for p in released)
     ordinary = [p for p in census.evictable if not (p.last_resort or p.released)]
     split = _protected_from(ordinary, room // 2)
-    need = sum(p.tokens for p in census.evictable) - room
+    need = total - census.blocks - fixed - room
     if freed < need:
-        chosen.update(policy(ordinary[:split], need - freed))
-        freed += sum(p.tokens for p in ordinary if p.seq in chosen)
+        left = set(policy(ordinary[:split], need - freed))
+        chosen |= left
+        freed += sum([p.tokens for p in ordinary if p.seq in left])
     for page in ordinary[split:]:
         if freed >= need:
             break
         chosen.add(page.seq)
         freed += page.tokens
     for page in census.evictable:
-        if page.last_resort and page.seq not in chosen and census.total - freed > budget.high:
+        if page.last_resort and page.seq not in chosen and total - freed > budget.high:
             chosen.add(page.seq)
             freed += page.tokens
     return tuple(sorted(chosen))

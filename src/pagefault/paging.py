@@ -28,7 +28,8 @@ from pagefault.preview import OVERSIZE
 from pagefault.previewing import oversize, squeeze
 from pagefault.prompt import render
 from pagefault.slot import Slot
-from pagefault.tokens import lines_add_up
+from pagefault.tokens import count_lines, lines_add_up
+from pagefault.traces import changed
 from pagefault.view import Pin, View, from_record, to_record
 
 MAX_LINEAGES: Final = 4
@@ -301,9 +302,9 @@ class Paging:
             if by_turns:
                 free = [cost.seq for cost in census.evictable if not cost.last_resort]
                 more = whole_turns(more, free, [slot.seq for slot in lineage.slots if slot.has_user])
-            changed = next((s for s in (lineage.slots[n - 1] for n in more) if not lineage.is_unchanged(s)), None)
-            if changed is not None:
-                lineage = self._rebuild(lineage, changed, now)
+            edited = changed(lineage, [lineage.slots[n - 1] for n in more])
+            if edited is not None:
+                lineage = self._rebuild(lineage, edited, now)
                 return self._reclaim(lineage, budget, overhead, now, by_turns=by_turns)
             chosen.update(more)
             clock = clock_after(census.evictable, more, view.clock)
@@ -316,7 +317,9 @@ class Paging:
             census = _census(lineage, view, chosen, overhead)
         check(census, budget)
         for slot in lineage.slots:
-            slot.uses = 1 + (slot.uses - 1) / 2
+            if slot.uses != 1:
+                slot.uses = 1 + (slot.uses - 1) / 2
+        lineage.left += [lineage.slots[seq - 1] for seq in chosen]
         lineage.adopt(replace(view, seal=lineage.seal(view.blocks[-1].at)) if view.blocks else view)
         return lineage, tuple(sorted(chosen))
 
@@ -402,7 +405,7 @@ def _census(lineage: Lineage, view: View, chosen: set[int], overhead: int) -> Ce
         if seq in away:
             continue
         tokens = shown.get(seq, slot.tokens)
-        cost = PageCost(seq, tokens, slot.kind, slot.uses, slot.born, seq in released, slot.role == system)
+        cost = _tuple(PageCost, (seq, tokens, slot.kind, slot.uses, slot.born, seq in released, slot.role == system))
         (held if seq < lead or seq in stay or not slot.closed else evictable).append(cost)
     return Census(
         overhead=overhead + view.note_tokens,
@@ -414,11 +417,15 @@ def _census(lineage: Lineage, view: View, chosen: set[int], overhead: int) -> Ce
 
 def _compacted(lineage: Lineage, chosen: set[int], budget: Budget) -> tuple[Block, ...]:
     gone = [lineage.slots[n - 1] for n in sorted(chosen)]
-    entries = [lineage.line_of(slot) for slot in gone]
+    entries = [slot.line or lineage.line_of(slot) for slot in gone]
     tip = lineage.chain_at(gone[-1].seq) or ""
-
     counter = lineage.counter
-    scale = Scale(counter.count, lambda tokens: reserved(tokens + MESSAGE_OVERHEAD, counter), lines_add_up(counter))
+    scale = Scale(
+        size=counter.count,
+        sizes=lambda lines: count_lines(counter, lines),
+        cost=lambda tokens: reserved(tokens + MESSAGE_OVERHEAD, counter),
+        adds_up=lines_add_up(counter),
+    )
     return compact(lineage.view.blocks, entries, tip, limit=budget.blocks, scale=scale)
 
 

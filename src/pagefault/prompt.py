@@ -67,11 +67,16 @@ def _split(lineage: Lineage) -> tuple[list[Any], list[Any]]:
     head: list[Any] = []
     rest: list[Any] = []
     notes = list(lineage.view.notes)
+    absent, seen = lineage.absent, lineage.seen
     for slot in lineage.slots:
         while notes and notes[0].before <= slot.seq:
             rest.append(_message(lineage, notes.pop(0)))
-        if slot.seq not in lineage.absent:
-            (head if _leads(slot) and not rest else rest).extend(lineage.shown(slot))
+        if slot.seq not in absent:
+            shown = seen[slot.start : slot.stop] if slot.preview is None else lineage.shown(slot)
+            if rest or not _leads(slot):
+                rest += shown
+            else:
+                head += shown
     return head, [*rest, *(_message(lineage, note) for note in notes)]
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Final
 
 from pagefault.chain import ROOT
+from pagefault.compaction import Entry
 from pagefault.content import Content
 from pagefault.page import Kind, Role
 from pagefault.ports import Sketch
 from pagefault.preview import Preview
+from pagefault.traces import Trace
 
 _USER: Final = Role.USER.value
 
@@ -44,9 +46,10 @@ class Slot:
         uses: How often the page was wanted, decayed.
         born: The replacement clock when it came in.
         content: What it holds, once materialised; the body is dropped when it is stored.
-        line: Tokens of its line in a table of contents, 0 while not counted.
+        line: Its line in a table of contents, ``None`` while that is not counted.
         preview: How it is shown while it is in the window in part.
         digest: What it was chained with, empty before.
+        trace: Of the messages just before they were materialised, while the page is in the window.
         imprint: Of the same messages, empty where they have none.
         chain: Set together with ``parent`` and ``digest``, once it is needed.
         stored: The store has it.
@@ -54,7 +57,7 @@ class Slot:
 
     __slots__ = (
         "born", "chain", "closed", "content", "created_at", "digest", "fresh", "has_user", "imprint", "kind", "line",
-        "parent", "preview", "role", "seq", "start", "stop", "stored", "upper", "uses", "waiting",
+        "parent", "preview", "role", "seq", "start", "stop", "stored", "trace", "upper", "uses", "waiting",
     )  # fmt: skip
 
     def __init__(
@@ -74,9 +77,10 @@ class Slot:
         self.uses = 1.0
         self.born = clock
         self.content: Content | None = None
-        self.line = 0
+        self.line: Entry | None = None
         self.preview: Preview | None = None
         self.digest = b""
+        self.trace: Trace | None = None
         self.imprint = b""
         self.chain = ""
         self.parent = ROOT
