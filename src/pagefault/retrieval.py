@@ -131,15 +131,17 @@ class Retrieval:
         )
         return Found(outcome=Outcome.ANSWER, pages=tuple(found), text=text)
 
-    async def search(self, paging: Paging, past: Past, query: Query, counter: TokenCounter) -> Found:
-        """The pages of this path that answer a query, or an abstention."""
+    async def search(
+        self, paging: Paging, past: Past, query: Query, counter: TokenCounter, vector: Sequence[Sequence[float]]
+    ) -> Found:
+        """The pages of this path that answer a query, or an abstention; ``vector`` is the query's, as below."""
         lineage = past.path
         await self._writeback.drain(paging, lineage)
         sight = _sight(paging, past)
         if query.crosses:
             sight = replace(sight, places=list((await self._others.of(paging.space)).values()))
         sparse = query_vector(query.text)
-        dense, words = await self._candidates(sight, query, sparse)
+        dense, words = await self._candidates(sight, query, vector, sparse)
         ranked = fuse(dense or {}, words)
         pages, damaged = await self._load_intact(sight, [number for number, _ in ranked[: query.limit * 2]])
         near = [each.point for each in pages.values()]
@@ -193,10 +195,9 @@ class Retrieval:
             _log.warning("the newest pages of %s are not seen from other conversations yet: %s", paging.space, error)
 
     async def _candidates(
-        self, sight: Sight, query: Query, sparse: Sparse
+        self, sight: Sight, query: Query, vector: Sequence[Sequence[float]], sparse: Sparse
     ) -> tuple[dict[int, float] | None, dict[int, float]]:
         """Scores by similarity, ``None`` without a working embedder, and by words."""
-        vector = await self.vector(sight.paging.space.tenant, query.text)
         queries: list[Sparse | Sequence[float]] = [*vector, *([sparse] if sparse.indices else [])]
         if not queries:
             return None, {}

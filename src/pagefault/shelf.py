@@ -144,12 +144,22 @@ class Shelf:
             return []
         return await self._collect(self._ranked(search) if search.query.strip() else self._listed(search), search)
 
-    async def recall(self, query: str, *, limit: int) -> tuple[Outcome, list[RecalledItem]]:
-        """The items that answer a question, judged each by itself."""
+    async def size(self) -> int:
+        """How many items there are, expired ones included."""
         await self._writeback.open()
-        # Both at once: the vector is asked for again by the search for pages, whatever there is here.
-        count = self._store.count(self._scope, Where(kind="item"))
-        there, vector = await asyncio.gather(count, self._retrieval.vector(self._scope.tenant, query))
+        return await self._store.count(self._scope, Where(kind="item"))
+
+    async def recall(
+        self, query: str, vector: Sequence[Sequence[float]], *, limit: int, there: int
+    ) -> tuple[Outcome, list[RecalledItem]]:
+        """The items that answer a question, judged each by itself.
+
+        Args:
+            query: The question.
+            vector: Its vector, none without a working embedder.
+            limit: Items returned at most.
+            there: How many there are, as ``size`` says.
+        """
         if not there:  # most shelves are empty, and a search costs more than to see that
             return Outcome.ABSTAIN, []
         hits, _ = await self._hits(query, vector, _where(Search(query=query)), JUDGED)

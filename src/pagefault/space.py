@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import time
 from collections.abc import Mapping, Sequence
@@ -225,7 +226,10 @@ class Space:
         counter = self._memory.counter
         if wanted.crosses:
             await self._settle_others()
-        judged, items = await self._shelf.recall(wanted.text, limit=wanted.limit)
+        shelf, retrieval = self._shelf, self._memory._retrieval
+        await self._memory._writeback.open()
+        there, vector = await asyncio.gather(shelf.size(), retrieval.vector(self.id.tenant, wanted.text))
+        judged, items = await shelf.recall(wanted.text, vector, limit=wanted.limit, there=there)
         items = [recalled for recalled in items if wanted.is_in_time(recalled.item.updated_at)]
         text = render_items(items, judged, counter=counter, budget=wanted.budget // 2)
         if text:
@@ -233,7 +237,7 @@ class Space:
             wanted = replace(wanted, budget=wanted.budget - cost)
         if sources:
             wanted = replace(wanted, budget=wanted.budget * 2 // 3)
-        found = await self._memory._retrieval.search(self._paging, past, wanted, counter)
+        found = await retrieval.search(self._paging, past, wanted, counter, vector)
         found = with_items(found, judged, items, text)
         if not sources:
             return found
