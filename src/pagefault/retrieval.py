@@ -43,6 +43,8 @@ MAX_CANDIDATES: Final = 1_024
 OVERFETCH: Final = 4
 TIES: Final = 16
 """So many more are asked for, since of equal scores the newest pages count, and a store need not know them."""
+SHORT_CHARS: Final = 16_384
+"""Up to so much is judged where it was read: to hand it to another thread takes as long, on a busy machine longer."""
 _SEEN: Final = ("chain", "created_at")
 _log: Final = logging.getLogger("pagefault")
 
@@ -168,7 +170,8 @@ class Retrieval:
             text = render(answers, outcome, counter=counter, budget=room, addresses=addresses, skip_resident=skip)
             return Found(outcome=outcome, pages=tuple(answers), text=text + notice)
 
-        result = await self._kernel.run(judged, urgent=True)
+        is_short = sum(len(each.page.body) for each in pages.values()) <= SHORT_CHARS
+        result = judged() if is_short else await self._kernel.run(judged, urgent=True)
         shown = [page for page in result.pages if page.space is None and not (query.skip_resident and page.resident)]
         _used(sight, [page.page.seq for page in shown])
         return result

@@ -39,7 +39,7 @@ def fuse(
         seq: score + neighbour * (own.get(seq - 1, 0.0) + own.get(seq + 1, 0.0)) if neighbour else score
         for seq, score in own.items()
     }
-    return sorted(full.items(), key=lambda item: (-item[1], -item[0]))
+    return [(seq, score) for score, seq in sorted(((score, seq) for seq, score in full.items()), reverse=True)]
 
 
 def _relative(scores: Mapping[int, float], floor: float) -> dict[int, float]:
