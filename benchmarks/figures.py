@@ -32,7 +32,7 @@ def state() -> str:
 
 @dataclass(slots=True)
 class Watch:
-    """A stopwatch of wall time and of the calling thread's CPU time, in seconds; each lap is one pair."""
+    """A stopwatch of wall time and of the calling thread's CPU time, in seconds; the first lap has both."""
 
     wall: list[float]
     cpu: list[float]
@@ -46,9 +46,11 @@ class Watch:
         """One lap."""
         wall, cpu = time.perf_counter(), time.thread_time()
         work()
-        self.lap(time.perf_counter() - wall, time.thread_time() - cpu)
+        self.wall.append(time.perf_counter() - wall)
+        self.cpu.append(time.thread_time() - cpu)
 
-    def lap(self, wall: float, cpu: float) -> None:
-        """A lap measured elsewhere."""
-        self.wall.append(wall)
-        self.cpu.append(cpu)
+    def hands(self) -> list[tuple[Callable[[], float], list[float]]]:
+        """The clocks of the next lap: both for the first one, then one of them in turns, since reading costs time."""
+        hands = [(time.perf_counter, self.wall), (time.thread_time, self.cpu)]
+        laps = len(self.wall) + len(self.cpu)
+        return hands if not laps else [hands[laps % 2]]

@@ -29,6 +29,7 @@ from pagefault.slot import LeftBehind, Slot
 from pagefault.view import Seal, View
 
 if TYPE_CHECKING:
+    from pagefault.budget import Budget
     from pagefault.rejoin import Kept
 
 
@@ -48,6 +49,7 @@ class Lineage:
         replaced: Message objects that it held before: to let go of thousands takes a while, which no step waits for.
         left: Slots whose pages have left the window, and whose traces can be let go of likewise.
         renewed: So many of its messages have taken the place of equal ones, of which there may be traces.
+        calm: With up to so many tokens, ``judged_by`` leaves the path as it is; -1 where that is to be found out.
         vouched: Chains at some pages that a seal has shown, which need not be computed to be known.
     """
 
@@ -66,6 +68,8 @@ class Lineage:
         self.counted = 0
         self.loose = 0
         self.own_tokens = 0
+        self.calm = -1
+        self.judged_by: Budget | None = None
         self.offered = 0
         self.queued = False
         self.record: Mapping[str, Any] | None = None
@@ -87,11 +91,7 @@ class Lineage:
     # -- growing ---------------------------------------------------------------------------
 
     def follow(self, natives: list[Any], now: float) -> bool:
-        """Take in the tail when ``natives`` is this very path, grown; else change nothing.
-
-        What every model call does, so it is one function: whether the path begins with the same
-        objects, whether the last of them is unchanged, and what is new.
-        """
+        """Take in the tail when ``natives`` is this very path, grown; else change nothing. Every model call does it."""
         seen = self.seen
         known = len(seen)
         if not known or known > len(natives) or (last := seen[-1]) is not natives[known - 1]:
@@ -103,20 +103,22 @@ class Lineage:
         if known == len(natives):
             return seen == natives
         tail = natives[known:]
+        bounds = list(map(self.codec.bound, tail))
+        is_same = False
         seen.extend(tail)
         try:
             is_same = seen == natives
         finally:
-            del seen[known:]
+            if not is_same:
+                del seen[known:]
         if is_same:
-            self.extend(tail, now=now)
+            self._admit(tail, bounds, now, fresh=True)
         return is_same
 
     def is_prefix_of(self, natives: list[Any]) -> bool:
         """Whether ``natives`` begins with exactly these message objects.
 
-        ``list ==`` skips identical pointers at about a nanosecond each; growing our own list by
-        the tail for the comparison saves a copy of the whole prefix.
+        ``list ==`` skips identical pointers at a nanosecond each; growing our own list saves a copy of the prefix.
         """
         length = len(self.seen)
         if length > len(natives) or (length and natives[length - 1] is not self.seen[length - 1]):
@@ -180,20 +182,23 @@ class Lineage:
 
         Only their size is looked at; they are grouped into slots when someone needs the slots.
         """
-        bounds = list(map(self.codec.bound, natives))
-        if not bounds:
-            return
+        if bounds := list(map(self.codec.bound, natives)):
+            self.seen.extend(natives)
+            self._admit(natives, bounds, now, fresh=fresh)
+
+    def _admit(self, natives: Sequence[Any], bounds: list[int], now: float, *, fresh: bool) -> None:
+        """Account for messages that have just come to the end of ``seen``."""
         if (peak := max(bounds)) > self.peak:
-            self.peak_from = self.peak_from if self.peak else len(self.seen)
+            self.peak_from = self.peak_from if self.peak else len(self.seen) - len(bounds)
             self.peak = peak
-        if self.view.notes and self.slots and not self.slots[-1].closed:
-            self.rendered = None  # what comes joins a page that stands before a note
-        self.seen.extend(natives)
+        if self.rendered is not None:
+            if self.view.notes and self.slots and not self.slots[-1].closed:
+                self.rendered = None  # what comes joins a page that stands before a note
+            else:
+                self.rendered.extend(natives)
         self._arrivals.append((len(self.seen), now, fresh, bounds))
         self.loose += sum(bounds)
         self._note_tail()
-        if self.rendered is not None:
-            self.rendered.extend(natives)
 
     @property
     def slots(self) -> list[Slot]:
@@ -296,6 +301,7 @@ class Lineage:
     def adopt(self, view: View) -> None:
         """Make ``view`` the view of this path, keeping what belongs to it, and count anew."""
         self._vouch(view)
+        self.calm = -1
         self.view = view.on_path(self.chain_at)
         self.absent = self.view.absent
         self.own_tokens = self.view.block_tokens + self.view.note_tokens

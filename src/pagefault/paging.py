@@ -19,7 +19,7 @@ from pagefault.compaction import Block, Scale, compact
 from pagefault.content import reserved
 from pagefault.errors import PinnedOverBudget
 from pagefault.eviction import PageCost, Policy, clock_after, gdsf
-from pagefault.lineage import Lineage
+from pagefault.lineage import LOOSE, Lineage
 from pagefault.notes import NAMED, NOTICE, Item, Note, change_text, items_text, pressure_text
 from pagefault.page import Role, SpaceId
 from pagefault.pager import Census, check, victims, whole_turns
@@ -148,15 +148,22 @@ class Paging:
             if lineage.sent is not None and lineage.counted >= lineage.sent.gauge.due:
                 lineage.weigh()
             gauge, limits = (budget, budget.budget) if isinstance(budget, Gauge) else (None, budget)
-            prompt = self.decide(
-                lineage, limits, now=now, overhead=overhead, record=record, requested=requested, notices=notices
-            )
-            lineage = prompt.lineage
-            if gauge is not None:
-                if prompt.evicted:
-                    gauge.again()
-                due = prompt.tokens >= gauge.due
-                lineage.sent = Sent(gauge, len(natives), overhead, lineage.view.generation) if due else None
+            tokens = lineage.counted + lineage.loose + lineage.own_tokens
+            if (
+                overhead + tokens <= lineage.calm
+                and lineage.judged_by is limits
+                and lineage.loose * LOOSE <= tokens
+                and lineage.peak * OVERSIZE <= limits.target
+            ):  # as most calls are: what ``decide`` would say is known without asking it
+                self.target, lineage.sent = limits.target, None
+                lineage.offered, lineage.peak = len(natives), 0
+                prompt = _tuple(Prompt, (self.space, lineage, None, None, (), overhead + tokens))  # less a call
+            else:
+                prompt = self.decide(
+                    lineage, limits, now=now, overhead=overhead, record=record, requested=requested, notices=notices
+                )
+                lineage = prompt.lineage
+                _judged(prompt, limits, gauge, overhead)
         if not lineage.queued:
             self._note(self, lineage)
         return prompt
@@ -194,7 +201,7 @@ class Paging:
         lineage.offered = len(lineage.seen)
         view = lineage.view
         if not view.generation:
-            return _tuple(Prompt, (self.space, lineage, None, None, evicted, total))  # without a call in Python
+            return Prompt(self.space, lineage, None, None, evicted, total)
         natives = None if view.is_plain else render(lineage, requested)
         is_news = record is None or record.get("gen") != view.generation
         return Prompt(self.space, lineage, natives, to_record(view) if is_news else None, evicted, total)
@@ -264,6 +271,7 @@ class Paging:
         lineage.record = record
         if not record:
             return
+        lineage.calm = -1
         ours, theirs = lineage.view.generation, record.get("gen")
         if not isinstance(theirs, int) or theirs > ours or (theirs == ours and record != to_record(lineage.view)):
             self._adopt(lineage, record)
@@ -370,6 +378,20 @@ class Paging:
             cost = _message_cost(lineage, said)
             note = Note(before=len(lineage.slots) + 1, at=at, chain=chain, about="item", text=said, tokens=cost)
             lineage.adopt(view.with_note(note))
+
+
+def _judged(prompt: Prompt, budget: Budget, gauge: Gauge | None, overhead: int) -> None:
+    """Note on the path what was sent, and up to where it may grow without reclaim, notice or comparison."""
+    lineage = prompt.lineage
+    lineage.judged_by, lineage.calm = budget, int(budget.high * NOTICE)
+    if gauge is not None:
+        if prompt.evicted:
+            gauge.again()
+        due = prompt.tokens >= gauge.due
+        lineage.sent = Sent(gauge, len(lineage.seen), overhead, lineage.view.generation) if due else None
+        lineage.calm = min(lineage.calm, gauge.due - 1)
+    if lineage.view.generation:
+        lineage.calm = -1
 
 
 def _staying(lineage: Lineage) -> set[int]:

@@ -48,7 +48,7 @@ class WriteBack:
         self._indexer = Indexer(kernel, store, vectors)
         self._writer = Writer(kernel, store, self._indexer)
         self._gate = threading.Lock()
-        self._queue: dict[Lineage, Task] = {}
+        self._queue: dict[Lineage, Paging] = {}
         self._closed = False
         self._accepting = 0
         self._awake = False
@@ -83,9 +83,9 @@ class WriteBack:
             MemoryClosed: It will not be written any more.
         """
         with self._gate:
-            if not self._accepting:
+            if self._closed and not self._accepting:
                 self._refuse_closed()
-            self._enqueue(Task(paging, lineage))
+            self._enqueue(paging, lineage)
             wakes, self._awake = not self._awake, True
         if wakes:
             with contextlib.suppress(MemoryClosed):  # it closes just now: its last flush sees the queue
@@ -208,9 +208,8 @@ class WriteBack:
         await self.open()
         errors: list[PagefaultError] = []
         with self._gate:
-            tasks = {
-                task.lineage: task for task in [*self._queue.values(), *self._active, *self._writer.behind.values()]
-            }
+            queued = [Task(paging, lineage) for lineage, paging in self._queue.items()]
+            tasks = {task.lineage: task for task in [*queued, *self._active, *self._writer.behind.values()]}
         for task in tasks.values():
             await self._collect(errors, self._writer.path(task.lineage).patience, self.drain(task.paging, task.lineage))
         await self._collect(errors, self._patience["index"], self._indexer.finish())
@@ -290,24 +289,24 @@ class WriteBack:
             self._active.remove(task)
             if more:
                 with self._gate:
-                    self._enqueue(task)
+                    self._enqueue(task.paging, task.lineage)
 
     def _next(self) -> Task | None:
         with self._gate:
-            for task in self._queue.values():
-                if self._writer.path(task.lineage).patience.is_over:
-                    del self._queue[task.lineage]
-                    task.lineage.queued = False
-                    return task
+            for lineage, paging in self._queue.items():
+                if self._writer.path(lineage).patience.is_over:
+                    del self._queue[lineage]
+                    lineage.queued = False
+                    return Task(paging, lineage)
         return None
 
     def _lagging(self) -> Task | None:
         return next((t for t in self._writer.behind.values() if self._writer.path(t.lineage).patience.is_over), None)
 
-    def _enqueue(self, task: Task) -> None:
+    def _enqueue(self, paging: Paging, lineage: Lineage) -> None:
         """With the gate held."""
-        task.lineage.queued = True
-        self._queue.setdefault(task.lineage, task)
+        lineage.queued = True
+        self._queue[lineage] = paging
 
     async def _try(self, patience: Patience, work: Awaitable[None]) -> bool:
         try:

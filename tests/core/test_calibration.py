@@ -173,3 +173,42 @@ def test_a_report_about_another_request_is_not_taken():
     assert gauge.calibration.factor == 1.0
     paging.step([*history, {"role": "assistant", "content": "x", "usage": 7_000}], CHAT, gauge, now=2.0)
     assert gauge.calibration.factor == 1.0
+
+
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(["", "", "", "", "loose", "pin", "narrow", "notices"]),
+        st.sampled_from([1, 1, 10, 30, 400]),
+        st.sampled_from([None, 0.9, 1.3]),
+    ),
+    min_size=8,
+    max_size=20,
+)
+
+
+@given(steps=STEPS, learns=st.booleans())
+def test_a_path_known_to_be_calm_is_decided_on_as_any_other(steps, learns):
+    """The short way through a step says what the long one says, and leaves the same behind."""
+    wide, tight = ASKED, Budget(window=3_000, target=2_000, reserve=100)
+    twins = [(c.paging(), [Gauge(wide), Gauge(tight)] if learns else [wide, tight]) for _ in range(2)]
+    history, narrow, notices = [c.user("word " * 1_200)], 0, False
+    for now, (what, size, usage) in enumerate(steps):
+        narrow, notices = narrow ^ (what == "narrow"), notices ^ (what == "notices")
+        prompts, tokens = [], []
+        for number, (paging, budgets) in enumerate(twins):
+            if number and paging.lineages:
+                paging.lineages[0].calm = -1
+            prompt = paging.step(list(history), REPORTING, budgets[narrow], now=now, overhead=9, notices=notices)
+            lineage = prompt.lineage
+            said = prompt.natives, prompt.record, prompt.evicted, prompt.tokens
+            sent = lineage.sent and lineage.sent[1:]
+            prompts.append((said, sent, lineage.offered, lineage.peak, paging.target, learns and budgets[narrow].due))
+            if what != "loose":  # as write-back does behind the agent
+                lineage.count_exactly()
+            if what == "pin" and lineage.length:
+                paging.pin(lineage, [lineage.length])
+            tokens.append(lineage.ceiling() if what == "pin" else prompt.tokens)
+        assert prompts[0] == prompts[1]
+        history += [c.user("word " * size), {"role": "assistant", "content": f"answer {now}"}]
+        if usage:
+            history[-1]["usage"] = int(tokens[0] * usage)

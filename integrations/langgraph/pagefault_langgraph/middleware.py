@@ -14,6 +14,7 @@ from contextvars import Token
 from typing import Any, Final
 
 from langchain.agents.middleware.types import AgentMiddleware, ExtendedModelResponse, ModelRequest, ModelResponse
+from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.messages import AIMessage, ToolMessage
 from langchain_core.runnables.config import var_child_runnable_config
 from langchain_core.tools import BaseTool
@@ -22,6 +23,7 @@ from langgraph.types import Command
 
 from pagefault import Budget, Memory, Source, Space, SpaceId
 from pagefault.arguments import ScopeName
+from pagefault.calibration import Gauge
 from pagefault.paging import Prompt
 from pagefault_langgraph.identity import Identity, calling, space_of, watch
 from pagefault_langgraph.locate import IN_TURN, OWNED, Budgets
@@ -84,6 +86,7 @@ class PagingMiddleware(AgentMiddleware[PagingState, Any, Any]):
         self._last: tuple[SpaceId, Space, bool] | tuple[None, None, None] = None, None, None
         self._budgets = Budgets(memory, budget)
         self._overhead = Overhead(lambda: memory.counter)
+        self._around: tuple[BaseChatModel | None, Any, list[Any], Gauge, int] = None, None, [], Gauge(Budget()), 0
         self._manage = manage
         self._has_warned = False
         tools = [recall_tool(memory, identity=identity, budget=budget, scope=scope, sources=sources)] if recall else []
@@ -127,24 +130,21 @@ class PagingMiddleware(AgentMiddleware[PagingState, Any, Any]):
             return await handler(request)
 
     def _step(self, request: ModelRequest[Any]) -> tuple[Prompt, Token[Prompt | None]]:
-        if IN_TURN.get() and not self._has_warned:
-            self._has_warned = True
-            _log.warning(
-                "PagingMiddleware comes after SchedulingMiddleware: a slot of the backend is held while it pages, and "
-                "the scheduler does not know the prompt. Give PagingMiddleware to create_agent first"
-            )
         state: Mapping[str, Any] = request.state
         history = state["messages"]
         requested: list[Any] | None = request.messages
         if requested is history or requested == history:
             requested = None
-        overhead = self._overhead.of(request.system_message, request.tools)
+        model, system, tools, gauge, overhead = self._around  # an agent calls many times in a row
+        if model is not request.model or system is not request.system_message or tools != request.tools:
+            gauge, overhead = self._look_around(request)
         if requested is not None:
             overhead += self._overhead.transient(requested, history)
         config = var_child_runnable_config.get() or {}
         space_id = space_of(config, history) if self._identity is None else self._identity(config)
-        known, space, is_below = self._last  # an agent calls many times in a row
+        known, space, is_below = self._last
         if space is None or known is not space_id:
+            self._check_order()
             space, is_below = self._memory.at(space_id), self._identity is not None or "/" in space_id.agent
             self._last = space_id, space, is_below
         if is_below:
@@ -152,7 +152,7 @@ class PagingMiddleware(AgentMiddleware[PagingState, Any, Any]):
         prompt = space.step(
             history,
             LANGCHAIN,
-            self._budgets.of(request.model),
+            gauge,
             now=time.time(),
             overhead=overhead,
             record=state.get(VIEW_KEY),
@@ -160,6 +160,22 @@ class PagingMiddleware(AgentMiddleware[PagingState, Any, Any]):
             notices=self._manage,
         )
         return prompt, OWNED.set(prompt)
+
+    def _look_around(self, request: ModelRequest[Any]) -> tuple[Gauge, int]:
+        """The budget of the model of this call, and the tokens of what surrounds its conversation."""
+        model, system, tools = request.model, request.system_message, request.tools
+        gauge, overhead = self._budgets.of(model), self._overhead.of(system, tools)
+        if isinstance(model, BaseChatModel):  # of any other, the run's config may choose what is called
+            self._around = model, system, list(tools), gauge, overhead
+        return gauge, overhead
+
+    def _check_order(self) -> None:
+        if IN_TURN.get() and not self._has_warned:
+            self._has_warned = True
+            _log.warning(
+                "PagingMiddleware comes after SchedulingMiddleware: a slot of the backend is held while it pages, and "
+                "the scheduler does not know the prompt. Give PagingMiddleware to create_agent first"
+            )
 
 
 def _paged(request: ModelRequest[Any], natives: list[Any]) -> ModelRequest[Any]:
