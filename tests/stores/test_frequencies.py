@@ -19,6 +19,9 @@ def test_it_begins_anew_where_it_would_remember_too_much(monkeypatch):
     asked = [1, 3, 4]
     assert counted.unknown(REACH, asked) == asked, "all terms of one question are known together or not at all"
     assert counted.records(REACH) is None
+    for number in range(9):
+        counted.learn_size(("_scope", f"page/{number}"), 1)
+    assert sum(counted.size(("_scope", f"page/{number}")) is not None for number in range(9)) <= 3
 
 
 def test_a_write_that_failed_leaves_nothing_to_rely_on():

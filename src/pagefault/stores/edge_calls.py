@@ -259,6 +259,13 @@ def count(shard: EdgeShard, scope: Reach, where: Where, ids: HasIdCondition | No
     return shard.count(CountRequest(filter=matching(scope, where, ids), exact=True))
 
 
+def size(shard: EdgeShard, scope: Reach, kind: RecordKind, counted: Frequencies) -> int:
+    """How many records of a kind there are in all."""
+    found = count(shard, scope, Where(kind=kind), None)
+    counted.learn_size(reach_of(scope, kind), found)
+    return found
+
+
 def idf(
     shard: EdgeShard,
     scope: Reach,

@@ -1,4 +1,4 @@
-"""How many records hold a word, by whoever may reach them: counted once by the engine, then kept up with every write.
+"""How many records there are and hold a word, by who may reach them: counted once, then kept up with every write.
 
 To weigh a word an engine counts the records in scope that hold it, at every search anew. Among 100,000 pages that takes
 four times as long as the search itself. No client is imported here.
@@ -22,7 +22,8 @@ Reached = tuple[str, str]
 
 @dataclass(slots=True, kw_only=True)
 class _Known:
-    records: int
+    size: int | None = None
+    records: int | None = None
     holding: dict[int, int] = field(default_factory=dict)
 
 
@@ -32,6 +33,19 @@ class Frequencies:
     def __init__(self) -> None:
         self._known: dict[str, dict[Reached, _Known]] = {}
         self._words = 0
+
+    def size(self, reach: Reached) -> int | None:
+        """How many records there are, with words or without, ``None`` if not known. May be asked from any thread."""
+        known = self._of(reach)
+        return known.size if known else None
+
+    def learn_size(self, reach: Reached, size: int) -> None:
+        """How many records the engine says that there are."""
+        if self._words >= MAX_WORDS:
+            self._clear()
+        known = self._made(reach)
+        self._words += known.size is None
+        known.size = size
 
     def records(self, reach: Reached) -> int | None:
         """How many records with words there are, ``None`` if not known."""
@@ -55,7 +69,8 @@ class Frequencies:
             terms: All terms it was asked for.
         """
         self._words += len(terms)
-        known = self._known.setdefault(_kind_of(reach), {}).setdefault(reach, _Known(records=records))
+        known = self._made(reach)
+        known.records = records
         for term in terms:
             known.holding[term] = round((records + 1) / math.exp(weights[term]) - 0.5) if term in weights else 0
 
@@ -67,7 +82,8 @@ class Frequencies:
         """
         known = self._known[_kind_of(reach)][reach]
         counts = {term: known.holding[term] for term in terms}
-        return {term: math.log((known.records + 1) / (count + 0.5)) for term, count in counts.items() if count}
+        records = known.records or 0
+        return {term: math.log((records + 1) / (count + 0.5)) for term, count in counts.items() if count}
 
     @contextlib.contextmanager
     def adding(self, rows: Iterable[Row]) -> Iterator[None]:
@@ -80,21 +96,32 @@ class Frequencies:
         for row in rows:
             for key in (SCOPE_KEY, USER_KEY):
                 known = self._of((key, str(row.payload.get(key, ""))))
-                if known is not None and row.sparse is not None:
-                    known.records += 1
-                    for term in known.holding.keys() & set(row.sparse.indices):
-                        known.holding[term] += 1
+                if known is not None:
+                    _add(known, row)
 
     def forget(self, kind: str) -> None:
         """Records of a kind are replaced or deleted: what they hold is to be counted anew."""
-        self._words -= sum(len(known.holding) for known in self._known.pop(kind, {}).values())
+        gone = self._known.pop(kind, {}).values()
+        self._words -= sum(len(known.holding) + (known.size is not None) for known in gone)
 
     def _of(self, reach: Reached) -> _Known | None:
         return self._known.get(_kind_of(reach), {}).get(reach)
 
+    def _made(self, reach: Reached) -> _Known:
+        return self._known.setdefault(_kind_of(reach), {}).setdefault(reach, _Known())
+
     def _clear(self) -> None:
         self._known.clear()
         self._words = 0
+
+
+def _add(known: _Known, row: Row) -> None:
+    if known.size is not None:
+        known.size += 1
+    if known.records is not None and row.sparse is not None:
+        known.records += 1
+        for term in known.holding.keys() & set(row.sparse.indices):
+            known.holding[term] += 1
 
 
 def _kind_of(reach: Reached) -> str:

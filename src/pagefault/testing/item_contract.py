@@ -144,6 +144,7 @@ async def words_weigh_what_items_hold_now(make: StoreFactory) -> None:
     async with _opened(make) as store:
         await _swap(store, (old, 0), (beside, 0))
         same(set(await store.idf(OURS, range(9), kind="item")), {1, 2}, "terms")
+        same(await store.count(OURS, Where(kind="item")), 2, "items")
         await _swap(store, (new, 2))
         same(set(await store.idf(OURS, range(9), kind="item")), {1, 3}, "terms after another version")
         (hits,) = await store.search(OURS, [terms({2: 1.0, 3: 1.0})], _ITEMS, limit=9)
@@ -151,6 +152,7 @@ async def words_weigh_what_items_hold_now(make: StoreFactory) -> None:
         await store.remove(OURS, Where(kind="item", ids=[new.id]))
         found = await store.idf(OURS, [1, 3, 9], kind="item")
         same(set(found), {1, 9}, "terms after a removal")
+        same(await store.count(OURS, Where(kind="item")), 1, "items after a removal")
         same(found[1], found[9], "their weights")
 
 

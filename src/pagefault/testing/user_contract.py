@@ -92,6 +92,8 @@ async def words_weigh_what_they_weigh_now(make: StoreFactory) -> None:
             for reach, pages in held.items():
                 weights = await store.idf(reach, range(6))
                 same(set(weights), set().union(*pages), f"terms of {reach} after write {seq}")
+                there = sum(reach in (each, ADA) for each, _ in writes[: seq + 1])
+                same(await store.count(reach, Where()), there, f"pages of {reach} after write {seq}")
                 for term, weight in weights.items():
                     expected = math.log((len(pages) + 1) / (sum(term in page for page in pages) + 0.5))
                     close(weight, expected, f"weight of {term} for {reach} after write {seq}")
