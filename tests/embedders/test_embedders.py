@@ -46,6 +46,7 @@ class Fixed:
 def whole_text():
     """The definition of the default vectors: one pass of the tokenizer, the mean of the tokens' weights."""
     root = wordllama._root()
+    assert root is not None
     tokenizers = pytest.importorskip("tokenizers")
     tokenizer = tokenizers.Tokenizer.from_str(wordllama._read(root, wordllama._TOKENIZER).decode("utf-8"))
     weights = wordllama._matrix(wordllama._read(root, wordllama._WEIGHTS)).view("<f2")

@@ -97,8 +97,8 @@ def document_vector(text: str) -> Sparse:
     norm = K1 * (1 - B + B * sum(counts.values()) / AVERAGE_TERMS)
     pairs = sorted(counts.items())
     return Sparse(
-        indices=tuple(index for index, _ in pairs),
-        values=tuple(tf * (K1 + 1) / (tf + norm) for _, tf in pairs),
+        indices=tuple([index for index, _ in pairs]),
+        values=tuple([tf * (K1 + 1) / (tf + norm) for _, tf in pairs]),
     )
 
 
