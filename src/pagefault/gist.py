@@ -28,6 +28,8 @@ _SCANNED_GISTS: Final = 8
 _WORDS: Final = 28
 """Characters that a quote is worth, before the opening of a result gets any."""
 _SCANNED: Final = 2_000
+_SPLIT: Final = 4 * MAX_CHARS
+"""Where a first sentence is not over by then, a gist has no room for its end."""
 _PARSED: Final = 100_000
 _RESULT: Final = 40
 _STUMP: Final = 12
@@ -222,7 +224,7 @@ def _opening(text: str) -> str:
     start = next((line for line in lines if any(map(str.isalnum, line))), None)
     if start is None:
         return _line(text)
-    first, *rest = _SENTENCE.split(_line(" ".join([start, *takewhile(bool, lines)])), maxsplit=2)
+    first, *rest = _SENTENCE.split(_line(" ".join([start, *takewhile(bool, lines)]))[:_SPLIT], maxsplit=2)
     return f"{first} {rest[0]}" if rest and _NUMBERING.fullmatch(first) else first
 
 

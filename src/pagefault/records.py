@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from pagefault import canonical
+from pagefault.breath import Breath
 from pagefault.chain import head_id, point_id
 from pagefault.indexing import index_text
 from pagefault.lineage import Lineage
@@ -21,11 +21,6 @@ from pagefault.view import to_record
 
 UNIT_PAGES: Final = 16
 UNIT_BYTES: Final = 2**20
-BREATH_SECONDS: Final = 0.00005
-"""Lets other threads have the interpreter between two pages."""
-STRETCH_SECONDS: Final = 0.0003
-"""After so long without a breath one is due."""
-
 DROPPED: Final = 64
 """Message objects let go of at a time."""
 
@@ -75,19 +70,6 @@ def open_messages(lineage: Lineage) -> list[Any]:
     if not lineage.is_sole or not lineage.slots or lineage.slots[-1].closed:
         return []
     return lineage.natives(lineage.slots[-1])
-
-
-class Breath:
-    """Sleeps for a moment where a stretch of work has been long enough."""
-
-    def __init__(self) -> None:
-        self._last = time.perf_counter()
-
-    def draw(self, *, anyway: bool = False) -> None:
-        """Let others have the interpreter, if it is time."""
-        if anyway or time.perf_counter() - self._last > STRETCH_SECONDS:
-            time.sleep(BREATH_SECONDS)
-            self._last = time.perf_counter()
 
 
 def let_go(task: Task) -> None:

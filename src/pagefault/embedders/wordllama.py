@@ -21,6 +21,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from pagefault.breath import Breath
 from pagefault.errors import EmbedderError, MissingDependency
 
 if TYPE_CHECKING:
@@ -87,7 +88,13 @@ class WordLlamaEmbedder:
             EmbedderError: Its files are not the ones these vectors are defined by.
         """
         model = _loaded[0] if _loaded else _load()
-        return [model.embed(text) for text in texts]
+        breath = Breath()
+        vectors: list[list[float]] = []
+        for text in texts:
+            if vectors:
+                breath.draw()
+            vectors.append(model.embed(text))
+        return vectors
 
 
 class _Model:

@@ -1,0 +1,24 @@
+"""Breaths: a long stretch of work behind the agent lets other threads have the interpreter now and then."""
+
+from __future__ import annotations
+
+import time
+from typing import Final
+
+BREATH_SECONDS: Final = 0.00005
+"""Lets other threads have the interpreter: whoever waits for it gets it only from a thread that really sleeps."""
+STRETCH_SECONDS: Final = 0.0005
+"""After so long without a breath one is due."""
+
+
+class Breath:
+    """Sleeps for a moment where a stretch of work has been long enough."""
+
+    def __init__(self) -> None:
+        self._last = time.perf_counter()
+
+    def draw(self, *, anyway: bool = False) -> None:
+        """Let others have the interpreter, if it is time."""
+        if anyway or time.perf_counter() - self._last > STRETCH_SECONDS:
+            time.sleep(BREATH_SECONDS)
+            self._last = time.perf_counter()
