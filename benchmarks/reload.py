@@ -1,10 +1,10 @@
 """The first step after a checkpoint was reloaded, and a reclaim of 500 pages that are stored already.
 
 Run with ``python -m benchmarks.reload``. A thread of the given length is run once with a checkpointer, then asked
-again: every message object is new. ``resumed`` is the same process, ``restarted`` another memory on the same
-directory, which knows nothing of the thread yet. The peer is SummarizationMiddleware below its trigger on the same
-thread. For the reclaim the window is made smaller between two steps, and calls of the store are counted: there are
-none.
+again: every message object is new. ``resumed`` is the same process with the same middleware, ``restarted`` another
+memory on the same directory, which knows nothing of the thread yet, with a new middleware, which counts its tools
+anew. The peer is SummarizationMiddleware below its trigger on the same thread. For the reclaim the window is made
+smaller between two steps, and calls of the store are counted: there are none.
 """
 
 from __future__ import annotations
@@ -63,9 +63,11 @@ def reloads(length: int) -> Iterator[tuple[str, list[tuple[float, float]]]]:
             saver, thread = InMemorySaver(), f"{name} {number}"
             with tempfile.TemporaryDirectory() as place:
                 with pagefault.open(place, embedder=None) as memory:
-                    ask(TimedPaging(memory, budget=budget), saver, history(length), thread)
+                    middleware = TimedPaging(memory, budget=budget)
+                    ask(middleware, saver, history(length), thread)
                     memory.flush()
-                    resumed.append(first(ask(TimedPaging(memory, budget=budget), saver, news, thread)))
+                    middleware.watch = Watch.new()
+                    resumed.append(first(ask(middleware, saver, news, thread)))
                 with pagefault.open(place, embedder=None) as memory:
                     memory.ready()
                     restarted.append(first(ask(TimedPaging(memory, budget=budget), saver, news, thread)))

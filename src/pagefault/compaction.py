@@ -73,14 +73,12 @@ class Scale(NamedTuple):
 
     Attributes:
         size: Tokens of a text.
-        sizes: Tokens of each of some lines that begin with a digit.
         cost: What a message with a text of so many tokens costs; rises with them.
         adds_up: Whether the counts of lines, each with its end, add up to that of their text
             where every line begins with a digit.
     """
 
     size: Callable[[str], int]
-    sizes: Callable[[Sequence[str]], Sequence[int]]
     cost: Callable[[int], int]
     adds_up: bool
 
@@ -226,7 +224,6 @@ class _Lines:
             sizes[into] = max(one, other)
             stops[into], stops[at] = stops[at], 0
         self._made = {start: self._line(start) for start, stop in enumerate(stops) if stop}
-        self._count([start for start, line in self._made.items() if not line.tokens])
 
     def join(self, room: int) -> int:
         """Join until the lines have at most ``room`` tokens together, or there is only one; how many they have."""
@@ -237,7 +234,6 @@ class _Lines:
             stops[into] = stops[at]
             total -= made[into].tokens + made.pop(at).tokens
             made[into] = self._line(into)
-            self._count([into])
             total += made[into].tokens
         return total
 
@@ -247,19 +243,13 @@ class _Lines:
         return replace(self._block, entries=tuple(self._made.values()))
 
     def _line(self, start: int) -> Entry:
-        """The line that begins here, not counted where it is a new one."""
+        """The line that begins here, counted."""
         entries, stop = self._block.entries, self._stops[start]
         line = entries[start]
-        if stop == start + 1:
-            return line
-        lines = entries[start:stop]
-        return Entry(line.first, max([e.last for e in lines]), merge_gists(*[e.gist for e in lines]))
-
-    def _count(self, starts: list[int]) -> None:
-        made = self._made
-        sizes = self._scale.sizes([made[start].whole for start in starts])
-        for start, size in zip(starts, sizes, strict=True):
-            made[start] = Entry(*made[start][:3], size)
+        if stop > start + 1:
+            lines = entries[start:stop]
+            line = Entry(line.first, max([e.last for e in lines]), merge_gists(*[e.gist for e in lines]))
+        return line if line.tokens else line._replace(tokens=self._scale.size(line.whole))
 
 
 def _fit(block: Block, limit: int, scale: Scale) -> Block:

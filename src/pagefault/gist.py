@@ -140,15 +140,17 @@ def _joined(first: _Piece, second: _Piece) -> _Piece | None:
     """One piece for two calls that differ in a last number that rises."""
     if first.arguments is None or second.arguments is None or first.tool != second.tool:
         return None
-    if not (first.arguments[-1:].isdecimal() and second.arguments[-1:].isdecimal()):  # before a search takes its time
-        return None
-    one, two = _RUN.search(first.arguments), _RUN.search(second.arguments)
+    one, two = _last_number(first.arguments), _last_number(second.arguments)
     if one is None or two is None:
         return None
     before = first.arguments[: one.start()]
     if _keyless(before) != _keyless(second.arguments[: two.start()]) or int(one[2] or one[1]) >= int(two[1]):
         return None
     return _Piece(first.tool, f"{before}{one[1]}..{two[2] or two[1]}", first.opening)
+
+
+def _last_number(arguments: str) -> re.Match[str] | None:
+    return _RUN.search(arguments) if arguments[-1:].isdecimal() else None  # a search from all places takes a while
 
 
 def _words(pieces: Sequence[_Piece]) -> list[str]:

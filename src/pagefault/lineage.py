@@ -13,7 +13,8 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from hashlib import blake2b
-from itertools import islice
+from itertools import compress, islice
+from operator import is_not
 from typing import TYPE_CHECKING, Any, Final
 
 from pagefault import canonical
@@ -151,8 +152,8 @@ class Lineage:
 
     def common(self, natives: Sequence[Any]) -> int:
         """How many leading messages are the same, by identity, then reading, then digest."""
-        pairs = [(mine, theirs) for mine, theirs in zip(self.seen, natives, strict=False) if mine is not theirs]
-        ones, others = zip(*pairs, strict=True) if pairs else ((), ())
+        are_new = list(map(is_not, self.seen, natives))
+        ones, others = list(compress(self.seen, are_new)), list(compress(natives, are_new))
         if LeftBehind not in {*map(type, ones), *map(type, others)} and self.codec.are_same(ones, others):
             return min(len(self.seen), len(natives))
         known = 0  # messages before it are the same as a whole page

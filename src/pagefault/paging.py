@@ -28,7 +28,7 @@ from pagefault.preview import OVERSIZE
 from pagefault.previewing import oversize, squeeze
 from pagefault.prompt import render
 from pagefault.slot import Slot
-from pagefault.tokens import count_lines, lines_add_up
+from pagefault.tokens import lines_add_up
 from pagefault.traces import changed
 from pagefault.view import Pin, View, from_record, to_record
 
@@ -442,12 +442,7 @@ def _compacted(lineage: Lineage, chosen: set[int], budget: Budget) -> tuple[Bloc
     entries = [slot.line or lineage.line_of(slot) for slot in gone]
     tip = lineage.chain_at(gone[-1].seq) or ""
     counter = lineage.counter
-    scale = Scale(
-        size=counter.count,
-        sizes=lambda lines: count_lines(counter, lines),
-        cost=lambda tokens: reserved(tokens + MESSAGE_OVERHEAD, counter),
-        adds_up=lines_add_up(counter),
-    )
+    scale = Scale(counter.count, lambda tokens: reserved(tokens + MESSAGE_OVERHEAD, counter), lines_add_up(counter))
     return compact(lineage.view.blocks, entries, tip, limit=budget.blocks, scale=scale)
 
 

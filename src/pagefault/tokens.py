@@ -9,9 +9,8 @@ import logging
 import os
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from operator import sub
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -75,8 +74,6 @@ _BUNDLED: Final = (  # packages that ship the files, and where
 
 _lock = threading.Lock()
 _loaded: dict[str, tiktoken.Encoding] = {}
-_ends: dict[str, frozenset[int]] = {}
-"""Of each encoding the tokens that end a line."""
 _default: list[TokenCounter] = []
 
 
@@ -125,24 +122,6 @@ class TiktokenCounter:
             return len(encoding.encode_ordinary(text))
         return sum(len(encoding.encode_ordinary(piece)) for piece in _pieces(text))
 
-    def count_lines(self, lines: Sequence[str]) -> list[int]:
-        """Tokens of each line, with its end, where each begins with an ASCII digit; see :func:`lines_add_up`.
-
-        Half of what a line costs when it is counted by itself is the way to the tokenizer and back.
-        """
-        encoding = _loaded.get(self.encoding) or _load(self.encoding)
-        ends = _ends[self.encoding]
-        text = "".join(lines)
-        if not text.isascii():
-            text = text.encode("utf-8", "replace").decode("utf-8")
-        if len(text) > PIECE_CHARS and len(lines) > 1:
-            half = len(lines) // 2
-            return [*self.count_lines(lines[:half]), *self.count_lines(lines[half:])]
-        last = [at for at, token in enumerate(encoding.encode_ordinary(text), start=1) if token in ends]
-        if len(last) != len(lines):  # a line with another one in it, or none
-            return list(map(self.count, lines))
-        return list(map(sub, last, [0, *last]))
-
 
 def default_counter() -> TokenCounter:
     """The best counter available here, the same one at every call.
@@ -159,11 +138,6 @@ def default_counter() -> TokenCounter:
                 _log.warning("tokens are estimated (10%% is kept in reserve): %s", _way_out(exact.encoding))
                 _default.append(EstimateCounter())
         return _default[0]
-
-
-def count_lines(counter: TokenCounter, lines: Sequence[str]) -> list[int]:
-    """Tokens of each line."""
-    return counter.count_lines(lines) if isinstance(counter, TiktokenCounter) else list(map(counter.count, lines))
 
 
 def lines_add_up(counter: TokenCounter) -> bool:
@@ -197,7 +171,6 @@ def _load(name: str) -> tiktoken.Encoding:
                 raise MissingDependency(_way_out(name))
             lines = (line.split() for line in data.splitlines() if line)
             ranks = {base64.b64decode(token): int(rank) for token, rank in lines}
-            _ends[name] = frozenset(rank for token, rank in ranks.items() if token.endswith(b"\n"))
             _loaded[name] = tiktoken.Encoding(name, pat_str=known.pattern, mergeable_ranks=ranks, special_tokens={})
         return _loaded[name]
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from pagefault.lineage import Lineage
     from pagefault.slot import Slot
 
+_TOGETHER: Final = 50
+"""So many pages are compared at a time: what was looked at once is still at hand for the next look."""
 _ATOMS: Final = frozenset({str, int, float, bool, bytes, type(None)})
 """Types whose objects nobody can change."""
 _NESTS: Final = frozenset({dict, list})
@@ -82,17 +84,21 @@ def changed(lineage: Lineage, slots: Sequence[Slot]) -> Slot | None:
     Nearly always all of them hold the very objects that the writer saw, which is shown at half the price of their
     imprints.
     """
+    some = (slots[start : start + _TOGETHER] for start in range(0, len(slots), _TOGETHER))
+    rest = (slot for each in some if not _are_kept(lineage, each) for slot in each)
+    return next((slot for slot in rest if not lineage.is_unchanged(slot)), None)
+
+
+def _are_kept(lineage: Lineage, slots: Sequence[Slot]) -> bool:
+    """Whether the messages of all of these hold what was traced of them."""
     traces: list[Trace] = []
     natives: list[Any] = []
-    rest: list[Slot] = []
     for slot in slots:
         content, known = slot.content, slot.trace
-        is_kept = content is not None and slot.imprint in {b"", content.imprint}
-        if is_kept and known is not None and slot.start >= lineage.renewed:
-            traces.append(known)
-            natives += lineage.seen[slot.start : slot.stop]
-        else:
-            rest.append(slot)
-    if natives and not holds(natives, traces, lineage.codec):
-        rest = list(slots)
-    return next((slot for slot in rest if not lineage.is_unchanged(slot)), None)
+        if known is None or content is None or slot.start < lineage.renewed:
+            return False
+        if slot.imprint and slot.imprint != content.imprint:  # it was chained before
+            return False
+        traces.append(known)
+        natives += lineage.seen[slot.start : slot.stop]
+    return holds(natives, traces, lineage.codec)

@@ -22,11 +22,7 @@ def cost(text):
     return len(text) // 4 + 8
 
 
-def scaled(size, *, adds_up=False):
-    return Scale(size, lambda lines: list(map(size, lines)), lambda tokens: tokens + 8, adds_up=adds_up)
-
-
-SCALE = scaled(lambda text: len(text) // 4)
+SCALE = Scale(lambda text: len(text) // 4, lambda tokens: tokens + 8, adds_up=False)
 
 
 def entries(seqs, gist="user: something was said here"):
@@ -194,7 +190,7 @@ def test_lines_counted_before_are_not_counted_again():
         return len(text)
 
     counted: list[str] = []
-    scale = scaled(counting, adds_up=True)
+    scale = Scale(counting, lambda tokens: tokens + 8, adds_up=True)
     known = [Entry(first=n, last=n, gist="g" * 40, tokens=len(f"{n} ") + 41) for n in range(1, 30)]
     (block,) = compact((), known, "t29", limit=10_000, scale=scale)
     assert counted == [block.header + "\n", str(block.entries[-1])]
@@ -285,7 +281,7 @@ def counted_for(pages, gist):
         counted.append(len(text))
         return len(text) // 4
 
-    scale = scaled(counting)
+    scale = Scale(counting, SCALE.cost, adds_up=False)
     (block,) = compact((), entries(range(1, pages + 1), gist), "tip", limit=700, scale=scale)
     assert block.tokens >= 600
     return sum(counted)
@@ -297,7 +293,7 @@ def test_how_much_is_counted_hardly_depends_on_how_many_pages_leave(gist):
 
 
 def test_texts_that_cost_nothing_all_fit():
-    free = Scale(lambda _: 0, lambda lines: [0] * len(lines), lambda tokens: tokens, adds_up=True)
+    free = Scale(lambda _: 0, lambda tokens: tokens, adds_up=True)
     (block,) = compact((), entries(range(1, 60)), "tip", limit=0, scale=free)
     assert len(block.entries) == 59
 

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from pagefault import tokens
 from pagefault.errors import MissingDependency
 from pagefault.estimate import EstimateCounter, upper_bound
-from pagefault.tokens import PIECE_CHARS, TiktokenCounter, count_lines, default_counter, lines_add_up
+from pagefault.tokens import PIECE_CHARS, TiktokenCounter, default_counter, lines_add_up
 
 needs_tokenizer = pytest.mark.skipif(not TiktokenCounter().is_available(), reason="no local tokenizer file")
 any_text = st.text(st.characters(codec=None, categories=None), max_size=300)
@@ -92,21 +92,10 @@ def test_lines_that_begin_with_a_digit_add_up(encoding, lines):
     whole = [f"{number} {text}\n" for number, text in lines]
     assert lines_add_up(counter)
     assert sum(map(counter.count, whole)) == counter.count("".join(whole))
-    assert count_lines(counter, whole) == list(map(counter.count, whole))
-
-
-@needs_tokenizer
-def test_more_lines_than_the_tokenizer_takes_at_once_are_counted():
-    counter = TiktokenCounter()
-    whole = [f"{number} {'word ' * number}\n" for number in [*range(200), 9 * PIECE_CHARS]]
-    assert count_lines(counter, whole) == list(map(counter.count, whole))
-    assert count_lines(counter, []) == []
 
 
 def test_of_an_estimate_nothing_is_known():
     assert not lines_add_up(EstimateCounter())
-    lines = ["1 a\n", "2 bc\n"]
-    assert count_lines(EstimateCounter(), lines) == list(map(EstimateCounter().count, lines))
 
 
 def test_an_unknown_encoding_is_refused():
