@@ -437,9 +437,8 @@ def _fields(of: str, fields: Mapping[str, Scalar], tags: Sequence[str]) -> dict[
     for key, value in fields.items():
         if not _is_name(key):
             raise StoreError(f"{of}: {key!r:.60} cannot name a field (reserved: {sorted(RESERVED)})")
-        scalar = value if value.__class__ is str and value.isascii() else _scalar(of, key, value)
-        plain[key] = scalar
-        size += len(key) + len(scalar if scalar.__class__ is str else str(scalar))
+        plain[key] = value if type(value) is str and value.isascii() else _scalar(of, key, value)
+        size += len(key) + len(str(value))
     if size > MAX_FIELDS_BYTES:
         raise StoreError(f"{of}: fields and tags take {size} characters, the limit is {MAX_FIELDS_BYTES}")
     return plain
