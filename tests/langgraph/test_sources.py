@@ -13,7 +13,7 @@ from langgraph.store.memory import InMemoryStore
 import pagefault
 from pagefault import InvalidItem, Passage
 from pagefault.testing.embedders import HashingEmbedder
-from pagefault_langgraph import PagefaultStore, PagingMiddleware, StoreSource, recall_tool
+from pagefault_langgraph import PagefaultRetriever, PagefaultStore, PagingMiddleware, StoreSource, recall_tool
 from tests.kernel.support import PATIENCE, threads_since, until
 from tests.langgraph.scripted import ScriptedModel
 
@@ -147,3 +147,19 @@ def test_an_agents_tool_asks_it(memory, profiles, is_async):
     assert "source profiles" in answer["messages"][-1].content
     schema = recall_tool(memory, sources=sources).tool_call_schema.model_json_schema()
     assert set(schema["properties"]) == {"addresses", "query"}
+
+
+def test_a_retriever_asks_them_too(memory, profiles):
+    space = memory.space(user="ada", thread="t")
+    space.append([{"role": "user", "content": f"We stayed in hotel {n} in Rome called Locarno."} for n in range(4)])
+    broken = StoreSource(profiles, lambda _: 1 / 0, name="broken")
+    sources = [broken, StoreSource(profiles, own, name="profiles")]
+    retriever = PagefaultRetriever(memory=memory, space=space.id, sources=sources, k=3)
+    for documents in (retriever.invoke("hotel in Rome called"), asyncio.run(retriever.ainvoke("hotel in Rome called"))):
+        assert len(documents) == 3
+        assert all("Locarno" in document.page_content for document in documents[:2])
+        assert documents[2].page_content == NOW
+        assert documents[2].metadata["source"] == "profiles"
+        assert documents[2].metadata["address"] == "users/ada/hotel"
+    alone = PagefaultRetriever(memory=memory, space=space.id, k=3).invoke("hotel in Rome called")
+    assert [document.metadata.get("source") for document in alone] == [None] * 3

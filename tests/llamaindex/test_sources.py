@@ -10,7 +10,7 @@ from llama_index.core.agent.workflow import FunctionAgent
 from llama_index.core.base.llms.types import ChatMessage
 
 from pagefault_langgraph import PagefaultStore, StoreSource
-from pagefault_llamaindex import PagefaultMemory, PagefaultToolSpec, paged, recall_tool
+from pagefault_llamaindex import PagefaultMemory, PagefaultRetriever, PagefaultToolSpec, paged, recall_tool
 from tests.llamaindex.scripted import SYSTEM, ScriptedLLM, call, say
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # LlamaIndex looks at old fields
@@ -81,3 +81,12 @@ def test_an_agent_asks_a_store_of_the_other_framework(backend):
     answer = asyncio.run(talk())
     assert "source notes | docs/a |" in answer
     assert "Artemide" in answer
+
+
+def test_a_retriever_asks_them_too(backend, profiles):
+    retriever = PagefaultRetriever(session(backend), sources=[Broken(), profiles])
+    for nodes in (retriever.retrieve("hotel in Rome called"), asyncio.run(retriever.aretrieve("hotel in Rome called"))):
+        assert [node.metadata.get("source") for node in nodes] == [None, "profiles"]
+        assert nodes[1].text == "text: Our hotel in Rome is called Artemide."
+        assert nodes[1].metadata["address"] == "users/ada/hotel"
+        assert "Artemide" in nodes[1].get_content()

@@ -19,6 +19,7 @@ from pagefault.recall import (
     judge_passages,
     query_vector,
     render_passages,
+    shared,
     with_passages,
 )
 
@@ -92,3 +93,15 @@ def test_a_result_has_both(own):
     assert both.text == ("theirs" if own is NOTHING else "own pages\ntheirs")
     only_failed = with_passages(own, Outcome.ABSTAIN, [], ["down"], "down")
     assert (only_failed.outcome, only_failed.text) == (own.outcome, f"{own.text}\ndown")
+
+
+@given(st.lists(st.integers(0, 9), max_size=8), st.lists(st.integers(10, 19), max_size=8), st.integers(1, 9))
+def test_neither_crowds_the_other_out(own, outside, limit):
+    both = shared(own, outside, limit)
+    mine = [each for each in both if each < 10]
+    theirs = both[len(mine) :]
+    assert mine == own[: len(mine)]
+    assert theirs == outside[: len(theirs)]
+    assert len(both) == min(limit, len(own) + len(outside))
+    assert len(theirs) >= min(len(outside), limit // 3)
+    assert len(mine) >= min(len(own), limit - limit // 3)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextvars import ContextVar
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, CallbackManagerForRetrieverRun
 from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import ensure_config
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, SkipValidation
 
-from pagefault import Found, Memory, SpaceId
+from pagefault import Found, Memory, Source, SpaceId
 from pagefault.arguments import ScopeName
-from pagefault.recall import reading
+from pagefault.recall import reading, shared
 from pagefault.space import Space
 from pagefault_langgraph.identity import Identity
 from pagefault_langgraph.locate import identify
@@ -28,13 +29,15 @@ class PagefaultRetriever(BaseRetriever):
     An abstention gives no documents. A page's document is its reading, verbatim, with ``address``,
     ``seq``, ``created_at``, ``trust``, ``score`` and ``outcome`` as metadata; an item's has its
     ``key``, ``version`` and ``updated_at``. A page of another conversation (``scope="user"``) also has its
-    ``thread`` and ``agent``.
+    ``thread`` and ``agent``. A passage of a source outside has the name of its ``source``, and its ``address`` there.
 
     Args:
         memory: From ``pagefault.open(...)``.
         space: Whose conversation; by default the one that the run's config names, as for the middleware.
         identity: From the run's config to a ``SpaceId``, where the default does not do.
         scope: ``"user"`` looks into all conversations of this user.
+        sources: Asked as well; what they say has up to a third of the documents, the last ones. One that gives no
+            answer is logged.
         k: Documents returned at most; ``invoke(query, k=...)`` says it for one call.
 
     Example:
@@ -53,6 +56,7 @@ class PagefaultRetriever(BaseRetriever):
     space: SpaceId | None = None
     identity: Identity | None = None
     scope: ScopeName = "thread"
+    sources: Annotated[Sequence[Source], SkipValidation] = ()
     k: int = Field(default=10, ge=1, le=100)
 
     def invoke(self, input: str, config: RunnableConfig | None = None, **kwargs: Any) -> list[Document]:  # noqa: A002  # LangChain's name
@@ -79,7 +83,7 @@ class PagefaultRetriever(BaseRetriever):
         k: int | None = None,
     ) -> list[Document]:
         limit = self.k if k is None else k
-        return _documents(self._space().recall(query, limit=limit, scope=self.scope), limit)
+        return _documents(self._space().recall(query, limit=limit, scope=self.scope, sources=self.sources), limit)
 
     async def _aget_relevant_documents(
         self,
@@ -89,7 +93,8 @@ class PagefaultRetriever(BaseRetriever):
         k: int | None = None,
     ) -> list[Document]:
         limit = self.k if k is None else k
-        return _documents(await self._space().arecall(query, limit=limit, scope=self.scope), limit)
+        found = await self._space().arecall(query, limit=limit, scope=self.scope, sources=self.sources)
+        return _documents(found, limit)
 
     def _space(self) -> Space:
         return self.memory.at(self.space or identify(self.identity, _config.get() or {}, []))
@@ -127,7 +132,20 @@ def _documents(found: Found, limit: int) -> list[Document]:
         )
         for recalled in found.pages
     ]
-    return documents[:limit]
+    outside = [
+        Document(
+            page_content=recalled.passage.text,
+            metadata={
+                "source": recalled.source,
+                "address": recalled.passage.address,
+                "updated_at": recalled.passage.updated_at,
+                "score": recalled.score,
+                "outcome": outcome,
+            },
+        )
+        for recalled in found.passages
+    ]
+    return shared(documents, outside, limit)
 
 
 def _elsewhere(space: SpaceId | None) -> dict[str, str]:

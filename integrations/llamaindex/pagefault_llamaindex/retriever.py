@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
 
-from pagefault import Found, Space
+from pagefault import Found, Source, Space
 from pagefault.arguments import ScopeName, check_scope
+from pagefault.recall import shared
 from pagefault_llamaindex.memory import PagefaultMemory
 
 
@@ -17,8 +19,10 @@ class PagefaultRetriever(BaseRetriever):
 
     Args:
         memory: The session's memory, or a space.
-        limit: Pages returned at most.
+        limit: Nodes returned at most.
         scope: ``"user"`` looks into all sessions of this user; a node's ``session`` says which.
+        sources: Asked as well; what they say has up to a third of the nodes, the last ones, with the name of its
+            ``source``. One that gives no answer is logged.
         **kwargs: For LlamaIndex's ``BaseRetriever``.
 
     Example:
@@ -31,7 +35,13 @@ class PagefaultRetriever(BaseRetriever):
     """
 
     def __init__(
-        self, memory: PagefaultMemory | Space, *, limit: int = 10, scope: ScopeName = "thread", **kwargs: Any
+        self,
+        memory: PagefaultMemory | Space,
+        *,
+        limit: int = 10,
+        scope: ScopeName = "thread",
+        sources: Sequence[Source] = (),
+        **kwargs: Any,
     ) -> None:
         if not isinstance(memory, PagefaultMemory | Space):
             raise TypeError(f"memory is a PagefaultMemory or a Space, got {type(memory).__name__} {memory!r:.60}")
@@ -39,12 +49,16 @@ class PagefaultRetriever(BaseRetriever):
         self._memory = memory
         self._limit = limit
         self._scope: ScopeName = check_scope(scope)
+        self._sources = tuple(sources)
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        return self._nodes(self._space.recall(query_bundle.query_str, limit=self._limit, scope=self._scope))
+        found = self._space.recall(query_bundle.query_str, limit=self._limit, scope=self._scope, sources=self._sources)
+        return self._nodes(found)
 
     async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        found = await self._space.arecall(query_bundle.query_str, limit=self._limit, scope=self._scope)
+        found = await self._space.arecall(
+            query_bundle.query_str, limit=self._limit, scope=self._scope, sources=self._sources
+        )
         return self._nodes(found)
 
     @property
@@ -53,7 +67,7 @@ class PagefaultRetriever(BaseRetriever):
 
     def _nodes(self, found: Found) -> list[NodeWithScore]:
         spaces = [page.space or self._space.id for page in found.pages]
-        return [
+        pages = [
             NodeWithScore(
                 node=TextNode(
                     id_=f"{space.key}/{page.page.chain}",
@@ -73,3 +87,21 @@ class PagefaultRetriever(BaseRetriever):
             )
             for page, space in zip(found.pages, spaces, strict=True)
         ]
+        outside = [
+            NodeWithScore(
+                node=TextNode(
+                    text=recalled.passage.text,
+                    metadata={
+                        "source": recalled.source,
+                        "address": recalled.passage.address,
+                        "updated_at": recalled.passage.updated_at,
+                        "outcome": found.outcome.value,
+                    },
+                    excluded_embed_metadata_keys=["source", "address", "updated_at", "outcome"],
+                    excluded_llm_metadata_keys=["outcome"],
+                ),
+                score=recalled.score,
+            )
+            for recalled in found.passages
+        ]
+        return shared(pages, outside, self._limit)

@@ -9,6 +9,7 @@ from pagefault.recall.passages import (
     RecalledPassage,
     judge_passages,
     render_passages,
+    shared,
     with_passages,
 )
 from pagefault.recall.pieces import FIELD, pieces_of
@@ -49,6 +50,7 @@ __all__ = [
     "render",
     "render_items",
     "render_passages",
+    "shared",
     "slice_page",
     "split_terms",
     "starts",
