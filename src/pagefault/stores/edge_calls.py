@@ -245,13 +245,38 @@ def search(
             time.sleep(_BREATH_SECONDS)
         if isinstance(query, Sparse):
             near = [hit.id for hits in found for hit in hits]
-            weights = idf(shard, scope, query.indices, where.kind, near, counted=counted)
-            requests = [_request(_weighed(query, weights), flt, **how)] if weights else []
+            points = _by_words(shard, scope, query, where.kind, near, counted=counted, flt=flt, how=how)
         else:
             requests = [_request(query, flt, **how), _request([query], pieced, **how)]
-        points = [point for each in shard.query_batch(QueryBatchRequest(requests)) for point in each]
+            points = [point for each in shard.query_batch(QueryBatchRequest(requests)) for point in each]
         found.append(answers.hits(scope, points, where, limit=limit))
     return found
+
+
+def _by_words(
+    shard: EdgeShard,
+    scope: Reach,
+    query: Sparse,
+    kind: RecordKind,
+    near: Sequence[UUID],
+    *,
+    counted: Frequencies,
+    flt: Filter,
+    how: Mapping[str, Any],
+) -> list[Any]:
+    """The points that hold words of a query. Where most of them are new, the engine counts them as it searches."""
+    reach = reach_of(scope, kind)
+    new = counted.unknown(reach, query.indices)
+    if not near or 2 * len(new) <= len(query.indices):
+        weights = idf(shard, scope, query.indices, kind, near, counted=counted)
+        requests = [_request(_weighed(query, weights), flt, **how)] if weights else []
+        return [point for each in shard.query_batch(QueryBatchRequest(requests)) for point in each]
+    requests = [_request(query, flt, corpus=within(scope, kind), **how)]
+    requests += _each_alone(scope, new, kind, [HasIdCondition(set(near))])
+    points, *alone = shard.query_batch(QueryBatchRequest(requests))
+    weights = _weights(new, alone)
+    counted.learn(reach, _with_words(shard, scope, kind, counted), weights, list(weights))
+    return list(points)
 
 
 def count(shard: EdgeShard, scope: Reach, where: Where, ids: HasIdCondition | None) -> int:
@@ -282,27 +307,39 @@ def idf(
     """
     reach = reach_of(scope, kind)
     if new := counted.unknown(reach, terms):
-        records = counted.records(reach)
-        if records is None:
-            records = shard.count(CountRequest(filter=within(scope, kind, HasVectorCondition(TEXT)), exact=True))
-        weights = _weights(shard, scope, new, kind, [HasIdCondition(set(near))]) if near else {}
-        if left := [term for term in new if term not in weights]:
-            weights |= _weights(shard, scope, left, kind, [])
+        records = _with_words(shard, scope, kind, counted)
+        weights: dict[int, float] = {}
+        for among in ([HasIdCondition(set(near))], []) if near else ([],):
+            if left := [term for term in new if term not in weights]:
+                asked = _each_alone(scope, left, kind, among)
+                weights |= _weights(left, shard.query_batch(QueryBatchRequest(asked)))
         counted.learn(reach, records, weights, new)
     return counted.weights(reach, terms) if terms else {}
 
 
-def _weights(
-    shard: EdgeShard, scope: Reach, terms: Sequence[int], kind: RecordKind, among: Sequence[HasIdCondition]
-) -> dict[int, float]:
-    """A query of one term with weight 1 scores its best record with IDF times the stored weight."""
+def _with_words(shard: EdgeShard, scope: Reach, kind: RecordKind, counted: Frequencies) -> int:
+    """How many records with words there are."""
+    known = counted.records(reach_of(scope, kind))
+    if known is not None:
+        return known
+    return shard.count(CountRequest(filter=within(scope, kind, HasVectorCondition(TEXT)), exact=True))
+
+
+def _each_alone(
+    scope: Reach, terms: Sequence[int], kind: RecordKind, among: Sequence[HasIdCondition]
+) -> list[QueryRequest]:
+    """Queries of one term each, with weight 1: they score their best record with IDF times the stored weight."""
     corpus, flt = within(scope, kind), within(scope, kind, *among)
-    requests = [
+    return [
         _request(Sparse(indices=(term,), values=(1.0,)), flt, limit=1, with_vector=[TEXT], corpus=corpus)
         for term in terms
     ]
+
+
+def _weights(terms: Sequence[int], found: Iterable[Iterable[Any]]) -> dict[int, float]:
+    """The IDF of each of these terms that was found."""
     weights: dict[int, float] = {}
-    for term, points in zip(terms, shard.query_batch(QueryBatchRequest(requests)), strict=True):
+    for term, points in zip(terms, found, strict=True):
         for point in points:
             vectors: Any = point.vector
             stored = dict(zip(vectors[TEXT].indices, vectors[TEXT].values, strict=True))
