@@ -140,7 +140,7 @@ class Lineage:
     def take_over(self, natives: Sequence[Any]) -> None:
         """Hold these objects in place of equal ones, such as those of a reloaded state."""
         self.replaced, self.seen = self.seen, list(natives)
-        self.left += self._slots
+        self.left = self._slots[:]
         self.renewed = len(self.seen)
         self.rendered = None
         if self.seen:
