@@ -118,10 +118,8 @@ class EdgeStore:
                 names a record of another space, or the engine failed.
         """
         self._check(scope)
-        rows = [
-            row for record in layout.distinct(records) for row in layout.rows(scope, record, dimension=self._dimension)
-        ]
-        for unit in layout.units(rows):
+        put = partial(edge_calls.put, scope=scope, records=records, dimension=self._dimension, counted=self._counted)
+        for unit in await self._call(put, urgent=False):
             await self._call(partial(edge_calls.write, scope=scope, unit=unit, counted=self._counted), urgent=False)
 
     async def swap(self, scope: Scope, swaps: Sequence[Swap]) -> list[bool]:

@@ -41,9 +41,10 @@ from qdrant_edge import (
     UpdateOperation,
 )
 
+from pagefault.breath import Breath
 from pagefault.errors import CorruptPage, StoreError
 from pagefault.ports import Hit, Reach, Record, RecordKind, Scope, Sparse, Tally, Where
-from pagefault.stores import answers
+from pagefault.stores import answers, layout
 from pagefault.stores.frequencies import Frequencies
 from pagefault.stores.layout import (
     CHUNK,
@@ -81,6 +82,21 @@ _RESCORED: Final = SearchParams(quantization=QuantizationSearchParams(rescore=Tr
 """Four times as many as asked for are compared in full, so what is found and its scores are those of a full scan."""
 
 
+def put(
+    shard: EdgeShard, scope: Scope, records: Sequence[Record], *, dimension: int, counted: Frequencies
+) -> list[list[Row]]:
+    """Lay out all records, which is where one is refused, and write the first unit; gives the others."""
+    breath = Breath()
+    laid: list[Row] = []
+    for record in layout.distinct(records):
+        laid += layout.rows(scope, record, dimension=dimension)
+        breath.draw()
+    units = list(layout.units(laid))
+    if units:
+        write(shard, scope, units[0], counted)
+    return units[1:]
+
+
 def write(shard: EdgeShard, scope: Scope, unit: Sequence[Row], counted: Frequencies) -> None:
     """Write one unit: all rows replace (heads), or none does (pages and chunks)."""
     held = {point.id: point.payload or {} for point in _retrieve(shard, [row.id for row in unit], _OWNER)}
@@ -97,8 +113,13 @@ def write(shard: EdgeShard, scope: Scope, unit: Sequence[Row], counted: Frequenc
     mode, only = (UpdateMode.Upsert, within(scope, unit[0].kind)) if replaces else (UpdateMode.InsertOnly, None)
     if replaces:
         counted.forget(unit[0].kind)
+    breath = Breath()
+    points: list[Point] = []
+    for row in rows:
+        points.append(_point(row))
+        breath.draw()
     with counted.adding(rows):
-        shard.update(UpdateOperation.upsert_points([_point(row) for row in rows], only, mode))
+        shard.update(UpdateOperation.upsert_points(points, only, mode))
     stale = [id_ for row in unit if replaces and row.id in held for id_ in stale_chunks(row, held[row.id])]
     if stale:
         shard.update(UpdateOperation.delete_points(list(stale)))
