@@ -195,6 +195,7 @@ def test_closing_waits_for_an_append_that_was_let_in(tmp_path):
     space = memory.space(thread="t")
     space.append(user("one"))
     memory.flush()
+    until(lambda: not memory._writeback.has_work, "the writer, which would wait for the append that waits below")
     lineage = space._paging.lineages[0]
     entered, gate, extend = threading.Event(), threading.Event(), lineage.extend
 

@@ -33,7 +33,7 @@ DIMENSION: Final = 256
 MAX_CHARS: Final = 4_000
 """Characters embedded of each text: 1.4 ms of prose, about 3 ms of Chinese. Pages come in shorter pieces."""
 
-_KEPT_WORDS: Final = 16_384
+_KEPT_WORDS: Final = 8_192
 _WORD_CHARS: Final = 32
 """Longer words are not kept; a text without blanks is one word."""
 _BLANK: Final = "\u2581"
