@@ -81,8 +81,8 @@ def _shared(names: tuple[str, ...]) -> tuple[str, ...]:
 def changed(lineage: Lineage, slots: Sequence[Slot]) -> Slot | None:
     """The first of these slots whose messages do not read as they did, if there is one.
 
-    Nearly always all of them hold the very objects that the writer saw, which is shown at half the price of their
-    imprints.
+    Nearly always all of them hold the very objects that the writer saw, which is shown at two thirds of the price of
+    their imprints.
     """
     some = (slots[start : start + _TOGETHER] for start in range(0, len(slots), _TOGETHER))
     rest = (slot for each in some if not _are_kept(lineage, each) for slot in each)
