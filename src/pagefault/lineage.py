@@ -48,8 +48,6 @@ class Lineage:
         is_sole: No framework's state holds its messages, only the store does.
         keeps_head: The space's head may say where it ends.
         replaced: Message objects that it held before: to let go of thousands takes a while, which no step waits for.
-        left: Slots whose pages have left the window, and whose traces can be let go of likewise.
-        renewed: So many of its messages have taken the place of equal ones, of which there may be traces.
         calm: With up to so many tokens, ``judged_by`` leaves the path as it is; -1 where that is to be found out.
         vouched: Chains at some pages that a seal has shown, which need not be computed to be known.
     """
@@ -59,7 +57,6 @@ class Lineage:
         self.counter = counter
         self.seen: list[Any] = []
         self.replaced: list[Any] = []
-        self.left: list[Slot] = []
         self._slots: list[Slot] = []
         self._arrivals: deque[_Arrival] = deque()
         self._grouping = threading.Lock()
@@ -86,7 +83,6 @@ class Lineage:
         self._tail: Any = None
         self._tail_size = -1
         self._clean = 0
-        self.renewed = 0
         self._uncounted: deque[Slot] = deque()
 
     # -- growing ---------------------------------------------------------------------------
@@ -140,8 +136,6 @@ class Lineage:
     def take_over(self, natives: Sequence[Any]) -> None:
         """Hold these objects in place of equal ones, such as those of a reloaded state."""
         self.replaced, self.seen = self.seen, list(natives)
-        self.left = self._slots[:]
-        self.renewed = len(self.seen)
         self.rendered = None
         if self.seen:
             self._note_tail()
@@ -241,7 +235,6 @@ class Lineage:
         child._slots = self.slots[:keep]
         child.vouched = {seq: chain for seq, chain in self.vouched.items() if seq <= keep}
         child.seen = self.seen[: child._slots[-1].stop if keep else 0]
-        child.renewed = self.renewed
         if child.seen:
             child._note_tail()
         child.adopt(self.view)
@@ -461,7 +454,6 @@ class Lineage:
     def leave_behind(self, seqs: Iterable[int]) -> None:
         """Let go of the messages of these stored pages; their ids stay known."""
         for slot in [self.slots[seq - 1] for seq in seqs]:
-            slot.trace = None
             for index in range(slot.start, slot.stop):
                 self.seen[index] = LeftBehind(self.key_at(index))
 

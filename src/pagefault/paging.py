@@ -29,7 +29,6 @@ from pagefault.previewing import oversize, squeeze
 from pagefault.prompt import render
 from pagefault.slot import Slot
 from pagefault.tokens import lines_add_up
-from pagefault.traces import changed
 from pagefault.view import Pin, View, from_record, to_record
 
 MAX_LINEAGES: Final = 4
@@ -310,7 +309,7 @@ class Paging:
             if by_turns:
                 free = [cost.seq for cost in census.evictable if not cost.last_resort]
                 more = whole_turns(more, free, [slot.seq for slot in lineage.slots if slot.has_user])
-            edited = changed(lineage, [lineage.slots[n - 1] for n in more])
+            edited = next((s for s in (lineage.slots[n - 1] for n in more) if not lineage.is_unchanged(s)), None)
             if edited is not None:
                 lineage = self._rebuild(lineage, edited, now)
                 return self._reclaim(lineage, budget, overhead, now, by_turns=by_turns)
@@ -327,7 +326,6 @@ class Paging:
         for slot in lineage.slots:
             if slot.uses != 1:
                 slot.uses = 1 + (slot.uses - 1) / 2
-        lineage.left += [lineage.slots[seq - 1] for seq in chosen]
         lineage.adopt(replace(view, seal=lineage.seal(view.blocks[-1].at)) if view.blocks else view)
         return lineage, tuple(sorted(chosen))
 

@@ -16,7 +16,6 @@ from pagefault.paging import Paging
 from pagefault.ports import Record, Scope
 from pagefault.recall.terms import document_vector
 from pagefault.slot import Slot
-from pagefault.traces import trace
 from pagefault.view import to_record
 
 UNIT_PAGES: Final = 16
@@ -73,14 +72,10 @@ def open_messages(lineage: Lineage) -> list[Any]:
 
 
 def let_go(task: Task) -> None:
-    """Drop the message objects that others have replaced, and traces that nobody will look at, some at a time."""
+    """Drop the message objects that others have replaced, some at a time."""
     breath = Breath()
     with task.paging.lock:
         old, task.lineage.replaced = task.lineage.replaced, []
-        left, task.lineage.left = task.lineage.left, []
-    for slot in left:
-        slot.trace = None
-        breath.draw()
     while old:
         del old[-DROPPED:]
         breath.draw()
@@ -110,12 +105,9 @@ def take(task: Task, breath: Breath) -> list[Slot]:
         if slots and size + slot.upper > UNIT_BYTES:
             break
         if slot.content is None:
-            # before the content: were a message changed just now, the trace does not fit
-            known = trace(task.lineage.natives(slot), task.lineage.codec)
             content = task.lineage.content_of(slot)
             with task.paging.lock:
-                if slot.content is None:
-                    slot.content, slot.trace = content, known
+                slot.content = slot.content or content
             breath.draw()
         if slot.line is None:  # counted here, that a reclaim need not
             line = task.lineage.line_of(slot)

@@ -10,7 +10,6 @@ from pagefault.content import Content
 from pagefault.page import Kind, Role
 from pagefault.ports import Sketch
 from pagefault.preview import Preview
-from pagefault.traces import Trace
 
 _USER: Final = Role.USER.value
 
@@ -49,7 +48,6 @@ class Slot:
         line: Its line in a table of contents, ``None`` while that is not counted.
         preview: How it is shown while it is in the window in part.
         digest: What it was chained with, empty before.
-        trace: Of the messages just before they were materialised, while the page is in the window.
         imprint: Of the same messages, empty where they have none.
         chain: Set together with ``parent`` and ``digest``, once it is needed.
         stored: The store has it.
@@ -57,7 +55,7 @@ class Slot:
 
     __slots__ = (
         "born", "chain", "closed", "content", "created_at", "digest", "fresh", "has_user", "imprint", "kind", "line",
-        "parent", "preview", "role", "seq", "start", "stop", "stored", "trace", "upper", "uses", "waiting",
+        "parent", "preview", "role", "seq", "start", "stop", "stored", "upper", "uses", "waiting",
     )  # fmt: skip
 
     def __init__(
@@ -80,7 +78,6 @@ class Slot:
         self.line: Entry | None = None
         self.preview: Preview | None = None
         self.digest = b""
-        self.trace: Trace | None = None
         self.imprint = b""
         self.chain = ""
         self.parent = ROOT

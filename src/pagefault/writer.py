@@ -54,7 +54,7 @@ class Writer:
         """Write one unit of a path, and its head when that has news."""
         path = self.path(task.lineage)
         async with path.turn:
-            if task.lineage.replaced or task.lineage.left:
+            if task.lineage.replaced:
                 await self._kernel.run(lambda: let_go(task), urgent=False, rest=False)
             with task.paging.lock:
                 waits = bool(task.lineage.unstored(1))
