@@ -15,7 +15,7 @@ from dataclasses import replace
 from hashlib import blake2b
 from itertools import compress, islice
 from operator import is_not
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from pagefault import canonical
 from pagefault.calibration import Sent
@@ -36,8 +36,6 @@ if TYPE_CHECKING:
 
 _Arrival = tuple[int, float, bool, list[int]]
 """Messages that came together and are not grouped yet: where they end, when, whether they are new, and their bounds."""
-LOOSE: Final = 16
-"""What is only bounded may be this part of all tokens before a step looks what has been counted meanwhile."""
 
 
 class Lineage:
@@ -100,7 +98,8 @@ class Lineage:
         if known == len(natives):
             return seen == natives
         tail = natives[known:]
-        bounds = list(map(self.codec.bound, tail))
+        bound = self.codec.bound
+        bounds = [bound(native) for native in tail]
         is_same = False
         seen.extend(tail)
         try:
@@ -109,7 +108,7 @@ class Lineage:
             if not is_same:
                 del seen[known:]
         if is_same:
-            self._admit(tail, bounds, now, fresh=True)
+            self._admit(tail, (known + len(tail), now, True, bounds))
         return is_same
 
     def is_prefix_of(self, natives: list[Any]) -> bool:
@@ -179,19 +178,20 @@ class Lineage:
         """
         if bounds := list(map(self.codec.bound, natives)):
             self.seen.extend(natives)
-            self._admit(natives, bounds, now, fresh=fresh)
+            self._admit(natives, (len(self.seen), now, fresh, bounds))
 
-    def _admit(self, natives: Sequence[Any], bounds: list[int], now: float, *, fresh: bool) -> None:
+    def _admit(self, natives: Sequence[Any], arrival: _Arrival) -> None:
         """Account for messages that have just come to the end of ``seen``."""
+        bounds = arrival[3]
         if (peak := max(bounds)) > self.peak:
-            self.peak_from = self.peak_from if self.peak else len(self.seen) - len(bounds)
+            self.peak_from = self.peak_from if self.peak else arrival[0] - len(bounds)
             self.peak = peak
         if self.rendered is not None:
             if self.view.notes and self.slots and not self.slots[-1].closed:
                 self.rendered = None  # what comes joins a page that stands before a note
             else:
                 self.rendered.extend(natives)
-        self._arrivals.append((len(self.seen), now, fresh, bounds))
+        self._arrivals.append(arrival)
         self.loose += sum(bounds)
         self._note_tail()
 
@@ -243,9 +243,8 @@ class Lineage:
     # -- counting --------------------------------------------------------------------------
 
     def about(self) -> int:
-        """Upper bound of what blocks and resident pages cost: all but a part is exact where all is materialised."""
-        total = self.counted + self.loose + self.own_tokens
-        return total if self.loose * LOOSE <= total else self.ceiling()
+        """Upper bound of what blocks and resident pages cost, as exact as when ``ceiling`` was asked last."""
+        return self.counted + self.loose + self.own_tokens
 
     def ceiling(self) -> int:
         """Upper bound of what blocks and resident pages cost; exact for all that is materialised."""
@@ -266,6 +265,7 @@ class Lineage:
                 else:  # it may still grow: keep the bound, but a tight one
                     self.loose += content.tokens - slot.upper
                     slot.upper = content.tokens
+        self.ceiling()
 
     def weigh(self) -> None:
         """Tell the gauge of the last request what its answer reports, beside what is counted here.

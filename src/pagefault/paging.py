@@ -19,7 +19,7 @@ from pagefault.compaction import Block, Scale, compact
 from pagefault.content import reserved
 from pagefault.errors import PinnedOverBudget
 from pagefault.eviction import PageCost, Policy, clock_after, gdsf
-from pagefault.lineage import LOOSE, Lineage
+from pagefault.lineage import Lineage
 from pagefault.notes import NAMED, NOTICE, Item, Note, change_text, items_text, pressure_text
 from pagefault.page import Role, SpaceId
 from pagefault.pager import Census, check, victims, whole_turns
@@ -46,7 +46,7 @@ class Prompt(NamedTuple):
         natives: The messages to send, or ``None`` to send the request untouched.
         record: The view record to persist, or ``None`` when no decision changed.
         evicted: Page numbers that left in this step.
-        tokens: Upper bound of the whole request; exact but for a sixteenth of it where all is materialised.
+        tokens: Upper bound of the whole request; exact for all that was counted behind the agent.
     """
 
     space: SpaceId
@@ -151,11 +151,12 @@ class Paging:
             if (
                 overhead + tokens <= lineage.calm
                 and lineage.judged_by is limits
-                and lineage.loose * LOOSE <= tokens
                 and lineage.peak * OVERSIZE <= limits.target
             ):  # as most calls are: what ``decide`` would say is known without asking it
-                self.target, lineage.sent = limits.target, None
+                self.target = limits.target
                 lineage.offered, lineage.peak = len(natives), 0
+                due = gauge is not None and overhead + tokens >= gauge.due
+                lineage.sent = _tuple(Sent, (gauge, len(natives), overhead, 0)) if due else None
                 prompt = _tuple(Prompt, (self.space, lineage, None, None, (), overhead + tokens))  # less a call
             else:
                 prompt = self.decide(
@@ -379,16 +380,16 @@ class Paging:
 
 
 def _judged(prompt: Prompt, budget: Budget, gauge: Gauge | None, overhead: int) -> None:
-    """Note on the path what was sent, and up to where it may grow without reclaim, notice or comparison."""
+    """Note on the path what was sent, and up to where it may grow without a reclaim or a notice."""
     lineage = prompt.lineage
     lineage.judged_by, lineage.calm = budget, int(budget.high * NOTICE)
+    generation = lineage.view.generation
     if gauge is not None:
         if prompt.evicted:
             gauge.again()
         due = prompt.tokens >= gauge.due
-        lineage.sent = Sent(gauge, len(lineage.seen), overhead, lineage.view.generation) if due else None
-        lineage.calm = min(lineage.calm, gauge.due - 1)
-    if lineage.view.generation:
+        lineage.sent = Sent(gauge, len(lineage.seen), overhead, generation) if due else None
+    if generation:
         lineage.calm = -1
 
 

@@ -117,6 +117,7 @@ def take(task: Task, breath: Breath) -> list[Slot]:
     with task.paging.lock:
         if slots:
             task.lineage.link_up_to(slots[-1].seq)
+            task.lineage.ceiling()  # what was only bounded is counted now, which no step need look for
     return slots
 
 
