@@ -5,10 +5,15 @@ from __future__ import annotations
 import time
 from typing import Final
 
-BREATH_SECONDS: Final = 0.00005
-"""Lets other threads have the interpreter: whoever waits for it gets it only from a thread that really sleeps."""
+BREATH_SECONDS: Final = 0.00002
+"""Enough: whoever waits for the interpreter gets it only from a thread that really sleeps, however short."""
 STRETCH_SECONDS: Final = 0.0005
 """After so long without a breath one is due."""
+
+
+def rest() -> None:
+    """Let other threads have the interpreter for a moment."""
+    time.sleep(BREATH_SECONDS)
 
 
 class Breath:
@@ -20,5 +25,5 @@ class Breath:
     def draw(self, *, anyway: bool = False) -> None:
         """Let others have the interpreter, if it is time."""
         if anyway or time.perf_counter() - self._last > STRETCH_SECONDS:
-            time.sleep(BREATH_SECONDS)
+            rest()
             self._last = time.perf_counter()

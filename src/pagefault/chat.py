@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import count
 from typing import Any, Final
 
 from pagefault import canonical
 from pagefault.errors import UnsupportedMessage
-from pagefault.messages import compact, project, replace_parts
+from pagefault.messages import chat_role, compact, project, replace_parts
 from pagefault.page import check_id
 from pagefault.ports import Sketch
 from pagefault.tokens import MEDIA_TOKENS, upper_bound
@@ -26,6 +27,8 @@ class ChatCodec:
 
     def bound(self, message: Any) -> int:
         """UTF-8 bytes of all that is counted, and a flat rate for media."""
+        if (plain := _plain(message)) is not None:
+            return upper_bound(plain[1]) + 1 + MESSAGE_BOUND  # one part
         read = project(self.format, message)
         calls = sum(upper_bound(c.name) + upper_bound(c.arguments) + CALL_BOUND for c in read.calls)
         size = upper_bound(read.text) + upper_bound(read.name) + len(read.parts) + read.media * MEDIA_TOKENS
@@ -37,6 +40,8 @@ class ChatCodec:
 
     def sketch(self, message: Any) -> Sketch:
         """Role and call ids."""
+        if (plain := _plain(message)) is not None:
+            return Sketch(chat_role(plain[0]).value)
         read = project(self.format, message)
         return Sketch(read.role.value, tuple(c.id for c in read.calls if c.id), read.call_id, read.recalled)
 
@@ -77,8 +82,10 @@ class ChatCodec:
 CHAT: Final = ChatCodec()
 
 
-def accept(messages: object) -> list[dict[str, Any]]:
+def accept(messages: object) -> Iterator[dict[str, Any]]:
     """Check chat dictionaries and copy them, so that later changes by the caller do not matter.
+
+    One at a time, so that an event loop can go on between them.
 
     Raises:
         UnsupportedMessage: Not a list of dictionaries with a known role and JSON content.
@@ -88,10 +95,23 @@ def accept(messages: object) -> list[dict[str, Any]]:
         messages = [messages]
     if not isinstance(messages, Sequence) or isinstance(messages, str | bytes):
         raise UnsupportedMessage(f"append takes a list of chat dictionaries, got {type(messages).__name__}")
-    return [_accept(message, index) for index, message in enumerate(messages)]
+    return map(_accept, list(messages), count())
+
+
+def _plain(message: object) -> tuple[str, str] | None:
+    """Role and text of a message that has nothing else, as most are; ``None`` for another one."""
+    if type(message) is not dict or len(message) != 2:
+        return None
+    role, text = message.get("role"), message.get("content")
+    if type(role) is not str or type(text) is not str:
+        return None
+    chat_role(role)  # refuses what is none
+    return role, text
 
 
 def _accept(message: object, index: int) -> dict[str, Any]:
+    if (plain := _plain(message)) is not None:
+        return {"content": plain[1], "role": plain[0]}  # in the order that a copy by way of JSON has
     if not isinstance(message, Mapping):
         raise UnsupportedMessage(
             f"message {index} is a {type(message).__name__}; write {{'role': 'user', 'content': '...'}}"

@@ -19,13 +19,12 @@ from concurrent.futures import Future
 from functools import partial
 from typing import Any, Final, NamedTuple, TypeVar
 
+from pagefault.breath import rest
 from pagefault.errors import MemoryClosed
 
 T = TypeVar("T")
 REST_SECONDS: Final = 0.0005
 """After a call that is not urgent."""
-BREATH_SECONDS: Final = 0.00002
-"""Before the next urgent call: whoever waits for the interpreter lock gets it only from a thread that really sleeps."""
 GUEST_SECONDS: Final = 1.0
 """Closing waits so long for code that is not ours to come back."""
 _Job = tuple[int, int, Callable[[], Any], "Future[Any]", bool]
@@ -94,7 +93,7 @@ class Worker:
             if rests:
                 time.sleep(REST_SECONDS)
             elif self._jobs:
-                time.sleep(BREATH_SECONDS)
+                rest()
 
 
 def _settle(future: Future[T], fn: Callable[[], T]) -> None:

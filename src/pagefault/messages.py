@@ -129,7 +129,7 @@ def compact(value: object) -> str:
 
 def _read_langchain(data: Mapping[str, Any]) -> Projection:
     kind = str(data.get("type"))
-    role = _LANGCHAIN_ROLES.get(kind) or _chat_role(data.get("role"))
+    role = _LANGCHAIN_ROLES.get(kind) or chat_role(data.get("role"))
     parts, media = read_content(data.get("content"))
     extra = data.get("additional_kwargs") or {}
     hidden = [str(extra[k]) for k in ("reasoning_content",) if isinstance(extra.get(k), str)]
@@ -150,11 +150,11 @@ def _read_langchain(data: Mapping[str, Any]) -> Projection:
 def _read_chat(data: Mapping[str, Any]) -> Projection:
     parts, media = read_content(data.get("content"))
     calls = tuple(_chat_call(call) for call in _mappings(data, "tool_calls"))
-    return _projection(data, _chat_role(data.get("role")), parts, media, calls, str(data.get("tool_call_id") or ""))
+    return _projection(data, chat_role(data.get("role")), parts, media, calls, str(data.get("tool_call_id") or ""))
 
 
 def _read_llamaindex(data: Mapping[str, Any]) -> Projection:
-    role = _chat_role(data.get("role"))
+    role = chat_role(data.get("role"))
     extra: Mapping[str, Any] = data.get("additional_kwargs") or {}
     blocks = _mappings(data, "blocks")
     read = [_read_block(block) for block in blocks]
@@ -212,7 +212,12 @@ def _arguments(value: object) -> str:
     return value if isinstance(value, str) else compact(value)
 
 
-def _chat_role(role: object) -> Role:
+def chat_role(role: object) -> Role:
+    """Who speaks, by the name that a chat dictionary gives.
+
+    Raises:
+        UnsupportedMessage: No such role.
+    """
     known = _CHAT_ROLES.get(role) if isinstance(role, str) else None
     if known is None:
         raise UnsupportedMessage(f"role {role!r:.60} is not one of {sorted(_CHAT_ROLES)}")

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pagefault.memory import Memory
 
 MAX_LIMIT = 100
+ACCEPTED_AT_ONCE: Final = 32
 
 
 class Space:
@@ -65,11 +66,16 @@ class Space:
             MemoryClosed: After ``close()``.
             StoreError: The store cannot be opened, or fails while that many pages wait for it.
         """
-        self.held(CHAT).put(accept(messages))
+        self.held(CHAT).put(list(accept(messages)))
 
     async def aappend(self, messages: Sequence[Mapping[str, Any]] | Mapping[str, Any]) -> None:
         """Async twin of :meth:`append`."""
-        await self.held(CHAT).aput(accept(messages))
+        accepted: list[Any] = []
+        for message in accept(messages):
+            accepted.append(message)
+            if len(accepted) % ACCEPTED_AT_ONCE == 0:
+                await asyncio.sleep(0)  # a long list must not hold up the caller's loop
+        await self.held(CHAT).aput(accepted)
 
     # -- reading ---------------------------------------------------------------------------
 

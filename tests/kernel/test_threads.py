@@ -16,6 +16,7 @@ import pagefault
 import pagefault.records
 from pagefault.chain import head_id
 from pagefault.errors import CorruptPage, PagefaultError, StoreError
+from pagefault.space import ACCEPTED_AT_ONCE
 from pagefault.stores import EdgeStore
 from pagefault.testing.embedders import HashingEmbedder
 from pagefault.testing.faults import FlakyStore, SlowStore
@@ -336,3 +337,25 @@ def test_a_corrupt_head_is_that_spaces_trouble_alone(tmp_path):
             memory.space(thread="bad").append(user("x"))
         memory.space(thread="good").append(user("more"))
         assert texts(memory.space(thread="good")) == ["good", "more"]
+
+
+def test_a_long_append_lets_its_loop_go_on():
+    turns = 0
+
+    async def others():
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async def run(space):
+        await space.aview()
+        beside = asyncio.create_task(others())
+        await space.aappend(users(1, 1_000))
+        beside.cancel()
+        return turns
+
+    with pagefault.open(":memory:", embedder=None, budget=WIDE) as memory:
+        space = memory.space(thread="long")
+        assert asyncio.run(run(space)) >= 1_000 // ACCEPTED_AT_ONCE
+        assert texts(space) == [message["content"] for message in users(1, 1_000)]

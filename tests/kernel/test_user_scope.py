@@ -34,7 +34,7 @@ def says(text):
 
 def replaced(space, *messages):
     """The conversation begins anew, as after a reset or an edit of its first message."""
-    space.held(CHAT).replace(accept(list(messages)))
+    space.held(CHAT).replace(list(accept(messages)))
 
 
 def test_other_conversations_are_found_and_marked(memory):

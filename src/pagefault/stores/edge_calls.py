@@ -7,7 +7,6 @@ every filter here, or is checked on every point, so that no caller can forget it
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
@@ -41,7 +40,7 @@ from qdrant_edge import (
     UpdateOperation,
 )
 
-from pagefault.breath import Breath
+from pagefault.breath import Breath, rest
 from pagefault.errors import CorruptPage, StoreError
 from pagefault.ports import Hit, Reach, Record, RecordKind, Scope, Sparse, Tally, Where
 from pagefault.stores import answers, layout
@@ -72,8 +71,6 @@ from pagefault.stores.vectors import DENSE, PIECES, TEXT, named_vectors
 _OWNER: Final = ["tenant", "space", "kind", "chunks"]
 _VERSION: Final = [*_OWNER, "seq"]
 _TIES: Final = 16
-_BREATH_SECONDS: Final = 0.00002
-"""Between two searches of one call: only while a thread really sleeps do others get the interpreter lock."""
 _NOTHING: Final = Filter(must=[HasIdCondition(set())])
 _UNCOUNTED: Final = math.log(2)
 """The engine's IDF of any word among no records: to be divided by, where the weight of a word is known."""
@@ -263,7 +260,7 @@ def search(
     found: list[list[Hit]] = []
     for query in queries:
         if found:
-            time.sleep(_BREATH_SECONDS)
+            rest()
         if isinstance(query, Sparse):
             near = [hit.id for hits in found for hit in hits]
             points = _by_words(shard, scope, query, where.kind, near, counted=counted, flt=flt, how=how)

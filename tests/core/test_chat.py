@@ -1,0 +1,70 @@
+"""Chat dictionaries: those that hold nothing but a role and text are read and copied on a short way."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pagefault import canonical
+from pagefault.chat import CHAT, accept
+from pagefault.errors import UnsupportedMessage
+from tests.core.strategies import texts
+
+ROLES = ["user", "human", "assistant", "ai", "model", "chatbot", "system", "developer", "tool", "function"]
+PLAIN = st.fixed_dictionaries({"role": st.sampled_from(ROLES), "content": texts()})
+
+
+class Loud(str):
+    """Text of another type."""
+
+    __slots__ = ()
+
+
+@given(PLAIN)
+def test_plain_messages_are_read_as_others_are(message):
+    other = {**message, "name": ""}  # says the same, and is not plain
+    assert CHAT.bound(message) == CHAT.bound(other)
+    assert CHAT.sketch(message) == CHAT.sketch(other)
+
+
+@given(PLAIN)
+def test_plain_messages_are_copied_as_others_are(message):
+    (copy,) = accept(message)
+    assert copy is not message
+    assert list(copy.items()) == list(canonical.load(canonical.dump(message)[0]).items())
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"role": "critic", "content": "x"},
+        {"role": 7, "content": "x"},
+        {"role": ["user"], "content": "x"},
+        {"role": None, "content": "x"},
+        {"content": "x"},
+        {"content": "x", "name": "ada"},
+    ],
+)
+def test_no_role_is_refused_on_either_way(message):
+    for each in (message, {**message, "more": 1}):
+        with pytest.raises(UnsupportedMessage, match=r"role .* is not one of \['ai', 'assistant'"):
+            list(accept(each))
+        with pytest.raises(UnsupportedMessage, match="role"):
+            CHAT.bound(each)
+        with pytest.raises(UnsupportedMessage, match="role"):
+            CHAT.sketch(each)
+
+
+def test_text_of_another_type_is_made_text():
+    for message in ({"role": "user", "content": Loud("x")}, {"role": Loud("user"), "content": "x"}):
+        (copy,) = accept(message)
+        assert [type(value) for value in copy.values()] == [str, str]
+        assert CHAT.bound(message) == CHAT.bound({"role": "user", "content": "x"})
+
+
+def test_messages_are_checked_one_at_a_time():
+    copies = accept([{"role": "user", "content": "a"}, {"role": "user", "content": object()}])
+    assert next(copies) == {"content": "a", "role": "user"}
+    with pytest.raises(UnsupportedMessage, match="message 1 holds a value that JSON cannot"):
+        next(copies)
