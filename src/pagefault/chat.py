@@ -25,14 +25,9 @@ class ChatCodec:
 
     format = "chat/1"
 
-    def bound(self, message: Any) -> int:
+    def measure(self, messages: Sequence[Any]) -> tuple[list[int], Any]:
         """UTF-8 bytes of all that is counted, and a flat rate for media."""
-        if (plain := _plain(message)) is not None:
-            return upper_bound(plain[1]) + 1 + MESSAGE_BOUND  # one part
-        read = project(self.format, message)
-        calls = sum(upper_bound(c.name) + upper_bound(c.arguments) + CALL_BOUND for c in read.calls)
-        size = upper_bound(read.text) + upper_bound(read.name) + len(read.parts) + read.media * MEDIA_TOKENS
-        return size + calls + len(read.call_id) + MESSAGE_BOUND
+        return list(map(_bound, messages)), self.content(messages[-1]) if messages else None
 
     def content(self, message: Any) -> Any:
         """The content object itself."""
@@ -80,6 +75,15 @@ class ChatCodec:
 
 
 CHAT: Final = ChatCodec()
+
+
+def _bound(message: Any) -> int:
+    if (plain := _plain(message)) is not None:
+        return upper_bound(plain[1]) + 1 + MESSAGE_BOUND  # one part
+    read = project(CHAT.format, message)
+    calls = sum(upper_bound(c.name) + upper_bound(c.arguments) + CALL_BOUND for c in read.calls)
+    size = upper_bound(read.text) + upper_bound(read.name) + len(read.parts) + read.media * MEDIA_TOKENS
+    return size + calls + len(read.call_id) + MESSAGE_BOUND
 
 
 def accept(messages: object) -> Iterator[dict[str, Any]]:

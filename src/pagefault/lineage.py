@@ -98,8 +98,7 @@ class Lineage:
         if known == len(natives):
             return seen == natives
         tail = natives[known:]
-        bound = self.codec.bound
-        bounds = [bound(native) for native in tail]
+        bounds, content = self.codec.measure(tail)
         is_same = False
         seen.extend(tail)
         try:
@@ -108,7 +107,7 @@ class Lineage:
             if not is_same:
                 del seen[known:]
         if is_same:
-            self._admit(tail, (known + len(tail), now, True, bounds))
+            self._admit(tail, (known + len(tail), now, True, bounds), content)
         return is_same
 
     def is_prefix_of(self, natives: list[Any]) -> bool:
@@ -176,12 +175,13 @@ class Lineage:
 
         Only their size is looked at; they are grouped into slots when someone needs the slots.
         """
-        if bounds := list(map(self.codec.bound, natives)):
+        bounds, content = self.codec.measure(natives)
+        if bounds:
             self.seen.extend(natives)
-            self._admit(natives, (len(self.seen), now, fresh, bounds))
+            self._admit(natives, (len(self.seen), now, fresh, bounds), content)
 
-    def _admit(self, natives: Sequence[Any], arrival: _Arrival) -> None:
-        """Account for messages that have just come to the end of ``seen``."""
+    def _admit(self, natives: Sequence[Any], arrival: _Arrival, content: Any) -> None:
+        """Account for messages that have just come to the end of ``seen``; ``content`` is the last one's."""
         bounds = arrival[3]
         if (peak := max(bounds)) > self.peak:
             self.peak_from = self.peak_from if self.peak else arrival[0] - len(bounds)
@@ -193,7 +193,8 @@ class Lineage:
                 self.rendered.extend(natives)
         self._arrivals.append(arrival)
         self.loose += sum(bounds)
-        self._note_tail()
+        self._tail = content
+        self._tail_size = len(content) if type(content) is list else -1
 
     @property
     def slots(self) -> list[Slot]:

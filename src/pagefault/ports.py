@@ -384,11 +384,13 @@ class Codec(Protocol):
         """The body tag: ``langchain/1``, ``llamaindex/1`` or ``chat/1``."""
         ...
 
-    def bound(self, message: Any) -> int:
-        """Upper bound of the message's tokens, in about a microsecond: all that a step needs to know.
+    def measure(self, messages: Sequence[Any]) -> tuple[list[int], Any]:
+        """Upper bounds of the messages' tokens, in about a microsecond each: all that a step needs to know.
+
+        Beside them the content object of the last message, as :meth:`content` gives it.
 
         Raises:
-            UnsupportedMessage: Not a message of this framework.
+            UnsupportedMessage: One of them is no message of this framework.
         """
         ...
 

@@ -126,7 +126,7 @@ class Foreign:
     def __init__(self, format_: str) -> None:
         self.format = format_
 
-    def bound(self, message: Any) -> int:  # noqa: ARG002  # whatever it is
+    def measure(self, messages: Sequence[Any]) -> tuple[list[int], Any]:  # noqa: ARG002  # whatever they are
         """Nothing can be added.
 
         Raises:
@@ -139,8 +139,8 @@ class Foreign:
         return None
 
     def sketch(self, message: Any) -> Sketch:
-        """As ``bound``."""
-        return Sketch(role=str(self.bound(message)))
+        """As ``measure``."""
+        return Sketch(role=str(self.measure([message])))
 
     def encode(self, message: Any) -> Any:
         """The data itself."""

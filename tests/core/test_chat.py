@@ -24,8 +24,10 @@ class Loud(str):
 @given(PLAIN)
 def test_plain_messages_are_read_as_others_are(message):
     other = {**message, "name": ""}  # says the same, and is not plain
-    assert CHAT.bound(message) == CHAT.bound(other)
+    assert CHAT.measure([message])[0] == CHAT.measure([other])[0]
     assert CHAT.sketch(message) == CHAT.sketch(other)
+    assert CHAT.measure([other, message])[1] is message["content"]
+    assert CHAT.measure([]) == ([], None)
 
 
 @given(PLAIN)
@@ -51,7 +53,7 @@ def test_no_role_is_refused_on_either_way(message):
         with pytest.raises(UnsupportedMessage, match=r"role .* is not one of \['ai', 'assistant'"):
             list(accept(each))
         with pytest.raises(UnsupportedMessage, match="role"):
-            CHAT.bound(each)
+            CHAT.measure([each])
         with pytest.raises(UnsupportedMessage, match="role"):
             CHAT.sketch(each)
 
@@ -60,7 +62,7 @@ def test_text_of_another_type_is_made_text():
     for message in ({"role": "user", "content": Loud("x")}, {"role": Loud("user"), "content": "x"}):
         (copy,) = accept(message)
         assert [type(value) for value in copy.values()] == [str, str]
-        assert CHAT.bound(message) == CHAT.bound({"role": "user", "content": "x"})
+        assert CHAT.measure([message]) == CHAT.measure([{"role": "user", "content": "x"}])
 
 
 def test_messages_are_checked_one_at_a_time():

@@ -178,7 +178,7 @@ def test_a_body_never_names_a_class_of_its_own(data: Any) -> None:
 
 def test_objects_that_are_no_messages() -> None:
     with pytest.raises(pagefault.UnsupportedMessage, match="not a LangChain message"):
-        LANGCHAIN.bound("text")
+        LANGCHAIN.measure(["text"])
 
 
 def test_the_window_comes_from_the_model(memory: pagefault.Memory, caplog: pytest.LogCaptureFixture) -> None:

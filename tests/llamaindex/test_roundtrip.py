@@ -79,7 +79,9 @@ def test_the_bound_is_never_below_the_count():
     counter = default_counter()
     for message in messages(11, 600):
         read = project(LLAMAINDEX.format, LLAMAINDEX.encode(message))
-        assert message_tokens(read, counter) <= LLAMAINDEX.bound(message)
+        (bound,), content = LLAMAINDEX.measure([message])
+        assert message_tokens(read, counter) <= bound
+        assert content is LLAMAINDEX.content(message)
 
 
 def test_tool_calls_and_thinking_are_counted():

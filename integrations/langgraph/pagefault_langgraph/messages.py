@@ -69,28 +69,30 @@ class LangChainCodec:
 
     format = "langchain/1"
 
-    def bound(self, message: Any) -> int:
+    def measure(self, messages: Sequence[Any]) -> tuple[list[int], Any]:
         """UTF-8 bytes of all that is counted, and a flat rate for media."""
-        try:
-            fields = message.__dict__
-            content = fields["content"]
-        except (AttributeError, KeyError):
-            raise _not_a_message(message) from None
-        if type(content) is str:
-            size = _BOUND + (len(content) if content.isascii() else upper_bound(content))
-        else:
-            size = _BOUND + _bound(content)
-        if fields["type"] == "tool" and not fields["additional_kwargs"]:  # the most frequent kind
-            return size + 4 * len(fields["name"] or "") + len(fields["tool_call_id"])
-        if calls := fields.get("tool_calls"):
-            size += _calls_bound(calls)
-        if calls := fields.get("invalid_tool_calls"):
-            size += _calls_bound(calls)
-        if extra := fields.get("additional_kwargs"):
-            size += _bound(extra)
-        if name := fields.get("name"):
-            size += upper_bound(name)
-        return size + len(fields.get("tool_call_id") or "")
+        bounds: list[int] = []
+        content = None
+        for message in messages:
+            try:
+                fields = message.__dict__
+                content = fields["content"]
+            except (AttributeError, KeyError):
+                raise _not_a_message(message) from None
+            size = _BOUND + (len(content) if type(content) is str and content.isascii() else _content_bound(content))
+            if fields["type"] == "tool" and not fields["additional_kwargs"]:  # the most frequent kind
+                bounds.append(size + 4 * len(fields["name"] or "") + len(fields["tool_call_id"]))
+                continue
+            if calls := fields.get("tool_calls"):
+                size += _calls_bound(calls)
+            if calls := fields.get("invalid_tool_calls"):
+                size += _calls_bound(calls)
+            if extra := fields.get("additional_kwargs"):
+                size += _bound(extra)
+            if name := fields.get("name"):
+                size += upper_bound(name)
+            bounds.append(size + len(fields.get("tool_call_id") or ""))
+        return bounds, content
 
     content = staticmethod(attrgetter("content"))
     """The content object itself."""
@@ -231,6 +233,10 @@ def _bytes_of(calls: Any) -> bytes:
         return dumps(calls, 2)
     except ValueError:  # arguments that are no JSON
         return repr(calls).encode("utf-8", "backslashreplace")
+
+
+def _content_bound(content: Any) -> int:
+    return upper_bound(content) if type(content) is str else _bound(content)
 
 
 def _bound(value: Any) -> int:

@@ -48,12 +48,9 @@ class LlamaIndexCodec:
 
     format = "llamaindex/1"
 
-    def bound(self, message: Any) -> int:
+    def measure(self, messages: Sequence[Any]) -> tuple[list[int], Any]:
         """UTF-8 bytes of all that is counted, and a flat rate for media."""
-        if not isinstance(message, ChatMessage):
-            raise _not_a_message(message)
-        extra = message.additional_kwargs
-        return _BOUND + sum(map(_block_bound, message.blocks)) + (_json_bound(extra) if extra else 0)
+        return list(map(_bound, messages)), messages[-1].blocks if messages else None
 
     def content(self, message: Any) -> Any:
         """The list of blocks."""
@@ -219,6 +216,13 @@ def _not_a_message(value: object) -> UnsupportedMessage:
 
 
 # -- bounds -------------------------------------------------------------------------------------
+
+
+def _bound(message: Any) -> int:
+    if not isinstance(message, ChatMessage):
+        raise _not_a_message(message)
+    extra = message.additional_kwargs
+    return _BOUND + sum(map(_block_bound, message.blocks)) + (_json_bound(extra) if extra else 0)
 
 
 def _block_bound(block: Any) -> int:
