@@ -16,8 +16,12 @@ from pagefault.page import SpaceId
 T = TypeVar("T")
 NEAR: Final = "near:"
 """How a fingerprint begins whose digits are compared by nearness."""
-FORMAT: Final = 2
-"""Format version of the records written now. Since 2 a long page has a vector for each of its pieces."""
+FORMAT: Final = 3
+"""Format version of the records written now.
+
+Since 2 a long page has a vector for each of its pieces. Since 3 the words of each space lie in lists of their own; what
+was written as 2 is read, and written on, as it is.
+"""
 RecordKind = Literal["page", "head", "item"]
 Dense = Sequence[Sequence[float]]
 """The vectors of one record: one for each piece of its text, at least one, usually no more."""

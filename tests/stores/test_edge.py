@@ -179,7 +179,7 @@ def test_chunks_are_seen_by_nobody(tmp_path):
 
 
 async def chunks_of(store, id_):
-    payloads = await store._read(partial(edge_calls.fetch, scope=OURS, ids=[id_], bodies=False))
+    payloads = await store._read(partial(edge_calls.fetch, scope=OURS, ids=[id_], bodies=False, apart=True))
     return layout.chunk_ids(id_, str(payloads[id_][0]["chunks"]))
 
 
@@ -202,7 +202,8 @@ def test_a_crash_between_chunks_and_page_cannot_mix_two_bodies(tmp_path):
 
     async def body(store, run):
         orphans = layout.rows(OURS, first, dimension=3)[:-1]
-        await store._call(partial(edge_calls.write, scope=OURS, unit=orphans, counted=Frequencies()), urgent=False)
+        write = partial(edge_calls.write, scope=OURS, unit=orphans, apart=True, counted=Frequencies())
+        await store._call(write, urgent=False)
         await store.put(OURS, [second])
         assert (await store.get(OURS, [first.id]))[first.id].body == second.body
 

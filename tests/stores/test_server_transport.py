@@ -18,6 +18,7 @@ from pagefault.errors import StoreDenied, StoreError, StoreMismatch, StoreUnreac
 from pagefault.ports import Header, Scope, Where
 from pagefault.stores.backoff import Backoff
 from pagefault.stores.layout import PIECED, SCOPE_KEY, TAGS, USER_KEY, scope_value
+from pagefault.stores.lists import lists_of
 from pagefault.stores.server import ServerStore
 from pagefault.stores.server_link import Pace
 from pagefault.stores.server_setup import HEADER_ID
@@ -154,7 +155,7 @@ def test_the_collection_is_laid_out_for_many_small_tenants():
         "pieces": (3, "Cosine"),
     }
     assert body.vectors["pieces"].multivector_config.comparator == models.MultiVectorComparator.MAX_SIM
-    assert body.sparse_vectors["text"].modifier.value == "idf"
+    assert {name: each.modifier.value for name, each in body.sparse_vectors.items()} == dict.fromkeys(TEXT, "idf")
     assert (body.hnsw_config.m, body.hnsw_config.payload_m, body.on_disk_payload) == (0, 16, True)
     assert (body.replication_factor, body.write_consistency_factor, body.shard_number) == (3, 2, 2)
     indexes = {each.body.field_name: each.body.field_schema for each in server.sent("PUT", "/collections/{name}/index")}
@@ -247,7 +248,7 @@ def dense(size: int = 3, distance: models.Distance = models.Distance.COSINE) -> 
     return {"dense": models.VectorParams(size=size, distance=distance), "pieces": pieces}
 
 
-TEXT = {"text": models.SparseVectorParams(modifier=models.Modifier.IDF)}
+TEXT = {name: models.SparseVectorParams(modifier=models.Modifier.IDF) for name in ("text", "user_text")}
 
 
 @pytest.mark.parametrize(
@@ -258,7 +259,9 @@ TEXT = {"text": models.SparseVectorParams(modifier=models.Modifier.IDF)}
         (dense(), {}),
         (dense(4), TEXT),
         (dense(distance=models.Distance.DOT), TEXT),
-        (dense(), {"text": models.SparseVectorParams()}),
+        (dense(), TEXT | {"text": models.SparseVectorParams()}),
+        (dense(), TEXT | {"user_text": models.SparseVectorParams()}),
+        (dense(), {"text": TEXT["text"]}),
         (dense(), {"words": TEXT["text"]}),
         ({"dense": dense()["dense"]}, TEXT),
         (dense() | {"image": dense()["dense"]}, TEXT),
@@ -394,7 +397,9 @@ def test_a_server_that_ignores_filters_leaks_nothing():
     server = RestServer()
 
     async def use(store: ServerStore) -> None:
-        await store.put(EVIL, [page(1, "theirs", scope=EVIL, sparse=terms({1: 1.0}), dense=[[1.0, 0.0, 0.0]])])
+        of_theirs = 1 ^ lists_of(OURS, "page", apart=True).salt ^ lists_of(EVIL, "page", apart=True).salt
+        words = terms({of_theirs: 1.0})  # which lies where our word 1 lies
+        await store.put(EVIL, [page(1, "theirs", scope=EVIL, sparse=words, dense=[[1.0, 0.0, 0.0]])])
         server.filters_work = False
         for call in (
             store.scan(OURS, Where(), limit=9),

@@ -11,9 +11,9 @@ from typing import Any
 from uuid import UUID
 
 from pagefault.errors import StoreError
-from pagefault.ports import Hit, Reach, Record, Sparse, Where
+from pagefault.ports import Hit, Reach, Record, Scope, Sparse, Where
 from pagefault.stores.layout import KINDS, Payload, fields_of, owned, restore
-from pagefault.stores.vectors import stored_words
+from pagefault.stores.lists import lists_of
 
 
 def records(scope: Reach, points: Iterable[Any], where: Where) -> list[Record]:
@@ -28,7 +28,7 @@ def records(scope: Reach, points: Iterable[Any], where: Where) -> list[Record]:
 
 
 def payloads(
-    scope: Reach, ids: Iterable[UUID], points: Mapping[UUID, Any], *, words: bool
+    scope: Scope, ids: Iterable[UUID], points: Mapping[UUID, Any], *, words: bool, apart: bool
 ) -> dict[UUID, tuple[Payload, Sparse | None]]:
     """What those of these points hold that are in scope, in the order of ``ids``, with their words if wanted."""
     found: dict[UUID, tuple[Payload, Sparse | None]] = {}
@@ -36,7 +36,8 @@ def payloads(
         point = points.get(id_)
         payload: Payload | None = None if point is None else point.payload  # once: an engine makes it anew at each look
         if point is not None and payload is not None and owned(scope, payload, *KINDS):
-            found[id_] = payload, stored_words(point.vector) if words else None
+            lists = lists_of(scope, str(payload["kind"]), apart=apart)
+            found[id_] = payload, lists.read(point.vector) if words else None
     return found
 
 

@@ -22,6 +22,7 @@ from pagefault.stores import edge_calls, layout
 from pagefault.stores.durability import WalSync
 from pagefault.stores.engine import Engine
 from pagefault.stores.frequencies import Frequencies
+from pagefault.stores.lists import are_apart
 from pagefault.stores.vectors import dense_units, dense_vectors, query_sparse, vector
 
 T = TypeVar("T")
@@ -76,6 +77,7 @@ class EdgeStore:
         self._wal = WalSync(self._engine.wal)
         self._pid: int | None = None
         self._dimension = 0
+        self._apart = False
         self._closed = False
         self._warned = False
         self._counted = Frequencies()
@@ -104,7 +106,7 @@ class EdgeStore:
             else:
                 if self._pid is None:
                     self._wal = WalSync(self._engine.wal)
-                self._pid, self._dimension = os.getpid(), settled.dimension
+                self._pid, self._dimension, self._apart = os.getpid(), settled.dimension, are_apart(settled)
                 return settled
 
     async def put(self, scope: Scope, records: Sequence[Record]) -> None:
@@ -118,9 +120,10 @@ class EdgeStore:
                 names a record of another space, or the engine failed.
         """
         self._check(scope)
-        put = partial(edge_calls.put, scope=scope, records=records, dimension=self._dimension, counted=self._counted)
+        how = self._how
+        put = partial(edge_calls.put, scope=scope, records=records, dimension=self._dimension, **how)
         for unit in await self._call(put, urgent=False):
-            await self._call(partial(edge_calls.write, scope=scope, unit=unit, counted=self._counted), urgent=False)
+            await self._call(partial(edge_calls.write, scope=scope, unit=unit, **how), urgent=False)
 
     async def swap(self, scope: Scope, swaps: Sequence[Swap]) -> list[bool]:
         """Write items whose stored version is the expected one; whether each was written.
@@ -133,14 +136,13 @@ class EdgeStore:
         laid = layout.swapped(scope, swaps, dimension=self._dimension)
         versions = {row.id: version for row, version in laid}
         chunks = [row for row, _ in laid if row.kind == layout.CHUNK]
+        how = self._how
         for unit in layout.units(chunks):
-            await self._call(partial(edge_calls.write, scope=scope, unit=unit, counted=self._counted), urgent=False)
+            await self._call(partial(edge_calls.write, scope=scope, unit=unit, **how), urgent=False)
         won: list[bool] = []
         for unit in layout.units(row for row, _ in laid if row.kind != layout.CHUNK):
             pairs = [(row, versions[row.id]) for row in unit]
-            won += await self._call(
-                partial(edge_calls.swap, scope=scope, unit=pairs, counted=self._counted), urgent=False
-            )
+            won += await self._call(partial(edge_calls.swap, scope=scope, unit=pairs, **how), urgent=False)
         return won
 
     async def remove(self, scope: Scope, where: Where) -> None:
@@ -182,7 +184,7 @@ class EdgeStore:
         self._check(scope)
         found: dict[UUID, Record] = {}
         for window in layout.windows(list(dict.fromkeys(ids)), _BODIES if bodies else _IDS):
-            read = partial(edge_calls.fetch, scope=scope, ids=window, bodies=bodies, words=words)
+            read = partial(edge_calls.fetch, scope=scope, ids=window, bodies=bodies, words=words, apart=self._apart)
             for id_, (payload, sparse) in (await self._read(read)).items():
                 if bodies and "chunks" in payload:
                     found[id_] = replace(await self._assemble(scope, id_, payload), sparse=sparse)
@@ -222,7 +224,7 @@ class EdgeStore:
         if asked:
             ask = [plain[i] for i in asked]
             search = partial(
-                edge_calls.search, scope=scope, queries=ask, where=where, ids=ids, limit=limit, counted=self._counted
+                edge_calls.search, scope=scope, queries=ask, where=where, ids=ids, limit=limit, **self._how
             )
             for i, answer in zip(asked, await self._read(search), strict=True):
                 hits[i] = answer
@@ -254,9 +256,7 @@ class EdgeStore:
             return self._counted.weights(layout.reach_of(scope, kind), distinct)
         weights: dict[int, float] = {}
         for window in layout.windows(distinct, _TERMS):
-            weigh = partial(
-                edge_calls.idf, scope=scope, terms=window, kind=kind, near=tuple(near[:_IDS]), counted=self._counted
-            )
+            weigh = partial(edge_calls.idf, scope=scope, terms=window, kind=kind, near=tuple(near[:_IDS]), **self._how)
             weights |= await self._read(weigh)
         return weights
 
@@ -299,7 +299,8 @@ class EdgeStore:
                     parts += await self._read(partial(edge_calls.fetch_chunks, scope=scope, ids=window, owner=id_))
                 return layout.restore(id_, payload, "".join(parts))
             except CorruptPage:  # unless a head was replaced between two reads
-                again = await self._read(partial(edge_calls.fetch, scope=scope, ids=[id_], bodies=True))
+                read = partial(edge_calls.fetch, scope=scope, ids=[id_], bodies=True, apart=self._apart)
+                again = await self._read(read)
                 fresh = again[id_][0] if id_ in again else None
                 if fresh is None or fresh.get("chunks") == payload["chunks"]:
                     raise
@@ -311,6 +312,11 @@ class EdgeStore:
         if isinstance(query, Sparse):
             return query_sparse(query)
         return vector(query, dimension=self._dimension, of="the query")
+
+    @property
+    def _how(self) -> dict[str, Any]:
+        """How the words of records lie, and what is known of them."""
+        return {"apart": self._apart, "counted": self._counted}
 
     def _id_condition(self, where: Where) -> HasIdCondition | None:
         """The condition on ids; the last one is kept, since building one takes 1 us an id."""

@@ -66,6 +66,7 @@ from pagefault.stores.layout import (
     tag_groups,
     tallies,
 )
+from pagefault.stores.lists import Lists, laid, lists_of
 from pagefault.stores.vectors import DENSE, PIECES, TEXT, named_vectors
 
 _OWNER: Final = ["tenant", "space", "kind", "chunks"]
@@ -80,21 +81,21 @@ _RESCORED: Final = SearchParams(quantization=QuantizationSearchParams(rescore=Tr
 
 
 def put(
-    shard: EdgeShard, scope: Scope, records: Sequence[Record], *, dimension: int, counted: Frequencies
+    shard: EdgeShard, scope: Scope, records: Sequence[Record], *, dimension: int, apart: bool, counted: Frequencies
 ) -> list[list[Row]]:
     """Lay out all records, which is where one is refused, and write the first unit; gives the others."""
     breath = Breath()
-    laid: list[Row] = []
+    rows: list[Row] = []
     for record in layout.distinct(records):
-        laid += layout.rows(scope, record, dimension=dimension)
+        rows += layout.rows(scope, record, dimension=dimension)
         breath.draw()
-    units = list(layout.units(laid))
+    units = list(layout.units(rows))
     if units:
-        write(shard, scope, units[0], counted)
+        write(shard, scope, units[0], apart=apart, counted=counted)
     return units[1:]
 
 
-def write(shard: EdgeShard, scope: Scope, unit: Sequence[Row], counted: Frequencies) -> None:
+def write(shard: EdgeShard, scope: Scope, unit: Sequence[Row], *, apart: bool, counted: Frequencies) -> None:
     """Write one unit: all rows replace (heads), or none does (pages and chunks)."""
     held = {point.id: point.payload or {} for point in _retrieve(shard, [row.id for row in unit], _OWNER)}
     for row in unit:
@@ -113,7 +114,7 @@ def write(shard: EdgeShard, scope: Scope, unit: Sequence[Row], counted: Frequenc
     breath = Breath()
     points: list[Point] = []
     for row in rows:
-        points.append(_point(row))
+        points.append(_point(row, apart=apart))
         breath.draw()
     with counted.adding(rows):
         shard.update(UpdateOperation.upsert_points(points, only, mode))
@@ -122,7 +123,9 @@ def write(shard: EdgeShard, scope: Scope, unit: Sequence[Row], counted: Frequenc
         shard.update(UpdateOperation.delete_points(list(stale)))
 
 
-def swap(shard: EdgeShard, scope: Scope, unit: Sequence[tuple[Row, int]], counted: Frequencies) -> list[bool]:
+def swap(
+    shard: EdgeShard, scope: Scope, unit: Sequence[tuple[Row, int]], *, apart: bool, counted: Frequencies
+) -> list[bool]:
     """Write those items whose stored version is the expected one; 0 means none.
 
     Nobody comes between reading and writing: this thread alone holds the engine.
@@ -133,7 +136,7 @@ def swap(shard: EdgeShard, scope: Scope, unit: Sequence[tuple[Row, int]], counte
         if row.id in held and not owned(scope, held[row.id], row.kind):
             raise StoreError(f"{row.id} already names a record of another space or kind; derive ids with chain.item_id")
         won.append(held.get(row.id, {}).get("seq", 0) == version)
-    points = [_point(row) for (row, _), wins in zip(unit, won, strict=True) if wins]
+    points = [_point(row, apart=apart) for (row, _), wins in zip(unit, won, strict=True) if wins]
     if points:
         counted.forget(unit[0][0].kind)
         shard.update(UpdateOperation.upsert_points(points, within(scope, unit[0][0].kind), UpdateMode.Upsert))
@@ -187,12 +190,12 @@ def add_vectors(shard: EdgeShard, scope: Scope, vectors: Mapping[UUID, list[list
 
 
 def fetch(
-    shard: EdgeShard, scope: Scope, ids: Sequence[UUID], *, bodies: bool, words: bool = False
+    shard: EdgeShard, scope: Scope, ids: Sequence[UUID], *, bodies: bool, apart: bool, words: bool = False
 ) -> dict[UUID, tuple[Payload, Sparse | None]]:
     """Payloads of the records among these ids that are in scope, with their words if wanted."""
     select = PayloadSelector.Exclude([]) if bodies else _without_body()
     points = {point.id: point for point in _retrieve(shard, ids, select, [TEXT] if words else ())}
-    return answers.payloads(scope, ids, points, words=words)
+    return answers.payloads(scope, ids, points, words=words, apart=apart)
 
 
 def fetch_chunks(shard: EdgeShard, scope: Scope, ids: Sequence[UUID], *, owner: UUID) -> list[str]:
@@ -245,6 +248,7 @@ def search(
     ids: HasIdCondition | None,
     *,
     limit: int,
+    apart: bool,
     counted: Frequencies,
 ) -> list[list[Hit]]:
     """The hits of each query, by (score descending, seq descending, id).
@@ -263,7 +267,7 @@ def search(
             rest()
         if isinstance(query, Sparse):
             near = [hit.id for hits in found for hit in hits]
-            points = _by_words(shard, scope, query, where.kind, near, counted=counted, flt=flt, how=how)
+            points = _by_words(shard, scope, query, where.kind, near, apart=apart, counted=counted, flt=flt, how=how)
         else:
             requests = [_request(query, flt, **how), _request([query], pieced, **how)]
             points = [point for each in shard.query_batch(QueryBatchRequest(requests)) for point in each]
@@ -278,22 +282,23 @@ def _by_words(
     kind: RecordKind,
     near: Sequence[UUID],
     *,
+    apart: bool,
     counted: Frequencies,
     flt: Filter,
     how: Mapping[str, Any],
 ) -> list[Any]:
     """The points that hold words of a query. Where most of them are new, the engine counts them as it searches."""
-    reach = reach_of(scope, kind)
+    reach, lists = reach_of(scope, kind), lists_of(scope, kind, apart=apart)
     new = counted.unknown(reach, query.indices)
     if not near or 2 * len(new) <= len(query.indices):
-        weights = idf(shard, scope, query.indices, kind, near, counted=counted)
-        requests = [_request(_weighed(query, weights), flt, **how)] if weights else []
+        weights = idf(shard, scope, query.indices, kind, near, apart=apart, counted=counted)
+        requests = [_words_request(lists, _weighed(query, weights), flt, **how)] if weights else []
         return [point for each in shard.query_batch(QueryBatchRequest(requests)) for point in each]
-    requests = [_request(query, flt, corpus=within(scope, kind), **how)]
-    requests += _each_alone(scope, new, kind, [HasIdCondition(set(near))])
+    requests = [_words_request(lists, query, flt, corpus=within(scope, kind), **how)]
+    requests += _each_alone(scope, lists, new, kind, [HasIdCondition(set(near))])
     points, *alone = shard.query_batch(QueryBatchRequest(requests))
-    weights = _weights(new, alone)
-    counted.learn(reach, _with_words(shard, scope, kind, counted), weights, list(weights))
+    weights = _weights(lists, new, alone)
+    counted.learn(reach, _with_words(shard, scope, lists, kind, counted), weights, list(weights))
     return list(points)
 
 
@@ -316,6 +321,7 @@ def idf(
     kind: RecordKind,
     near: Sequence[UUID],
     *,
+    apart: bool,
     counted: Frequencies,
 ) -> dict[int, float]:
     """The engine's own IDF of each term over this scope's records of a kind.
@@ -323,45 +329,47 @@ def idf(
     The engine is asked for those that it was not asked for before. Counting the records with a term is cheap,
     searching them all is not: so a record to read the weight off is first looked for among those ``near``.
     """
-    reach = reach_of(scope, kind)
+    reach, lists = reach_of(scope, kind), lists_of(scope, kind, apart=apart)
     if new := counted.unknown(reach, terms):
-        records = _with_words(shard, scope, kind, counted)
+        records = _with_words(shard, scope, lists, kind, counted)
         weights: dict[int, float] = {}
         for among in ([HasIdCondition(set(near))], []) if near else ([],):
             if left := [term for term in new if term not in weights]:
-                asked = _each_alone(scope, left, kind, among)
-                weights |= _weights(left, shard.query_batch(QueryBatchRequest(asked)))
+                asked = _each_alone(scope, lists, left, kind, among)
+                weights |= _weights(lists, left, shard.query_batch(QueryBatchRequest(asked)))
         counted.learn(reach, records, weights, new)
     return counted.weights(reach, terms) if terms else {}
 
 
-def _with_words(shard: EdgeShard, scope: Reach, kind: RecordKind, counted: Frequencies) -> int:
+def _with_words(shard: EdgeShard, scope: Reach, lists: Lists, kind: RecordKind, counted: Frequencies) -> int:
     """How many records with words there are."""
     known = counted.records(reach_of(scope, kind))
     if known is not None:
         return known
-    return shard.count(CountRequest(filter=within(scope, kind, HasVectorCondition(TEXT)), exact=True))
+    return shard.count(CountRequest(filter=within(scope, kind, HasVectorCondition(lists.name)), exact=True))
 
 
 def _each_alone(
-    scope: Reach, terms: Sequence[int], kind: RecordKind, among: Sequence[HasIdCondition]
+    scope: Reach, lists: Lists, terms: Sequence[int], kind: RecordKind, among: Sequence[HasIdCondition]
 ) -> list[QueryRequest]:
     """Queries of one term each, with weight 1: they score their best record with IDF times the stored weight."""
     corpus, flt = within(scope, kind), within(scope, kind, *among)
     return [
-        _request(Sparse(indices=(term,), values=(1.0,)), flt, limit=1, with_vector=[TEXT], corpus=corpus)
+        _words_request(
+            lists, Sparse(indices=(term,), values=(1.0,)), flt, limit=1, with_vector=[lists.name], corpus=corpus
+        )
         for term in terms
     ]
 
 
-def _weights(terms: Sequence[int], found: Iterable[Iterable[Any]]) -> dict[int, float]:
+def _weights(lists: Lists, terms: Sequence[int], found: Iterable[Iterable[Any]]) -> dict[int, float]:
     """The IDF of each of these terms that was found."""
     weights: dict[int, float] = {}
     for term, points in zip(terms, found, strict=True):
         for point in points:
-            vectors: Any = point.vector
-            stored = dict(zip(vectors[TEXT].indices, vectors[TEXT].values, strict=True))
-            weights[term] = point.score / stored[term]
+            words: Any = point.vector[lists.name]
+            stored = dict(zip(words.indices, words.values, strict=True))
+            weights[term] = point.score / stored[term ^ lists.salt]
     return weights
 
 
@@ -404,7 +412,17 @@ def matching(scope: Reach, where: Where, ids: HasIdCondition | None, *, pieced: 
 
 
 def _request(
-    query: Sparse | list[float] | list[list[float]],
+    query: list[float] | list[list[float]], flt: Filter, *, limit: int, with_payload: Any = False
+) -> QueryRequest:
+    is_pieced = isinstance(query[0], list)
+    nearest = Query.Nearest(query, using=PIECES if is_pieced else DENSE)
+    params = _EXACT if is_pieced else _RESCORED
+    return QueryRequest(limit=limit, query=nearest, filter=flt, params=params, with_payload=with_payload)
+
+
+def _words_request(
+    lists: Lists,
+    query: Sparse,
     flt: Filter,
     *,
     limit: int,
@@ -412,14 +430,9 @@ def _request(
     with_vector: Any = False,
     corpus: Filter = _NOTHING,
 ) -> QueryRequest:
-    if isinstance(query, Sparse):
-        nearest = Query.Nearest(SparseVector(list(query.indices), list(query.values)), using=TEXT)
-        # Without a corpus the statistics are shard-wide: another tenant's text would move the score.
-        params = SearchParams(idf=IdfParams(corpus=corpus))
-    else:
-        is_pieced = isinstance(query[0], list)
-        nearest = Query.Nearest(query, using=PIECES if is_pieced else DENSE)
-        params = _EXACT if is_pieced else _RESCORED
+    nearest = Query.Nearest(SparseVector(lists.mixed(query.indices), list(query.values)), using=lists.name)
+    # Without a corpus the statistics are shard-wide: another tenant's text would move the score.
+    params = SearchParams(idf=IdfParams(corpus=corpus))
     return QueryRequest(
         limit=limit, query=nearest, filter=flt, params=params, with_payload=with_payload, with_vector=with_vector
     )
@@ -445,10 +458,9 @@ def _all_with_seq(shard: EdgeShard, scope: Reach, where: Where, ids: HasIdCondit
             return
 
 
-def _point(row: Row) -> Point:
-    vectors: dict[str, Any] = {}
-    if row.sparse is not None:
-        vectors[TEXT] = SparseVector(list(row.sparse.indices), list(row.sparse.values))
+def _point(row: Row, *, apart: bool) -> Point:
+    words = laid(row.payload, row.sparse, apart=apart)
+    vectors: dict[str, Any] = {name: SparseVector(list(w.indices), list(w.values)) for name, w in words.items()}
     if row.dense is not None:
         vectors |= named_vectors(row.dense)
     return Point(id=row.id, vector=vectors, payload=row.values)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from qdrant_edge import CountRequest, EdgeShard, PayloadSelector, Point, ScrollRequest, UpdateOperation
+from qdrant_edge import CountRequest, EdgeShard, PayloadSelector, Point, ScrollRequest, SparseVector, UpdateOperation
 
 from pagefault.errors import CorruptPage
 from pagefault.ports import Dense, Header, Record, Scope
@@ -31,6 +31,7 @@ from pagefault.stores.layout import (
     mark_of,
     restore,
 )
+from pagefault.stores.lists import SHARED, are_apart, laid
 from pagefault.stores.vectors import DENSE, PIECES, named_vectors
 
 Revise = Callable[[Sequence[Record]], Mapping[UUID, Dense]]
@@ -84,7 +85,7 @@ def rebuild(
     try:
         before = size_of(directory)
         with engine.engine_errors(str(directory)):
-            copy = _Copy(old, revise, progress)
+            copy = _Copy(old, revise, progress, parts=are_apart(header or stored) and not are_apart(stored))
             engine.create(directory / name, header or stored)
             shard = engine.load(directory / name, header or stored)
             try:
@@ -115,8 +116,9 @@ def size_of(directory: Path) -> int:
 
 
 class _Copy:
-    def __init__(self, old: engine.Engine, revise: Revise | None, progress: Progress | None) -> None:
+    def __init__(self, old: engine.Engine, revise: Revise | None, progress: Progress | None, *, parts: bool) -> None:
         self._old = old
+        self._parts = parts
         self._revise = revise
         self._progress = progress
         self.records = 0
@@ -147,6 +149,9 @@ class _Copy:
             if dense := vectors.get(point.id):
                 kept |= named_vectors(dense)
                 payload |= mark_of(payload, dense)
+        if self._parts:
+            words = laid(payload, SHARED.read(kept), apart=True)
+            kept |= {name: SparseVector(list(w.indices), list(w.values)) for name, w in words.items()}
         return Point(id=point.id, vector=kept, payload=payload)
 
     def _revised(self, points: Sequence[Any]) -> Mapping[UUID, Dense]:

@@ -45,7 +45,8 @@ from pagefault.ports import Header
 from pagefault.stores import header as headers
 from pagefault.stores.durability import sync_directory
 from pagefault.stores.layout import PIECED, SCOPE_KEY, TAGS, USER_KEY
-from pagefault.stores.vectors import DENSE, PIECES, TEXT
+from pagefault.stores.lists import names
+from pagefault.stores.vectors import DENSE, PIECES
 
 T = TypeVar("T")
 
@@ -253,7 +254,7 @@ def _config(header: Header) -> EdgeConfig:
         dense[PIECES] = EdgeVectorParams(size=size, distance=cosine, multivector_config=nearest)
     return EdgeConfig(
         vectors=dense or None,
-        sparse_vectors={TEXT: EdgeSparseVectorParams(modifier=Modifier.Idf)},
+        sparse_vectors={name: EdgeSparseVectorParams(modifier=Modifier.Idf) for name in names(header)},
         max_search_threads=1,
         wal_enabled=True,
     )

@@ -16,6 +16,8 @@ from pagefault.stores.durability import sync_directory
 FILE: Final = "pagefault.json"
 SHARD: Final = "shard"
 _COSINE: Final = 0.99
+_AS_IT_IS: Final = frozenset({(2, 3)})
+"""Formats that a later one reads, and goes on to write, as they are."""
 
 
 def read(directory: Path) -> Header | None:
@@ -84,7 +86,7 @@ def reconcile(place: str, stored: Header, given: Header) -> Header:
             f"{place} has format version {stored.version}, this pagefault reads {given.version}; "
             "open it with the release that wrote it, or use another directory"
         )
-    if stored.version < given.version:
+    if stored.version < given.version and (stored.version, given.version) not in _AS_IT_IS:
         raise StoreMismatch(
             f"{place} has format version {stored.version}, this pagefault writes {given.version}; run "
             "`pagefault reindex`, which brings a directory up to date, or use another directory or collection"

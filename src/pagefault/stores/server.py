@@ -18,6 +18,7 @@ from pagefault.ports import Dense, Header, Hit, Reach, Record, RecordKind, Scope
 from pagefault.stores import header as headers
 from pagefault.stores import layout
 from pagefault.stores.layout import is_empty, windows
+from pagefault.stores.lists import are_apart
 from pagefault.stores.server_calls import Calls, has_id
 from pagefault.stores.server_link import Link, Pace
 from pagefault.stores.server_settings import key_from, server_settings
@@ -106,7 +107,7 @@ class ServerStore:
                     self._settings.url,
                 )
             self._header = await prepare(self._link, header)
-            self._calls = Calls(self._link, scoped_idf=scoped_idf)
+            self._calls = Calls(self._link, scoped_idf=scoped_idf, apart=are_apart(self._header))
             return self._header
 
     async def put(self, scope: Scope, records: Sequence[Record]) -> None:
@@ -323,6 +324,6 @@ def _wire_bytes(row: layout.Row) -> int:
     text = sum(len(key) + len(str(value)) + 8 for key, value in row.payload.items())
     body = str(row.payload.get("body", ""))
     escapes = body.count('"') + body.count("\\")
-    terms = 32 * len(row.sparse.indices) if row.sparse else 0
+    terms = 2 * 32 * len(row.sparse.indices) if row.sparse else 0
     tags = sum(len(tag) + 3 for tag in row.tags)
     return text + escapes + terms + tags + sum(24 * len(each) for each in row.dense or ())

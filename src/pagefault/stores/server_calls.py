@@ -38,6 +38,7 @@ from pagefault.stores.layout import (
     tag_groups,
     tallies,
 )
+from pagefault.stores.lists import Lists, laid, lists_of
 from pagefault.stores.server_link import Link
 from pagefault.stores.vectors import DENSE, PIECES, TEXT, named_vectors
 
@@ -54,11 +55,12 @@ _DENSE_PARAMS: Final = models.SearchParams(hnsw_ef=256)
 class Calls:
     """Everything that is asked of one collection."""
 
-    def __init__(self, link: Link, *, scoped_idf: bool) -> None:
+    def __init__(self, link: Link, *, scoped_idf: bool, apart: bool) -> None:
         self._link = link
         self._name = link.settings.collection
         self._consistency: Any = link.settings.read_consistency
         self._scoped_idf = scoped_idf
+        self._apart = apart
 
     async def write(self, scope: Scope, unit: Sequence[Row]) -> None:
         """Write one unit: all rows replace (heads), or none does (pages and chunks)."""
@@ -70,7 +72,7 @@ class Calls:
                 )
         replaces = unit[0].replaces
         # Insert-only ignores what is there already; leaving it out keeps retries out of the log.
-        points = [_point(row) for row in unit if replaces or row.id not in held]
+        points = [self._point(row) for row in unit if replaces or row.id not in held]
         if points:
             mode = models.UpdateMode.UPSERT if replaces else models.UpdateMode.INSERT_ONLY
             await self._upsert(points, mode, only=within(scope, unit[0].kind) if replaces else None)
@@ -94,7 +96,7 @@ class Calls:
         fitting: dict[int, list[models.PointStruct]] = {}
         for row, version in unit:
             if held.get(row.id, {}).get("seq", 0) == version:
-                fitting.setdefault(version, []).append(_point(row, nonce))
+                fitting.setdefault(version, []).append(self._point(row, nonce))
         for version, points in fitting.items():
             if version == 0:
                 await self._upsert(points, models.UpdateMode.INSERT_ONLY, strong=True)
@@ -157,7 +159,7 @@ class Calls:
         """Payloads of the records among these ids that are in scope, in this order, with their words if wanted."""
         select = True if bodies else _WITHOUT_BODY
         points = await self._points("reading pages", ids, select, [TEXT] if words else ())
-        return answers.payloads(scope, ids, points, words=words)
+        return answers.payloads(scope, ids, points, words=words, apart=self._apart)
 
     async def fetch_chunks(self, scope: Scope, ids: Sequence[UUID], *, owner: UUID) -> list[str]:
         """The text of these chunks, in order.
@@ -220,6 +222,7 @@ class Calls:
         asked for twice: of first pieces, which all records have, and of further ones, which long texts have.
         """
         flt, corpus = matching(scope, where, ids), within(scope, where.kind)
+        lists = lists_of(scope, where.kind, apart=self._apart)
         long = models.FieldCondition(key=PIECED, match=models.MatchValue(value=pieced_value(scope, where.kind)))
         pieced = matching(scope, where, ids, long)
         how: dict[str, Any] = {"limit": limit + _TIES, "with_payload": selected(where) or _WITHOUT_BODY}
@@ -228,11 +231,13 @@ class Calls:
         requests: list[models.QueryRequest] = []
         of: list[int] = []
         for index, query in enumerate(queries):
-            requests.append(models.QueryRequest(**self._nearest(query, corpus), filter=flt, **how))
-            of.append(index)
-            if not isinstance(query, Sparse):
-                requests.append(models.QueryRequest(**self._nearest([query], corpus), filter=pieced, **how))
+            if isinstance(query, Sparse):
+                requests.append(models.QueryRequest(**self._words(lists, query, corpus), filter=flt, **how))
                 of.append(index)
+            else:
+                requests.append(models.QueryRequest(**_nearest(query), filter=flt, **how))
+                requests.append(models.QueryRequest(**_nearest([query]), filter=pieced, **how))
+                of += [index, index]
         found: list[list[models.ScoredPoint]] = [[] for _ in queries]
         for index, points in zip(of, await self._query("searching", requests), strict=True):
             found[index] += points
@@ -251,14 +256,14 @@ class Calls:
 
         A query of one term with weight 1 scores its best record with IDF times the stored weight.
         """
-        corpus = within(scope, kind)
+        corpus, lists = within(scope, kind), lists_of(scope, kind, apart=self._apart)
         requests = [
             models.QueryRequest(
-                **self._nearest(Sparse(indices=(term,), values=(1.0,)), corpus),
+                **self._words(lists, Sparse(indices=(term,), values=(1.0,)), corpus),
                 filter=corpus,
                 limit=1,
                 with_payload=[*_OWNER, USER_KEY],
-                with_vector=[TEXT],
+                with_vector=[lists.name],
             )
             for term in terms
         ]
@@ -267,8 +272,8 @@ class Calls:
             for point in points:
                 answers.check(scope, point)
                 vectors: Any = point.vector
-                stored = dict(zip(vectors[TEXT].indices, vectors[TEXT].values, strict=True))
-                weights[term] = point.score / stored[term]
+                stored = dict(zip(vectors[lists.name].indices, vectors[lists.name].values, strict=True))
+                weights[term] = point.score / stored[term ^ lists.salt]
         return weights
 
     async def census(self) -> list[Tally]:
@@ -280,14 +285,22 @@ class Calls:
         )
         return tallies((hit.value, hit.count) for hit in found.hits)
 
-    def _nearest(self, query: Sparse | list[float] | list[list[float]], corpus: models.Filter) -> dict[str, Any]:
-        if not isinstance(query, Sparse):
-            name = PIECES if isinstance(query[0], list) else DENSE
-            return {"query": query, "using": name, "params": _DENSE_PARAMS}
-        vector = models.SparseVector(indices=list(query.indices), values=list(query.values))
+    def _words(self, lists: Lists, query: Sparse, corpus: models.Filter) -> dict[str, Any]:
+        vector = models.SparseVector(indices=lists.mixed(query.indices), values=list(query.values))
         # Without a corpus the statistics are of all tenants: another one's text would move the score.
         params = models.SearchParams(idf=models.IdfCorpusParams(corpus=corpus)) if self._scoped_idf else None
-        return {"query": vector, "using": TEXT, "params": params}
+        return {"query": vector, "using": lists.name, "params": params}
+
+    def _point(self, row: Row, nonce: str = "") -> models.PointStruct:
+        vectors: dict[str, Any] = {
+            name: models.SparseVector(indices=list(words.indices), values=list(words.values))
+            for name, words in laid(row.payload, row.sparse, apart=self._apart).items()
+        }
+        if row.dense is not None:
+            vectors |= named_vectors(row.dense)
+        return models.PointStruct(
+            id=str(row.id), vector=vectors, payload=row.values | ({NONCE: nonce} if nonce else {})
+        )
 
     async def _retrieve(self, what: str, ids: Sequence[UUID], select: Any) -> dict[UUID, Payload]:
         return {id_: point.payload or {} for id_, point in (await self._points(what, ids, select)).items()}
@@ -394,10 +407,6 @@ def has_id(ids: Iterable[UUID]) -> models.HasIdCondition:
     return models.HasIdCondition(has_id=[str(id_) for id_ in dict.fromkeys(ids)])
 
 
-def _point(row: Row, nonce: str = "") -> models.PointStruct:
-    vectors: dict[str, Any] = {}
-    if row.sparse is not None:
-        vectors[TEXT] = models.SparseVector(indices=list(row.sparse.indices), values=list(row.sparse.values))
-    if row.dense is not None:
-        vectors |= named_vectors(row.dense)
-    return models.PointStruct(id=str(row.id), vector=vectors, payload=row.values | ({NONCE: nonce} if nonce else {}))
+def _nearest(query: list[float] | list[list[float]]) -> dict[str, Any]:
+    name = PIECES if isinstance(query[0], list) else DENSE
+    return {"query": query, "using": name, "params": _DENSE_PARAMS}

@@ -15,9 +15,10 @@ from pagefault.errors import StoreError, StoreMismatch, StoreMissing
 from pagefault.ports import Header
 from pagefault.stores import header as headers
 from pagefault.stores.layout import PIECED, SCOPE_KEY, TAGS, USER_KEY
+from pagefault.stores.lists import names
 from pagefault.stores.server_link import Link
 from pagefault.stores.server_settings import ServerSettings
-from pagefault.stores.vectors import DENSE, PIECES, TEXT
+from pagefault.stores.vectors import DENSE, PIECES
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -149,7 +150,9 @@ async def _create(link: Link, header: Header) -> models.CollectionInfo:
             lambda client: client.create_collection(
                 settings.collection,
                 vectors_config=dense if header.dimension else {},
-                sparse_vectors_config={TEXT: models.SparseVectorParams(modifier=models.Modifier.IDF)},
+                sparse_vectors_config={
+                    name: models.SparseVectorParams(modifier=models.Modifier.IDF) for name in names(header)
+                },
                 hnsw_config=HNSW,
                 on_disk_payload=True,
                 shard_number=settings.shard_number,
@@ -181,14 +184,15 @@ async def _check_ours(link: Link, info: models.CollectionInfo, header: Header) -
         raise StoreMismatch(f"{place} holds points but no pagefault header, so it is something else's; {way_out}")
     named = params.vectors if isinstance(params.vectors, dict) else {}
     sizes = {name: vector.size for name, vector in named.items()}
-    text = (params.sparse_vectors or {}).get(TEXT)
+    text = params.sparse_vectors or {}
     if (
         sizes != (dict.fromkeys((DENSE, PIECES), header.dimension) if header.dimension else {})
         or any(vector.distance != models.Distance.COSINE for vector in named.values())
-        or text is None
-        or text.modifier != models.Modifier.IDF
+        or any(name not in text or text[name].modifier != models.Modifier.IDF for name in names(header))
     ):
-        raise StoreMismatch(f"{place} exists with other vectors than pagefault needs (found {sizes}); {way_out}")
+        raise StoreMismatch(
+            f"{place} exists with other vectors than pagefault needs (found {[*sizes.items(), *text]}); {way_out}"
+        )
 
 
 async def _settle(link: Link, stored: Header | None, header: Header) -> Header:

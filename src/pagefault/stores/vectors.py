@@ -11,6 +11,7 @@ from pagefault.errors import StoreError
 from pagefault.ports import Dense, Sparse
 
 TEXT: Final = "text"  # the names of the vectors of a point
+USER_TEXT: Final = "user_text"  # its words once more, for searches across the spaces of its user
 DENSE: Final = "dense"
 # The second and further pieces of a long text, compared by the nearest. They lie apart, since one field for all
 # vectors makes a search a third slower where no text is long.
@@ -86,12 +87,6 @@ def query_sparse(sparse: Sparse) -> Sparse:
     if not all(abs(value) < _LARGEST for value in values):
         raise StoreError(f"a sparse weight must be finite and below {_LARGEST:g}")
     return sparse
-
-
-def stored_words(vectors: Any) -> Sparse | None:
-    """The sparse vector among the vectors of a point that an engine gave; ``None`` where it has none."""
-    words = (vectors or {}).get(TEXT)
-    return None if words is None else Sparse(indices=tuple(words.indices), values=tuple(words.values))
 
 
 def stored_sparse(id_: UUID, sparse: Sparse) -> Sparse:

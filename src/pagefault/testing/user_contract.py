@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import random
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import product
 from typing import Any, Final
+from uuid import UUID
 
-from pagefault.ports import Reach, Record, Scope, Sparse, UserScope, Where
+from pagefault.ports import PageStore, Reach, Record, RecordKind, Scope, Sparse, Swap, UserScope, Where
 from pagefault.testing.expect import close, refused, same, true
+from pagefault.testing.item_contract import item
 from pagefault.testing.store_contract import OURS, Check, StoreFactory, _opened, head, page, terms
 
 THREADS: Final = tuple(Scope(tenant=OURS.tenant, space=digit * 32) for digit in "abc")
 ADA: Final = UserScope(tenant=OURS.tenant, user="ada")
+_WORDS: Final = (0, 1, 7, 2**31, 2**32 - 1, 12345)
+_SEARCHED: Final[tuple[RecordKind, ...]] = ("page", "item")
 _QUERY: Final[list[Sparse | Sequence[float]]] = [terms({1: 1.0, 2: 1.0}), [1.0, 0.0, 0.0]]
 
 
@@ -99,6 +105,53 @@ async def words_weigh_what_they_weigh_now(make: StoreFactory) -> None:
                     close(weight, expected, f"weight of {term} for {reach} after write {seq}")
 
 
+async def words_score_by_what_is_reached(make: StoreFactory) -> None:
+    """The sum of what its words weigh times what a record holds of them, whoever else holds the same words.
+
+    In a space, across a user's spaces, of pages and of items, also after items were replaced and removed.
+    """
+    rng, held = random.Random(11), dict[UUID, tuple[Scope, Record]]()  # noqa: S311  # which words a record has
+    users = {
+        THREADS[0]: "ada",
+        THREADS[1]: "ada",
+        THREADS[2]: "bob",
+        Scope(tenant=OURS.tenant, space="d" * 32): "",
+        Scope(tenant="evil", space=OURS.space): "ada",
+    }
+    reaches: list[Reach] = [*users, *(UserScope(tenant=s.tenant, user=user) for s, user in users.items() if user)]
+    asked = terms(dict.fromkeys(_WORDS, 1.0))
+
+    def words() -> Sparse:
+        return terms({word: rng.choice((0.5, 1.25, 2.0)) for word in rng.sample(_WORDS, 3)})
+
+    async def put_and_look(store: PageStore, turn: int) -> None:
+        for scope, user in users.items():
+            pages = [_said(scope, 4 * turn + n, user=user, sparse=words()) for n in range(1, 4)]
+            things = [item(f"{n}", turn + 1, scope=scope, user=user, sparse=words()) for n in range(turn, 4)]
+            await store.put(scope, pages)
+            swaps = [Swap(record=thing, version=turn if thing.id in held else 0) for thing in things]
+            same(await store.swap(scope, swaps), [True] * len(swaps), "items written")
+            held.update({record.id: (scope, record) for record in (*pages, *things)})
+            gone = item(f"{turn}", 1, scope=scope).id
+            await store.remove(scope, Where(kind="item", ids=[gone]))
+            del held[gone]
+        for reach, kind in product(reaches, _SEARCHED):
+            there = {
+                id_: record.sparse for id_, (scope, record) in held.items() if _reaches(reach, scope, record, kind)
+            }
+            (hits,) = await store.search(reach, [asked], Where(kind=kind), limit=99)
+            expected = _scores(there, asked)
+            same({hit.id for hit in hits}, set(expected), f"{kind} records with words in {reach}")
+            for hit in hits:
+                close(hit.score, expected[hit.id], f"the score of {kind} {hit.seq} in {reach}")
+
+    async with _opened(make) as store:
+        await put_and_look(store, 0)
+        await put_and_look(store, 1)
+    async with _opened(make) as store:
+        await put_and_look(store, 2)
+
+
 async def what_spans_spaces_is_only_read(make: StoreFactory) -> None:
     """A user has to be named, and tags belong to one space."""
     async with _opened(make) as store:
@@ -111,6 +164,24 @@ async def what_spans_spaces_is_only_read(make: StoreFactory) -> None:
         for user in ("\ud83d", bad):
             await refused(store.put(THREADS[0], [_said(THREADS[0], 1, user=user)]), f"a page of user {user!r}")
         same(await store.scan(THREADS[0], Where(), limit=9), [], "what refused writes left behind")
+
+
+def _reaches(reach: Reach, scope: Scope, record: Record, kind: RecordKind) -> bool:
+    """Whether a record is there for who reaches so far."""
+    if isinstance(reach, Scope):
+        return (scope, record.kind) == (reach, kind)
+    return (scope.tenant, record.user, record.kind) == (reach.tenant, reach.user, kind)
+
+
+def _scores(there: Mapping[UUID, Sparse | None], asked: Sparse) -> dict[UUID, float]:
+    """BM25 among these records."""
+    held = {id_: dict(zip(words.indices, words.values, strict=True)) for id_, words in there.items() if words}
+    weights = {
+        word: math.log((len(held) + 1) / (sum(word in words for words in held.values()) + 0.5))
+        for word in asked.indices
+    }
+    scores = {id_: sum(weights[w] * of for w, of in words.items() if w in weights) for id_, words in held.items()}
+    return {id_: score for id_, score in scores.items() if held[id_].keys() & weights.keys()}
 
 
 def _said(scope: Scope, seq: int, **more: Any) -> Record:
@@ -128,5 +199,6 @@ USER_CHECKS: Final[tuple[Check, ...]] = (
     users_do_not_mix,
     idf_counts_what_the_user_has,
     words_weigh_what_they_weigh_now,
+    words_score_by_what_is_reached,
     what_spans_spaces_is_only_read,
 )
