@@ -229,7 +229,7 @@ def _projection(  # noqa: PLR0917  # one call for each format, the names are the
 ) -> Projection:
     return Projection(
         role=role,
-        text="\n".join(p for p in parts if p),
+        text=parts[0] if len(parts) == 1 else "\n".join(filter(None, parts)),
         parts=parts,
         name=str(data.get("name") or ""),
         calls=calls,

@@ -123,6 +123,8 @@ class Sight:
 
     def address(self, number: int) -> str:
         """The address of the page with this number."""
+        if number < _STRIDE:
+            return str(number)
         place, seq = self.split(number)
         return str(Address(first=seq, last=seq, place=place.space.place if place else ""))
 

@@ -20,6 +20,7 @@ from pagefault.slot import LeftBehind, Slot
 from pagefault.view import View, from_record
 
 WINDOW: Final = 256
+_KINDS: Final = {kind.value: kind for kind in Kind}
 
 
 def page_from(record: Record) -> Page:
@@ -40,7 +41,7 @@ def page_from(record: Record) -> Page:
             seq=record.seq,
             chain=str(fields["chain"]),
             parent=str(fields["parent"]),
-            kind=Kind(str(fields["type"])),
+            kind=_KINDS[str(fields["type"])],
             format=format_,
             body=record.body,
             sha256=record.sha256,

@@ -154,17 +154,18 @@ class Retrieval:
         question = Question(terms=sparse.indices, weights=weights, dense=similar, pages=sight.pages, request=request)
 
         def judged() -> Found:
-            found = {number: _recalled(each.page, 0.0, sight, number) for number, each in pages.items()}
+            scores = dict(ranked)
+            found = {number: _recalled(each.page, scores[number], sight, number) for number, each in pages.items()}
             terms = {page.address: pages[number].terms for number, page in found.items()}
             asking = {number for number, page in found.items() if not counts(page, terms[page.address], question)}
-            order = ranked
             if asking:
-                scores = [{s: v for s, v in part.items() if s not in asking} for part in (dense or {}, words)]
-                order = [*fuse(*scores), *((number, 0.0) for number in sorted(asking, reverse=True))]
-            best = {found[number].address: (found[number], score) for number, score in order if number in found}
+                rest = [{s: v for s, v in part.items() if s not in asking} for part in (dense or {}, words)]
+                scores = dict(fuse(*rest)) | dict.fromkeys(sorted(asking, reverse=True), 0.0)
+                found = {number: replace(page, score=scores[number]) for number, page in found.items()}
             skip, notice = query.skip_resident, _damage(damaged)
-            outcome, answers = judge([page for page, _ in best.values()], terms, question, skip_resident=skip)
-            answers = [replace(page, score=best[page.address][1]) for page in answers[: query.limit]]
+            best = [found[number] for number in scores if number in found]
+            outcome, answers = judge(best, terms, question, skip_resident=skip)
+            answers = answers[: query.limit]
             room = query.budget - (counter.count(notice) if notice else 0)
             addresses = starts(answers, weights, room)
             text = render(answers, outcome, counter=counter, budget=room, addresses=addresses, skip_resident=skip)

@@ -35,11 +35,10 @@ def fuse(
     similar = _relative(dense, min(dense.values(), default=0.0))
     shared = _relative(sparse, 0.0)
     own = {seq: similar.get(seq, 0.0) + shared.get(seq, 0.0) for seq in dense.keys() | sparse.keys()}
-    full = {
-        seq: score + neighbour * (own.get(seq - 1, 0.0) + own.get(seq + 1, 0.0)) if neighbour else score
-        for seq, score in own.items()
-    }
-    return [(seq, score) for score, seq in sorted(((score, seq) for seq, score in full.items()), reverse=True)]
+    at = own.get
+    full = [(score + neighbour * (at(seq - 1, 0.0) + at(seq + 1, 0.0)), seq) for seq, score in own.items()]
+    full.sort(reverse=True)
+    return [(seq, score) for score, seq in full]
 
 
 def _relative(scores: Mapping[int, float], floor: float) -> dict[int, float]:

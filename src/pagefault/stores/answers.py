@@ -7,13 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
-from typing import Any
+from operator import itemgetter
+from typing import Any, Final
 from uuid import UUID
 
 from pagefault.errors import StoreError
 from pagefault.ports import Hit, Reach, Record, Scope, Sparse, Where
 from pagefault.stores.layout import KINDS, Payload, fields_of, owned, restore
 from pagefault.stores.lists import lists_of
+
+_score: Final = itemgetter(0)
 
 
 def records(scope: Reach, points: Iterable[Any], where: Where) -> list[Record]:
@@ -63,10 +66,11 @@ def hits(scope: Reach, points: Iterable[Any], where: Where, *, limit: int) -> li
 
 def _bare(points: Iterable[Any], limit: int) -> list[Hit]:
     """Ids and scores alone, each id once, best first. Whose they are is seen by whoever knows the ids."""
-    best: dict[UUID, float] = {}
-    for score, id_ in sorted([(point.score, id_of(point)) for point in points], key=_first, reverse=True):
-        best.setdefault(id_, score)
-    return [Hit(id_, "", 0, score, {}) for id_, score in islice(best.items(), limit)]
+    best: dict[int, Hit] = {}
+    for score, id_ in sorted([(point.score, id_of(point)) for point in points], key=_score, reverse=True):
+        if id_.int not in best:  # a UUID's own hash is a function in Python
+            best[id_.int] = Hit(id_, "", 0, score, {})
+    return list(islice(best.values(), limit))
 
 
 def cut(window: Sequence[Record], size: int) -> tuple[list[Record], int | None]:
@@ -99,11 +103,7 @@ def check(scope: Reach, point: Any) -> Payload:
 def id_of(point: Any) -> UUID:
     """The point's id; some clients give it as text."""
     id_ = point.id
-    return id_ if isinstance(id_, UUID) else UUID(str(id_))
-
-
-def _first(pair: tuple[float, UUID]) -> float:
-    return pair[0]
+    return id_ if id_.__class__ is UUID else UUID(str(id_))
 
 
 def _by_rank(hit: Hit) -> tuple[float, int, int]:
