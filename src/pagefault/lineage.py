@@ -448,6 +448,10 @@ class Lineage:
         rest = map(slots.__getitem__, range(self._clean, len(slots)))  # islice would walk there from the first page
         return list(islice((s for s in rest if s.closed and not s.stored), limit))
 
+    def is_behind(self, limit: int) -> bool:
+        """Whether the store lacks more than ``limit`` closed pages; mostly seen without looking at each."""
+        return len(self.slots) - self._clean > limit and len(self.unstored(limit + 1)) > limit
+
     def left_behind(self, seqs: Sequence[int]) -> list[int]:
         """Those of these pages whose messages are only in the store."""
         return [s for s in seqs if any(isinstance(n, LeftBehind) for n in self.natives(self.slots[s - 1]))]

@@ -362,7 +362,7 @@ class WriteBack:
 def is_crowded(paging: Paging, lineage: Lineage, limit: int) -> bool:
     """Whether more than ``limit`` pages of a path wait to be stored."""
     with paging.lock:
-        return len(lineage.unstored(limit + 1)) > limit
+        return lineage.is_behind(limit)
 
 
 def _typed(error: BaseException) -> PagefaultError:

@@ -172,6 +172,7 @@ def test_what_is_not_stored_yet():
     assert [s.seq for s in lineage.unstored(9)] == [4, 5], "an open page is never written"
     assert lineage.doubt([2])
     assert [s.seq for s in lineage.unstored(9)] == [2, 4, 5]
+    assert [lineage.is_behind(limit) for limit in (0, 2, 3, 4, 5, 6, 7)] == [True] * 2 + [False] * 5, "3 of 6 places"
 
 
 def test_messages_that_are_only_in_the_store():
