@@ -44,6 +44,10 @@ class ChatCodec:
         """The dictionary itself: it is JSON already."""
         return message
 
+    def encode_all(self, messages: Sequence[Any]) -> list[Any]:
+        """The dictionaries themselves."""
+        return list(messages)
+
     def decode(self, data: Any) -> Any:
         """A new dictionary."""
         return data

@@ -14,6 +14,7 @@ from pagefault.page import Kind
 
 FAULT_COST: Final = 1.0
 _SEQ: Final = itemgetter(0)
+_RECALLED: Final = Kind.RECALLED
 
 
 class PageCost(NamedTuple):
@@ -47,7 +48,12 @@ def priority(page: PageCost) -> float:
     Source: L. Cherkasova, "Improving WWW proxies performance with Greedy-Dual-Size-Frequency
     caching policy", HP Labs 1998. The fault cost is one model round trip whatever the size.
     """
-    return page.born + page.uses * FAULT_COST / (page.tokens or 1)
+    return priorities((page,))[0]
+
+
+def priorities(pages: Iterable[PageCost]) -> list[float]:
+    """The :func:`priority` of each, in one go: a reclaim asks for thousands."""
+    return [born + uses * FAULT_COST / (tokens or 1) for _, tokens, _, uses, born, _, _ in pages]
 
 
 def gdsf(pages: Sequence[PageCost], need: int) -> tuple[int, ...]:
@@ -59,7 +65,9 @@ def gdsf(pages: Sequence[PageCost], need: int) -> tuple[int, ...]:
         >>> gdsf([PageCost(seq=1, tokens=10), PageCost(seq=2, tokens=90)], 50)
         (2,)
     """
-    return _take(_recalled_first(sorted(sorted(pages, key=_SEQ), key=priority)), need)
+    by_age = sorted(pages, key=_SEQ)
+    order = sorted(range(len(by_age)), key=priorities(by_age).__getitem__)
+    return _take(_recalled_first([by_age[place] for place in order]), need)
 
 
 def fifo(pages: Sequence[PageCost], need: int) -> tuple[int, ...]:
@@ -70,12 +78,12 @@ def fifo(pages: Sequence[PageCost], need: int) -> tuple[int, ...]:
 def clock_after(pages: Iterable[PageCost], victims: Iterable[int], clock: float) -> float:
     """GDSF's aging clock after an eviction: the highest priority that left, never lower than before."""
     gone = set(victims)
-    return max([clock, *(priority(p) for p in pages if p.seq in gone and p.kind is not Kind.RECALLED)])
+    return max([clock, *priorities([p for p in pages if p[0] in gone and p[2] is not _RECALLED])])
 
 
 def _recalled_first(pages: list[PageCost]) -> list[PageCost]:
-    recalled = [p for p in pages if p.kind is Kind.RECALLED]
-    return [*recalled, *(p for p in pages if p.kind is not Kind.RECALLED)] if recalled else pages
+    recalled = [p for p in pages if p[2] is _RECALLED]
+    return [*recalled, *(p for p in pages if p[2] is not _RECALLED)] if recalled else pages
 
 
 def _take(ordered: Sequence[PageCost], need: int) -> tuple[int, ...]:
@@ -84,6 +92,6 @@ def _take(ordered: Sequence[PageCost], need: int) -> tuple[int, ...]:
     for page in ordered:
         if freed >= need:
             break
-        victims.append(page.seq)
-        freed += page.tokens
+        victims.append(page[0])
+        freed += page[1]
     return tuple(sorted(victims))

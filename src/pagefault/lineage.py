@@ -21,7 +21,7 @@ from pagefault import canonical
 from pagefault.calibration import Sent
 from pagefault.chain import ROOT, link
 from pagefault.compaction import Entry
-from pagefault.content import Content, digest, imprint, materialise, page_of
+from pagefault.content import Content, digest, imprint, imprints, materialise, page_of
 from pagefault.messages import project
 from pagefault.page import Page, Role
 from pagefault.ports import Codec, TokenCounter
@@ -398,9 +398,9 @@ class Lineage:
         slots = self.slots[: seal.at]
         if any(isinstance(native, LeftBehind) for native in self.seen[: slots[-1].stop]):
             return
-        for slot in slots:
-            if not slot.chain:
-                slot.imprint = imprint(self.natives(slot), self.codec)
+        unread = [slot for slot in slots if not slot.chain]
+        for slot, made in zip(unread, self._imprints(unread), strict=True):
+            slot.imprint = made
         if _sum(slot.imprint for slot in slots) == seal.sum:
             proofs = [*view.proofs, (seal.at, seal.chain)]
             self.vouched |= {seq: chain for seq, chain in proofs if 1 <= seq <= seal.at}
@@ -431,14 +431,21 @@ class Lineage:
         self.link_up_to(slot.seq)
         return self.page(slot) if slot.imprint and imprint(natives, self.codec) == slot.imprint else None
 
-    def is_unchanged(self, slot: Slot) -> bool:
-        """Whether the messages still read as they did when the slot was chained or materialised."""
-        natives, content = self.natives(slot), slot.content
-        known = slot.imprint or (content.imprint if content else b"")
-        if known and imprint(natives, self.codec) == known:
-            return True
-        known = slot.digest or (content.digest if content else b"")
-        return not known or digest(natives, self.codec) == known
+    def first_changed(self, slots: Sequence[Slot]) -> Slot | None:
+        """The first of these whose messages do not read as they did when it was chained or materialised."""
+        for slot, now in zip(slots, self._imprints(slots), strict=True):
+            content = slot.content
+            if now and now == (slot.imprint or (content.imprint if content else b"")):
+                continue
+            known = slot.digest or (content.digest if content else b"")
+            if known and digest(self.natives(slot), self.codec) != known:
+                return slot
+        return None
+
+    def _imprints(self, slots: Sequence[Slot]) -> list[bytes]:
+        seen = self.seen
+        natives = [native for slot in slots for native in seen[slot.start : slot.stop]]
+        return imprints(natives, [slot.stop - slot.start for slot in slots], self.codec)
 
     def unstored(self, limit: int) -> list[Slot]:
         """Up to ``limit`` closed pages that the store does not have yet, oldest first."""

@@ -310,8 +310,7 @@ class Paging:
             if by_turns:
                 free = [cost.seq for cost in census.evictable if not cost.last_resort]
                 more = whole_turns(more, free, [slot.seq for slot in lineage.slots if slot.has_user])
-            edited = next((s for s in (lineage.slots[n - 1] for n in more) if not lineage.is_unchanged(s)), None)
-            if edited is not None:
+            if (edited := lineage.first_changed([lineage.slots[n - 1] for n in more])) is not None:
                 lineage = self._rebuild(lineage, edited, now)
                 return self._reclaim(lineage, budget, overhead, now, by_turns=by_turns)
             chosen.update(more)
@@ -425,7 +424,10 @@ def _census(lineage: Lineage, view: View, chosen: set[int], overhead: int) -> Ce
         seq = slot.seq
         if seq in away:
             continue
-        tokens = shown.get(seq, slot.tokens)
+        content = slot.content  # as ``Slot.tokens``, less a call for each page
+        tokens = content.tokens if content is not None and slot.preview is None else slot.tokens
+        if shown:
+            tokens = shown.get(seq, tokens)
         cost = _tuple(PageCost, (seq, tokens, slot.kind, slot.uses, slot.born, seq in released, slot.role == system))
         (held if seq < lead or seq in stay or not slot.closed else evictable).append(cost)
     return Census(

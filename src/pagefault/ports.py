@@ -414,6 +414,10 @@ class Codec(Protocol):
         """The message as JSON-like data (dicts, lists, strings, numbers)."""
         ...
 
+    def encode_all(self, messages: Sequence[Any]) -> list[Any]:
+        """What ``encode`` says of each."""
+        ...
+
     def decode(self, data: Any) -> Any:
         """The native message that ``encode`` was given, as a new object."""
         ...

@@ -147,6 +147,10 @@ class Foreign:
         """The data itself."""
         return message
 
+    def encode_all(self, messages: Sequence[Any]) -> list[Any]:
+        """The data itself."""
+        return list(messages)
+
     def decode(self, data: Any) -> Any:
         """The data itself."""
         return data

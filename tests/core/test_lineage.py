@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pagefault import canonical
 from pagefault.chat import CHAT
 from pagefault.compaction import Block, Entry
-from pagefault.content import count, digest, imprint, materialise, reserved
+from pagefault.content import count, digest, imprint, imprints, materialise, reserved
 from pagefault.errors import UnsupportedMessage
 from pagefault.lineage import Lineage
 from pagefault.page import Kind
@@ -189,10 +189,11 @@ def test_messages_that_are_only_in_the_store():
 def test_a_change_in_place_is_noticed():
     messages = copy.deepcopy(TOOLS)
     lineage = path(messages)
-    assert all(map(lineage.is_unchanged, lineage.slots)), "nothing is known yet"
+    assert lineage.first_changed(lineage.slots) is None, "nothing is known yet"
     lineage.count_exactly()
     messages[3]["content"] = "another"
-    assert [s.seq for s in lineage.slots if not lineage.is_unchanged(s)] == [2]
+    assert lineage.first_changed(lineage.slots) is lineage.slots[1]
+    assert lineage.first_changed(lineage.slots[2:]) is None
 
 
 def rename(message):
@@ -229,7 +230,7 @@ def test_an_edit_of_whatever_kind_is_noticed(edit):
     before = digest(messages[1:2], CHAT)
     edit(messages[1])
     is_same = digest(messages[1:2], CHAT) == before
-    assert [slot.seq for slot in lineage.slots if not lineage.is_unchanged(slot)] == ([] if is_same else [2])
+    assert lineage.first_changed(lineage.slots) is (None if is_same else lineage.slots[1])
     assert is_same == (edit is EDITS[1])
 
 
@@ -347,7 +348,7 @@ def test_what_has_no_imprint_is_not_sealed():
     lineage = path(odd)
     assert lineage.seal(7) is None
     assert lineage.seal(6) is not None
-    assert lineage.is_unchanged(lineage.slots[6])
+    assert lineage.first_changed(lineage.slots) is None
 
 
 def test_a_seal_is_not_asked_where_messages_are_in_the_store_alone():
@@ -378,6 +379,8 @@ def test_one_imprint_is_one_digest(one, other):
     mine, theirs = ([c.user("hi") | {"extra": value} for value in values] for values in (one, other))
     if imprint(mine, CHAT) == imprint(theirs, CHAT) != b"":
         assert digest(mine, CHAT) == digest(theirs, CHAT)
+    sizes = [1] * len(mine) + [len(theirs)]
+    assert imprints([*mine, *theirs], sizes, CHAT) == [*(imprint([m], CHAT) for m in mine), imprint(theirs, CHAT)]
     again = canonical.load(canonical.dump(mine)[0])
     assert imprint(mine, CHAT) == imprint(copy.deepcopy(mine), CHAT)
     assert digest(again, CHAT) == digest(mine, CHAT)

@@ -11,6 +11,7 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMe
 
 import pagefault
 from pagefault import canonical
+from pagefault.errors import UnsupportedMessage
 from pagefault.messages import project
 from pagefault.tokens import default_counter, message_tokens
 from pagefault_langgraph.messages import LANGCHAIN
@@ -63,6 +64,20 @@ def test_many_messages_are_the_same_when_each_of_them_is() -> None:
         assert LANGCHAIN.are_same([one], [other]) == LANGCHAIN.is_same(one, other), one
         assert not LANGCHAIN.are_same([one], [ToolMessage("other", tool_call_id="other")])
     assert LANGCHAIN.are_same([], [])
+
+
+def test_many_messages_are_encoded_as_each_of_them_is() -> None:
+    odd = list(messages(13, 300))
+    told = HumanMessage("hi", mood="glad")  # a field that the class does not know
+    cached = HumanMessage("hi")
+    cached.__dict__["shout"] = "HI"  # something that a framework keeps beside the fields
+    for many in ([], odd, [told, cached], [*odd, told], [*odd, cached]):
+        one_by_one = list(map(LANGCHAIN.encode, many))
+        assert LANGCHAIN.encode_all(many) == one_by_one
+        assert list(map(list, LANGCHAIN.encode_all(many))) == list(map(list, one_by_one)), "fields in the same order"
+    for none in ("text", {"role": "user", "content": "hi"}, object(), Path()):
+        with pytest.raises(UnsupportedMessage):
+            LANGCHAIN.encode_all([*odd, none])
 
 
 @pytest.mark.parametrize(("value", "other"), [(1, True), (1, 1.0), ({"n": [0]}, {"n": [False]}), ("1", 1)])

@@ -51,8 +51,10 @@ _ROLES: Final = {
     "SystemMessageChunk": Role.SYSTEM.value,
     "ToolMessageChunk": Role.TOOL.value,
 }
+_tuple: Final = tuple.__new__
 _TEXT: Final = frozenset({str})
 _FIELDS: Final = attrgetter("__dict__")
+_EXTRA: Final = attrgetter("__pydantic_extra__")
 _TOGETHER: Final = 250
 """So many messages are compared at a time: what was looked at once is still at hand for the next look."""
 _BOUND: Final = 16
@@ -103,11 +105,13 @@ class LangChainCodec:
         role = _ROLES.get(fields["type"]) or project(self.format, self.encode(message)).role.value
         if role == "tool":
             artifact = fields.get("artifact")
-            return Sketch(role, (), fields.get("tool_call_id") or "", artifact is not None and is_recalled(artifact))
-        calls, broken = fields.get("tool_calls"), fields.get("invalid_tool_calls")
-        if not calls and not broken:
-            return Sketch(role)
-        return Sketch(role, tuple([call["id"] for call in [*(calls or ()), *(broken or ())] if call.get("id")]))
+            recalled = artifact is not None and is_recalled(artifact)
+            return _tuple(Sketch, (role, (), fields.get("tool_call_id") or "", recalled))  # less a call
+        calls = fields.get("tool_calls") or ()
+        if broken := fields.get("invalid_tool_calls"):
+            calls = [*calls, *broken]
+        ids = tuple([call["id"] for call in calls if call.get("id")]) if calls else ()
+        return _tuple(Sketch, (role, ids, "", False))
 
     def encode(self, message: Any) -> Any:
         """The message's fields as they are."""
@@ -118,6 +122,15 @@ class LangChainCodec:
         if not extra and known.issuperset(fields):
             return fields
         return {**(extra or {}), **{name: value for name, value in fields.items() if name in known}}
+
+    def encode_all(self, messages: Sequence[Any]) -> list[Any]:
+        """The fields of each as they are, at a quarter of the price of asking one by one."""
+        known = list(map(_names_of, map(type, messages)))
+        if all(known) and not any(map(_EXTRA, messages)):
+            fields = list(map(_FIELDS, messages))
+            if all(map(frozenset.issuperset, known, fields)):
+                return fields
+        return list(map(self.encode, messages))
 
     def decode(self, data: Any) -> BaseMessage:
         """A new message of the class that the data names; only LangChain's own are known.

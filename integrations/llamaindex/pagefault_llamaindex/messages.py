@@ -79,6 +79,10 @@ class LlamaIndexCodec:
             "additional_kwargs": plain(message.additional_kwargs),
         }
 
+    def encode_all(self, messages: Sequence[Any]) -> list[Any]:
+        """Of each, one by one."""
+        return list(map(self.encode, messages))
+
     def decode(self, data: Any) -> ChatMessage:
         """A new message.
 
