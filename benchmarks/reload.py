@@ -4,7 +4,8 @@ Run with ``python -m benchmarks.reload``. A thread of the given length is run on
 again: every message object is new. ``resumed`` is the same process with the same middleware, ``restarted`` another
 memory on the same directory, which knows nothing of the thread yet, with a new middleware, which counts its tools
 anew. The peer is SummarizationMiddleware below its trigger on the same thread. For the reclaim the window is made
-smaller between two steps, and calls of the store are counted: there are none.
+smaller between two steps, a second apart, as with a model that takes its time; calls of the store are counted:
+there are none.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from pagefault_langgraph.messages import LANGCHAIN
 
 ROUNDS: Final = 7
 RECLAIMED: Final = 500
+PAUSE: Final = 1.0
 CALLS: Final = ("put", "swap", "remove", "amend", "index", "get", "scan", "search", "idf", "sync")
 
 
@@ -98,8 +100,11 @@ def count_calls(store: PageStore) -> list[str]:
     return calls
 
 
-def reclaim() -> tuple[float, float, int]:
+def reclaim(pause: float = PAUSE) -> tuple[float, float, int]:
     """Milliseconds, wall and CPU, of a step that reclaims stored pages, and how many.
+
+    Args:
+        pause: Seconds since the call before: a model takes its time to answer.
 
     Raises:
         RuntimeError: It called the store.
@@ -111,6 +116,7 @@ def reclaim() -> tuple[float, float, int]:
         memory.flush()
         before = space.step(messages, LANGCHAIN, WIDE, now=time.time())
         pages, tokens = before.lineage.length, before.tokens
+        time.sleep(pause)
         low = tokens * (pages - RECLAIMED) // pages
         marks = pagefault.Watermarks(high=0.99, low=min(0.98, low / tokens))
         budget = pagefault.Budget(window=NEVER, target=tokens, watermarks=marks)

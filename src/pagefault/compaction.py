@@ -76,11 +76,13 @@ class Scale(NamedTuple):
         cost: What a message with a text of so many tokens costs; rises with them.
         adds_up: Whether the counts of lines, each with its end, add up to that of their text
             where every line begins with a digit.
+        known: What :func:`joined` says of some lines, where somebody has asked it already.
     """
 
     size: Callable[[str], int]
     cost: Callable[[int], int]
     adds_up: bool
+    known: Callable[[Sequence[Entry]], Entry | None] = lambda _: None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,6 +203,12 @@ def join(entries: Sequence[Entry], newest: int) -> Iterator[tuple[int, int]]:
             before[right] = left
 
 
+def joined(lines: Sequence[Entry], size: Callable[[str], int]) -> Entry:
+    """One line that says what some neighbouring ones do, counted. Nothing but the lines decides what it says."""
+    line = Entry(lines[0].first, max([e.last for e in lines]), merge_gists(*[e.gist for e in lines]))
+    return line._replace(tokens=size(line.whole))
+
+
 class _Lines:
     """The lines of a block while neighbours are joined until all fit."""
 
@@ -248,7 +256,7 @@ class _Lines:
         line = entries[start]
         if stop > start + 1:
             lines = entries[start:stop]
-            line = Entry(line.first, max([e.last for e in lines]), merge_gists(*[e.gist for e in lines]))
+            return self._scale.known(lines) or joined(lines, self._scale.size)
         return line if line.tokens else line._replace(tokens=self._scale.size(line.whole))
 
 

@@ -80,13 +80,18 @@ def imprint(natives: Sequence[Any], codec: Codec) -> bytes:
 
 
 def imprints(natives: Sequence[Any], sizes: Iterable[int], codec: Codec) -> list[bytes]:
-    """:func:`imprint` of each of some pages, whose messages stand one after the other, at less than asking one by one."""
+    """:func:`imprint` of each of some pages, whose messages follow each other; asked together, they cost less."""
     data, start = codec.encode_all(natives), 0
     made: list[bytes] = []
     for size in sizes:
         made.append(_imprint(data[start : start + size]))
         start += size
     return made
+
+
+def sum_of(made: Iterable[bytes]) -> str:
+    """One hex digest over the imprints of some pages, for a seal."""
+    return blake2b(b"".join(made), digest_size=16).hexdigest()
 
 
 def _imprint(data: list[Any]) -> bytes:

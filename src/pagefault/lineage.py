@@ -12,7 +12,6 @@ from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from hashlib import blake2b
 from itertools import compress, islice
 from operator import is_not
 from typing import TYPE_CHECKING, Any
@@ -21,7 +20,8 @@ from pagefault import canonical
 from pagefault.calibration import Sent
 from pagefault.chain import ROOT, link
 from pagefault.compaction import Entry
-from pagefault.content import Content, digest, imprint, imprints, materialise, page_of
+from pagefault.content import Content, digest, imprint, imprints, materialise, page_of, sum_of
+from pagefault.joined import Joined
 from pagefault.messages import project
 from pagefault.page import Page, Role
 from pagefault.ports import Codec, TokenCounter
@@ -48,6 +48,7 @@ class Lineage:
         replaced: Message objects that it held before: to let go of thousands takes a while, which no step waits for.
         calm: With up to so many tokens, ``judged_by`` leaves the path as it is; -1 where that is to be found out.
         vouched: Chains at some pages that a seal has shown, which need not be computed to be known.
+        joined: Lines of contents joined before a reclaim asks for them.
     """
 
     def __init__(self, codec: Codec, counter: TokenCounter) -> None:
@@ -78,6 +79,7 @@ class Lineage:
         self.keeps_head = True
         self.kept: Kept | None = None
         self.vouched: dict[int, str] = {}
+        self.joined = Joined()
         self._tail: Any = None
         self._tail_size = -1
         self._clean = 0
@@ -388,7 +390,7 @@ class Lineage:
         """What the pages up to ``seq`` read; ``None`` when one of them has no imprint."""
         chain = self.chain_at(seq) or ""
         known = [slot.imprint for slot in self.slots[:seq]]
-        return Seal(at=seq, chain=chain, sum=_sum(known)) if chain and all(known) else None
+        return Seal(at=seq, chain=chain, sum=sum_of(known)) if chain and all(known) else None
 
     def _vouch(self, view: View) -> None:
         """Take the chains that a view names where its seal shows that this path reads as it did then."""
@@ -401,7 +403,7 @@ class Lineage:
         unread = [slot for slot in slots if not slot.chain]
         for slot, made in zip(unread, self._imprints(unread), strict=True):
             slot.imprint = made
-        if _sum(slot.imprint for slot in slots) == seal.sum:
+        if sum_of(slot.imprint for slot in slots) == seal.sum:
             proofs = [*view.proofs, (seal.at, seal.chain)]
             self.vouched |= {seq: chain for seq, chain in proofs if 1 <= seq <= seal.at}
 
@@ -498,7 +500,3 @@ class Lineage:
     def length(self) -> int:
         """Number of closed pages."""
         return len(self.slots) - (1 if self.slots and not self.slots[-1].closed else 0)
-
-
-def _sum(imprints: Iterable[bytes]) -> str:
-    return blake2b(b"".join(imprints), digest_size=16).hexdigest()

@@ -443,7 +443,8 @@ def _compacted(lineage: Lineage, chosen: set[int], budget: Budget) -> tuple[Bloc
     entries = [slot.line or lineage.line_of(slot) for slot in gone]
     tip = lineage.chain_at(gone[-1].seq) or ""
     counter = lineage.counter
-    scale = Scale(counter.count, lambda tokens: reserved(tokens + MESSAGE_OVERHEAD, counter), lines_add_up(counter))
+    adds_up, known = lines_add_up(counter), lineage.joined.get
+    scale = Scale(counter.count, lambda tokens: reserved(tokens + MESSAGE_OVERHEAD, counter), adds_up, known)
     return compact(lineage.view.blocks, entries, tip, limit=budget.blocks, scale=scale)
 
 

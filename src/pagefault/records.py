@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise, takewhile
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
@@ -20,6 +21,8 @@ from pagefault.view import to_record
 
 UNIT_PAGES: Final = 16
 UNIT_BYTES: Final = 2**20
+JOINED: Final = 16
+"""Lines joined ahead at a time: a recall waits for no more."""
 DROPPED: Final = 64
 """Message objects let go of at a time."""
 
@@ -119,6 +122,25 @@ def take(task: Task, breath: Breath) -> list[Slot]:
             task.lineage.link_up_to(slots[-1].seq)
             task.lineage.ceiling()  # what was only bounded is counted now, which no step need look for
     return slots
+
+
+def join_ahead(task: Task) -> bool:
+    """Join some neighbouring lines, that a reclaim finds them joined; whether there are more."""
+    lineage, breath = task.lineage, Breath()
+    joined = lineage.joined
+    with task.paging.lock:
+        blocks, absent = lineage.view.blocks, lineage.absent
+        slots = lineage.slots[joined.pages : joined.pages + JOINED + 1]
+    if joined.blocks != blocks:
+        joined.take_up(blocks, absent)
+    written = list(takewhile(lambda pair: pair[1].stored, pairwise(slots)))
+    joined.pages += len(written)
+    here = ((one.line, other.line) for one, other in written if not {one.seq, other.seq} & absent)
+    joined.due += [(one, other) for one, other in here if one is not None and other is not None]
+    for _ in range(min(JOINED, len(joined.due))):
+        joined.add(joined.due.popleft(), lineage.counter.count)
+        breath.draw()
+    return bool(joined.due) or len(written) == JOINED
 
 
 def unit_of(task: Task) -> Unit:

@@ -274,7 +274,9 @@ class WriteBack:
             return await self._written(task)
         if can_index:
             return await self._try(patience["index"], self._indexer.work())
-        return can_sync and await self._try(patience["sync"], self._writer.sync())
+        if can_sync:
+            return await self._try(patience["sync"], self._writer.sync())
+        return is_quiet and bool(self._writer.unjoined) and await self._try(patience["pump"], self._writer.join_ahead())
 
     async def _written(self, task: Task) -> bool:
         self._active.append(task)

@@ -16,7 +16,7 @@ from pagefault.kernel import Kernel
 from pagefault.lineage import Lineage
 from pagefault.patience import Patience
 from pagefault.ports import PageStore, Scope
-from pagefault.records import Mark, Task, head_of, indexed_of, let_go, mark_of, pages_of, unit_of
+from pagefault.records import Mark, Task, head_of, indexed_of, join_ahead, let_go, mark_of, pages_of, unit_of
 from pagefault.slot import Slot
 
 HEAD_UNITS: Final = 8
@@ -39,6 +39,7 @@ class Writer:
 
     Attributes:
         behind: Paths whose head may say less of their vectors than there is to say.
+        unjoined: Paths with lines of contents that may have to be joined one day.
         unsynced: Since when something stored is not durable yet (monotonic), ``None`` for nothing.
     """
 
@@ -48,6 +49,7 @@ class Writer:
         self._indexer = indexer
         self._paths: WeakKeyDictionary[Lineage, PathState] = WeakKeyDictionary()
         self.behind: dict[Lineage, Task] = {}
+        self.unjoined: dict[Lineage, Task] = {}
         self.unsynced: float | None = None
 
     async def unit(self, task: Task) -> None:
@@ -62,6 +64,14 @@ class Writer:
                 await self._write(task, path)
             else:
                 await self._write_head(task, path)
+        self.unjoined[task.lineage] = task
+
+    async def join_ahead(self) -> None:
+        """Have a reclaim find some more lines joined."""
+        lineage, task = next(iter(self.unjoined.items()))
+        del self.unjoined[lineage]
+        if await self._kernel.run(lambda: join_ahead(task), urgent=False, rest=False):
+            self.unjoined[lineage] = task
 
     async def _write(self, task: Task, path: PathState) -> None:
         scope = task.scope

@@ -1,0 +1,24 @@
+"""Lines of contents are joined behind the agent, when nothing else is to do."""
+
+from __future__ import annotations
+
+import pagefault
+from pagefault.chat import CHAT
+from tests.kernel.support import until, user
+
+WIDE = pagefault.Budget(window=10**9, target=5 * 10**8)
+
+
+def test_the_writer_joins_lines_when_it_has_nothing_else_to_do():
+    messages = [user(f"question {n}") for n in range(60)]
+    with pagefault.open(":memory:", embedder=None) as memory:
+        space = memory.space(thread="t")
+        lineage = space.step(messages, CHAT, WIDE, now=1.0).lineage
+        until(lambda: len(lineage.joined) == 59, "neighbouring pages are joined")
+        small = pagefault.Budget(window=400, target=200, reserve=20)
+        before = len(lineage.joined)
+        assert space.step(messages, CHAT, small, now=2.0).evicted
+        until(lambda: len(lineage.joined) < before, "what left is let go of")
+        (block,) = lineage.view.blocks
+        pairs = [block.entries[at : at + 2] for at in range(len(block.entries) - 1)]
+        until(lambda: all(map(lineage.joined.get, pairs)), "lines of the block are joined")
