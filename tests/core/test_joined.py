@@ -61,6 +61,7 @@ def test_what_left_is_forgotten_but_for_the_lines_of_the_blocks():
     assert list(known.due) == [block.entries, (lines[3], lines[4])]
     assert [at for at in range(4) if known.get(lines[at : at + 2])] == [3]
     assert known.get(block.entries)
+    assert len(known) == 2
 
 
 def written(lineage, upto):
