@@ -404,8 +404,7 @@ class Lineage:
         for slot, made in zip(unread, self._imprints(unread), strict=True):
             slot.imprint = made
         if sum_of(slot.imprint for slot in slots) == seal.sum:
-            proofs = [*view.proofs, (seal.at, seal.chain)]
-            self.vouched |= {seq: chain for seq, chain in proofs if 1 <= seq <= seal.at}
+            self.vouched |= {seq: chain for seq, chain in [*view.proofs, (seal.at, seal.chain)] if 1 <= seq <= seal.at}
 
     def page(self, slot: Slot) -> Page:
         """The immutable page of a closed slot."""
@@ -445,8 +444,7 @@ class Lineage:
         return None
 
     def _imprints(self, slots: Sequence[Slot]) -> list[bytes]:
-        seen = self.seen
-        natives = [native for slot in slots for native in seen[slot.start : slot.stop]]
+        natives = [native for slot in slots for native in self.natives(slot)]
         return imprints(natives, [slot.stop - slot.start for slot in slots], self.codec)
 
     def unstored(self, limit: int) -> list[Slot]:

@@ -70,7 +70,7 @@ def test_many_messages_are_encoded_as_each_of_them_is() -> None:
     odd = list(messages(13, 300))
     told = HumanMessage("hi", mood="glad")  # a field that the class does not know
     cached = HumanMessage("hi")
-    cached.__dict__["shout"] = "HI"  # something that a framework keeps beside the fields
+    vars(cached)["shout"] = "HI"  # something that a framework keeps beside the fields
     for many in ([], odd, [told, cached], [*odd, told], [*odd, cached]):
         one_by_one = list(map(LANGCHAIN.encode, many))
         assert LANGCHAIN.encode_all(many) == one_by_one
