@@ -34,7 +34,8 @@ class Lists(NamedTuple):
 
     def mixed(self, words: Sequence[int]) -> list[int]:
         """The numbers that an engine knows of some words, or the other way round."""
-        return [word ^ self.salt for word in words]
+        salt = self.salt
+        return [word ^ salt for word in words]
 
     def read(self, vectors: Any) -> Sparse | None:
         """The words among the vectors of a point that an engine gave; ``None`` where it has none."""
