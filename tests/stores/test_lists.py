@@ -139,6 +139,10 @@ def test_who_shares_a_list_by_chance_finds_its_own_and_weighs_it_alike(stores):
                 await store.swap(scope, [Swap(record=thing, version=0) for thing in things])
         assert await answers(store) == before
         await store.close()
+        store = stores()  # which has counted nothing yet
+        await store.open(HEADER)
+        assert await answers(store) == before
+        await store.close()
 
     asyncio.run(main())
 
