@@ -69,7 +69,7 @@ class Space:
         self.held(CHAT).put(list(accept(messages)))
 
     async def aappend(self, messages: Sequence[Mapping[str, Any]] | Mapping[str, Any]) -> None:
-        """Async twin of :meth:`append`."""
+        """Async twin of :meth:`append`. Of two at once, either may come first: await the one, then the other."""
         accepted: list[Any] = []
         for message in accept(messages):
             accepted.append(message)
