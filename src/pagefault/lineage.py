@@ -22,10 +22,9 @@ from pagefault.chain import ROOT, link
 from pagefault.compaction import Entry
 from pagefault.content import Content, digest, imprint, imprints, materialise, page_of, sum_of
 from pagefault.joined import Joined
-from pagefault.messages import project
 from pagefault.page import Page, Role
 from pagefault.ports import Codec, TokenCounter
-from pagefault.preview import Cut, Preview
+from pagefault.preview import Preview
 from pagefault.slot import LeftBehind, Slot
 from pagefault.view import Seal, View
 
@@ -257,10 +256,12 @@ class Lineage:
             self.counted += slot.tokens
         return self.counted + self.loose + self.own_tokens
 
-    def count_exactly(self) -> None:
-        """Materialise every resident page that was only bounded so far."""
+    def count_exactly(self, enough: int = -1) -> None:
+        """Materialise resident pages that were only bounded so far: all, or until ``ceiling`` is down to ``enough``."""
         _ = self.slots  # group what has arrived
-        for slot in self._uncounted:
+        for slot in list(self._uncounted):
+            if self.ceiling() <= enough:
+                return
             if slot.content is None:
                 content = self.content_of(slot)
                 if slot.closed:
@@ -319,24 +320,6 @@ class Lineage:
     def natives(self, slot: Slot) -> list[Any]:
         """The framework's messages of a slot."""
         return self.seen[slot.start : slot.stop]
-
-    def shown(self, slot: Slot) -> list[Any]:
-        """The framework's messages of a slot as the model reads them: cut where they are previewed."""
-        natives = self.natives(slot)
-        return natives if slot.preview is None else self.cut(slot, slot.preview.cuts)
-
-    def cut(self, slot: Slot, cuts: Sequence[Cut]) -> list[Any]:
-        """The messages of a slot with some parts shown by their beginning and end."""
-        by_part = {c.part: c for c in cuts}
-        shown: list[Any] = []
-        part = 0
-        for native in self.natives(slot):
-            parts = project(self.codec.format, self.codec.encode(native)).parts
-            found = [by_part.get(part + number) for number in range(1, len(parts) + 1)]
-            texts = [c.shown(text, slot.seq) if c else None for c, text in zip(found, parts, strict=True)]
-            shown.append(self.codec.with_parts(native, texts) if any(found) else native)
-            part += len(parts)
-        return shown
 
     def content_of(self, slot: Slot) -> Content:
         """Its content with its body, materialised anew if need be; does not keep it in the slot."""

@@ -300,7 +300,7 @@ class Paging:
     def _reclaim(
         self, lineage: Lineage, budget: Budget, overhead: int, now: float, *, by_turns: bool
     ) -> tuple[Lineage, tuple[int, ...]]:
-        lineage.count_exactly()
+        lineage.count_exactly(budget.high - overhead)
         if overhead + lineage.ceiling() <= budget.high:
             return lineage, ()
         base = lineage.view.with_items_folded(lambda text: _message_cost(lineage, text))

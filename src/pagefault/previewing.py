@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from pagefault.budget import Budget
 from pagefault.content import count, reserved
@@ -47,6 +47,26 @@ def squeeze(lineage: Lineage, slots: Iterable[Slot], excess: int) -> list[Previe
     return _previews(lineage, parts, {part: limit for part in parts if part.tokens > limit})
 
 
+def shown(lineage: Lineage, slot: Slot) -> list[Any]:
+    """The framework's messages of a slot as the model reads them: cut where they are previewed."""
+    natives = lineage.natives(slot)
+    return natives if slot.preview is None else _shortened(lineage, slot, slot.preview.cuts)
+
+
+def _shortened(lineage: Lineage, slot: Slot, cuts: Sequence[Cut]) -> list[Any]:
+    """The messages of a slot with some parts shown by their beginning and end."""
+    codec, by_part = lineage.codec, {c.part: c for c in cuts}
+    short: list[Any] = []
+    part = 0
+    for native in lineage.natives(slot):
+        parts = project(codec.format, codec.encode(native)).parts
+        found = [by_part.get(part + number) for number in range(1, len(parts) + 1)]
+        texts = [c.shown(text, slot.seq) if c else None for c, text in zip(found, parts, strict=True)]
+        short.append(codec.with_parts(native, texts) if any(found) else native)
+        part += len(parts)
+    return short
+
+
 def _parts(lineage: Lineage, slot: Slot) -> Iterator[_Part]:
     cuts = {c.part: c for c in (slot.preview.cuts if slot.preview else ())}
     number = 0
@@ -56,8 +76,8 @@ def _parts(lineage: Lineage, slot: Slot) -> Iterator[_Part]:
             number += 1
             if message.role is Role.TOOL and text:
                 known = cuts.get(number)
-                shown = known.shown(text, slot.seq) if known else text
-                yield _Part(slot, number, text, _cost(lineage, shown), known)
+                words = known.shown(text, slot.seq) if known else text
+                yield _Part(slot, number, text, _cost(lineage, words), known)
 
 
 def _previews(lineage: Lineage, parts: list[_Part], limits: Mapping[_Part, int]) -> list[Preview]:
@@ -65,7 +85,7 @@ def _previews(lineage: Lineage, parts: list[_Part], limits: Mapping[_Part, int])
     for slot in {part.slot.seq: part.slot for part in limits}.values():
         cuts = tuple(_cut(lineage, part, limits.get(part)) for part in parts if part.slot is slot)
         kept = tuple(c for c in cuts if c is not None)
-        messages = [project(lineage.codec.format, lineage.codec.encode(n)) for n in lineage.cut(slot, kept)]
+        messages = [project(lineage.codec.format, lineage.codec.encode(n)) for n in _shortened(lineage, slot, kept)]
         chain = lineage.chain_at(slot.seq) or ""
         tokens = count(messages, lineage.counter)
         previews.append(Preview(seq=slot.seq, chain=chain, cuts=kept, tokens=tokens))

@@ -8,6 +8,7 @@ from pagefault.compaction import Block
 from pagefault.lineage import Lineage
 from pagefault.notes import Note, items_text
 from pagefault.page import Role
+from pagefault.previewing import shown
 from pagefault.slot import Slot
 
 
@@ -40,13 +41,13 @@ def render(lineage: Lineage, requested: list[Any] | None = None) -> list[Any]:
 def _cut(lineage: Lineage, natives: list[Any]) -> list[Any]:
     """Some messages with those of previewed pages as they are shown; what other middleware changed stays so."""
     slots = [lineage.slots[p.seq - 1] for p in lineage.view.previews]
-    shown = {id(n): s for slot in slots for n, s in zip(lineage.natives(slot), lineage.shown(slot), strict=True)}
+    short = {id(n): s for slot in slots for n, s in zip(lineage.natives(slot), shown(lineage, slot), strict=True)}
     ours = [n for slot in slots for n in lineage.natives(slot)]
     key, is_same = lineage.codec.key, lineage.codec.is_same
     cut: list[Any] = []
     for native in natives:
         own = next((n for n in ours if n is native or (key(n) == key(native) and is_same(n, native))), None)
-        cut.append(native if own is None else shown[id(own)])
+        cut.append(native if own is None else short[id(own)])
     return cut
 
 
@@ -72,11 +73,11 @@ def _split(lineage: Lineage) -> tuple[list[Any], list[Any]]:
         while notes and notes[0].before <= slot.seq:
             rest.append(_message(lineage, notes.pop(0)))
         if slot.seq not in absent:
-            shown = seen[slot.start : slot.stop] if slot.preview is None else lineage.shown(slot)
+            natives = seen[slot.start : slot.stop] if slot.preview is None else shown(lineage, slot)
             if rest or not _leads(slot):
-                rest += shown
+                rest += natives
             else:
-                head += shown
+                head += natives
     return head, [*rest, *(_message(lineage, note) for note in notes)]
 
 

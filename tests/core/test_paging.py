@@ -36,6 +36,18 @@ def test_nothing_happens_while_everything_fits():
     assert (prompt.natives, prompt.record, prompt.evicted) == (None, None, ())
 
 
+def test_pages_are_counted_until_the_window_is_known_to_fit():
+    messages, paging = c.talk(20), c.paging()
+    bound = paging.step(messages, CHAT, Budget(window=10**6, target=10**5), now=1.0).tokens
+    budget = Budget(window=2 * bound, target=bound, reserve=1)
+    prompt = run(paging, messages, budget=budget)
+    assert not prompt.evicted
+    assert sum(map(c.tokens, messages)) < prompt.tokens <= budget.high < bound
+    counted = [slot.content is not None for slot in prompt.lineage.slots]
+    assert counted == sorted(counted, reverse=True), "the oldest first"
+    assert 0 < sum(counted) < len(counted)
+
+
 def test_a_reclaim_leaves_a_block_and_a_record():
     messages = c.talk(12)
     prompt = run(c.paging(), messages)
