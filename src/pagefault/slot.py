@@ -12,6 +12,8 @@ from pagefault.ports import Sketch
 from pagefault.preview import Preview
 
 _USER: Final = Role.USER.value
+_MESSAGE: Final = Kind.MESSAGE
+_RECALLED: Final = Kind.RECALLED
 
 
 class LeftBehind:
@@ -65,10 +67,10 @@ class Slot:
         self.start = start
         self.stop = start + 1
         self.role = sketch.role
-        self.waiting = list(sketch.call_ids)
-        self.closed = not self.waiting
+        self.waiting = waiting = list(sketch.call_ids)
+        self.closed = not waiting
         self.upper = bound
-        self.kind = Kind.MESSAGE
+        self.kind = _MESSAGE
         self.has_user = sketch.role == _USER
         self.fresh = fresh
         self.created_at = now
@@ -91,10 +93,10 @@ class Slot:
         answered = sketch.call_id in self.waiting
         if answered:
             self.waiting.remove(sketch.call_id)
-        if answered and sketch.recalled and self.kind is Kind.MESSAGE and self.stop - self.start == 2:
-            self.kind = Kind.RECALLED
+        if answered and sketch.recalled and self.kind is _MESSAGE and self.stop - self.start == 2:
+            self.kind = _RECALLED
         elif answered and not sketch.recalled:
-            self.kind = Kind.MESSAGE
+            self.kind = _MESSAGE
         self.closed = not self.waiting
 
     @property
