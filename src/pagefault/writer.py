@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 from uuid import UUID
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 from pagefault.chain import head_id, point_id
 from pagefault.indexing import Indexer
 from pagefault.kernel import Kernel
 from pagefault.lineage import Lineage
+from pagefault.paging import Paging
 from pagefault.patience import Patience
 from pagefault.ports import PageStore, Scope
 from pagefault.records import Mark, Task, head_of, indexed_of, join_ahead, let_go, mark_of, pages_of, unit_of
@@ -39,7 +40,7 @@ class Writer:
 
     Attributes:
         behind: Paths whose head may say less of their vectors than there is to say.
-        unjoined: Paths with lines of contents that may have to be joined one day.
+        unjoined: Paths with lines of contents to join; not held, since under load nobody comes to it.
         unsynced: Since when something stored is not durable yet (monotonic), ``None`` for nothing.
     """
 
@@ -49,7 +50,7 @@ class Writer:
         self._indexer = indexer
         self._paths: WeakKeyDictionary[Lineage, PathState] = WeakKeyDictionary()
         self.behind: dict[Lineage, Task] = {}
-        self.unjoined: dict[Lineage, Task] = {}
+        self.unjoined: WeakKeyDictionary[Lineage, ref[Paging]] = WeakKeyDictionary()
         self.unsynced: float | None = None
 
     async def unit(self, task: Task) -> None:
@@ -64,14 +65,18 @@ class Writer:
                 await self._write(task, path)
             else:
                 await self._write_head(task, path)
-        self.unjoined[task.lineage] = task
+        self.unjoined[task.lineage] = ref(task.paging)
 
     async def join_ahead(self) -> None:
         """Have a reclaim find some more lines joined."""
-        lineage, task = next(iter(self.unjoined.items()))
-        del self.unjoined[lineage]
-        if await self._kernel.run(lambda: join_ahead(task), urgent=False, rest=False):
-            self.unjoined[lineage] = task
+        try:
+            lineage, holder = self.unjoined.popitem()
+        except KeyError:  # it is gone meanwhile
+            return
+        if (paging := holder()) is not None:
+            task = Task(paging, lineage)
+            if await self._kernel.run(lambda: join_ahead(task), urgent=False, rest=False):
+                self.unjoined[lineage] = holder
 
     async def _write(self, task: Task, path: PathState) -> None:
         scope = task.scope

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import pagefault
 from pagefault.chat import CHAT
 from tests.kernel.support import until, user
@@ -22,3 +25,23 @@ def test_the_writer_joins_lines_when_it_has_nothing_else_to_do():
         (block,) = lineage.view.blocks
         pairs = [block.entries[at : at + 2] for at in range(len(block.entries) - 1)]
         until(lambda: all(map(lineage.joined.get, pairs)), "lines of the block are joined")
+
+
+def test_a_writer_that_never_rests_holds_no_conversation(monkeypatch):
+    monkeypatch.setattr("pagefault.writeback.QUIET_TURNS", 10**9)
+    with pagefault.open(":memory:", embedder=None) as memory:
+        space = memory.space(thread="t")
+        path = weakref.ref(space.step([user("hi"), user("ho")], CHAT, WIDE, now=1.0).lineage)
+        memory.flush()
+        lineage = path()
+        assert lineage is not None
+        assert lineage in memory._writeback._writer.unjoined
+        del space, lineage
+        memory._recent.clear()  # as when many other spaces have come since
+
+        def is_gone():
+            gc.collect()
+            return path() is None
+
+        until(is_gone, "nobody holds it")
+        memory.flush()
