@@ -71,7 +71,7 @@ def test_the_directory_is_private_and_says_what_wrote_it(tmp_path):
         "fingerprint": "f" * 64,
         "version": FORMAT,
     }
-    assert sorted(file.name for file in path.iterdir()) == ["pagefault.json", "shard"]
+    assert sorted(file.name for file in path.iterdir()) == ["pagefault.json", "pagefault.lock", "shard"]
 
 
 @pytest.mark.parametrize("place", ["file", "file/data", "/proc/pagefault", "/dev/null/x"])

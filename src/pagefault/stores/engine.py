@@ -46,11 +46,11 @@ from pagefault.stores import header as headers
 from pagefault.stores.durability import sync_directory
 from pagefault.stores.layout import PIECED, SCOPE_KEY, TAGS, USER_KEY
 from pagefault.stores.lists import names
+from pagefault.stores.lock import DirectoryLock
 from pagefault.stores.vectors import DENSE, PIECES
 
 T = TypeVar("T")
 
-_ATTEMPTS: Final = 16
 REBUILT: Final = f"{headers.SHARD}-"
 """How the names of rebuilt shards begin."""
 
@@ -60,6 +60,7 @@ class Engine:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
+        self._lock = DirectoryLock(directory)
         self._shard: EdgeShard | None = None
         self._header: Header | None = None
         self._name = headers.SHARD
@@ -98,8 +99,14 @@ class Engine:
 
     def close(self) -> None:
         """Flush and release; nothing to do when it is closed."""
+        try:
+            self._close_shard()
+        finally:
+            self._lock.release()
+            _OPEN.discard(self)
+
+    def _close_shard(self) -> None:
         shard, self._shard = self._shard, None
-        _OPEN.discard(self)
         if shard is None:
             return
         with engine_errors(str(self._directory)):
@@ -113,6 +120,7 @@ class Engine:
 
         Its destructor flushes into the files that the parent goes on writing.
         """
+        self._lock.forget()
         if self._shard is not None:
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._shard))
 
@@ -123,13 +131,30 @@ class Engine:
         the one or the other counts, and the next to open the directory clears away the rest.
         """
         headers.write(self._directory, header, name)
-        self.close()
-        shutil.rmtree(self._directory / self._name, ignore_errors=True)
+        try:
+            self._close_shard()
+            shutil.rmtree(self._directory / self._name, ignore_errors=True)
+        finally:
+            self.close()
 
     def _open(self, place: str, header: Header | None) -> Header:
-        if header is None and headers.read(self._directory) is None:
+        stored = headers.read(self._directory)
+        if stored is None and header is None:
             raise StoreMissing(f"there is no memory at {place}; give the directory that pagefault.open(...) was given")
+        if stored is not None and header is not None:  # before the lock, so that the message is about the cause
+            headers.reconcile(place, stored, header)
         _make_directory(self._directory)
+        if not self._lock.take():
+            raise _locked(place)
+        _OPEN.add(self)
+        try:
+            return self._open_ours(place, header)
+        except BaseException:
+            self.close()
+            raise
+
+    def _open_ours(self, place: str, header: Header | None) -> Header:
+        """With the lock held."""
         shard = self._load(place, header)
         try:
             settled = _settle_header(self._directory, shard, header)
@@ -141,33 +166,21 @@ class Engine:
             shard.close()
             raise
         self._shard, self._header = shard, settled
-        _OPEN.add(self)
         return settled
 
     def _load(self, place: str, header: Header | None) -> EdgeShard:
-        """The shard that counts, locked; looked up again when another took its place meanwhile."""
-        for _ in range(_ATTEMPTS):
-            stored, self._name = headers.read_both(self._directory)
-            if (
-                stored is not None and header is not None
-            ):  # said before the lock, so that the message is about the cause
-                headers.reconcile(place, stored, header)
-            shard_dir = self._directory / self._name
-            known = stored or header
-            if known is None or (stored is not None and not shard_dir.exists()):
-                if headers.read_both(self._directory) != (stored, self._name):
-                    continue
-                raise StoreError(
-                    f"{place} has {headers.FILE} but its {self._name!r} directory is gone; restore it from a backup, "
-                    f"or remove {headers.FILE} to start empty"
-                )
-            if not shard_dir.exists():
-                create(shard_dir, known)
-            shard = load(shard_dir, known)
-            if headers.read_both(self._directory)[1] == self._name:
-                return shard
-            shard.close()
-        raise StoreLocked(f"{place} was rebuilt again and again while it was opened; open it later")
+        """The shard that counts, made where there is none yet."""
+        stored, self._name = headers.read_both(self._directory)
+        shard_dir = self._directory / self._name
+        known = stored or header
+        if known is None or (stored is not None and not shard_dir.exists()):
+            raise StoreError(
+                f"{place} has {headers.FILE} but its {self._name!r} directory is gone; restore it from a backup, "
+                f"or remove {headers.FILE} to start empty"
+            )
+        if not shard_dir.exists():
+            create(shard_dir, known)
+        return load(shard_dir, known)
 
 
 @contextlib.contextmanager
@@ -186,13 +199,17 @@ def engine_errors(place: str) -> Iterator[None]:
         raise StoreError(f"the engine panicked at {place} ({error}); close the store and open it again") from error
 
 
+def _locked(place: str) -> StoreLocked:
+    return StoreLocked(
+        f"{place} is open in another process or by another store in this one; close it there first, "
+        "or let several processes share a Qdrant server (qdrant://host:6333)"
+    )
+
+
 def _translated(place: str, error: Exception) -> StoreError:
     text = str(error)
     if "Can't init WAL" in text and "WouldBlock" in text:
-        return StoreLocked(
-            f"{place} is open in another process or by another store in this one; close it there first, "
-            "or let several processes share a Qdrant server (qdrant://host:6333)"
-        )
+        return _locked(place)
     if any(sign in text for sign in ("Permission denied", "Read-only file system", "No space left on device")):
         return StoreUnwritable(f"{place} cannot be written ({text}); free space or fix its permissions")
     return StoreError(f"the engine failed at {place}: {text}")
@@ -212,7 +229,7 @@ def _clear_away(directory: Path, name: str) -> None:
 
 
 def create(shard_dir: Path, header: Header) -> None:
-    """Make an empty shard in one step, so that a crash or a rival never leaves half of one."""
+    """Make an empty shard in one step, so that a crash never leaves half of one."""
     draft = shard_dir.with_name(f"{headers.SHARD}.new-{uuid.uuid4().hex}")
     draft.mkdir(mode=0o700)
     try:
@@ -230,9 +247,6 @@ def create(shard_dir: Path, header: Header) -> None:
         shard.close()
         draft.rename(shard_dir)
         sync_directory(shard_dir.parent)
-    except OSError:
-        if not shard_dir.is_dir():
-            raise  # else another process was faster: its shard is as good as ours
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 
