@@ -82,14 +82,16 @@ class Space:
     def view(self, *, budget: Budget | None = None) -> list[dict[str, Any]]:
         """The messages to send now: within the budget, prefix-stable between reclaims.
 
+        What was said from one user message to the next leaves as a whole, so that no answer stays without its question.
+
         Raises:
             BudgetError: What must stay does not fit.
         """
-        return _copies(self.held(CHAT).render(budget or self._memory.budget))
+        return _copies(self.held(CHAT).render(budget or self._memory.budget, by_turns=True))
 
     async def aview(self, *, budget: Budget | None = None) -> list[dict[str, Any]]:
         """Async twin of :meth:`view`."""
-        return _copies(await self.held(CHAT).arender(budget or self._memory.budget))
+        return _copies(await self.held(CHAT).arender(budget or self._memory.budget, by_turns=True))
 
     def fault(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -181,3 +182,18 @@ def test_a_conversation_belongs_to_one_codec(tmp_path):
             held(memory).put([user("not yours")])
         held(memory, codec=OTHER).put([{"type": "ai", "role": "assistant", "content": "still mine"}])
         assert texts(held(memory, codec=OTHER).everything()) == ["mine", "still mine"]
+
+
+def test_no_answer_stays_in_a_view_without_its_question():
+    """Small pages are worth more to the policy, and a window of nothing but short answers says nothing."""
+    budget = pagefault.Budget(window=2_000)
+    with pagefault.open(":memory:", embedder=None) as memory:
+        space = memory.space(thread="t")
+        for n in range(40):
+            space.append([user(f"fact {n}: " + "so it is " * 15), {"role": "assistant", "content": "ok"}])
+            roles = [message["role"] for message in space.view(budget=budget)]
+            if roles[:2] == ["user", "user"]:  # contents of what left
+                del roles[0]
+            assert roles == ["user", "assistant"] * (len(roles) // 2)
+        assert len(roles) < 40
+        assert asyncio.run(space.aview(budget=budget)) == space.view(budget=budget)
