@@ -189,6 +189,14 @@ def test_files_tell_a_little_of_a_directory_in_use(place, args):
         assert "in use" in call(args[0], place, *args[1:]).stdout
 
 
+def test_top_shows_no_rate_of_what_it_cannot_count(place):
+    with pagefault.open(place, embedder=OLD) as memory:
+        memory.ready()
+        shown = call("top", place, "--count", 2, "--every", 0.2).stdout
+        assert shown.count("on disk") == 2
+        assert "pages/s" not in shown
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [
@@ -203,6 +211,17 @@ def test_an_embedder_that_cannot_be_one(place, name, message):
     assert result.exit_code == 5
     assert message in result.stderr
     holds_all(place, OLD)
+
+
+def test_an_embedder_in_the_current_directory(place, tmp_path, monkeypatch):
+    (tmp_path / "my_own_embedder.py").write_text(
+        "from pagefault.testing.embedders import HashingEmbedder\nmine = HashingEmbedder(dimension=16)\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", path := [each for each in sys.path if each not in {"", str(tmp_path)}])
+    was = list(path)
+    assert data("reindex", place, "--embedder", "my_own_embedder:mine")["embedder"]["dimension"] == 16
+    assert path == was
 
 
 def test_an_embedder_that_is_not_installed(place, monkeypatch):

@@ -96,9 +96,10 @@ def top(
         with contextlib.suppress(KeyboardInterrupt), _screen() as put:
             for _ in _looks(count, every):
                 found = asyncio.run(_facts(place, names=True, wait=0.0))
-                pages = int(found.get("records", {}).get("page", 0))
-                rate = "" if before is None else f"{(pages - before[1]) / (time.monotonic() - before[0]):+,.1f} pages/s"
-                before = (time.monotonic(), pages)
+                # Where another process has the directory open, no record can be counted, which is not a rate of 0.
+                now = (time.monotonic(), int(found["records"].get("page", 0))) if "records" in found else None
+                rate = f"{(now[1] - before[1]) / (now[0] - before[0]):+,.1f} pages/s" if now and before else ""
+                before = now
                 spaces = found.get("spaces", [])[:20]
                 put(Group(_overview(found), Text(rate), *([_space_table(spaces)] if spaces else [])))
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -111,17 +112,30 @@ def embedder_named(name: str) -> Embedder | None:
 
 
 def _imported(module: str, attribute: str) -> Embedder:
-    try:
-        found = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise EmbedderError(
-            f"{module}:{attribute} cannot be imported ({error}); run the command where `import {module}` works"
-        ) from error
-    try:
-        made = found if callable(getattr(found, "embed", None)) and not isinstance(found, type) else found()
-    except Exception as error:
-        raise EmbedderError(f"{module}:{attribute} makes no embedder: {error!r:.200}") from error
+    with _current_directory_on_path():
+        try:
+            found = getattr(importlib.import_module(module), attribute)
+        except (ImportError, AttributeError) as error:
+            raise EmbedderError(
+                f"{module}:{attribute} cannot be imported ({error}); run the command in the directory of that module, "
+                "or in an environment where it is installed"
+            ) from error
+        try:
+            made = found if callable(getattr(found, "embed", None)) and not isinstance(found, type) else found()
+        except Exception as error:
+            raise EmbedderError(f"{module}:{attribute} makes no embedder: {error!r:.200}") from error
     if not callable(getattr(made, "embed", None)):
         raise EmbedderError(f"{module}:{attribute} gives {made!r:.60}, which is no embedder: it has no embed(texts)")
     embedder: Embedder = made
     return embedder
+
+
+@contextmanager
+def _current_directory_on_path() -> Iterator[None]:
+    """As `python -m` has it, and a script that was installed has not."""
+    here = str(Path.cwd())
+    sys.path.insert(0, here)
+    try:
+        yield
+    finally:
+        sys.path.remove(here)
