@@ -33,3 +33,14 @@ def description_of(scope: ScopeName) -> str:
         ValueError: There is no such scope.
     """
     return DESCRIPTION + (ELSEWHERE if check_scope(scope) == "user" else "")
+
+
+def asked(query: str) -> str:
+    """The query of a model that gave no address.
+
+    Raises:
+        ValueError: It gave no query either.
+    """
+    if not query.strip():
+        raise ValueError("give addresses, such as '12', or a query")
+    return query

@@ -85,3 +85,13 @@ class Budget:
         object.__setattr__(self, "high", int(self.target * self.watermarks.high))
         object.__setattr__(self, "low", int(self.target * self.watermarks.low))
         object.__setattr__(self, "blocks", int(self.target * BLOCK_SHARE))
+
+
+def check_budget(budget: object) -> None:
+    """Refuse what is no budget, such as a bare number of tokens; ``None`` leaves the choice to others.
+
+    Raises:
+        BudgetError: Neither ``None`` nor a :class:`Budget`.
+    """
+    if budget is not None and not isinstance(budget, Budget):
+        raise BudgetError(f"budget is a pagefault.Budget(window=...), got {type(budget).__name__} {budget!r:.60}")

@@ -73,9 +73,9 @@ class ChatCodec:
         """A copy with other content."""
         return {**message, "content": replace_parts(message["content"], texts)}
 
-    def block(self, text: str, name: str) -> Any:
+    def block(self, text: str, name: str) -> Any:  # noqa: ARG002  # providers refuse fields that they do not know
         """A user message with a block's text."""
-        return {"role": "user", "content": text, "id": name}
+        return {"role": "user", "content": text}
 
 
 CHAT: Final = ChatCodec()
@@ -117,8 +117,19 @@ def _plain(message: object) -> tuple[str, str] | None:
     return role, text
 
 
+def _read(message: object, index: int) -> tuple[str, str] | None:
+    """As :func:`_plain`; another message is read in full, to see whether it can be."""
+    try:
+        plain = _plain(message)
+        if plain is None and isinstance(message, Mapping):
+            project(CHAT.format, message)
+    except UnsupportedMessage as error:
+        raise UnsupportedMessage(f"message {index}: {error}") from error
+    return plain
+
+
 def _accept(message: object, index: int) -> dict[str, Any]:
-    if (plain := _plain(message)) is not None:
+    if (plain := _read(message, index)) is not None:
         return {"content": plain[1], "role": plain[0]}  # in the order that a copy by way of JSON has
     if not isinstance(message, Mapping):
         raise UnsupportedMessage(
@@ -127,7 +138,6 @@ def _accept(message: object, index: int) -> dict[str, Any]:
     for name in ("id", "tool_call_id"):
         if message.get(name) is not None:
             check_id(f"message {index}: {name}", message[name])
-    project(CHAT.format, message)
     text, opaque = canonical.dump(dict(message))
     if opaque:
         raise UnsupportedMessage(

@@ -1,10 +1,14 @@
-"""Every error pagefault raises. Each names the thing, the limit and the way out."""
+"""The errors of pagefault. Each names the thing, the limit and the way out."""
 
 from __future__ import annotations
 
 
 class PagefaultError(Exception):
-    """Base of all errors raised by pagefault."""
+    """Base of pagefault's own errors.
+
+    An argument that the call itself does not allow, such as ``limit=0`` or a list where a memory is
+    wanted, raises Python's ``ValueError`` or ``TypeError``.
+    """
 
 
 class InvalidId(PagefaultError, ValueError):

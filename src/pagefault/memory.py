@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Literal, Self
 
-from pagefault.budget import Budget
+from pagefault.budget import Budget, check_budget
 from pagefault.calibration import Gauge
 from pagefault.embedders import default_embedder
 from pagefault.errors import EmbedderError, InvalidId, MemoryClosed, PagefaultError, StoreError
@@ -73,6 +73,7 @@ def open(  # noqa: A001  # pagefault.open reads as it should, like gzip.open
     Raises:
         InvalidId: ``target`` is empty or no path.
         EmbedderError: ``embedder`` cannot be one.
+        BudgetError: ``budget`` is no :class:`Budget`.
         StoreError: The URL of a server cannot be used, or the place is open with other options.
 
     Example:
@@ -83,6 +84,7 @@ def open(  # noqa: A001  # pagefault.open reads as it should, like gzip.open
         'My cat is called Turing.'
     """
     _check_embedder(embedder)
+    check_budget(budget)
     options = _Options(embedder, counter, budget, require_tenant=require_tenant)
     place = _place(target)
     if place is None:

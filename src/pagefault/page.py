@@ -78,7 +78,7 @@ def check_id(name: str, value: object, *, empty: bool = False) -> str:
             f"convert it where you build the id, for example str(...)"
         )
     if not value and not empty:
-        raise InvalidId(f"{name} is empty; give every conversation a non-empty {name}")
+        raise InvalidId(f"{name} is empty; give it 1 to {MAX_ID_CHARS} characters")
     if len(value) > MAX_ID_CHARS:
         raise InvalidId(f"{name} has {len(value)} characters, the limit is {MAX_ID_CHARS}")
     if "\x00" in value or not value.isprintable():

@@ -150,7 +150,7 @@ def _overflow(census: Census, budget: Budget, limit: int) -> BudgetError:
         return PageTooLarge(
             f"page {largest.seq} has {largest.tokens} tokens and must be in the prompt, but window={budget.window} "
             f"less reserve={budget.reserve} and {census.overhead} tokens of system prompt and tools leaves {room}; "
-            "return less from that tool (or split the message), or use a model with a larger window"
+            "split that message (a tool's result: have the tool return less), or use a model with a larger window"
         )
     pages = ", ".join(str(p.seq) for p in census.held[:NAMED]) + (", ..." if len(census.held) > NAMED else "")
     kinds = "pins, system messages, the last user message, the last tool results"

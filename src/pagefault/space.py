@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pagefault.arguments import ScopeName, check_key, check_scope, checked_item, noted, numbers, parsed
 from pagefault.assembly import Assembly
-from pagefault.budget import Budget
+from pagefault.budget import Budget, check_budget
 from pagefault.chat import CHAT, accept
 from pagefault.errors import PageNotFound
 from pagefault.held import Held, Shown
@@ -83,14 +83,17 @@ class Space:
         """The messages to send now: within the budget, prefix-stable between reclaims.
 
         What was said from one user message to the next leaves as a whole, so that no answer stays without its question.
+        What is ours among them, such as the table of contents, has ``role`` and ``content`` alone.
 
         Raises:
-            BudgetError: What must stay does not fit.
+            BudgetError: What must stay does not fit, or ``budget`` is no :class:`Budget`.
         """
+        check_budget(budget)
         return _copies(self.held(CHAT).render(budget or self._memory.budget, by_turns=True))
 
     async def aview(self, *, budget: Budget | None = None) -> list[dict[str, Any]]:
         """Async twin of :meth:`view`."""
+        check_budget(budget)
         return _copies(await self.held(CHAT).arender(budget or self._memory.budget, by_turns=True))
 
     def fault(

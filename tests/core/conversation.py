@@ -124,7 +124,7 @@ def must_stay(messages: list[Message], pinned: set[int]) -> set[int]:
 
 
 def is_block(message: Message) -> bool:
-    return str(message.get("id", "")).startswith("pagefault-")
+    return message.keys() == {"role", "content"} and message["content"].startswith("[pagefault: ")
 
 
 def sent(prompt: Prompt, messages: list[Message]) -> list[Message]:

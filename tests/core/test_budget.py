@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pagefault.budget import Budget, Watermarks
+from pagefault.budget import Budget, Watermarks, check_budget
 from pagefault.errors import BudgetError
 
 
@@ -79,3 +79,11 @@ def test_what_does_not_fit_is_refused_with_its_numbers(numbers):
 
 def test_target_and_reserve_may_fill_the_window():
     assert Budget(window=100, target=60, reserve=40).high == 54
+
+
+@pytest.mark.parametrize("other", [8_000, 0, "8000", True, Watermarks()])
+def test_a_number_of_tokens_is_no_budget(other):
+    with pytest.raises(BudgetError, match=r"budget is a pagefault\.Budget\(window=\.\.\.\), got"):
+        check_budget(other)
+    for budget in (None, Budget()):
+        check_budget(budget)

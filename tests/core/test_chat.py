@@ -50,8 +50,8 @@ def test_plain_messages_are_copied_as_others_are(message):
 )
 def test_no_role_is_refused_on_either_way(message):
     for each in (message, {**message, "more": 1}):
-        with pytest.raises(UnsupportedMessage, match=r"role .* is not one of \['ai', 'assistant'"):
-            list(accept(each))
+        with pytest.raises(UnsupportedMessage, match=r"message 1: role .* is not one of \['ai', 'assistant'"):
+            list(accept([{"role": "user", "content": "x"}, each]))
         with pytest.raises(UnsupportedMessage, match="role"):
             CHAT.measure([each])
         with pytest.raises(UnsupportedMessage, match="role"):

@@ -14,6 +14,7 @@ import pytest
 import pagefault
 from pagefault.errors import (
     BadAddress,
+    BudgetError,
     EmbedderError,
     InvalidId,
     PagefaultError,
@@ -203,7 +204,7 @@ def test_none_is_no_id(memory, part):
 
 @pytest.mark.parametrize("part", ["tenant", "thread"])
 def test_empty_is_no_id(memory, part):
-    with pytest.raises(InvalidId, match=f"{part} is empty; give every conversation a non-empty {part}"):
+    with pytest.raises(InvalidId, match=f"{part} is empty; give it 1 to 512 characters"):
         memory.space(**{"thread": "t", part: ""})
 
 
@@ -293,6 +294,23 @@ BAD_OPTIONS: list[dict[str, object]] = [
 def test_recall_options(space, options):
     with pytest.raises(ValueError, match=next(iter(options))):
         space.recall("cat", **options)
+
+
+@pytest.mark.parametrize("budget", [8_000, 0, "8000"])
+def test_a_budget_that_is_none_is_refused_at_once(space, budget):
+    for use in (
+        lambda: pagefault.open(":memory:", budget=budget),
+        lambda: space.view(budget=budget),
+        lambda: asyncio.run(space.aview(budget=budget)),
+    ):
+        with pytest.raises(BudgetError, match=r"budget is a pagefault\.Budget"):
+            use()
+
+
+def test_an_empty_key_of_a_pinned_item(space):
+    for use in (lambda: space.pin_item("", "x"), lambda: space.unpin_item("")):
+        with pytest.raises(InvalidId, match=r"^key is empty; give it 1 to 512 characters"):
+            use()
 
 
 @pytest.mark.parametrize("query", ["", " \n", None, 7, b"cat"])

@@ -20,7 +20,7 @@ def held(memory, thread="t", codec=CHAT):
 
 
 def texts(natives):
-    return [native["content"] for native in natives if not str(native.get("id", "")).startswith("pagefault-")]
+    return [native["content"] for native in natives if not str(native["content"]).startswith("[pagefault: ")]
 
 
 def talk(turns, word=""):
@@ -146,6 +146,23 @@ def test_several_runs_at_once_keep_apart():
         assert texts(branch(conversation, [said("run 0")]).natives) == ["the question", "run 0"]
 
 
+def test_what_is_ours_in_a_view_has_role_and_content_alone():
+    with pagefault.open(":memory:", embedder=None, budget=SMALL) as memory:
+        space = memory.space(thread="t")
+        space.pin_item("name", "Ada")
+        given = [{**m, "id": f"pagefault-{n}"} for n, m in enumerate(talk(12))]
+        space.append(given)
+        shown = space.view()
+        space.pin_item("name", "Ada Lovelace")
+        ours = [m for m in (*shown, space.view()[-1]) if m not in given]
+        assert all(m.keys() == {"role", "content"} for m in ours)
+        items, contents, change = [m["content"] for m in ours]
+        assert items.startswith("[pagefault: pinned items")
+        assert "left this window" in contents
+        assert change.startswith("[pagefault: pinned item set")
+        assert given[-1] in shown, "a caller's message keeps its id"
+
+
 def test_turns_leave_whole():
     with pagefault.open(":memory:", embedder=None) as memory:
         conversation = held(memory)
@@ -154,7 +171,7 @@ def test_turns_leave_whole():
                 [user(f"q{n} " + "ask " * (n % 7 * 9)), *group(f"c{n}", "data " * (n % 5 * 9)), said(f"a{n}")]
             )
             shown = conversation.render(SMALL, by_turns=True).natives
-            kept = [m for m in shown if not str(m.get("id", "")).startswith("pagefault-")]
+            kept = [m for m in shown if not str(m["content"]).startswith("[pagefault: ")]
             assert kept[0]["role"] == "user"
             asked = [m["content"].split()[0][1:] for m in kept if m["role"] == "user"]
             answered = [m["content"][1:] for m in kept if str(m["content"]).startswith("a")]

@@ -84,8 +84,8 @@ def test_an_unanswerable_query_abstains(memory: pagefault.Memory) -> None:
         ({"addresses": "12-3"}, "runs backwards"),
         ({"addresses": "4000"}, "no page 4000"),
         ({"addresses": "2@99999999"}, "recall failed"),
-        ({"addresses": "", "query": "  "}, "non-empty query"),
-        ({}, "non-empty query"),
+        ({"addresses": "", "query": "  "}, "give addresses, such as '12', or a query"),
+        ({}, "give addresses, such as '12', or a query"),
     ],
 )
 def test_a_mistake_of_the_model_is_told_to_the_model(memory: pagefault.Memory, asked: Any, told: str) -> None:

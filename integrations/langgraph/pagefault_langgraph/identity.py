@@ -17,6 +17,7 @@ from pagefault.memory import DEFAULT_TENANT
 
 _calling: Final[ContextVar[tuple[tuple[int, str], ...]]] = ContextVar("pagefault_calling", default=())
 Identity = Callable[[Mapping[str, Any]], SpaceId]
+"""Says from the config of a run whose conversation it is, in place of :func:`space_of`."""
 
 
 def space_of(config: Mapping[str, Any], messages: Sequence[BaseMessage] = ()) -> SpaceId:

@@ -13,9 +13,8 @@ from langchain_core.messages import BaseMessage
 from langchain_core.runnables.config import var_child_runnable_config
 
 from pagefault import Budget, Memory, SpaceId
-from pagefault.budget import DEFAULT_WINDOW
+from pagefault.budget import DEFAULT_WINDOW, check_budget
 from pagefault.calibration import Gauge
-from pagefault.errors import BudgetError
 from pagefault.paging import Prompt
 from pagefault_langgraph.answering import choices, models_of
 from pagefault_langgraph.identity import Identity, space_of
@@ -60,8 +59,7 @@ class Budgets:
     def __init__(self, memory: Memory, budget: Budget | None) -> None:
         if not isinstance(memory, Memory):
             raise TypeError(f"memory is what pagefault.open(...) returns, got {type(memory).__name__} {memory!r:.60}")
-        if budget is not None and not isinstance(budget, Budget):
-            raise BudgetError(f"budget is a pagefault.Budget(window=...), got {type(budget).__name__} {budget!r:.60}")
+        check_budget(budget)
         self._memory = memory
         self._budget = budget
         self._known: dict[Hashable, tuple[Any, Gauge]] = {}

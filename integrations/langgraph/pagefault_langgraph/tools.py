@@ -12,7 +12,7 @@ from langchain_core.tools import BaseTool, StructuredTool
 
 from pagefault import Budget, Memory, Source
 from pagefault.arguments import ScopeName
-from pagefault.asking import ADDRESSES, NAME, QUERY, description_of
+from pagefault.asking import ADDRESSES, NAME, QUERY, asked, description_of
 from pagefault.errors import BadAddress, PagefaultError, PageNotFound
 from pagefault.messages import RECALL_MARK
 from pagefault.others import Past
@@ -63,7 +63,7 @@ def recall_tool(
         try:
             if addresses.strip():
                 return _answer(space.fault(addresses, **how))
-            return _answer(space.recall(query, skip_resident=True, sources=sources, **how))
+            return _answer(space.recall(asked(query), skip_resident=True, sources=sources, **how))
         except (PagefaultError, ValueError) as error:
             return _refusal(error)
 
@@ -77,7 +77,7 @@ def recall_tool(
         try:
             if addresses.strip():
                 return _answer(await space.afault(addresses, **how))
-            return _answer(await space.arecall(query, skip_resident=True, sources=sources, **how))
+            return _answer(await space.arecall(asked(query), skip_resident=True, sources=sources, **how))
         except (PagefaultError, ValueError) as error:
             return _refusal(error)
 

@@ -18,8 +18,9 @@ from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.llms import LLM
 
 from pagefault import Budget, Memory, SpaceId
+from pagefault.budget import check_budget
 from pagefault.content import materialise, reserved
-from pagefault.errors import BudgetError, PagefaultError
+from pagefault.errors import PagefaultError
 from pagefault.held import Shown
 from pagefault.messages import compact
 from pagefault.page import Kind
@@ -31,6 +32,7 @@ from pagefault_llamaindex.rendering import Match, match
 from pagefault_llamaindex.wire import L, Wire, rewired
 
 Identity = Callable[[Sequence[ChatMessage]], SpaceId | None]
+"""Says from a request's messages whose conversation it is; ``None`` sends the request as it is."""
 TOOL_OVERHEAD: Final = 8
 _WIRE: Final = {"chat": False, "stream_chat": False, "achat": True, "astream_chat": True}
 _MARK: Final = "__pagefault_pager__"
@@ -112,8 +114,7 @@ class Pager:
                 "memory is a PagefaultMemory or what pagefault.open(...) returns, "
                 f"got {type(memory).__name__} {memory!r:.60}"
             )
-        if budget is not None and not isinstance(budget, Budget):
-            raise BudgetError(f"budget is a pagefault.Budget(window=...), got {type(budget).__name__} {budget!r:.60}")
+        check_budget(budget)
         self.memory = memory if isinstance(memory, Memory) else memory.memory
         self._budget = budget
         self._identity = identity

@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 
 from pagefault import Source, Space
 from pagefault.arguments import ScopeName
-from pagefault.asking import ADDRESSES, NAME, QUERY, REMEMBER, description_of
+from pagefault.asking import ADDRESSES, NAME, QUERY, REMEMBER, asked, description_of
 from pagefault.errors import BadAddress, PagefaultError, PageNotFound
 from pagefault.lineage import Lineage
 from pagefault_llamaindex.encoding import RecalledBlock
@@ -54,7 +54,7 @@ def recall_tool(memory: Home, *, scope: ScopeName = "thread", sources: Sequence[
             space = spaces()
             if addresses.strip():
                 return _quoted(space.fault(addresses, path=_path(space), scope=scope).text)
-            return _quoted(space.recall(query, path=_path(space), **how).text)
+            return _quoted(space.recall(asked(query), path=_path(space), **how).text)
         except (PagefaultError, ValueError) as error:
             return _quoted(_refusal(error))
 
@@ -63,7 +63,7 @@ def recall_tool(memory: Home, *, scope: ScopeName = "thread", sources: Sequence[
             space = spaces()
             if addresses.strip():
                 return _quoted((await space.afault(addresses, path=_path(space), scope=scope)).text)
-            found = await space.arecall(query, path=_path(space), **how)
+            found = await space.arecall(asked(query), path=_path(space), **how)
             return _quoted(found.text)
         except (PagefaultError, ValueError) as error:
             return _quoted(_refusal(error))
