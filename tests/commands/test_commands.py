@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +14,8 @@ from typer.testing import CliRunner
 
 import pagefault
 from pagefault.commands.app import app
-from pagefault.errors import StoreMismatch
+from pagefault.commands.places import damage_told
+from pagefault.errors import StoreError, StoreMismatch
 from pagefault.testing.embedders import HashingEmbedder
 from tests.commands.support import OLD, corrupt, drop_page, holds_all
 
@@ -170,6 +173,58 @@ def test_a_file_is_no_place(tmp_path, command):
     assert data(command, tmp_path / "file", *more, code=3)["error"] == "StoreUnwritable"
 
 
+def truncated(place):
+    os.truncate(next(place.glob("shard/segments/*/payload_storage/page_0.dat")), 0)
+
+
+def broken(place):
+    next(place.glob("shard/segments/*/segment.json")).write_text("{broken")
+
+
+def lost(place):
+    shutil.rmtree(next(place.glob("shard/segments/*")))
+
+
+@pytest.mark.parametrize("damage", [truncated, broken, lost])
+def test_damage_that_the_engine_trips_over_is_told_as_damage(place, damage):
+    damage(place)
+    told = call("verify", place, code=1).stderr
+    assert f"{place} is damaged; restore it from a backup (the engine says: " in told
+    for command in ("verify", "vacuum", "reindex"):
+        assert data(command, place, code=1)["error"] == "StoreDamaged"
+    assert (place / "shard").exists(), "nothing took the place of what is left"
+
+
+def test_a_header_file_that_is_gone_or_broken_is_damage(place):
+    (place / "pagefault.json").write_text("{")
+    assert "is not a pagefault header" in call("stat", place, code=1).stderr
+    (place / "pagefault.json").unlink()
+    for command in ("stat", "verify", "vacuum"):
+        assert "holds a shard but no pagefault.json" in call(command, place, code=1).stderr
+    assert "restore that file from a backup" in data("verify", place, code=1)["message"]
+
+
+def test_a_machine_without_open_files_is_no_damage(tmp_path):
+    with pytest.raises(StoreError) as raised, damage_told(tmp_path):
+        raise StoreError("the engine failed: Too many open files (os error 24)")
+    assert type(raised.value) is StoreError
+
+
+@pytest.mark.parametrize("command", ["stat", "vacuum"])
+def test_an_empty_place_is_not_the_current_directory(place, monkeypatch, command):
+    monkeypatch.chdir(place)
+    assert data(command, "", code=3)["error"] == "InvalidId"
+
+
+@pytest.mark.parametrize(
+    "args", [["stat"], ["show", "data"], ["top", "data", "--every", 0], ["bogus"], ["stat", "data", "--bogus"], []]
+)
+def test_wrong_usage_is_one_document_as_well(args):
+    result = call(*args, "--json", code=2)
+    assert json.loads(result.stdout)["error"] == "WrongUsage"
+    assert "Error" in result.stderr
+
+
 @pytest.mark.parametrize("command", ["verify", "reindex", "vacuum"])
 def test_a_directory_in_use_is_left_alone(place, command):
     with pagefault.open(place, embedder=OLD) as memory:
@@ -274,6 +329,7 @@ def test_the_script_and_the_module_are_one_command(filled):
 
 def test_without_typer_the_message_is_the_pip_command():
     code = "import sys; sys.modules['typer'] = None; from pagefault.commands import main; main()"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", code, "--json"], capture_output=True, text=True, check=False)
     assert done.returncode == 2
+    assert json.loads(done.stdout)["error"] == "MissingDependency"
     assert "pip install 'pagefault[cli]'" in done.stderr

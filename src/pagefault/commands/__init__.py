@@ -1,11 +1,12 @@
 """The `pagefault` command: look at a memory, verify it, rebuild it.
 
-Exit codes: 0 done · 1 `verify` found damage · 2 wrong usage · 3 the place cannot be used · 4 another
+Exit codes: 0 done · 1 damage · 2 wrong usage · 3 the place cannot be used · 4 another
 process has it open · 5 the embedder fails · 130 interrupted.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 
 __all__ = ["main"]
@@ -18,6 +19,9 @@ def main() -> None:
     except ImportError as error:
         if (error.name or "").split(".")[0] not in {"typer", "rich", "click", "shellingham"}:
             raise
-        sys.stderr.write("pagefault: the commands need typer and rich: pip install 'pagefault[cli]'\n")
+        message = "the commands need typer and rich: pip install 'pagefault[cli]'"
+        if "--json" in sys.argv:
+            sys.stdout.write(json.dumps({"error": "MissingDependency", "message": message}) + "\n")
+        sys.stderr.write(f"pagefault: {message}\n")
         raise SystemExit(2) from error
     app()

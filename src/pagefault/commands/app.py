@@ -19,6 +19,7 @@ from rich.text import Text
 from pagefault.chain import head_id
 from pagefault.commands.output import (
     DAMAGED,
+    Commands,
     console,
     emit,
     errors_told,
@@ -28,7 +29,7 @@ from pagefault.commands.output import (
     table,
     when,
 )
-from pagefault.commands.places import directory_of, embedder_named, opened, own_directory
+from pagefault.commands.places import damage_told, directory_of, embedder_named, opened, own_directory
 from pagefault.errors import StoreLocked, StoreMissing
 from pagefault.memory import DEFAULT_TENANT
 from pagefault.page import SpaceId
@@ -41,7 +42,8 @@ from pagefault.upkeep import verify as look_closely
 
 app: Final = typer.Typer(
     help="Look at a pagefault memory, verify it, rebuild it.",
-    epilog="Exit codes: 0 done, 1 verify found damage, 2 wrong usage, 3 the place cannot be used, "
+    cls=Commands,
+    epilog="Exit codes: 0 done, 1 damage, 2 wrong usage, 3 the place cannot be used, "
     "4 another process has it open, 5 the embedder fails, 130 interrupted.",
     no_args_is_help=True,
     add_completion=False,
@@ -171,7 +173,7 @@ def reindex(
     """Make all vectors anew from the bodies, for another embedder. Old or new at any moment, never a mix."""
     with errors_told(as_json=as_json):
         directory = own_directory(place, "reindex")
-        with progress_shown("indexing", as_json=as_json) as progress:
+        with damage_told(directory), progress_shown("indexing", as_json=as_json) as progress:
             done = new_vectors(directory, embedder_named(embedder), progress=progress)
         if as_json:
             emit(
@@ -193,7 +195,7 @@ def vacuum(place: Place, *, as_json: AsJson = False) -> None:
     """Copy what lives to fresh files and delete the old ones, with what was removed before."""
     with errors_told(as_json=as_json):
         directory = own_directory(place, "vacuum")
-        with progress_shown("copying", as_json=as_json) as progress:
+        with damage_told(directory), progress_shown("copying", as_json=as_json) as progress:
             done = rebuild(directory, progress=progress)
         if as_json:
             emit(

@@ -15,8 +15,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
+from typer.core import TyperGroup
 
-from pagefault.errors import EmbedderError, MissingDependency, PagefaultError, StoreLocked
+from pagefault.errors import EmbedderError, MissingDependency, PagefaultError, StoreError, StoreLocked
 
 DAMAGED: Final = 1
 UNUSABLE: Final = 3
@@ -24,6 +25,40 @@ LOCKED: Final = 4
 EMBEDDER: Final = 5
 INTERRUPTED: Final = 130
 _PIPE_WIDTH: Final = 200
+_UsageError: Final[type[Any]] = typer.BadParameter.__mro__[1]
+"""All that is wrong with a command line; which module has the name depends on the version of typer."""
+_AS_JSON: Final = "pagefault.json"
+
+
+class StoreDamaged(StoreError):
+    """Files of a data directory are gone or cannot be read, so nothing can be said of its records."""
+
+
+class Commands(TyperGroup):
+    """With ``--json`` a wrong command line is a document on stdout as well; typer tells it on stderr."""
+
+    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
+        """Read what stands before the name of a command."""
+        as_json = "--json" in args
+        with _usage_told(as_json=as_json):
+            context = super().make_context(info_name, args, parent, **extra)
+        context.meta[_AS_JSON] = as_json
+        return context
+
+    def invoke(self, ctx: Any) -> Any:
+        """Read what stands after it, and run it."""
+        with _usage_told(as_json=ctx.meta[_AS_JSON]):
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _usage_told(*, as_json: bool) -> Iterator[None]:
+    try:
+        yield
+    except _UsageError as error:
+        if as_json:
+            _emit_error("WrongUsage", error.format_message())
+        raise
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -45,15 +80,25 @@ def errors_told(*, as_json: bool) -> Iterator[None]:
         yield
     except PagefaultError as error:
         if as_json:
-            emit({"error": type(error).__name__, "message": str(error)})
+            _emit_error(type(error).__name__, str(error))
         typer.echo(f"pagefault: {plain(str(error))}", err=True)
         raise typer.Exit(_code(error)) from error
     except KeyboardInterrupt as error:
-        typer.echo("pagefault: interrupted; the memory is as it was", err=True)
+        message = "interrupted; the memory is as it was"
+        if as_json:
+            _emit_error("Interrupted", message)
+        typer.echo(f"pagefault: {message}", err=True)
         raise typer.Exit(INTERRUPTED) from error
 
 
+def _emit_error(name: str, message: str) -> None:
+    """A document in one line, so that it is one among those of `top` as well."""
+    typer.echo(json.dumps({"error": name, "message": message}))
+
+
 def _code(error: PagefaultError) -> int:
+    if isinstance(error, StoreDamaged):
+        return DAMAGED
     if isinstance(error, StoreLocked):
         return LOCKED
     return EMBEDDER if isinstance(error, EmbedderError | MissingDependency) else UNUSABLE

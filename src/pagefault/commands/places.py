@@ -7,25 +7,33 @@ import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
+from pagefault.commands.output import StoreDamaged
 from pagefault.embedders import FastEmbedEmbedder, WordLlamaEmbedder, default_embedder
-from pagefault.errors import EmbedderError, StoreError, StoreMissing, StoreUnwritable
+from pagefault.errors import EmbedderError, InvalidId, StoreError, StoreMismatch, StoreMissing, StoreUnwritable
 from pagefault.ports import Embedder, Header, PageStore
 from pagefault.stores import EdgeStore
 from pagefault.stores import header as headers
+from pagefault.stores.engine import REBUILT
 from pagefault.stores.server_settings import is_server_url
 
 T = TypeVar("T")
+_OUT_OF: Final = ("os error 12)", "os error 23)", "os error 24)")
+"""Memory or open files: what the machine lacks is no damage."""
 
 
 def directory_of(place: str) -> Path | None:
     """The data directory, ``None`` for a server.
 
     Raises:
+        InvalidId: It is empty.
         StoreMissing: There is no memory there.
+        StoreDamaged: Its header file is gone or broken.
         StoreUnwritable: It is no directory, or may not be read.
     """
+    if not place:
+        raise InvalidId("PLACE is empty; give a data directory ('.' is the current one) or qdrant://host:6333")
     if is_server_url(place):
         return None
     if "://" in place or place == ":memory:":
@@ -33,11 +41,18 @@ def directory_of(place: str) -> Path | None:
     directory = Path(place).expanduser()
     try:
         header = headers.read(directory)
+    except StoreMismatch as error:
+        raise StoreDamaged(str(error)) from error
     except OSError as error:  # a file in its place, or one that is not ours to read
         raise StoreUnwritable(
             f"{directory} cannot be read ({error}); give the directory that pagefault.open(...) was given, "
             "as a user who may read it"
         ) from error
+    if header is None and ((directory / headers.SHARD).exists() or any(directory.glob(f"{REBUILT}*"))):
+        raise StoreDamaged(
+            f"{directory} holds a shard but no {headers.FILE}, so what its vectors are is unknown; restore that file "
+            "from a backup (where nothing was stored yet, pagefault.open(...) makes it anew)"
+        )
     if header is None:
         raise StoreMissing(f"there is no memory at {directory}; give the directory that pagefault.open(...) was given")
     return directory
@@ -66,20 +81,44 @@ async def opened(place: str, *, wait: float = 2.0) -> AsyncIterator[tuple[PageSt
     Raises:
         StoreMissing: There is no memory there.
         StoreLocked: Another process has it open.
+        StoreDamaged: Files of it are gone or cannot be read.
         StoreError: It cannot be used.
     """
     directory = directory_of(place)
-    store: PageStore
-    if directory is None:
+    if directory is not None:
+        with damage_told(directory):
+            async with _closing(EdgeStore(directory, run=_run, lock_timeout=wait)) as found:
+                yield found
+    else:
         from pagefault.stores.server import ServerStore  # noqa: PLC0415  # its client takes a second to load
 
-        store = ServerStore(place)
-    else:
-        store = EdgeStore(directory, run=_run, lock_timeout=wait)
+        async with _closing(ServerStore(place)) as found:
+            yield found
+
+
+@asynccontextmanager
+async def _closing(store: PageStore) -> AsyncIterator[tuple[PageStore, Header]]:
     try:
         yield store, await store.open(None)
     finally:
         await store.close()
+
+
+@contextmanager
+def damage_told(directory: Path) -> Iterator[None]:
+    """What the engine fails at in a directory that nobody else has is damage, told in our words.
+
+    Raises:
+        StoreDamaged: Files of it are gone or cannot be read.
+    """
+    try:
+        yield
+    except StoreError as error:
+        if type(error) is not StoreError or any(sign in str(error) for sign in _OUT_OF):
+            raise  # a subclass says what it is
+        said = error.__cause__
+        why = f"{directory} is damaged; restore it from a backup (the engine says: {said})" if said else str(error)
+        raise StoreDamaged(why) from error
 
 
 async def _run(fn: Callable[[], T], /, *, urgent: bool) -> T:  # noqa: ARG001  # nobody else is here to go first
