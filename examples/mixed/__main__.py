@@ -8,15 +8,20 @@ from collections.abc import Sequence
 from pydoc_data.topics import topics
 from typing import Any
 
-from rich.console import Console
+try:
+    from rich.console import Console
 
-import pagefault
-from examples.demo.models import model_for
-from examples.demo.trouble import CannotRun
-from examples.mixed.planner import ASKED_OF, QUESTION, READING, build, plan
-from examples.mixed.workers import hire, read
-from examples.team.backend import Backend, StandIn
-from examples.team.live import summary, watched
+    import pagefault
+    from examples.demo.models import model_for
+    from examples.demo.trouble import CannotRun
+    from examples.mixed.planner import ASKED_OF, QUESTION, READING, build, plan
+    from examples.mixed.workers import hire, read
+    from examples.team.backend import Backend, StandIn
+    from examples.team.live import summary, watched
+except ImportError as error:
+    needed = "pip install '.[langgraph,llamaindex,demo]' in a clone, or use the .venv of `make setup`"
+    print(f"mixed: {error}; {needed}", file=sys.stderr)
+    raise SystemExit(2) from error
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -7,15 +7,21 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from rich.console import Console
+try:
+    from rich.console import Console
 
-import pagefault
-from examples.demo.models import model_for
-from examples.demo.stand_in import respond
-from examples.demo.trouble import CannotRun
-from examples.team.backend import REQUESTS, TOKENS, Backend, StandIn
-from examples.team.live import summary, watched
-from examples.team.team import FIELDS, asked_of, build, check, lead
+    import pagefault
+    from examples.demo.models import model_for
+    from examples.demo.stand_in import respond
+    from examples.demo.trouble import CannotRun
+    from examples.team.backend import REQUESTS, TOKENS, Backend, StandIn
+    from examples.team.live import summary, watched
+    from examples.team.team import FIELDS, asked_of, build, check, lead
+except ImportError as error:
+    print(
+        f"team: {error}; pip install '.[langgraph,demo]' in a clone, or use the .venv of `make setup`", file=sys.stderr
+    )
+    raise SystemExit(2) from error
 
 TASK = "Find out what the Python reference says about names, control flow and numbers."
 CONFIG: Any = {"configurable": {"thread_id": "team"}, "recursion_limit": 200}

@@ -56,8 +56,9 @@ def open(  # noqa: A001  # pagefault.open reads as it should, like gzip.open
 ) -> Memory:
     """Open a memory. Does no I/O: the store is opened at first use.
 
-    The same place gives the same ``Memory`` as long as it is open; each ``open`` wants its own
-    ``close``. Adapters never close a memory that they were given.
+    Who opens a place that is open already has the same memory in another handle: what one writes,
+    the other sees at once. It closes with the last handle, so each ``open`` wants its own ``close``.
+    Adapters never close a memory that they were given.
 
     Args:
         target: A data directory (embedded Qdrant), ``":memory:"`` for a throw-away one, or a Qdrant
@@ -98,8 +99,7 @@ def open(  # noqa: A001  # pagefault.open reads as it should, like gzip.open
             raise StoreError(
                 f"{place} is open already with other options; close it first, or open it with the same ones"
             )
-        memory._holders += 1
-        return memory
+        return memory._handle()
 
 
 def _check_embedder(embedder: object) -> None:
@@ -175,13 +175,18 @@ class _Options:
 
 
 class Memory:
-    """One store and the spaces in it. Made by :func:`open`; works from any thread and loop."""
+    """One store and the spaces in it. Made by :func:`open`; works from any thread and loop.
+
+    Handles of one open memory share all that they know (:meth:`_handle`), so that each can be closed
+    twice without closing another one's.
+    """
 
     def __init__(self, place: Place, options: _Options) -> None:
         self._options = options
         self._place = place
         self._key = _key_of(place)
         self._holders = 1 if place is None else 0
+        self._given_back: weakref.WeakSet[Memory] = weakref.WeakSet()
         self._closed = False
         self._lock = threading.Lock()
         self._recent: OrderedDict[SpaceId, Space] = OrderedDict()
@@ -209,6 +214,13 @@ class Memory:
         self._retrieval = Retrieval(self._kernel, self._store, self._writeback, self._vectors)
         self._sources = Sources(self._kernel, self._vectors)
         self._shelves: weakref.WeakValueDictionary[Scope, Shelf] = weakref.WeakValueDictionary()
+
+    def _handle(self) -> Memory:
+        """Another holder's own object for this memory; the module's lock is held."""
+        handle = object.__new__(type(self))
+        handle.__dict__ = self.__dict__
+        self._holders += 1
+        return handle
 
     def _make_store(self) -> PageStore:
         path = self._place
@@ -365,9 +377,9 @@ class Memory:
         await self._kernel.acall(self._writeback.flush())
 
     def close(self) -> None:
-        """Give back one ``open``; the last one flushes and releases the store. Idempotent.
+        """Give back what ``open`` gave; the last one flushes and releases the store. Idempotent.
 
-        Verbs that are running end first.
+        Verbs that are running end first. While others have the same place open, the memory stays open.
 
         Raises:
             PagefaultError: The last flush failed; the memory is closed all the same.
@@ -389,13 +401,14 @@ class Memory:
     def _last_close(self) -> Future[None] | None:
         """Begin to close when nobody else holds this memory and something runs."""
         with _lock:
-            if self._closed:
+            if self._closed or self in self._given_back:
                 return None
+            self._given_back.add(self)
             self._holders -= 1
             if self._holders > 0:
                 return None
             self._closed = True
-            if _open.get(self._key) is self:
+            if (known := _open.get(self._key)) is not None and known.__dict__ is self.__dict__:
                 del _open[self._key]
         closing = self._kernel.finish(self._shut())
         if closing is None:
@@ -436,6 +449,7 @@ def _close_all() -> None:
     """At interpreter exit: write what was accepted."""
     for memory in list(_living):
         memory._holders = 1
+        memory._given_back.clear()
         try:
             memory.close()
         except Exception as error:  # the others are closed all the same

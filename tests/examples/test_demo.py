@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import re
+import runpy
 import sys
 from argparse import Namespace
 
@@ -61,6 +63,15 @@ def test_a_missing_package_is_named_with_its_pip_command(package, monkeypatch, c
     monkeypatch.setitem(sys.modules, package, None)
     assert main([]) == 2
     assert f"the demo needs {package}: pip install" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("name", "extras"), [("team", "langgraph,demo"), ("mixed", "langgraph,llamaindex,demo")])
+def test_the_other_examples_name_what_is_missing_too(name, extras, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "rich.console", None)
+    with pytest.raises(SystemExit, match="2"):
+        runpy.run_module(f"examples.{name}", run_name="__main__")
+    shown = capsys.readouterr().err
+    assert re.match(rf"{name}: .*rich.*pip install '\.\[{extras}\]'", shown)
 
 
 @pytest.mark.parametrize(

@@ -135,8 +135,10 @@ def test_verbs_after_closing_say_so(tmp_path):
 def test_opening_twice_gives_one_memory_that_closes_with_the_second_close(tmp_path):
     one = pagefault.open(tmp_path, embedder=None)
     two = pagefault.open(str(tmp_path) + "/.", embedder=None)
-    assert one is two
+    assert one.space(thread="t") is two.space(thread="t")
     one.close()
+    one.close()
+    asyncio.run(one.aclose())
     two.space(thread="t").append(user("still open"))
     two.close()
     with pytest.raises(MemoryClosed):
@@ -144,6 +146,18 @@ def test_opening_twice_gives_one_memory_that_closes_with_the_second_close(tmp_pa
     with pagefault.open(tmp_path, embedder=None) as three:
         assert three is not one
         assert len(three.space(thread="t").view()) == 1
+
+
+def test_a_with_block_and_a_close_of_its_own_close_nobody_elses_memory(tmp_path):
+    with pagefault.open(tmp_path, embedder=None) as mine:
+        with pagefault.open(tmp_path, embedder=None) as other:
+            other.space(thread="t").append(user("one"))
+            other.close()
+        mine.space(thread="t").append(user("two"))
+    with pytest.raises(MemoryClosed):
+        mine.space(thread="t")
+    with pagefault.open(tmp_path, embedder=None) as again:
+        assert len(again.space(thread="t").view()) == 2
 
 
 def test_closing_waits_for_a_recall_that_runs(monkeypatch):

@@ -319,6 +319,12 @@ def test_what_was_given_out_is_not_held_on_to(backend):
     assert kept() == 0
 
 
+def test_a_question_above_the_limit_is_given_whole(backend):
+    memory = session(backend)
+    memory.put_messages([user("before"), said("yes"), user("ask " * LIMIT)])
+    assert memory.get()[-1].content == "ask " * LIMIT
+
+
 def test_an_oversize_tool_result_is_shown_in_part_and_kept_whole(backend):
     memory = session(backend)
     text = "\n".join(f"line {n} of the log" for n in range(400))

@@ -36,7 +36,9 @@ class PagefaultMemory(BaseMemory):
     Attributes:
         place: Directory or URL of the memory.
         session_id: Names the conversation.
-        token_limit: Tokens that ``get`` gives at most.
+        token_limit: Tokens that ``get`` keeps to. Only what must stay may exceed it: system messages, pins, the
+            last user message and the last message, given whole. What an LLM's window cannot hold, ``paged(llm)``
+            refuses (``PageTooLarge``).
         tenant: The isolation boundary, where there are several.
         user: Whose session it is, where that matters.
         agent: The agent within the session.
@@ -53,7 +55,9 @@ class PagefaultMemory(BaseMemory):
 
     place: str = Field(description="Directory or URL of the memory.")
     session_id: str = Field(description="Names the conversation.")
-    token_limit: int = Field(default=DEFAULT_TOKEN_LIMIT, description="Tokens that `get` gives at most.")
+    token_limit: int = Field(
+        default=DEFAULT_TOKEN_LIMIT, description="Tokens that `get` keeps to, but for what must stay."
+    )
     tenant: str | None = Field(default=None, description="The isolation boundary.")
     user: str = Field(default="", description="Whose session it is.")
     agent: str = Field(default="", description="The agent within the session.")
@@ -85,7 +89,7 @@ class PagefaultMemory(BaseMemory):
             memory: From ``pagefault.open(...)``, or a path or URL to open.
             session_id: Names the conversation; a new one by default.
             chat_history: Begin with these messages.
-            token_limit: Tokens that ``get`` gives at most.
+            token_limit: Tokens that ``get`` keeps to; what must stay may exceed it.
             tenant: The isolation boundary, where there are several.
             user: Whose session it is.
             agent: The agent within the session.

@@ -138,7 +138,7 @@ class Pager:
         if known is not None and messages is known.messages:
             return messages
         found = match(messages)
-        if found is not None and found.rendering.held.memory is self.memory:
+        if found is not None and found.rendering.held.memory.place == self.memory.place:
             sent = self._paged(llm, messages, found, extra)
         else:
             space = self._identity(messages) if self._identity is not None else None
