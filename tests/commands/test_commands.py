@@ -39,7 +39,8 @@ def test_stat_tells_what_there_is(filled):
     assert found["records"] == COUNTS
     assert (found["tenants"], found["embedder"]["embedder"]) == (2, OLD.name)
     names = {(s["tenant"], s.get("user"), s.get("thread"), s.get("agent")) for s in found["spaces"]}
-    assert {("acme", "ada", "t1", "helper"), ("globex", "ada", "t1", "helper")} <= names
+    assert names == {("acme", "ada", "t1", "helper"), ("globex", "ada", "t1", "helper")}
+    assert [(s["tenant"], s["records"]) for s in found["shelves"]] == [("acme", {"item": 1}), ("globex", {"item": 1})]
     assert 0 < found["disk"]["log_bytes"] < found["disk"]["bytes"]
     shown = call("stat", filled, "--spaces").stdout
     assert OLD.name in shown
@@ -53,20 +54,27 @@ def test_show_by_name_and_by_key(filled):
     assert data("show", filled, found["key"], "--tenant", "acme", "--pages", "3") == found
     assert data("show", filled, found["key"], "--pages", "3") == found, "the key says whose it is"
     assert "of tenant 'globex'" in call("show", filled, found["key"], "--tenant", "globex", code=3).stderr
-    assert "thread='t1'" in call("show", filled, "--tenant", "acme", "--thread", "t1", code=3).stderr
+    assert (
+        "no space of tenant 'acme', thread 't1' at"
+        in call("show", filled, "--tenant", "acme", "--thread", "t1", code=3).stderr
+    )
     assert "Turing" in call("show", filled, *named).stdout
     assert "no space" in call("show", filled, "abc", code=3).stderr
     assert "globex" not in call("show", filled, *named, "--pages", "50").stdout
 
 
 def test_show_of_items(filled):
-    (key,) = (s["key"] for s in data("stat", filled)["spaces"] if s["tenant"] == "acme" and "page" not in s["records"])
+    (key,) = (s["key"] for s in data("stat", filled)["shelves"] if s["tenant"] == "acme")
+    assert key in call("stat", filled, "--spaces").stdout
     assert f"{key}: no pages, only items" in " ".join(call("show", filled, key).stdout.split())
 
 
-@pytest.mark.parametrize("args", [[], ["key", "--thread", "t1"]])
-def test_show_wants_a_space(filled, args):
-    call("show", filled, *args, code=2)
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [([], "or by --thread"), (["key", "--thread", "t1"], "without"), (["key", "--user", "ada"], "without")],
+)
+def test_show_wants_a_space_named_in_one_way(filled, args, message):
+    assert message in data("show", filled, *args, code=2)["message"]
 
 
 def test_what_is_stored_is_no_command_for_a_terminal(tmp_path):
@@ -89,8 +97,8 @@ def test_top_looks_again_and_again(filled):
 
 
 def test_verify_finds_nothing_wrong_where_nothing_is(filled):
-    assert data("verify", filled) == {"spaces": 4, "checked": COUNTS, "findings": []}
-    assert "nothing damaged" in call("verify", filled).stdout
+    assert data("verify", filled) == {"spaces": 2, "shelves": 2, "checked": COUNTS, "findings": []}
+    assert "in 2 spaces and 2 shelves: nothing damaged" in call("verify", filled).stdout
 
 
 def test_verify_names_a_changed_body_and_a_lost_page(place):
@@ -117,6 +125,8 @@ def test_reindex_is_the_way_out_of_a_mismatch(place):
 
 
 def test_reindex_to_none_and_back(place):
+    with pytest.raises(StoreMismatch, match="--embedder none"), pagefault.open(place, embedder=None) as memory:
+        memory.ready()
     assert data("reindex", place, "--embedder", "none")["vectors"] == 0
     holds_all(place, None)
     assert "no vectors any more" in call("reindex", place, "--embedder", "none").stdout

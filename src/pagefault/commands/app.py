@@ -66,10 +66,10 @@ def start(*, show_version: Annotated[bool, typer.Option("--version", help="Print
 def stat(
     place: Place,
     *,
-    spaces: Annotated[bool, typer.Option("--spaces", help="List every space by name.")] = False,
+    spaces: Annotated[bool, typer.Option("--spaces", help="List every space by name, and every shelf.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """What there is: embedder, tenants, spaces, records, bytes on disk."""
+    """What there is: embedder, tenants, spaces, shelves of items, records, bytes on disk."""
     with errors_told(as_json=as_json):
         found = asyncio.run(_facts(place, names=spaces))
         if as_json:
@@ -77,7 +77,7 @@ def stat(
         else:
             console().print(_overview(found))
             if spaces and "spaces" in found:
-                console().print(_space_table(found["spaces"]))
+                console().print(_space_table([*found["spaces"], *found["shelves"]]))
 
 
 @app.command()
@@ -102,7 +102,7 @@ def top(
                 now = (time.monotonic(), int(found["records"].get("page", 0))) if "records" in found else None
                 rate = f"{(now[1] - before[1]) / (now[0] - before[0]):+,.1f} pages/s" if now and before else ""
                 before = now
-                spaces = found.get("spaces", [])[:20]
+                spaces = [*found.get("spaces", []), *found.get("shelves", [])][:20]
                 put(Group(_overview(found), Text(rate), *([_space_table(spaces)] if spaces else [])))
 
 
@@ -119,8 +119,10 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """One space: how long it is, and the first lines of its newest pages."""
-    if bool(space) == bool(thread):
+    if not space and not thread:
         raise typer.BadParameter("name a space by its key (see `stat --spaces`), or by --thread")
+    if space and (user or thread or agent):
+        raise typer.BadParameter("a key names a space by itself; give it without --user, --thread and --agent")
     with errors_told(as_json=as_json):
         named = None if space else SpaceId(tenant=tenant or DEFAULT_TENANT, user=user, thread=thread, agent=agent)
         found = asyncio.run(_space(place, named or space, tenant, pages))
@@ -136,7 +138,7 @@ def show(
 
 @app.command()
 def verify(place: Place, *, as_json: AsJson = False) -> None:
-    """Read everything back and re-hash it: bodies, chains, heads. Exit code 1 when something is damaged."""
+    """Hash all bodies and chains anew; vectors and lists of words are not checked. Exit code 1 on damage."""
     with errors_told(as_json=as_json):
         with progress_shown("verifying", as_json=as_json) as progress:
 
@@ -150,10 +152,12 @@ def verify(place: Place, *, as_json: AsJson = False) -> None:
             for f in found.findings
         ]
         if as_json:
-            emit({"spaces": found.spaces, "checked": dict(found.checked), "findings": findings})
+            counted = {"spaces": found.spaces, "shelves": found.shelves, "checked": dict(found.checked)}
+            emit({**counted, "findings": findings})
         else:
             counts = ", ".join(f"{count:,} {kind}s" for kind, count in found.checked.items()) or "nothing"
-            console().print(Text(f"{counts} in {found.spaces:,} spaces: {len(findings) or 'nothing'} damaged"))
+            where = f"{found.spaces:,} spaces and {found.shelves:,} shelves"
+            console().print(Text(f"{counts} in {where}: {len(findings) or 'nothing'} damaged"))
             for f in findings:
                 where = f"{f['kind']} {f['seq']} of space {f['space']} (tenant {f['tenant']})"
                 typer.echo(plain(f"{where}: {f['what']}"), err=True)
@@ -244,6 +248,9 @@ async def _facts(place: str, *, names: bool, wait: float = 2.0) -> dict[str, Any
         {"tenant": each.scope.tenant, "key": each.scope.space, **each.name, "records": dict(each.records)}
         for each in found.spaces
     ]
+    facts["shelves"] = [
+        {"tenant": each.scope.tenant, "key": each.scope.space, "records": dict(each.records)} for each in found.shelves
+    ]
     if directory is not None:
         facts["disk"] = asdict(disk_use(directory, is_in_use=False))
     return facts
@@ -254,7 +261,7 @@ def _overview(found: dict[str, Any]) -> Any:
     name = header.get("embedder") or "none (full-text search alone)"
     rows: list[Sequence[object]] = [["place", found["place"]], ["embedder", name]]
     if "records" in found:
-        rows += [["tenants", found["tenants"]], ["spaces", len(found["spaces"])]]
+        rows += [["tenants", found["tenants"]], ["spaces", len(found["spaces"])], ["shelves", len(found["shelves"])]]
         rows += [[f"{kind}s", found["records"].get(kind, 0)] for kind in KINDS]
     if "disk" in found:
         disk = found["disk"]
@@ -283,7 +290,7 @@ async def _space(place: str, wanted: SpaceId | str, tenant: str, pages: int) -> 
     async with opened(place) as (store, _):
         scope = await _scope(store, wanted, tenant)
         if scope is None:
-            what = f"of {wanted!r}" if isinstance(wanted, SpaceId) else repr(wanted)
+            what = _told(wanted) if isinstance(wanted, SpaceId) else repr(wanted)
             whose = f" of tenant {tenant!r}" if tenant and isinstance(wanted, str) else ""
             raise StoreMissing(f"there is no space {what}{whose} at {place}; `pagefault stat --spaces` lists all")
         id_ = head_id(scope.space)
@@ -300,6 +307,12 @@ async def _space(place: str, wanted: SpaceId | str, tenant: str, pages: int) -> 
                 for r in newest
             ],
         }
+
+
+def _told(wanted: SpaceId) -> str:
+    """A space as it was asked for."""
+    asked = (("tenant", wanted.tenant), ("user", wanted.user), ("thread", wanted.thread), ("agent", wanted.agent))
+    return "of " + ", ".join(f"{name} {value!r}" for name, value in asked if value)
 
 
 async def _scope(store: PageStore, wanted: SpaceId | str, tenant: str) -> Scope | None:

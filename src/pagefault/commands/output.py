@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import typer
 from rich.console import Console
@@ -25,8 +25,8 @@ LOCKED: Final = 4
 EMBEDDER: Final = 5
 INTERRUPTED: Final = 130
 _PIPE_WIDTH: Final = 200
-_UsageError: Final[type[Any]] = typer.BadParameter.__mro__[1]
-"""All that is wrong with a command line; which module has the name depends on the version of typer."""
+_UsageError: Final = cast("type[typer.BadParameter]", typer.BadParameter.__mro__[1])
+"""All that is wrong with a command line: its base, whose module depends on the version of typer."""
 _AS_JSON: Final = "pagefault.json"
 
 

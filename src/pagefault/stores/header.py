@@ -89,7 +89,7 @@ def reconcile(place: str, stored: Header, given: Header) -> Header:
     if stored.version < given.version and (stored.version, given.version) not in _AS_IT_IS:
         raise StoreMismatch(
             f"{place} has format version {stored.version}, this pagefault writes {given.version}; run "
-            "`pagefault reindex`, which brings a directory up to date, or use another directory or collection"
+            f"{_reindex(given)}, which brings a directory up to date, or use another directory or collection"
         )
     differ = stored.embedder != given.embedder or stored.dimension != given.dimension
     if not differ and stored.fingerprint and given.fingerprint:
@@ -97,10 +97,20 @@ def reconcile(place: str, stored: Header, given: Header) -> Header:
     if differ:
         raise StoreMismatch(
             f"{place} was written with {_describe(stored)}, but is opened with {_describe(given)}; vectors of the two "
-            "cannot be compared. Open it with the same embedder, or run `pagefault reindex`, "
-            "which rebuilds vectors from bodies"
+            f"cannot be compared. Open it with the same embedder, or run {_reindex(given)}, which rebuilds vectors "
+            "from bodies; on a server use another collection"
         )
     return replace(stored, fingerprint=stored.fingerprint or given.fingerprint)
+
+
+def _reindex(given: Header) -> str:
+    """The command that rebuilds for the embedder that was given, not for the default one."""
+    if not given.embedder and not given.dimension:
+        return "`pagefault reindex DIRECTORY --embedder none`"
+    return (
+        "`pagefault reindex DIRECTORY --embedder E` (E is that embedder: default, fastembed:MODEL or "
+        "package.module:attribute)"
+    )
 
 
 def _is_near(one: str, other: str) -> bool:

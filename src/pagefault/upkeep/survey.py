@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,12 +35,14 @@ class Survey:
         tenants: Tenants.
         records: How many of each kind, of all tenants.
         spaces: Every space, the fullest first; names are empty unless they were asked for.
+        shelves: Every shelf of items, the fullest first; they have no names.
     """
 
     header: Header
     tenants: int
     records: Mapping[str, int]
     spaces: tuple[SpaceSurvey, ...]
+    shelves: tuple[SpaceSurvey, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,16 +70,23 @@ async def survey(store: PageStore, header: Header, *, names: bool = False) -> Su
     for tally in census:
         by_scope.setdefault(tally.scope, {})[tally.kind] = tally.count
         records[tally.kind] = records.get(tally.kind, 0) + tally.count
-    spaces = [
-        SpaceSurvey(scope=scope, name=await _name(store, scope) if names else {}, records=counts)
-        for scope, counts in by_scope.items()
-    ]
+    found: tuple[list[SpaceSurvey], list[SpaceSurvey]] = ([], [])
+    for scope, counts in sorted(by_scope.items(), key=lambda each: -sum(each[1].values())):
+        shelf = is_shelf(counts)
+        name = await _name(store, scope) if names and not shelf else {}
+        found[shelf].append(SpaceSurvey(scope=scope, name=name, records=counts))
     return Survey(
         header=header,
         tenants=len({scope.tenant for scope in by_scope}),
         records=records,
-        spaces=tuple(sorted(spaces, key=lambda each: -sum(each.records.values()))),
+        spaces=tuple(found[False]),
+        shelves=tuple(found[True]),
     )
+
+
+def is_shelf(kinds: Iterable[str]) -> bool:
+    """Whether a scope with records of these kinds is a shelf, which holds items alone, and not a space."""
+    return set(kinds) == {"item"}
 
 
 async def _name(store: PageStore, scope: Scope) -> Mapping[str, str]:
