@@ -8,6 +8,7 @@ so a page is written once whoever saw it first.
 
 from __future__ import annotations
 
+import logging
 import time
 import uuid
 from collections.abc import Sequence
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 MAX_BACKLOG: Final = 4_096
 MAX_BRANCHES: Final = 4
 LOADED_AT_ONCE: Final = 64
+_log: Final = logging.getLogger("pagefault")
 
 
 class Shown(NamedTuple):
@@ -242,6 +244,10 @@ class Held:
             if others:
                 return others[0]
             self._paging.lineages = [restored.lineage]
+            if restored.damaged:
+                self._paging.leave_out(restored.lineage, sorted(restored.damaged), memory.budget)
+                named, first = list(restored.damaged), next(iter(restored.damaged.values()))
+                _log.error("the window of %s goes on without what is damaged, pages %s: %s", self.space, named, first)
             memory._writeback.attach(self._paging, restored.lineage, restored.indexed)
             return restored.lineage
 

@@ -339,6 +339,11 @@ class Paging:
         self.lineages = [child, *(x for x in self.lineages if x is not lineage)]
         return child
 
+    def leave_out(self, lineage: Lineage, seqs: Sequence[int], budget: Budget) -> None:
+        """Have these closed pages, which cannot be shown, in the table of contents only. The caller holds the lock."""
+        blocks = _compacted(lineage, set(seqs), budget)
+        lineage.adopt(lineage.view.with_blocks(blocks, lineage.view.clock))
+
     # -- pins ------------------------------------------------------------------------------
 
     def pin(self, lineage: Lineage, seqs: Sequence[int]) -> None:

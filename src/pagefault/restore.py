@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
@@ -20,6 +22,7 @@ from pagefault.slot import LeftBehind, Slot
 from pagefault.view import View, from_record
 
 WINDOW: Final = 256
+DAMAGED: Final = "(damaged in the store, cannot be read)"
 _KINDS: Final = {kind.value: kind for kind in Kind}
 
 
@@ -68,10 +71,12 @@ class Restored(NamedTuple):
     Attributes:
         lineage: The path, with the natives of its resident pages.
         indexed: Last page up to which all are known to have their vectors.
+        damaged: Resident pages whose natives are not there, since what is stored is not what was written.
     """
 
     lineage: Lineage
     indexed: int
+    damaged: Mapping[int, CorruptPage] = MappingProxyType({})
 
 
 async def restore(store: PageStore, space: SpaceId, codec: Codec, counter: TokenCounter) -> Restored:
@@ -81,7 +86,7 @@ async def restore(store: PageStore, space: SpaceId, codec: Codec, counter: Token
 
     Raises:
         PagesLost: The chain behind the head has a gap.
-        CorruptPage: A resident page, or the head, does not match its hash.
+        CorruptPage: The head does not match its hash.
         StoreMismatch: The head was written by a release that this one cannot read.
     """
     scope = Scope(tenant=space.tenant, space=space.key)
@@ -96,13 +101,17 @@ async def restore(store: PageStore, space: SpaceId, codec: Codec, counter: Token
     for record in records:
         _add(lineage, record)
     lineage.adopt(head.view)
+    damaged: dict[int, CorruptPage] = {}
     if lineage.codec is codec:
         resident = [(s.seq, s.chain) for s in lineage.slots if s.seq not in lineage.absent]
-        for page in (await bodies(store, scope, resident)).values():
+        pages, damaged = await _intact(store, scope, resident)
+        for page in pages.values():
             lineage.put_back(page)
+        for seq in damaged:
+            _mark(lineage.slots[seq - 1])
         if len(records) == head.length:
             lineage.extend([codec.decode(message) for message in head.open], now=time.time())
-    return Restored(lineage, head.indexed)
+    return Restored(lineage, head.indexed, damaged)
 
 
 async def restore_at(
@@ -217,6 +226,29 @@ class Read(NamedTuple):
 async def bodies(store: PageStore, scope: Scope, wanted: Sequence[tuple[int, str]]) -> dict[int, Page]:
     """The pages with these numbers and chains, by number; see :func:`read`."""
     return {seq: each.page for seq, each in (await read(store, scope, wanted)).items()}
+
+
+async def _intact(
+    store: PageStore, scope: Scope, wanted: Sequence[tuple[int, str]]
+) -> tuple[dict[int, Page], dict[int, CorruptPage]]:
+    """As :func:`bodies`, but a damaged page is named and does not hide the others."""
+    try:
+        return await bodies(store, scope, wanted), {}
+    except CorruptPage:
+        pages: dict[int, Page] = {}
+        damaged: dict[int, CorruptPage] = {}
+    for each in wanted:
+        try:
+            pages |= await bodies(store, scope, [each])
+        except CorruptPage as error:
+            damaged[each[0]] = error
+    return pages, damaged
+
+
+def _mark(slot: Slot) -> None:
+    """Have its line in a table of contents say what is wrong with it."""
+    if slot.content is not None:
+        slot.content = replace(slot.content, gist=f"{DAMAGED} {slot.content.gist}")
 
 
 async def read(

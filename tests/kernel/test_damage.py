@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +13,10 @@ from qdrant_edge import EdgeShard, UpdateOperation
 import pagefault
 from pagefault.chain import head_id, point_id
 from pagefault.errors import CorruptPage, PagesLost
+from pagefault.restore import DAMAGED
 from tests.kernel.support import scope_of, store_alone, texts, user, users
+
+SMALL = pagefault.Budget(window=10_000, target=600, reserve=0)
 
 
 def spoil(memory, space, seq, **changes):
@@ -103,16 +107,50 @@ def written(tmp_path, count=6):
         return space.id.key, [slot.chain for slot in space._paging.lineages[0].slots]
 
 
-def test_a_body_changed_on_disk_is_noticed_at_the_next_start(tmp_path):
+def shown_by(space, **options):
+    return [message["content"] for message in space.view(**options)]
+
+
+@pytest.mark.parametrize("damaged", [(1,), (3,), (6,), (2, 5), (1, 2, 3, 4, 5, 6)], ids=str)
+def test_a_body_changed_on_disk_costs_its_page_alone(tmp_path, damaged, caplog):
     key, chains = written(tmp_path)
     with shard_of(tmp_path) as shard:
-        shard.update(UpdateOperation.set_payload([point_id(key, chains[2])], {"body": '[{"role":"user"}]'}))
+        points: list[Any] = [point_id(key, chains[seq - 1]) for seq in damaged]
+        shard.update(UpdateOperation.set_payload(points, {"body": '[{"role":"user"}]'}))
+    for new in ("x", "y"):  # the second time, the head that the first one wrote says so
+        with pagefault.open(tmp_path, embedder=None) as memory:
+            space = memory.space(thread="t")
+            contents, *shown = shown_by(space)
+            whole = [f"message {n}" for n in range(1, 7) if n not in damaged]
+            assert shown == whole + ["x"] * (new == "y")
+            assert all(f"\n{seq} {DAMAGED} user: message {seq}" in contents for seq in damaged)
+            space.append(user(new))
+            for seq in range(1, 7):
+                if seq in damaged:
+                    with pytest.raises(CorruptPage, match=f"page {seq} .*the other pages can be used"):
+                        space.fault(seq)
+                else:
+                    assert space.fault(seq).pages[0].page.text == f"message {seq}"
+            found = space.recall("message", limit=20)
+            assert sorted(page.page.seq for page in found.pages) == [n for n in range(1, 7) if n not in damaged]
+            assert re.search(r"does not match its hash any more: pages? " + str(damaged[0]), found.text)
+    assert f"page {damaged[0]} " in caplog.text
+
+
+def test_a_conversation_with_a_damaged_page_goes_on_through_reclaims(tmp_path):
+    key, chains = written(tmp_path, 60)
+    with shard_of(tmp_path) as shard:
+        shard.update(UpdateOperation.set_payload([point_id(key, chains[42])], {"body": '[{"role":"user"}]'}))
     with pagefault.open(tmp_path, embedder=None) as memory:
         space = memory.space(thread="t")
-        with pytest.raises(CorruptPage, match="page 3 "):
-            space.view()
-        with pytest.raises(CorruptPage, match="page 3 "):
-            space.append(user("x"))
+        for n in range(61, 100):
+            space.append(user(f"message {n}"))
+            shown = shown_by(space, budget=SMALL)
+            assert shown[-1] == f"message {n}"
+            assert "message 43" not in shown
+        assert space.fault("42").pages[0].page.text == "message 42"
+        with pytest.raises(CorruptPage, match="page 43 "):
+            space.fault("43")
 
 
 def test_a_damaged_head_is_noticed(tmp_path):
