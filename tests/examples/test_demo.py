@@ -7,6 +7,7 @@ import re
 import runpy
 import sys
 from argparse import Namespace
+from pathlib import Path
 
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
@@ -21,6 +22,8 @@ from examples.demo.program import run
 from examples.demo.questions import ANSWERABLE, UNANSWERABLE, asked
 from examples.demo.stand_in import StandInModel, respond
 from examples.demo.task import NOT_SAID, quoted, read_answer
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 def test_every_check_passes(capsys):
@@ -69,7 +72,7 @@ def test_a_missing_package_is_named_with_its_pip_command(package, monkeypatch, c
 def test_the_other_examples_name_what_is_missing_too(name, extras, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "rich.console", None)
     with pytest.raises(SystemExit, match="2"):
-        runpy.run_module(f"examples.{name}", run_name="__main__")
+        runpy.run_path(str(EXAMPLES / name / "__main__.py"), run_name="__main__")
     shown = capsys.readouterr().err
     assert re.match(rf"{name}: .*rich.*pip install '\.\[{extras}\]'", shown)
 
