@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import random
+import shutil
 import subprocess
 import sys
 import threading
@@ -178,6 +179,16 @@ def test_a_directory_that_cannot_be_opened_is_given_back(tmp_path, monkeypatch):
     engine = Engine(tmp_path)
     engine.open(HEADER)
     engine.close()
+
+
+def test_a_directory_without_its_segments_is_not_taken_for_an_empty_one(tmp_path):
+    engine = Engine(tmp_path)
+    engine.open(HEADER)
+    engine.close()
+    shutil.rmtree(next(tmp_path.glob("shard/segments/*")))
+    for header in (HEADER, None):
+        with pytest.raises(StoreError, match=r"is damaged: files of its shard are gone; restore it from a backup"):
+            Engine(tmp_path).open(header)
 
 
 @pytest.mark.long

@@ -16,7 +16,7 @@ from uuid import UUID
 
 from qdrant_edge import CountRequest, EdgeShard, PayloadSelector, Point, ScrollRequest, SparseVector, UpdateOperation
 
-from pagefault.errors import CorruptPage, StoreError
+from pagefault.errors import CorruptPage
 from pagefault.ports import Dense, Header, Record, Scope
 from pagefault.stores import edge_calls, engine
 from pagefault.stores import header as headers
@@ -26,7 +26,6 @@ from pagefault.stores.layout import (
     CHUNK_BYTES,
     KINDS,
     PIECED,
-    SCOPE_KEY,
     Payload,
     chunk_ids,
     mark_of,
@@ -85,7 +84,6 @@ def rebuild(
     name = f"{engine.REBUILT}{uuid.uuid4().hex}"
     try:
         before = size_of(directory)
-        _check_whole(old, directory)
         with engine.engine_errors(str(directory)):
             copy = _Copy(old, revise, progress, parts=are_apart(header or stored) and not are_apart(stored))
             engine.create(directory / name, header or stored)
@@ -104,12 +102,6 @@ def rebuild(
     finally:
         old.close()
     return Rebuilt(copy.records, copy.dropped, before, size_of(directory), tuple(copy.damaged))
-
-
-def _check_whole(old: engine.Engine, directory: Path) -> None:
-    """The engine makes an empty segment where all of them are gone; a copy of that would be the end of the rest."""
-    if SCOPE_KEY not in old.call(lambda shard: shard.info().payload_schema):
-        raise StoreError(f"{directory} is damaged: files of its shard are gone; restore it from a backup")
 
 
 def size_of(directory: Path) -> int:

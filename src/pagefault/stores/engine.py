@@ -11,7 +11,7 @@ import os
 import shutil
 import uuid
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -159,6 +159,7 @@ class Engine:
         try:
             settled = _settle_header(self._directory, shard, header)
             known = shard.info().payload_schema
+            _check_whole(place, known)
             for name in {TAGS, USER_KEY} - set(known):  # written before there were items, or reads by user
                 shard.update(UpdateOperation.create_field_index(name, KeywordIndexParams()))
             _clear_away(self._directory, self._name)
@@ -272,6 +273,12 @@ def _config(header: Header) -> EdgeConfig:
         max_search_threads=1,
         wal_enabled=True,
     )
+
+
+def _check_whole(place: str, indexed: Container[str]) -> None:
+    """Where all segments are gone the engine makes an empty one, and says nothing."""
+    if SCOPE_KEY not in indexed:
+        raise StoreError(f"{place} is damaged: files of its shard are gone; restore it from a backup")
 
 
 def _settle_header(directory: Path, shard: EdgeShard, header: Header | None) -> Header:
