@@ -300,7 +300,8 @@ class Paging:
     def _reclaim(
         self, lineage: Lineage, budget: Budget, overhead: int, now: float, *, by_turns: bool
     ) -> tuple[Lineage, tuple[int, ...]]:
-        lineage.count_exactly(budget.high - overhead)
+        # A bound that only just fits would bring every step here, and a graph's paging node to work each time.
+        lineage.count_exactly((budget.low + budget.high) // 2 - overhead)
         if overhead + lineage.ceiling() <= budget.high:
             return lineage, ()
         base = lineage.view.with_items_folded(lambda text: _message_cost(lineage, text))
