@@ -50,6 +50,13 @@ class Lineage:
         joined: Lines of contents joined before a reclaim asks for them.
     """
 
+    __slots__ = (
+        "__weakref__", "_arrivals", "_clean", "_grouping", "_slots", "_tail", "_tail_size", "_uncounted", "absent",
+        "calm", "codec", "counted", "counter", "is_checked", "is_sole", "joined", "judged_by", "keeps_head", "kept",
+        "loose", "offered", "own_tokens", "peak", "peak_from", "queued", "record", "rendered", "replaced", "root",
+        "seen", "sent", "view", "vouched",
+    )  # fmt: skip
+
     def __init__(self, codec: Codec, counter: TokenCounter) -> None:
         self.codec = codec
         self.counter = counter

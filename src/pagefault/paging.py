@@ -90,6 +90,10 @@ class Branch(NamedTuple):
 class Paging:
     """The in-process state of one space."""
 
+    __slots__ = (
+        "__weakref__", "_counter", "_note", "_policy", "_refused", "branches", "lineages", "lock", "space", "target",
+    )  # fmt: skip
+
     def __init__(
         self,
         space: SpaceId,
