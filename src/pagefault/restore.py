@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 from uuid import UUID
 
 from pagefault import canonical
 from pagefault.chain import ROOT, head_id, point_id
 from pagefault.compaction import to_ranges
 from pagefault.content import Content
-from pagefault.errors import CorruptPage, PagesLost, StoreMismatch, UnsupportedMessage
+from pagefault.errors import CorruptPage, PagefaultError, PagesLost, StoreMismatch, UnsupportedMessage
 from pagefault.lineage import Lineage
 from pagefault.messages import project
 from pagefault.page import Kind, Page, SpaceId
@@ -21,6 +22,9 @@ from pagefault.ports import Codec, PageStore, Record, Scope, Sketch, TokenCounte
 from pagefault.slot import LeftBehind, Slot
 from pagefault.view import View, from_record
 
+T = TypeVar("T")
+W = TypeVar("W")
+E = TypeVar("E", bound=PagefaultError)
 WINDOW: Final = 256
 DAMAGED: Final = "(damaged in the store, cannot be read)"
 _KINDS: Final = {kind.value: kind for kind in Kind}
@@ -104,9 +108,10 @@ async def restore(store: PageStore, space: SpaceId, codec: Codec, counter: Token
     damaged: dict[int, CorruptPage] = {}
     if lineage.codec is codec:
         resident = [(s.seq, s.chain) for s in lineage.slots if s.seq not in lineage.absent]
-        pages, damaged = await _intact(store, scope, resident)
+        pages, failed = await intact(partial(bodies, store, scope), resident, CorruptPage)
         for page in pages.values():
             lineage.put_back(page)
+        damaged = {seq: error for (seq, _), error in failed.items()}
         for seq in damaged:
             _mark(lineage.slots[seq - 1])
         if len(records) == head.length:
@@ -228,21 +233,24 @@ async def bodies(store: PageStore, scope: Scope, wanted: Sequence[tuple[int, str
     return {seq: each.page for seq, each in (await read(store, scope, wanted)).items()}
 
 
-async def _intact(
-    store: PageStore, scope: Scope, wanted: Sequence[tuple[int, str]]
-) -> tuple[dict[int, Page], dict[int, CorruptPage]]:
-    """As :func:`bodies`, but a damaged page is named and does not hide the others."""
+async def intact(
+    load: Callable[[Sequence[W]], Awaitable[dict[int, T]]], wanted: Sequence[W], *what: type[E]
+) -> tuple[dict[int, T], dict[W, E]]:
+    """What ``load`` gives, and for each of ``wanted`` that it fails on with one of these errors the error.
+
+    One that is damaged must not hide the others: where all together fail, each is asked for by itself.
+    """
     try:
-        return await bodies(store, scope, wanted), {}
-    except CorruptPage:
-        pages: dict[int, Page] = {}
-        damaged: dict[int, CorruptPage] = {}
+        return await load(wanted), {}
+    except what:
+        found: dict[int, T] = {}
+        failed: dict[W, E] = {}
     for each in wanted:
         try:
-            pages |= await bodies(store, scope, [each])
-        except CorruptPage as error:
-            damaged[each[0]] = error
-    return pages, damaged
+            found |= await load([each])
+        except what as error:
+            failed[each] = error
+    return found, failed
 
 
 def _mark(slot: Slot) -> None:

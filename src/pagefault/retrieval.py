@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 from uuid import UUID
 
@@ -33,7 +34,7 @@ from pagefault.recall import (
     starts,
     trust_of,
 )
-from pagefault.restore import Read, read
+from pagefault.restore import Read, intact, read
 from pagefault.vectors import Vectors
 from pagefault.writeback import WriteBack
 
@@ -312,18 +313,10 @@ class Retrieval:
 
     async def _load_intact(self, sight: Sight, numbers: Sequence[int]) -> tuple[dict[int, Read], list[str]]:
         """As ``_load``, but what is damaged is left out and named: it must not hide the others."""
-        try:
-            return await self._load(sight, numbers), []
-        except (CorruptPage, PagesLost):
-            pages: dict[int, Read] = {}
-            damaged: list[str] = []
-        for number in sorted(numbers):
-            try:
-                pages |= await self._load(sight, [number])
-            except (CorruptPage, PagesLost) as error:
-                damaged.append(sight.address(number))
-                _log.warning("recall in %s leaves out page %s: %s", sight.paging.space, damaged[-1], error)
-        return pages, damaged
+        pages, failed = await intact(partial(self._load, sight), numbers, CorruptPage, PagesLost)
+        for number, error in sorted(failed.items()):
+            _log.warning("recall in %s leaves out page %s: %s", sight.paging.space, sight.address(number), error)
+        return pages, [sight.address(number) for number in sorted(failed)]
 
     async def _load(self, sight: Sight, numbers: Sequence[int]) -> dict[int, Read]:
         """Pages by number, from whichever conversation they are."""

@@ -79,16 +79,17 @@ def errors_told(*, as_json: bool) -> Iterator[None]:
     try:
         yield
     except PagefaultError as error:
-        if as_json:
-            _emit_error(type(error).__name__, str(error))
-        typer.echo(f"pagefault: {plain(str(error))}", err=True)
+        _tell(type(error).__name__, str(error), as_json=as_json)
         raise typer.Exit(_code(error)) from error
     except KeyboardInterrupt as error:
-        message = "interrupted; the memory is as it was"
-        if as_json:
-            _emit_error("Interrupted", message)
-        typer.echo(f"pagefault: {message}", err=True)
+        _tell("Interrupted", "interrupted; the memory is as it was", as_json=as_json)
         raise typer.Exit(INTERRUPTED) from error
+
+
+def _tell(name: str, message: str, *, as_json: bool) -> None:
+    if as_json:
+        _emit_error(name, message)
+    typer.echo(f"pagefault: {plain(message)}", err=True)
 
 
 def _emit_error(name: str, message: str) -> None:

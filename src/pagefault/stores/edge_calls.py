@@ -459,11 +459,16 @@ def _all_with_seq(shard: EdgeShard, scope: Reach, where: Where, ids: HasIdCondit
 
 
 def _point(row: Row, *, apart: bool) -> Point:
-    words = laid(row.payload, row.sparse, apart=apart)
-    vectors: dict[str, Any] = {name: SparseVector(list(w.indices), list(w.values)) for name, w in words.items()}
+    vectors = words_of(row.payload, row.sparse, apart=apart)
     if row.dense is not None:
         vectors |= named_vectors(row.dense)
     return Point(id=row.id, vector=vectors, payload=row.values)
+
+
+def words_of(payload: Payload, words: Sparse | None, *, apart: bool) -> dict[str, Any]:
+    """The sparse vectors of a point with this payload, by their names."""
+    named = laid(payload, words, apart=apart)
+    return {name: SparseVector(list(each.indices), list(each.values)) for name, each in named.items()}
 
 
 def _without_body() -> PayloadSelector:

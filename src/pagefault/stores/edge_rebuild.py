@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from qdrant_edge import CountRequest, EdgeShard, PayloadSelector, Point, ScrollRequest, SparseVector, UpdateOperation
+from qdrant_edge import CountRequest, EdgeShard, PayloadSelector, Point, ScrollRequest, UpdateOperation
 
 from pagefault.errors import CorruptPage
 from pagefault.ports import Dense, Header, Record, Scope
@@ -31,7 +31,7 @@ from pagefault.stores.layout import (
     mark_of,
     restore,
 )
-from pagefault.stores.lists import SHARED, are_apart, laid
+from pagefault.stores.lists import SHARED, are_apart
 from pagefault.stores.vectors import DENSE, PIECES, named_vectors
 
 Revise = Callable[[Sequence[Record]], Mapping[UUID, Dense]]
@@ -150,8 +150,7 @@ class _Copy:
                 kept |= named_vectors(dense)
                 payload |= mark_of(payload, dense)
         if self._parts:
-            words = laid(payload, SHARED.read(kept), apart=True)
-            kept |= {name: SparseVector(list(w.indices), list(w.values)) for name, w in words.items()}
+            kept |= edge_calls.words_of(payload, SHARED.read(kept), apart=True)
         return Point(id=point.id, vector=kept, payload=payload)
 
     def _revised(self, points: Sequence[Any]) -> Mapping[UUID, Dense]:
