@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Final
+import json
+import re
+from typing import Any, Final
 
 from pagefault.arguments import ScopeName, check_scope
+from pagefault.errors import InvalidItem
 
 NAME: Final = "recall"
 DESCRIPTION: Final = (
@@ -25,6 +28,9 @@ REMEMBER: Final = (
     "before; recall finds it. Keep only what the user would want kept."
 )
 
+_DRESSING: Final = re.compile(r"\bpages?\b|[#\[\]'\"]", re.IGNORECASE)
+"""What models write around page numbers; no address has any of it."""
+
 
 def description_of(scope: ScopeName) -> str:
     """What the recall tool says of itself.
@@ -44,3 +50,43 @@ def asked(query: str) -> str:
     if not query.strip():
         raise ValueError("give addresses, such as '12', or a query")
     return query
+
+
+def said(argument: Any) -> str:
+    """An argument that is to be text, as models give it: nothing for ``null``, a number or a list as words.
+
+    Example:
+        >>> said(None), said(12), said(12.0), said(["12-14", 20])
+        ('', '12', '12', '12-14, 20')
+    """
+    if argument is None:
+        return ""
+    if isinstance(argument, str):
+        return argument
+    if isinstance(argument, list | tuple):
+        return ", ".join(map(said, argument))
+    if isinstance(argument, float) and argument.is_integer():
+        argument = int(argument)  # some providers give every number as a float
+    return json.dumps(argument, ensure_ascii=False, default=str)
+
+
+def said_addresses(argument: Any) -> str:
+    """The same for page addresses, without what models write around them.
+
+    Example:
+        >>> said_addresses("pages 12-14"), said_addresses('["#3", "7"]')
+        ('12-14', '3, 7')
+    """
+    return ", ".join(re.findall(r"[^,\s]+", _DRESSING.sub(" ", said(argument))))
+
+
+def said_fact(argument: Any) -> str:
+    """The value that a model wants kept.
+
+    Raises:
+        InvalidItem: It says nothing.
+    """
+    text = said(argument)
+    if not text.strip():
+        raise InvalidItem("there is no fact to keep; give it as text")
+    return text

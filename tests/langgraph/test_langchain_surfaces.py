@@ -97,6 +97,9 @@ def test_a_model_names_no_ids(memory):
 def test_a_model_reads_why_something_was_not_kept(memory):
     assert "remember failed" in ask(memory, "remember", {"key": " ", "value": "x"}, config())
     assert "remember failed" in ask(memory, "remember", {"key": "k" * 20_000, "value": "x"}, config())
+    assert "failed: there is no fact" in ask(memory, "remember", {"key": "k", "value": None}, config())
+    assert "failed: a key is" in ask(memory, "remember", {"key": None, "value": "x"}, config(), is_async=True)
+    assert ask(memory, "remember", {"key": 7, "value": 12}, config()) == "Kept under '7'."
 
 
 # -- the retriever -----------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Any
 
 import pytest
@@ -80,6 +81,8 @@ def test_an_unanswerable_query_abstains(memory: pagefault.Memory) -> None:
 @pytest.mark.parametrize(
     ("asked", "told"),
     [
+        ({"addresses": None, "query": None}, "give addresses, such as '12', or a query"),
+        ({"addresses": True}, "'true' is not a page address"),
         ({"addresses": "page twelve"}, "is not a page address"),
         ({"addresses": "12-3"}, "runs backwards"),
         ({"addresses": "4000"}, "no page 4000"),
@@ -92,9 +95,34 @@ def test_a_mistake_of_the_model_is_told_to_the_model(memory: pagefault.Memory, a
     assert told in run(memory, asked)[-1].content
 
 
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_model_may_send_null_numbers_or_lists(memory: pagefault.Memory, *, is_async: bool) -> None:
+    every: list[Any] = [{"addresses": one, "query": None} for one in (3, 3.0, "page 3", "#3", "[3]", [3], ["3"])]
+    every += [{"addresses": None, "query": "record k2"}, {"addresses": [], "query": ["record", "k2"]}]
+    worker = worker_script(10_000)
+
+    def script(call: int, messages: list[BaseMessage]) -> AIMessage:
+        if call == 12:
+            calls = [{"name": "recall", "args": asked, "id": f"r{n}"} for n, asked in enumerate(every)]
+            return AIMessage("", tool_calls=calls, id="ask")
+        return AIMessage("done", id="done") if call > 12 else worker(call, messages)
+
+    roomy = PagingMiddleware(memory, budget=pagefault.Budget(window=60_000))
+    agent = create_agent(ScriptedModel(script), TOOLS, middleware=[roomy])
+    payload: Any = {"messages": [("user", "go")]}
+    result = asyncio.run(agent.ainvoke(payload, CONFIG)) if is_async else agent.invoke(payload, CONFIG)
+    told = [str(m.content) for m in result["messages"] if isinstance(m, ToolMessage) and m.name == "recall"]
+    assert len(told) == len(every)
+    for asked, answer in zip(every[:7], told, strict=False):
+        assert words("k2", 18) in answer, asked
+    for asked, answer in zip(every[7:], told[7:], strict=True):
+        assert re.search(r"already in your context at .*\b3\b", answer), asked
+
+
 def test_the_model_can_name_no_tenant_and_no_ids(memory: pagefault.Memory) -> None:
     schema = convert_to_openai_tool(recall_tool(memory))
-    assert set(schema["function"]["parameters"]["properties"]) == {"addresses", "query"}
+    properties = schema["function"]["parameters"]["properties"]
+    assert {name: field["type"] for name, field in properties.items()} == {"addresses": "string", "query": "string"}
 
 
 def test_a_result_takes_at_most_a_quarter_of_the_target(memory: pagefault.Memory) -> None:

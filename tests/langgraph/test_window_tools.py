@@ -77,6 +77,11 @@ ASKED: Any = [
     ("pin_item", {"key": "", "text": "x"}, "pin_item failed: key is empty"),
     ("pin_item", {"key": "a\nb", "text": "x"}, "pin_item failed: key 'a\\nb' holds control"),
     ("pin_item", {"key": "none", "text": " "}, "pin_item failed: no pinned item 'none' here; there is: none"),
+    ("pin_item", {"key": "none", "text": None}, "pin_item failed: no pinned item 'none' here; there is: none"),
+    ("pin_item", {"key": None, "text": "x"}, "pin_item failed: key is empty"),
+    ("release", {"addresses": ["2", 3]}, "pages 2, 3 leave first when room is needed, but pinned ones stay: 3"),
+    ("release", {"addresses": 5}, "pages 5 leave first when room is needed"),
+    ("release", {"addresses": None}, "release failed: no page address in ''"),
 ]
 
 

@@ -250,6 +250,33 @@ def test_tools_answer_sync_and_async_and_never_raise(backend):
         recall_tool(backend)
 
 
+ONE: Any = [1, 1.0, "page 1", "Pages 1", "#1", "[1]", '["1"]', "'1'", [1], ["1", None], [[1]]]
+
+
+def test_a_model_may_send_null_numbers_or_lists(backend):
+    memory = session(backend)
+    memory.put(ChatMessage(role="user", content="My cat is called Turing 1912."))
+    recall, remember = PagefaultToolSpec(memory).to_tool_list()
+    for asked in [{"addresses": one, "query": None} for one in ONE]:
+        assert "called Turing" in str(recall.call(**asked).content), asked
+        assert "called Turing" in str(asyncio.run(recall.acall(**asked)).content), asked
+    memory.put_messages([say("Noted."), ChatMessage(role="user", content="What was it?")])
+    for query in ("cat Turing", ["cat", "Turing"], 1912):
+        assert "already in your context at 1" in str(recall.call(addresses=None, query=query).content)
+        assert "already in your context at 1" in str(recall.call(addresses=[], query=query).content)
+    for bad, why in ((None, "give addresses"), (True, "'true' is not a page"), ({"a": 1}, "'{' is not a page")):
+        assert f"recall failed: {why}" in str(recall.call(addresses=bad).content), bad
+    for nothing in (None, "", " ", []):
+        assert "not kept: there is no fact" in str(remember.call(key="k", value=nothing).content)
+        assert "not kept: there is no fact" in str(asyncio.run(remember.acall(key="k", value=nothing)).content)
+        assert "not kept: a key" in str(remember.call(key=nothing, value="x").content)
+    assert "kept under '7'" in str(remember.call(key=7, value=["two", "words"]).content)
+    assert "two, words" in str(recall.call(query="two words").content)
+    for tool in (recall, remember):
+        kinds = [field["type"] for field in tool.metadata.get_parameters_dict()["properties"].values()]
+        assert kinds == ["string", "string"]
+
+
 class Echo:
     """Says how many questions the model saw."""
 

@@ -9,10 +9,12 @@ from langchain.tools import ToolRuntime
 from langchain_core.tools import BaseTool, StructuredTool
 
 from pagefault import Memory
+from pagefault.asking import said_fact
 from pagefault.errors import PagefaultError
 from pagefault.space import Space
 from pagefault_langgraph.identity import Identity
 from pagefault_langgraph.locate import identify
+from pagefault_langgraph.tools import Said
 
 NAME: Final = "remember"
 DESCRIPTION: Final = (
@@ -41,23 +43,23 @@ def remember_tool(memory: Memory, *, identity: Identity | None = None) -> BaseTo
 
     def remember(
         runtime: ToolRuntime[Any, Any],
-        key: Annotated[str, "A short name, such as 'diet'"],
-        value: Annotated[str, "The whole fact, as one sentence"],
+        key: Annotated[Said, "A short name, such as 'diet'"],
+        value: Annotated[Said, "The whole fact, as one sentence"],
     ) -> str:
         space = locate(runtime)
         try:
-            return _kept(space.remember(key, value).key)
+            return _kept(space.remember(key, said_fact(value)).key)
         except PagefaultError as error:
             return f"remember failed: {error}"
 
     async def aremember(
         runtime: ToolRuntime[Any, Any],
-        key: Annotated[str, "A short name, such as 'diet'"],
-        value: Annotated[str, "The whole fact, as one sentence"],
+        key: Annotated[Said, "A short name, such as 'diet'"],
+        value: Annotated[Said, "The whole fact, as one sentence"],
     ) -> str:
         space = locate(runtime)
         try:
-            return _kept((await space.aremember(key, value)).key)
+            return _kept((await space.aremember(key, said_fact(value))).key)
         except PagefaultError as error:
             return f"remember failed: {error}"
 

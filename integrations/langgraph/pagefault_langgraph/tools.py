@@ -9,10 +9,11 @@ from typing import Annotated, Any, Final
 from langchain.tools import ToolRuntime
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.tools import BaseTool, StructuredTool
+from pydantic import BeforeValidator
 
 from pagefault import Budget, Memory, Source
 from pagefault.arguments import ScopeName
-from pagefault.asking import ADDRESSES, NAME, QUERY, asked, description_of
+from pagefault.asking import ADDRESSES, NAME, QUERY, asked, description_of, said, said_addresses
 from pagefault.errors import BadAddress, PagefaultError, PageNotFound
 from pagefault.messages import RECALL_MARK
 from pagefault.others import Past
@@ -26,6 +27,9 @@ from pagefault_langgraph.state import VIEW_KEY
 
 _log: Final = logging.getLogger("pagefault")
 Answer = tuple[str, dict[str, Any]]
+Said = Annotated[str, BeforeValidator(said)]
+"""Text of a model, which may also send ``null``, a number or a list; its schema says text."""
+SaidAddresses = Annotated[str, BeforeValidator(said_addresses)]
 
 
 def recall_tool(
@@ -55,13 +59,13 @@ def recall_tool(
 
     def recall(
         runtime: ToolRuntime[Any, Any],
-        addresses: Annotated[str, ADDRESSES] = "",
-        query: Annotated[str, QUERY] = "",
+        addresses: Annotated[SaidAddresses, ADDRESSES] = "",
+        query: Annotated[Said, QUERY] = "",
     ) -> Answer:
         space, past = past_of(memory, identity, runtime)
         how: Any = {"path": past, "budget": _share(space, budget, runtime), "scope": scope}
         try:
-            if addresses.strip():
+            if addresses:
                 return _answer(space.fault(addresses, **how))
             return _answer(space.recall(asked(query), skip_resident=True, sources=sources, **how))
         except (PagefaultError, ValueError) as error:
@@ -69,13 +73,13 @@ def recall_tool(
 
     async def arecall(
         runtime: ToolRuntime[Any, Any],
-        addresses: Annotated[str, ADDRESSES] = "",
-        query: Annotated[str, QUERY] = "",
+        addresses: Annotated[SaidAddresses, ADDRESSES] = "",
+        query: Annotated[Said, QUERY] = "",
     ) -> Answer:
         space, past = await apast_of(memory, identity, runtime)
         how: Any = {"path": past, "budget": _share(space, budget, runtime), "scope": scope}
         try:
-            if addresses.strip():
+            if addresses:
                 return _answer(await space.afault(addresses, **how))
             return _answer(await space.arecall(asked(query), skip_resident=True, sources=sources, **how))
         except (PagefaultError, ValueError) as error:

@@ -12,7 +12,7 @@ from pagefault.arguments import numbers
 from pagefault.errors import PagefaultError
 from pagefault.lineage import Lineage
 from pagefault_langgraph.identity import Identity
-from pagefault_langgraph.tools import apast_of, past_of
+from pagefault_langgraph.tools import Said, SaidAddresses, apast_of, past_of
 
 RELEASE: Final = (
     "Let pages of this conversation that you are done with leave your context window first, by page number, such as "
@@ -23,6 +23,9 @@ PIN_ITEM: Final = (
     "Setting a key again replaces its text; an empty text removes it."
 )
 Runtime = ToolRuntime[Any, Any]
+Pages = Annotated[SaidAddresses, "Page numbers, such as '12' or '12-14'"]
+Key = Annotated[Said, "A short name"]
+Text = Annotated[Said, "What to keep"]
 
 
 def window_tools(memory: Memory, *, identity: Identity | None = None) -> list[BaseTool]:
@@ -38,7 +41,7 @@ def window_tools(memory: Memory, *, identity: Identity | None = None) -> list[Ba
 
 
 def _release_tool(memory: Memory, identity: Identity | None) -> BaseTool:
-    def release(runtime: Runtime, addresses: Annotated[str, "Page numbers, such as '12' or '12-14'"]) -> str:
+    def release(runtime: Runtime, addresses: Pages) -> str:
         space, past = past_of(memory, identity, runtime)
         try:
             space.release(addresses, path=past.path, unpin=False)
@@ -46,7 +49,7 @@ def _release_tool(memory: Memory, identity: Identity | None) -> BaseTool:
             return _refused("release", error)
         return _released(addresses, past.path)
 
-    async def arelease(runtime: Runtime, addresses: Annotated[str, "Page numbers, such as '12' or '12-14'"]) -> str:
+    async def arelease(runtime: Runtime, addresses: Pages) -> str:
         space, past = await apast_of(memory, identity, runtime)
         try:
             await space.arelease(addresses, path=past.path, unpin=False)
@@ -58,7 +61,7 @@ def _release_tool(memory: Memory, identity: Identity | None) -> BaseTool:
 
 
 def _pin_item_tool(memory: Memory, identity: Identity | None) -> BaseTool:
-    def pin_item(runtime: Runtime, key: Annotated[str, "A short name"], text: Annotated[str, "What to keep"]) -> str:
+    def pin_item(runtime: Runtime, key: Key, text: Text) -> str:
         space, past = past_of(memory, identity, runtime)
         try:
             if text.strip():
@@ -69,9 +72,7 @@ def _pin_item_tool(memory: Memory, identity: Identity | None) -> BaseTool:
             return _refused("pin_item", error)
         return _pinned(key, text)
 
-    async def apin_item(
-        runtime: Runtime, key: Annotated[str, "A short name"], text: Annotated[str, "What to keep"]
-    ) -> str:
+    async def apin_item(runtime: Runtime, key: Key, text: Text) -> str:
         space, past = await apast_of(memory, identity, runtime)
         try:
             if text.strip():

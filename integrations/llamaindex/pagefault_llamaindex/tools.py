@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 
 from pagefault import Source, Space
 from pagefault.arguments import ScopeName
-from pagefault.asking import ADDRESSES, NAME, QUERY, REMEMBER, asked, description_of
+from pagefault.asking import ADDRESSES, NAME, QUERY, REMEMBER, asked, description_of, said, said_addresses, said_fact
 from pagefault.errors import BadAddress, PagefaultError, PageNotFound
 from pagefault.lineage import Lineage
 from pagefault_llamaindex.encoding import RecalledBlock
@@ -49,21 +49,21 @@ def recall_tool(memory: Home, *, scope: ScopeName = "thread", sources: Sequence[
     spaces, description = _spaces(memory), description_of(scope)
     how: Any = {"skip_resident": True, "scope": scope, "sources": sources}
 
-    def recall(addresses: str = "", query: str = "") -> RecalledBlock:
+    def recall(addresses: Any = "", query: Any = "") -> RecalledBlock:
         try:
             space = spaces()
-            if addresses.strip():
-                return _quoted(space.fault(addresses, path=_path(space), scope=scope).text)
-            return _quoted(space.recall(asked(query), path=_path(space), **how).text)
+            if wanted := said_addresses(addresses):
+                return _quoted(space.fault(wanted, path=_path(space), scope=scope).text)
+            return _quoted(space.recall(asked(said(query)), path=_path(space), **how).text)
         except (PagefaultError, ValueError) as error:
             return _quoted(_refusal(error))
 
-    async def arecall(addresses: str = "", query: str = "") -> RecalledBlock:
+    async def arecall(addresses: Any = "", query: Any = "") -> RecalledBlock:
         try:
             space = spaces()
-            if addresses.strip():
-                return _quoted((await space.afault(addresses, path=_path(space), scope=scope)).text)
-            found = await space.arecall(asked(query), path=_path(space), **how)
+            if wanted := said_addresses(addresses):
+                return _quoted((await space.afault(wanted, path=_path(space), scope=scope)).text)
+            found = await space.arecall(asked(said(query)), path=_path(space), **how)
             return _quoted(found.text)
         except (PagefaultError, ValueError) as error:
             return _quoted(_refusal(error))
@@ -81,19 +81,19 @@ def remember_tool(memory: Home) -> FunctionTool:
     """
     spaces = _spaces(memory)
 
-    def remember(key: str, value: str) -> str:
+    def remember(key: Any, value: Any) -> str:
         try:
-            spaces().remember(key, value)
+            kept = spaces().remember(said(key), said_fact(value))
         except PagefaultError as error:
             return f"not kept: {error}"
-        return f"kept under {key!r}"
+        return f"kept under {kept.key!r}"
 
-    async def aremember(key: str, value: str) -> str:
+    async def aremember(key: Any, value: Any) -> str:
         try:
-            await spaces().aremember(key, value)
+            kept = await spaces().aremember(said(key), said_fact(value))
         except PagefaultError as error:
             return f"not kept: {error}"
-        return f"kept under {key!r}"
+        return f"kept under {kept.key!r}"
 
     return FunctionTool.from_defaults(
         fn=remember, async_fn=aremember, name="remember", description=REMEMBER, fn_schema=_Remember
@@ -118,8 +118,8 @@ class PagefaultToolSpec:
     def __init__(self, memory: Home, *, scope: ScopeName = "thread", sources: Sequence[Source] = ()) -> None:
         self._tools = [recall_tool(memory, scope=scope, sources=sources), remember_tool(memory)]
 
-    def to_tool_list(self) -> list[FunctionTool]:
-        """The tools, for an agent's ``tools=``."""
+    def to_tool_list(self) -> list[Any]:  # lists of one kind of tool fit no ``list[BaseTool | Callable]``
+        """The tools, each a ``FunctionTool``, for an agent's ``tools=``."""
         return list(self._tools)
 
 
