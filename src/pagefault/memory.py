@@ -146,14 +146,17 @@ def _place(target: object) -> Place:
         return text
     if "://" in text:
         raise StoreError(f"{text!r} is no place for pages; give a directory such as './agent-memory' or qdrant://host")
-    return Path(text).expanduser()
+    try:  # not relative and no link any more: what a name means must not change with the working directory
+        return Path(os.path.realpath(Path(text).expanduser()))
+    except (OSError, ValueError, RuntimeError) as error:
+        raise InvalidId(f"{text!r:.60} is no path ({error}); give a directory such as './agent-memory'") from error
 
 
 def _key_of(place: Place) -> str:
     """What tells two places apart; a server's URL is checked here."""
     if place is None:
         return ""
-    return server_settings(place).place if isinstance(place, str) else os.path.realpath(place)
+    return server_settings(place).place if isinstance(place, str) else str(place)
 
 
 class _Options:

@@ -69,11 +69,11 @@ class EdgeStore:
         lock_timeout: float = 2.0,
         offload: Callable[[Callable[[], Any]], Awaitable[Any]] = asyncio.to_thread,
     ) -> None:
-        self._path = Path(path)
         self._run = run
         self._offload = offload
         self._lock_timeout = lock_timeout
-        self._engine = Engine(self._path)
+        self._engine = Engine(Path(path))
+        self._path = self._engine.directory
         self._wal = WalSync(self._engine.wal)
         self._pid: int | None = None
         self._dimension = 0

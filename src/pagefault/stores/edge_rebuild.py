@@ -80,6 +80,7 @@ def rebuild(
         StoreError: Files of it are gone, or the engine failed.
     """
     old = engine.Engine(directory)
+    directory = old.directory
     stored = old.open(None)
     name = f"{engine.REBUILT}{uuid.uuid4().hex}"
     try:

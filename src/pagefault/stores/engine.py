@@ -59,11 +59,17 @@ class Engine:
     """One shard in one data directory; all tenants live in it."""
 
     def __init__(self, directory: Path) -> None:
-        self._directory = directory
-        self._lock = DirectoryLock(directory)
+        # Fixed now: a relative path, or a link on its way, may mean another directory by the next call.
+        self._directory = Path(os.path.realpath(directory))
+        self._lock = DirectoryLock(self._directory)
         self._shard: EdgeShard | None = None
         self._header: Header | None = None
         self._name = headers.SHARD
+
+    @property
+    def directory(self) -> Path:
+        """The real path of the data directory."""
+        return self._directory
 
     @property
     def wal(self) -> Path:
