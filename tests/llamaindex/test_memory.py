@@ -241,6 +241,40 @@ def test_other_bad_input(backend):
     assert memory.get_all() == [], "all or none"
 
 
+def test_a_memory_never_becomes_that_of_somebody_else(backend):
+    memory = session(backend, user="ada", tenant=3)
+    memory.put(user("mine"))
+    for name, value in {"user": "bob", "session_id": "bob", "tenant": None, "agent": "x", "place": "y"}.items():
+        before = memory.to_dict()
+        with pytest.raises(AttributeError, match=rf"{name} of a memory does not change.*from_defaults\(memory.memory"):
+            setattr(memory, name, value)
+        assert memory.to_dict() == before
+    assert (memory.tenant, memory.space.id.tenant, memory.space.id.user) == ("3", "3", "ada")
+    for copied in (
+        memory.model_copy(update={"user": "bob"}),
+        memory.model_copy(update={"user": "bob"}, deep=True),
+        PagefaultMemory.from_dict(memory.to_dict(), user="bob"),
+        PagefaultMemory.from_defaults(memory.memory, session_id="ada", user="bob", tenant=3),
+    ):
+        assert copied.space.id.user == "bob"
+        copied.set([user("bob's")])
+        assert contents(copied.get_all()) == ["bob's"]
+        assert contents(memory.get_all()) == ["mine"]
+
+
+def test_another_limit_counts_from_then_on(backend):
+    memory = session(backend)
+    memory.token_limit = 10 * LIMIT
+    memory.put_messages(talk(40))
+    assert tokens(memory.get()) > LIMIT
+    memory.token_limit = LIMIT
+    assert tokens(memory.get()) <= LIMIT
+    for bad in (0, -5, "400", None, 1.5, True):
+        with pytest.raises(BudgetError, match="give a positive number"):
+            memory.token_limit = bad
+    assert memory.token_limit == LIMIT
+
+
 def test_agents_of_one_session_have_spaces_of_their_own(backend):
     memory = session(backend)
     writer, critic = memory.for_agent("writer"), memory.for_agent("critic")

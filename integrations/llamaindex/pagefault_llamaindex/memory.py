@@ -31,7 +31,8 @@ class PagefaultMemory(BaseMemory):
 
     Whole turns leave, system messages stay, nothing is lost: ``get_all`` gives every message, the
     recall tool finds each. The object itself is a small handle: copied, pickled or written into a
-    workflow's ``Context`` it comes back attached to the same session.
+    workflow's ``Context`` it comes back attached to the same session. Its fields do not change, but for
+    ``token_limit``: another session is another object.
 
     Attributes:
         place: Directory or URL of the memory.
@@ -56,7 +57,7 @@ class PagefaultMemory(BaseMemory):
     place: str = Field(description="Directory or URL of the memory.")
     session_id: str = Field(description="Names the conversation.")
     token_limit: int = Field(
-        default=DEFAULT_TOKEN_LIMIT, description="Tokens that `get` keeps to, but for what must stay."
+        default=DEFAULT_TOKEN_LIMIT, ge=1, description="Tokens that `get` keeps to, but for what must stay."
     )
     tenant: str | None = Field(default=None, description="The isolation boundary.")
     user: str = Field(default="", description="Whose session it is.")
@@ -78,7 +79,7 @@ class PagefaultMemory(BaseMemory):
         session_id: str | int | None = None,
         chat_history: Sequence[ChatMessage] | None = None,
         token_limit: int = DEFAULT_TOKEN_LIMIT,
-        tenant: str | None = None,
+        tenant: str | int | None = None,
         user: str | int = "",
         agent: str = "",
         **_: Any,
@@ -99,15 +100,14 @@ class PagefaultMemory(BaseMemory):
             BudgetError: ``token_limit`` is not a positive number.
             StoreError: The place cannot be opened.
         """
-        if not isinstance(token_limit, int) or isinstance(token_limit, bool) or token_limit < 1:
-            raise BudgetError(f"token_limit={token_limit!r:.40}; give a positive number of tokens")
+        _check_limit(token_limit)
         is_given = isinstance(memory, Memory)
         source = memory if isinstance(memory, Memory) else pagefault.open(memory)
         made = cls(
             place=source.place,
             session_id=_id("session_id", uuid.uuid4().hex if session_id is None else session_id),
             token_limit=token_limit,
-            tenant=tenant,
+            tenant=None if tenant is None else _id("tenant", tenant),
             user=_id("user", user),
             agent=_id("agent", agent),
         )
@@ -116,6 +116,22 @@ class PagefaultMemory(BaseMemory):
         if chat_history:
             made.set(list(chat_history))
         return made
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Whose session it is stays as it is; another limit counts from the next ``get`` on.
+
+        Raises:
+            AttributeError: The field says whose session it is.
+            BudgetError: ``token_limit`` is not a positive number.
+        """
+        if name == "token_limit":
+            _check_limit(value)
+        elif name in type(self).model_fields:
+            raise AttributeError(
+                f"{name} of a memory does not change: it says whose session this is. For another one call "
+                "PagefaultMemory.from_defaults(memory.memory, session_id=..., user=...), or for_agent(...)"
+            )
+        super().__setattr__(name, value)
 
     def for_agent(self, agent: str) -> Self:
         """The memory of another agent in the same session, with a space of its own."""
@@ -272,6 +288,11 @@ def _is_last_question(held: Held, message: ChatMessage) -> bool:
         return False
     slot = lineage.slots[lineage.request - 1]
     return any(isinstance(n, ChatMessage) and n.content == message.content for n in lineage.natives(slot))
+
+
+def _check_limit(tokens: object) -> None:
+    if not isinstance(tokens, int) or isinstance(tokens, bool) or tokens < 1:
+        raise BudgetError(f"token_limit={tokens!r:.40}; give a positive number of tokens")
 
 
 def _id(name: str, value: object) -> str:
