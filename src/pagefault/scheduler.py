@@ -6,12 +6,11 @@ own thread or event loop until somebody who leaves wakes them.
 
 from __future__ import annotations
 
-import math
 import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from pagefault.coordination import (
     Coordinator,
@@ -24,9 +23,11 @@ from pagefault.coordination import (
 )
 from pagefault.errors import BadTurn, UnknownAgent
 from pagefault.scheduling import AccountUsage, Limits, Prefix, Prices, Request, Rules, marks
-from pagefault.scheduling.numbers import above_zero, whole
+from pagefault.scheduling.numbers import LARGEST, as_weight, seconds, whole
 from pagefault.scheduling.rules import NO_QUOTAS, PRICES
 from pagefault.turn import Turn
+
+LONGEST_WAIT: Final = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,14 +161,14 @@ class Scheduler:
         Args:
             agent: Who calls.
             tenant: For whom; set by the application.
-            weight: The agent's share, against 1 of others.
+            weight: The agent's share, against 1 of others; from a millionth to a million.
             priority: Higher goes first; see ``aging``.
             input_tokens: Tokens to send. Without it: as the agent's calls so far.
             max_output_tokens: Tokens that may come back. Without it: as the agent's calls so far.
             prefix: How the prompt begins: a digest that stands for the conversation, or pairs of
                 digest and tokens, shortest first.
-            timeout: Seconds to wait at most. A nested turn that gives up gets the outer turn its
-                slot back first, as ``threading.Condition.wait`` does with its lock.
+            timeout: Seconds to wait at most; ``None`` for as long as it takes. A nested turn that gives up
+                gets the outer turn its slot back first, as ``threading.Condition.wait`` does with its lock.
 
         Raises:
             BadTurn: A number that cannot be one.
@@ -176,13 +177,11 @@ class Scheduler:
         ``TurnTimeout``, or ``SchedulerClosed``; of a shared scheduler also ``SchedulerUnreachable`` or
         ``RulesDiffer``. Leaving it raises ``LeaseLost`` if its slot was given to others meanwhile.
         """
-        if not (isinstance(agent, str) and isinstance(tenant, str) and agent):
-            raise BadTurn(f"agent and tenant are the names of who calls, got {agent!r:.40} and {tenant!r:.40}")
-        if timeout is not None and not 0 <= timeout < math.inf:
-            raise BadTurn(f"timeout={timeout}; it is a number of seconds, or None to wait for as long as it takes")
-        if type(priority) is not int:
-            raise BadTurn(f"priority is a whole number, got {priority!r:.40}")
-        above_zero("weight", weight)
+        _check_names(agent, tenant)
+        if timeout is not None:
+            seconds("timeout", timeout, LONGEST_WAIT)
+        whole("priority", priority, least=-LARGEST)
+        as_weight(weight)
         if input_tokens is not None:
             whole("input_tokens", input_tokens)
         if max_output_tokens is not None:
@@ -203,7 +202,9 @@ class Scheduler:
 
         Raises:
             UnknownAgent: It never asked for a turn (or long ago: the latest 10,000 are remembered).
+            BadTurn: No names.
         """
+        _check_names(agent, tenant)
         used = self._coordinator.usage((tenant, agent))
         if used is None:
             raise UnknownAgent(f"agent {agent!r} of tenant {tenant!r} has not asked this scheduler for a root turn")
@@ -260,3 +261,8 @@ class Scheduler:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.aclose()
+
+
+def _check_names(agent: object, tenant: object) -> None:
+    if not (isinstance(agent, str) and isinstance(tenant, str) and agent):
+        raise BadTurn(f"agent and tenant are the names of who calls, got {agent!r:.40} and {tenant!r:.40}")

@@ -80,7 +80,10 @@ class Turn:
         if self.failure is not None:
             raise self.failure
         usage = reported(input_tokens, output_tokens, cached_tokens)
-        self._usage = usage if self._usage is None else self._usage + usage
+        if self._usage is not None:  # checked again: a sum is no larger than one report may be
+            usage = self._usage + usage
+            reported(usage.input_tokens, usage.output_tokens, usage.cached_tokens)
+        self._usage = usage
 
     def refused(self, retry_after: float | None = None) -> None:
         """Say that the backend answered 429: nobody is let in for ``retry_after`` seconds, then fewer at a time.
@@ -127,7 +130,7 @@ class Turn:
         self._sleep(self, Until.ANSWERED)
         outer = self.outer
         # To stop a loop for this could stop the very turn that has to end: then the outer one goes on without.
-        if outer is not None and not outer._coordinator.needs(running_loop()):
+        if outer is not None and not outer._coordinator.needs(running_loop(), outer):
             self._sleep(outer, Until.RETURNED)
 
     @staticmethod
@@ -139,7 +142,6 @@ class Turn:
     # --------------------------------------------------------- for event loops
 
     async def __aenter__(self) -> Self:
-        self.loop = asyncio.get_running_loop()
         if not self._ask():
             await self._await()
         self._begin()
@@ -189,6 +191,7 @@ class Turn:
     def _ask(self) -> bool:
         if self._was_asked:
             raise TurnNotOpen(f"the turn of agent {self.request.agent!r} was entered before; ask for another one")
+        self.loop = running_loop()  # also by `with`: its block may wait for other tasks of this loop
         outer = enclosing()
         if outer is not None:
             self.outer, around = outer, outer.request
@@ -202,13 +205,19 @@ class Turn:
             outer._coordinator.lend(outer)
         return granted
 
+    def is_around(self, turn: Turn | None) -> bool:
+        """Whether it is this turn, or one that this is nested in."""
+        while turn is not None and turn is not self:
+            turn = turn.outer
+        return turn is self
+
     def _begin(self) -> None:
         self.is_open = True
         self._previous = _innermost.get()
         _innermost.set(self)
 
     def _check_loop(self) -> None:
-        if self._coordinator.needs(running_loop()):
+        if self._coordinator.needs(self.loop, self):
             raise WaitBlocksLoop(
                 f"agent {self.request.agent!r} would wait in a `with` on the event loop that another turn of this "
                 "scheduler needs to go on; use `async with`, or make the call in a thread"

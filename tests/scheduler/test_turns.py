@@ -336,6 +336,13 @@ async def test_a_scheduler_is_a_context_manager(make_scheduler):
         {"weight": -1},
         {"weight": math.nan},
         {"weight": "2"},
+        {"weight": 1e-300},
+        {"weight": 10**400},
+        {"priority": 10**5000},
+        {"input_tokens": 10**400},
+        {"timeout": "5"},
+        {"timeout": True},
+        {"timeout": 1e12},
         {"priority": 1.5},
         {"priority": True},
         {"input_tokens": -1},
@@ -381,8 +388,14 @@ def test_a_turn_is_used_inside_its_block_once(make_scheduler):
     with turn:
         with pytest.raises(BadTurn):
             turn.charge(input_tokens=-1)
-        with pytest.raises(BadTurn):
-            turn.charge(input_tokens=1, cached_tokens=2)
+        for usage in ({"input_tokens": 1, "cached_tokens": 2}, {"output_tokens": 10**400}):
+            with pytest.raises(BadTurn):
+                turn.charge(**usage)
+        turn.charge(output_tokens=10**12)
+        with pytest.raises(BadTurn, match="output_tokens"):
+            turn.charge(output_tokens=1)  # the sum is one report to all who share the backend
+        with pytest.raises(BadTurn, match="retry_after"):
+            turn.refused("5")
     for misuse in (turn.charge, turn.refused, turn.__enter__, lambda: turn.__exit__(None, None, None)):
         with pytest.raises(TurnNotOpen):
             misuse()
@@ -392,10 +405,22 @@ def test_a_turn_is_used_inside_its_block_once(make_scheduler):
 def test_an_unknown_agent_has_no_usage(make_scheduler):
     with pytest.raises(UnknownAgent, match="ghost"):
         make_scheduler().usage("ghost")
+    with pytest.raises(BadTurn, match="names"):
+        make_scheduler().usage([])
 
 
 @pytest.mark.parametrize(
-    "options", [{"slots": 0}, {"tokens_per_minute": -1}, {"affinity_slack": -1}, {"aging": 0}, {"max_waiting": 0}]
+    "options",
+    [
+        {"slots": 0},
+        {"tokens_per_minute": -1},
+        {"affinity_slack": -1},
+        {"aging": 0},
+        {"max_waiting": 0},
+        {"quotas": {"a": 3}},
+        {"prices": 3},
+        {"shared": "valkey://127.0.0.1:1/0?bogus=1"},
+    ],
 )
 def test_a_scheduler_with_a_number_that_cannot_be_one(options):
     with pytest.raises(BadTurn):
@@ -414,4 +439,47 @@ async def test_a_with_that_would_stop_the_loop_it_waits_for_is_an_error(make_sch
             context.run(scheduler.turn(agent="b").__enter__)
     with scheduler.turn(agent="b"):
         pass
+    assert is_empty(scheduler)
+
+
+@on_a_loop
+@pytest.mark.parametrize("is_lent", [False, True])
+async def test_a_with_that_would_stop_the_loop_of_a_sync_turn_is_an_error(make_scheduler, is_lent):
+    """As a stream of chunks is read for a slow client: its turn is entered by ``with`` and left many steps later."""
+    scheduler = make_scheduler(slots=1)
+    begun, ends = asyncio.Event(), threading.Event()
+
+    def call_inside():
+        with scheduler.turn(agent="inside"):
+            loop.call_soon_threadsafe(begun.set)
+            ends.wait(PATIENCE)
+
+    async def hold():
+        with scheduler.turn(agent="a"):
+            if is_lent:
+                await asyncio.to_thread(call_inside)  # when it has ended, the slot goes back to who needs this loop
+            else:
+                begun.set()
+                await asyncio.sleep(0.01)
+
+    loop = asyncio.get_running_loop()
+    task = loop.create_task(hold(), context=contextvars.Context())
+    await begun.wait()
+    with pytest.raises(WaitBlocksLoop, match="async with"):
+        contextvars.Context().run(scheduler.turn(agent="b", timeout=20).__enter__)
+    ends.set()
+    await task
+    assert is_empty(scheduler)
+
+
+@on_a_loop
+async def test_a_sync_turn_on_a_loop_waits_for_other_threads_and_gets_its_slot_back(make_scheduler):
+    scheduler = make_scheduler(slots=1)
+    crowd = Crowd(scheduler)
+    with scheduler.turn(agent="outer"):
+        crowd.join("other")
+        with scheduler.turn(agent="inner"):
+            pass
+        assert [turn.phase for turn in scheduler.state().turns if turn.agent == "outer"] == ["running"]
+    assert crowd.end() == ["other"]
     assert is_empty(scheduler)

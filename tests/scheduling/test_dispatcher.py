@@ -25,34 +25,43 @@ def dispatcher(slots=1, *, kv_tokens=None, requests=None, tokens=None, **rules):
 # ------------------------------------------------------------------ numbers from outside
 
 
-@pytest.mark.parametrize("slots", [0, -1, 1.5, True, "4", None])
+@pytest.mark.parametrize("slots", [0, -1, 1.5, True, "4", None, 10**13, pytest.param(10**5000, id="huge")])
 def test_slots_are_a_number_above_zero(slots):
     with pytest.raises(BadTurn):
         dispatcher(slots)
 
 
-@pytest.mark.parametrize("rules", [{"affinity_slack": -1}, {"affinity_slack": math.nan}, {"affinity_slack": True}])
+@pytest.mark.parametrize("rules", [{"affinity_slack": each} for each in (-1, math.nan, True, "4", None)])
 def test_slack_is_a_cost(rules):
     with pytest.raises(BadTurn, match="affinity_slack"):
         dispatcher(**rules)
 
 
-@pytest.mark.parametrize("aging", [0, -1, math.inf, math.nan, "30", True])
+@pytest.mark.parametrize("aging", [0, -1, math.inf, math.nan, "30", True, pytest.param(10**400, id="huge")])
 def test_aging_is_a_time(aging):
     with pytest.raises(BadTurn, match="aging"):
         dispatcher(aging=aging)
 
 
-@pytest.mark.parametrize("price", [-1, math.inf, math.nan])
+@pytest.mark.parametrize("price", [-1, math.inf, math.nan, "1", 1e300])
 def test_prices_are_numbers(price):
     with pytest.raises(BadTurn, match="cached"):
         Prices(cached=price)
 
 
-@pytest.mark.parametrize("usage", [(-1, 0, 0), (0, 1.5, 0), (10, 0, 11), (True, 0, 0)])
+@pytest.mark.parametrize("usage", [(-1, 0, 0), (0, 1.5, 0), (10, 0, 11), (True, 0, 0), (0, 10**400, 0)])
 def test_reported_usage_is_checked(usage):
     with pytest.raises(BadTurn):
         reported(*usage)
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [{"quotas": {"a": 3}}, {"tenant_quotas": [Limits(slots=1)]}, {"quotas": {1: Limits(slots=1)}}, {"prices": 3}],
+)
+def test_quotas_and_prices_are_what_they_are_called(rules):
+    with pytest.raises(BadTurn, match=next(iter(rules))):
+        dispatcher(**rules)
 
 
 def test_usage_adds_up():

@@ -23,6 +23,24 @@ class ClientError(Exception):
             self.response = SimpleNamespace(headers=headers, status_code=response_status)
 
 
+def raised_from(cause):
+    error = RuntimeError("the framework's")
+    error.__cause__ = cause
+    return error
+
+
+def raised_from_itself():
+    error = RuntimeError("round and round")
+    error.__cause__ = raised_from(error)
+    return error
+
+
+def with_attribute(name):
+    error = ClientError()
+    setattr(error, name, 429)
+    return error
+
+
 @pytest.mark.parametrize(
     ("error", "expected"),
     [
@@ -30,6 +48,13 @@ class ClientError(Exception):
         (ClientError(500), False),
         (ClientError(headers={}, response_status=429), True),
         (ValueError("no"), False),
+        (raised_from(ClientError(429)), True),
+        (raised_from(raised_from(ClientError(429))), True),
+        (raised_from(ClientError(500)), False),
+        (ExceptionGroup("several", [ValueError("no"), raised_from(ClientError(429))]), True),
+        (with_attribute("status"), True),
+        (with_attribute("code"), True),
+        (raised_from_itself(), False),
     ],
 )
 def test_a_refusal_is_recognised(error, expected):
@@ -47,12 +72,15 @@ def test_a_refusal_is_recognised(error, expected):
         ({"retry-after": "soon"}, None),
         ({"retry-after": "inf"}, None),
         ({"retry-after": "-3"}, 0.0),
+        ({"retry-after": "1e12"}, 86_400.0),
         ({}, None),
         (None, None),
     ],
 )
 def test_how_long_it_asks_to_wait(headers, seconds):
     assert retry_after(ClientError(429, headers), wall=10.0) == seconds
+    assert retry_after(raised_from(ClientError(429, headers)), wall=10.0) == seconds
+    assert retry_after(ClientError(500, headers), wall=10.0) is None
 
 
 def test_without_a_time_the_pauses_grow_until_a_success():
@@ -70,7 +98,7 @@ def test_without_a_time_the_pauses_grow_until_a_success():
     assert pace.until - now == 1
 
 
-@pytest.mark.parametrize("seconds", [-1, math.inf, math.nan])
+@pytest.mark.parametrize("seconds", [-1, math.inf, math.nan, "5", 1e12, pytest.param(10**400, id="huge")])
 def test_a_pause_is_a_number_of_seconds(seconds):
     with pytest.raises(BadTurn, match="retry_after"):
         Pace(1).refused(seconds, 0.0)

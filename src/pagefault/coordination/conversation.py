@@ -98,8 +98,7 @@ class Conversation:
             _log.exception("the scheduler's conversation with %r ended", self._wire)
             with self.changed:
                 self._pause = min(2 * self._pause, LONGEST_PAUSE)
-                known = error if isinstance(error, SchedulerError) else SchedulerError(f"internal error: {error!r}")
-                self._give_up(known)
+                self._give_up(_known(error))
         finally:
             self._finish()
 
@@ -276,10 +275,14 @@ class Conversation:
     def _take(self, entries: tuple[Entry, ...]) -> None:
         try:
             self._member.take(entries)
-        except SchedulerError as error:
-            self._give_up(error)
+        except Exception as error:  # noqa: BLE001  # as in _talk: a listener that is gone lets others wait for ever
+            self._give_up(_known(error))
         self.changed.notify_all()
 
     def _is_worth_listening(self) -> bool:
         member = self._member
         return member.me is not None and not member.is_behind and self._down_since == math.inf and member.waits
+
+
+def _known(error: Exception) -> SchedulerError:
+    return error if isinstance(error, SchedulerError) else SchedulerError(f"internal error: {error!r}")

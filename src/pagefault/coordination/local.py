@@ -135,12 +135,12 @@ class LocalCoordinator:
         with self._lock:
             return self._dispatcher.why(turn.number, time.monotonic()) if self._knows(turn) else ""
 
-    def needs(self, loop: asyncio.AbstractEventLoop | None) -> bool:
-        """Whether a turn that runs or will be let in needs this event loop."""
+    def needs(self, loop: asyncio.AbstractEventLoop | None, turn: Turn) -> bool:
+        """Whether a turn needs this event loop that is neither this one nor around it."""
         if loop is None:
             return False
         with self._lock:
-            return any(t.loop is loop and self._phase(t) is not Phase.LENT for t in self._turns.values())
+            return any(each.loop is loop and not each.is_around(turn) for each in self._turns.values())
 
     # -------------------------------------------------------------------- looks
 

@@ -107,8 +107,8 @@ class Coordinator(Protocol):
         """What it waits for, in words."""
         ...
 
-    def needs(self, loop: asyncio.AbstractEventLoop | None) -> bool:
-        """Whether a turn that runs or will be let in needs this event loop."""
+    def needs(self, loop: asyncio.AbstractEventLoop | None, turn: Turn) -> bool:
+        """Whether a turn needs this event loop that is neither this one nor around it."""
         ...
 
     def usage(self, account: AccountId) -> AccountUsage | None:

@@ -21,7 +21,7 @@ from pagefault.coordination.stakes import Event, Stake
 from pagefault.coordination.valkey_log import ValkeyLog
 from pagefault.coordination.waiters import ThreadWaiter, Waiter
 from pagefault.errors import SchedulerClosed
-from pagefault.scheduling import AccountId, AccountUsage, Phase, Rules, Token, Usage, check_pause
+from pagefault.scheduling import AccountId, AccountUsage, Rules, Token, Usage, check_pause
 
 if TYPE_CHECKING:
     from pagefault.turn import Turn
@@ -149,13 +149,13 @@ class SharedCoordinator:
                 return "the server" if stake is not None else ""
             return self._member.replica.dispatcher.why(stake.number or 0, self._talk.now())
 
-    def needs(self, loop: asyncio.AbstractEventLoop | None) -> bool:
-        """Whether a turn that runs or will be let in needs this event loop."""
+    def needs(self, loop: asyncio.AbstractEventLoop | None, turn: Turn) -> bool:
+        """Whether a turn needs this event loop that is neither this one nor around it."""
         if loop is None:
             return False
         with self._changed:
             return any(
-                stake.turn.loop is loop and not stake.is_ending and self._member.phase(stake) is not Phase.LENT
+                stake.turn.loop is loop and not stake.is_ending and not stake.turn.is_around(turn)
                 for stake in self._member.stakes.values()
             )
 

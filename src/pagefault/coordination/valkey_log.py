@@ -8,7 +8,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final
 
 from pagefault.coordination.place import MeetingPlace
-from pagefault.errors import MissingDependency, RulesDiffer, SchedulerUnreachable
+from pagefault.errors import BadTurn, MissingDependency, RulesDiffer, SchedulerUnreachable
 from pagefault.scheduling.replica import MICROS, Entry
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ class ValkeyLog:
 
     Raises:
         MissingDependency: The client library is not installed.
+        BadTurn: A parameter in the URL that the client library does not know.
     """
 
     def __init__(self, place: MeetingPlace) -> None:
@@ -84,6 +85,7 @@ class ValkeyLog:
             self._reads = client(place.lease / 3 + self._wait)
         except ValueError as error:
             raise SchedulerUnreachable(f"{place.shown} cannot be used: {error}") from error
+        self._check_parameters()
         self._script = self._calls.register_script(
             files("pagefault.coordination").joinpath("log.lua").read_text(encoding="utf-8")
         )
@@ -164,6 +166,16 @@ class ValkeyLog:
         self._reads.close()
 
     # ----------------------------------------------------------------- details
+
+    def _check_parameters(self) -> None:
+        """Make a connection that is never opened: the client looks at a URL's parameters only then."""
+        pool = self._calls.connection_pool
+        try:
+            pool.connection_class(**pool.connection_kwargs)
+        except TypeError as error:
+            raise BadTurn(
+                f"{self._place.shown}: the client library takes no such parameter in the URL's query: {error}"
+            ) from error
 
     def _call(self, verb: str, who: Membership, *values: str) -> list[Any]:
         arguments = (verb, who.epoch, who.position or "0-0", who.client, self._lease, *values)

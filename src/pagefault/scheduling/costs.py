@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from pagefault.errors import BadTurn
 from pagefault.scheduling.numbers import whole
+
+LARGEST_PRICE: Final = 1_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +64,7 @@ class Prices:
     """What one token costs, in uncached input tokens. Only ratios matter; the defaults follow common price lists.
 
     Raises:
-        BadTurn: A price below 0.
+        BadTurn: A price below 0 or above a million.
     """
 
     uncached: float = 1.0
@@ -70,8 +73,9 @@ class Prices:
 
     def __post_init__(self) -> None:
         for name in ("uncached", "cached", "output"):
-            if not 0 <= getattr(self, name) < float("inf"):
-                raise BadTurn(f"the price of {name} tokens is {getattr(self, name)}; give a number of at least 0")
+            price = getattr(self, name)
+            if not isinstance(price, int | float) or not 0 <= price <= LARGEST_PRICE:
+                raise BadTurn(f"the price of {name} tokens is {price!r:.40}; give a number from 0 to {LARGEST_PRICE:,}")
 
     def cost(self, usage: Usage) -> float:
         """What this usage is charged.

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
-from pagefault.errors import BadTurn
+from pagefault.scheduling.numbers import seconds
 
 FIRST_PAUSE: Final = 1.0
 LONGEST_PAUSE: Final = 60.0
+MOST_ASKED: Final = 86_400
+TOO_MANY: Final = 429
+MOST_CAUSES: Final = 16
 REFUSED: Final = "the backend, which refused"
 OTHERS: Final = "the other processes, after the server lost its data"
 
@@ -65,41 +69,55 @@ def check_pause(retry_after: float | None) -> None:
     """Refuse what is no pause.
 
     Raises:
-        BadTurn: Not a number of seconds.
+        BadTurn: Not a number of seconds up to a day.
     """
-    if retry_after is not None and not 0 <= retry_after < math.inf:
-        raise BadTurn(f"retry_after={retry_after}; it is a number of seconds, or None")
+    if retry_after is not None:
+        seconds("retry_after", retry_after, MOST_ASKED)
 
 
 def is_refusal(error: BaseException) -> bool:
-    """Whether a model client's error means 429, as the clients of the large providers report it."""
-    status = getattr(error, "status_code", None)
-    return (getattr(getattr(error, "response", None), "status_code", None) if status is None else status) == 429
+    """Whether a model client's error means 429, as clients report it, or was raised from one that does."""
+    return any(_is_refusal(each) for each in _causes(error))
 
 
 def retry_after(error: BaseException, wall: float) -> float | None:
-    """Seconds that a refusal asks to wait, from its ``Retry-After`` headers; ``None`` if it does not say.
+    """Seconds that a refusal asks to wait (a day at most) by its ``Retry-After`` headers; ``None`` if it does not say.
 
     Args:
         error: The client's error, with the response it came from.
         wall: Seconds since the epoch, for headers that name a date.
     """
-    headers: Any = getattr(getattr(error, "response", None), "headers", None)
-    if not hasattr(headers, "get"):
-        return None
-    for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
-        seconds = _seconds(str(headers.get(name) or ""), unit, wall)
-        if seconds is not None:
-            return seconds
+    for each in _causes(error):
+        headers: Any = getattr(getattr(each, "response", None), "headers", None)
+        if not _is_refusal(each) or not hasattr(headers, "get"):
+            continue
+        for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+            asked = _seconds(str(headers.get(name) or ""), unit, wall)
+            if asked is not None:
+                return asked
     return None
+
+
+def _is_refusal(error: BaseException) -> bool:
+    places = (error, getattr(error, "response", None))
+    return any(getattr(place, name, None) == TOO_MANY for place in places for name in ("status_code", "status", "code"))
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """An error, what it was raised from, and what a group holds; no more than 16 of them."""
+    found = [error]
+    for each in found:
+        yield each
+        more = [*getattr(each, "exceptions", ()), each.__cause__]
+        found += [one for one in more if isinstance(one, BaseException)][: MOST_CAUSES - len(found)]
 
 
 def _seconds(text: str, unit: float, wall: float) -> float | None:
     try:
-        seconds = float(text) * unit
+        asked = float(text) * unit
     except ValueError:
         try:
-            seconds = parsedate_to_datetime(text).timestamp() - wall
+            asked = parsedate_to_datetime(text).timestamp() - wall
         except ValueError:
             return None
-    return max(0.0, seconds) if math.isfinite(seconds) else None
+    return min(max(0.0, asked), float(MOST_ASKED)) if math.isfinite(asked) else None

@@ -8,10 +8,10 @@ from typing import Any, Final
 
 from pagefault.scheduling.affinity import Mark
 from pagefault.scheduling.costs import Usage, reported
-from pagefault.scheduling.numbers import above_zero, whole
+from pagefault.scheduling.numbers import LARGEST, as_weight, whole
 from pagefault.scheduling.rules import Request, Rules
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 """Rises with every change of the log's or the snapshot's form, or of a decision of the policy."""
 
 
@@ -30,13 +30,13 @@ def request_from(values: Any) -> Request:
         ValueError: They are none. Also ``TypeError``.
     """
     tenant, root, agent, priority, weight, inputs, outputs, prompt = values
-    if not all(isinstance(name, str) for name in (tenant, root, agent)) or type(priority) is not int:
+    if not all(isinstance(name, str) for name in (tenant, root, agent)):
         raise TypeError(values)
     return Request(
         account=(tenant, root),
         agent=agent,
-        priority=priority,
-        weight=above_zero("weight", weight),
+        priority=whole("priority", priority, least=-LARGEST),
+        weight=as_weight(weight),
         input_tokens=None if inputs is None else whole("input_tokens", inputs),
         max_output_tokens=None if outputs is None else whole("max_output_tokens", outputs),
         marks=tuple(Mark(digest=digest_from(digest), tokens=whole("tokens", tokens)) for digest, tokens in prompt),

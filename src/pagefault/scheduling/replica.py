@@ -129,7 +129,7 @@ class Replica:
                     gone = values[0] if verb == "gone" else gone
             except (QuotaExceeded, QueueFull) as error:
                 refusal = error
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise SharedStateUnreadable(f"log entry {entry.id} cannot be read: {entry.body!r:.80}") from error
         moved = self.dispatcher.pump(self.time)
         self._give_tokens(moved)
@@ -159,7 +159,7 @@ class Replica:
             made.dispatcher = dispatcher_from(rules, values["dispatcher"])
             made._owners = {int(number): str(owner) for number, owner in values["owners"]}
             made._tokens = {int(number): Token(int(slot), int(at)) for number, slot, at in values["tokens"]}
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise SharedStateUnreadable(f"the snapshot at {position} cannot be read: {text!r:.80}") from error
         return made
 

@@ -33,7 +33,7 @@ class Rules:
         max_waiting: Turns of one account that may wait at a time.
 
     Raises:
-        BadTurn: A number that cannot be one.
+        BadTurn: A number that cannot be one, or what is no limit, price or name.
     """
 
     limits: Limits
@@ -47,15 +47,29 @@ class Rules:
     def __post_init__(self) -> None:
         if self.limits.slots is None:
             raise BadTurn("the backend's slots are a number: how many calls it runs at a time")
-        if isinstance(self.affinity_slack, bool) or not self.affinity_slack >= 0:
+        slack: object = self.affinity_slack
+        if isinstance(slack, bool) or not isinstance(slack, int | float) or not slack >= 0:
             raise BadTurn(f"affinity_slack={self.affinity_slack}; it is a cost of at least 0 (0 is strict fair share)")
         above_zero("aging", self.aging)
         whole("max_waiting", self.max_waiting, least=1)
+        if not isinstance(self.prices, Prices):
+            raise BadTurn(f"prices is pagefault.Prices(...), got {self.prices!r:.60}")
+        for name in ("quotas", "tenant_quotas"):
+            _check_quotas(name, getattr(self, name))
 
     @property
     def slots(self) -> int:
         """Calls that the backend runs at a time."""
         return self.limits.slots or 0
+
+
+def _check_quotas(name: str, quotas: object) -> None:
+    pairs = list(quotas.items()) if isinstance(quotas, Mapping) else [(None, quotas)]
+    for whose, limits in pairs:
+        if not isinstance(whose, str) or not isinstance(limits, Limits):
+            raise BadTurn(
+                f"{name} is a mapping from names to pagefault.Limits(...), got {whose!r:.40} with {limits!r:.40}"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
