@@ -263,6 +263,16 @@ class Scheduler:
         await self.aclose()
 
 
+def check_scheduler(scheduler: object) -> None:
+    """Refuse what is no scheduler where it is given, not at the first call.
+
+    Raises:
+        BadTurn: It is none.
+    """
+    if not isinstance(scheduler, Scheduler):
+        raise BadTurn(f"scheduler is a pagefault.Scheduler, got {type(scheduler).__name__} {scheduler!r:.60}")
+
+
 def _check_names(agent: object, tenant: object) -> None:
     if not (isinstance(agent, str) and isinstance(tenant, str) and agent):
         raise BadTurn(f"agent and tenant are the names of who calls, got {agent!r:.40} and {tenant!r:.40}")

@@ -326,3 +326,11 @@ def test_a_rate_limiter_for_any_chat_model():
     assert not limiter.acquire(blocking=False)
     assert not asyncio.run(limiter.aacquire(blocking=False))
     assert scheduler.usage("one").turns == 2
+
+
+@pytest.mark.parametrize(
+    "make", [SchedulingMiddleware, SchedulerRateLimiter, lambda none: scheduled(ScriptedModel(answer), none)]
+)
+def test_what_is_no_scheduler_is_refused_where_it_is_given(make):
+    with pytest.raises(pagefault.errors.BadTurn, match="scheduler"):
+        make(None)

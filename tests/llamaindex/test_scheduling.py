@@ -10,6 +10,8 @@ import pytest
 from llama_index.core.agent.workflow import FunctionAgent
 from llama_index.core.base.llms.types import ChatMessage, ChatResponse
 from llama_index.core.chat_engine import SimpleChatEngine
+from llama_index.core.llms import MockLLM
+from llama_index.core.prompts import PromptTemplate
 
 import pagefault
 from pagefault_llamaindex import NotSchedulable, PagefaultMemory, paged, scheduled
@@ -50,6 +52,53 @@ def astream(llm: Any) -> Any:
         assert [chunk async for chunk in await llm.astream_chat(HI)]
 
     asyncio.run(drink())
+
+
+def complete(llm: Any) -> Any:
+    llm.complete(prompt="hi")
+
+
+def stream_complete(llm: Any) -> Any:
+    assert list(llm.stream_complete("hi"))
+
+
+def acomplete(llm: Any) -> Any:
+    asyncio.run(llm.acomplete("hi"))
+
+
+def astream_complete(llm: Any) -> Any:
+    async def drink() -> None:
+        assert [chunk async for chunk in await llm.astream_complete("hi")]
+
+    asyncio.run(drink())
+
+
+def predict(llm: Any) -> Any:
+    assert llm.predict(PromptTemplate("{it}"), it="hi")
+
+
+def apredict(llm: Any) -> Any:
+    assert asyncio.run(llm.apredict(PromptTemplate("{it}"), it="hi"))
+
+
+def scripted() -> ScriptedLLM:
+    return ScriptedLLM(answer)
+
+
+@pytest.mark.parametrize(
+    ("way", "make"),
+    [
+        *((way, MockLLM) for way in (complete, stream_complete, acomplete, astream_complete, predict, apredict)),
+        *((way, scripted) for way in (complete, acomplete, predict, apredict)),  # a chat model: it predicts by a chat
+    ],
+)
+def test_each_completion_is_one_turn(way, make):
+    scheduler = pagefault.Scheduler(slots=1)
+    with pagefault.open(":memory:", embedder=None) as memory:
+        for llm in (scheduled(make(), scheduler, timeout=20), scheduled(paged(make(), memory), scheduler, timeout=20)):
+            way(llm)
+    assert scheduler.usage("agent").turns == 2
+    assert scheduler.state().turns == ()
 
 
 @pytest.mark.parametrize("way", [chat, stream, achat, astream])
@@ -150,5 +199,7 @@ def test_a_paged_llm_pages_before_it_asks(way):
 
 
 def test_what_is_no_llm_is_refused():
+    with pytest.raises(pagefault.errors.BadTurn, match="scheduler"):
+        scheduled(MockLLM(), None)
     with pytest.raises(NotSchedulable, match="takes a LlamaIndex LLM"):
         scheduled("gpt", pagefault.Scheduler())

@@ -20,6 +20,7 @@ from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
 
 from pagefault import Scheduler
 from pagefault.errors import TurnTimeout
+from pagefault.scheduler import check_scheduler
 from pagefault.turn import Turn
 from pagefault_langgraph.locate import IN_TURN, config_of, owned_by
 from pagefault_langgraph.model import pager_of
@@ -40,6 +41,9 @@ class _Asker:
     weight: float
     priority: int
     timeout: float | None
+
+    def __post_init__(self) -> None:
+        check_scheduler(self.scheduler)
 
     def turn(self, max_output_tokens: int | None = None, messages: list[BaseMessage] | None = None) -> Turn:
         """A turn for the call that is about to be made, of these messages if it is a model's."""

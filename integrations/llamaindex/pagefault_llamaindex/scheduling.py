@@ -12,15 +12,18 @@ from llama_index.core.llms import LLM
 
 from pagefault import Scheduler
 from pagefault.errors import PagefaultError
+from pagefault.scheduler import check_scheduler
 from pagefault.turn import Turn
-from pagefault_llamaindex.model import known_of, pager_of
+from pagefault_llamaindex.model import Sent, known_of, pager_of
 from pagefault_llamaindex.wire import L, Wire, rewired
 
 DEFAULT_AGENT: Final = "agent"
 _MARK: Final = "__pagefault_scheduled__"
 _USAGE_NAMES: Final = (("prompt_tokens", "completion_tokens"), ("input_tokens", "output_tokens"))
 _inside: Final[ContextVar[bool]] = ContextVar("pagefault_scheduled", default=False)
-Ask = Callable[[Sequence[ChatMessage]], Turn]
+Asked = Sequence[ChatMessage] | str
+"""What an LLM is sent: messages, or the prompt of a completion."""
+Ask = Callable[[Asked], Turn]
 
 
 class NotSchedulable(PagefaultError, TypeError):
@@ -37,7 +40,7 @@ def scheduled(
     priority: int = 0,
     timeout: float | None = None,
 ) -> L:
-    """A copy of ``llm`` that takes one turn of the scheduler for each chat, streamed or not.
+    """A copy of ``llm`` that takes one turn of the scheduler for each chat and completion, streamed or not.
 
     It stays an instance of the LLM's own class. A turn is charged what the response reports, and as
     expected where it reports nothing. What it will cost and how it begins is known from ``paged``, which
@@ -54,12 +57,14 @@ def scheduled(
 
     Raises:
         NotSchedulable: Not an LLM.
+        BadTurn: No scheduler.
     """
+    check_scheduler(scheduler)
     if not isinstance(llm, LLM):
         raise NotSchedulable(f"scheduled() takes a LlamaIndex LLM, got {type(llm).__name__} {llm!r:.60}")
 
-    def ask(messages: Sequence[ChatMessage]) -> Turn:
-        known = known_of(messages)
+    def ask(asked: Asked) -> Turn:
+        known = Sent(()) if isinstance(asked, str) else known_of(asked)
         return scheduler.turn(
             agent=agent,
             tenant=tenant,
@@ -73,19 +78,19 @@ def scheduled(
     return rewired(llm, {name: partial(wrap, ask) for name, wrap in _WRAPPERS.items()}, _MARK)
 
 
-def _paged(llm: Any, messages: Sequence[ChatMessage], extra: Mapping[str, Any]) -> Sequence[ChatMessage]:
+def _paged(llm: Any, asked: Asked, extra: Mapping[str, Any]) -> Asked:
     """A paged LLM pages before it asks for its turn: no slot is held for it, and the turn knows the prompt."""
     pager = pager_of(llm)
-    return messages if pager is None else pager.page(llm, messages, extra)
+    return asked if pager is None or isinstance(asked, str) else pager.page(llm, asked, extra)
 
 
-async def _apaged(llm: Any, messages: Sequence[ChatMessage], extra: Mapping[str, Any]) -> Sequence[ChatMessage]:
+async def _apaged(llm: Any, asked: Asked, extra: Mapping[str, Any]) -> Asked:
     pager = pager_of(llm)
-    return messages if pager is None else await pager.apage(llm, messages, extra)
+    return asked if pager is None or isinstance(asked, str) else await pager.apage(llm, asked, extra)
 
 
 def _chat(ask: Ask, wire: Wire) -> Wire:
-    def chat(self: Any, messages: Sequence[ChatMessage], *args: Any, **kwargs: Any) -> Any:
+    def chat(self: Any, messages: Asked, *args: Any, **kwargs: Any) -> Any:
         if _inside.get():
             return wire(self, messages, *args, **kwargs)
         messages = _paged(self, messages, kwargs)
@@ -102,7 +107,7 @@ def _chat(ask: Ask, wire: Wire) -> Wire:
 
 
 def _achat(ask: Ask, wire: Wire) -> Wire:
-    async def achat(self: Any, messages: Sequence[ChatMessage], *args: Any, **kwargs: Any) -> Any:
+    async def achat(self: Any, messages: Asked, *args: Any, **kwargs: Any) -> Any:
         if _inside.get():
             return await wire(self, messages, *args, **kwargs)
         messages = await _apaged(self, messages, kwargs)
@@ -119,7 +124,7 @@ def _achat(ask: Ask, wire: Wire) -> Wire:
 
 
 def _stream_chat(ask: Ask, wire: Wire) -> Wire:
-    def stream_chat(self: Any, messages: Sequence[ChatMessage], *args: Any, **kwargs: Any) -> Any:
+    def stream_chat(self: Any, messages: Asked, *args: Any, **kwargs: Any) -> Any:
         if _inside.get():
             return wire(self, messages, *args, **kwargs)
         messages = _paged(self, messages, kwargs)
@@ -148,7 +153,7 @@ def _marked(work: Callable[[], Any]) -> Any:
 
 
 def _astream_chat(ask: Ask, wire: Wire) -> Wire:
-    async def astream_chat(self: Any, messages: Sequence[ChatMessage], *args: Any, **kwargs: Any) -> Any:
+    async def astream_chat(self: Any, messages: Asked, *args: Any, **kwargs: Any) -> Any:
         if _inside.get():
             return await wire(self, messages, *args, **kwargs)
         messages = await _apaged(self, messages, kwargs)
@@ -175,11 +180,34 @@ async def _amarked(work: Any) -> Any:
         _inside.reset(token)
 
 
+def _of_prompt(wrap: Callable[[Ask, Wire], Wire], ask: Ask, wire: Wire) -> Wire:
+    """The same for a completion, whose prompt may be given by its name."""
+    call = wrap(ask, wire)
+
+    def complete(self: Any, prompt: str, *args: Any, **kwargs: Any) -> Any:
+        return call(self, prompt, *args, **kwargs)
+
+    return complete
+
+
+def _of_prompt_async(wrap: Callable[[Ask, Wire], Wire], ask: Ask, wire: Wire) -> Wire:
+    call = wrap(ask, wire)
+
+    async def acomplete(self: Any, prompt: str, *args: Any, **kwargs: Any) -> Any:
+        return await call(self, prompt, *args, **kwargs)
+
+    return acomplete
+
+
 _WRAPPERS: Final[Mapping[str, Callable[[Ask, Wire], Wire]]] = {
     "chat": _chat,
     "achat": _achat,
     "stream_chat": _stream_chat,
     "astream_chat": _astream_chat,
+    "complete": partial(_of_prompt, _chat),
+    "acomplete": partial(_of_prompt_async, _achat),
+    "stream_complete": partial(_of_prompt, _stream_chat),
+    "astream_complete": partial(_of_prompt_async, _astream_chat),
 }
 
 

@@ -73,7 +73,7 @@ class Prices:
 
     def __post_init__(self) -> None:
         for name in ("uncached", "cached", "output"):
-            price = getattr(self, name)
+            price: object = getattr(self, name)
             if not isinstance(price, int | float) or not 0 <= price <= LARGEST_PRICE:
                 raise BadTurn(f"the price of {name} tokens is {price!r:.40}; give a number from 0 to {LARGEST_PRICE:,}")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 from pagefault.errors import BadTurn
 from pagefault.scheduling.affinity import Mark
@@ -47,13 +47,10 @@ class Rules:
     def __post_init__(self) -> None:
         if self.limits.slots is None:
             raise BadTurn("the backend's slots are a number: how many calls it runs at a time")
-        slack: object = self.affinity_slack
-        if isinstance(slack, bool) or not isinstance(slack, int | float) or not slack >= 0:
-            raise BadTurn(f"affinity_slack={self.affinity_slack}; it is a cost of at least 0 (0 is strict fair share)")
+        _check_slack(self.affinity_slack)
         above_zero("aging", self.aging)
         whole("max_waiting", self.max_waiting, least=1)
-        if not isinstance(self.prices, Prices):
-            raise BadTurn(f"prices is pagefault.Prices(...), got {self.prices!r:.60}")
+        _check_prices(self.prices)
         for name in ("quotas", "tenant_quotas"):
             _check_quotas(name, getattr(self, name))
 
@@ -63,8 +60,18 @@ class Rules:
         return self.limits.slots or 0
 
 
-def _check_quotas(name: str, quotas: object) -> None:
-    pairs = list(quotas.items()) if isinstance(quotas, Mapping) else [(None, quotas)]
+def _check_slack(slack: object) -> None:
+    if isinstance(slack, bool) or not isinstance(slack, int | float) or not slack >= 0:
+        raise BadTurn(f"affinity_slack={slack!r:.40}; it is a cost of at least 0 (0 is strict fair share)")
+
+
+def _check_prices(prices: object) -> None:
+    if not isinstance(prices, Prices):
+        raise BadTurn(f"prices is a pagefault.Prices, got {prices!r:.60}")
+
+
+def _check_quotas(name: str, quotas: Any) -> None:
+    pairs: Any = quotas.items() if isinstance(quotas, Mapping) else [(None, quotas)]
     for whose, limits in pairs:
         if not isinstance(whose, str) or not isinstance(limits, Limits):
             raise BadTurn(
