@@ -43,6 +43,35 @@ def dump(value: object) -> tuple[str, bool]:
         >>> load(dump("\ud83d")[0]) == "\ud83d"
         True
     """
+    text, odd, _ = _write(value)
+    return text, bool(odd)
+
+
+def exact(value: object) -> tuple[str, str]:
+    """The same text, and what it would not give back: for values of which the text is the only copy.
+
+    That tuples come back as lists, and subclasses of text and numbers as what they are made of, does not count.
+
+    Returns:
+        The JSON text, and the first thing in ``value`` that JSON has no form for, ``""`` where there is none.
+
+    Raises:
+        UnsupportedMessage: As for :func:`dump`.
+
+    Example:
+        >>> exact({"a": (1, 2)})
+        ('{"a":[1,2]}', '')
+        >>> exact({1: "a"})[1]
+        'the key 1, where JSON takes text'
+    """
+    text, odd, keys = _write(value)
+    if odd:
+        return text, f"a value that JSON cannot ({odd[0]})"
+    return text, f"the key {keys[0]}, where JSON takes text" if keys else ""
+
+
+def _write(value: object) -> tuple[str, list[str], list[str]]:
+    """Canonical JSON; the types of what it replaced, and the keys that it wrote as text."""
     writable, plain = _survey(value)
     if not writable:
         raise UnsupportedMessage(
@@ -50,13 +79,14 @@ def dump(value: object) -> tuple[str, bool]:
             f"{MAX_CONTAINERS} lists; flatten its tool arguments or artifact before it enters the conversation"
         )
     odd: list[str] = []
+    keys: list[str] = []
 
     def replace(part: Any) -> dict[str, str]:
         odd.append(type(part).__name__)
         return {_OPAQUE: odd[-1]}
 
     if not plain:
-        value = _map(value, lambda part: part, lambda d: _text_keys(d, replace))
+        value = _map(value, lambda part: part, lambda d: _text_keys(d, replace, keys))
     try:
         text = _dumps(value, replace)
     except ValueError:  # a number with more digits than Python converts
@@ -64,7 +94,7 @@ def dump(value: object) -> tuple[str, bool]:
         text = _dumps(value, replace)
     if "\\ud" in text or _MARK in text:
         text = _dumps(_map(value, _escape, _escape_keys), replace)
-    return text, bool(odd)
+    return text, odd, keys
 
 
 def load(text: str) -> Any:
@@ -178,7 +208,7 @@ def _is_endless(part: object) -> bool:
     return isinstance(part, int) and part.bit_length() > _INT_BITS
 
 
-def _text_keys(data: dict[Any, Any], replace: Callable[[Any], object]) -> dict[str, Any]:
+def _text_keys(data: dict[Any, Any], replace: Callable[[Any], object], changed: list[str]) -> dict[str, Any]:
     """Every key as text, no two the same: text keys as they are, others as JSON writes them."""
     result = {str.__str__(key): value for key, value in data.items() if isinstance(key, str)}
     for place, (key, value) in enumerate(data.items()):
@@ -186,6 +216,7 @@ def _text_keys(data: dict[Any, Any], replace: Callable[[Any], object]) -> dict[s
             continue
         if key is None or (isinstance(key, int | float) and not _is_endless(key)):
             text = json.dumps(key)
+            changed.append(f"{key!r:.40}")
         else:  # its own text could differ from one process to the next
             replace(key)
             text = f"{_OPAQUE}:{type(key).__name__}:{place}"

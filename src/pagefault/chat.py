@@ -138,11 +138,11 @@ def _accept(message: object, index: int) -> dict[str, Any]:
     for name in ("id", "tool_call_id"):
         if message.get(name) is not None:
             check_id(f"message {index}: {name}", message[name])
-    text, opaque = canonical.dump(dict(message))
-    if opaque:
+    text, lost = canonical.exact(dict(message))
+    if lost:
         raise UnsupportedMessage(
-            f"message {index} holds a value that JSON cannot; the store would be its only copy, "
-            "so convert it (bytes to base64 text, objects to dictionaries) before appending"
+            f"message {index} holds {lost}; the store would be its only copy, "
+            "so convert it (bytes to base64 text, objects to dictionaries, keys to text) before appending"
         )
     copy: dict[str, Any] = canonical.load(text)
     return copy

@@ -273,13 +273,13 @@ def _lines(value: Any, name: str) -> Iterator[tuple[str, str]]:
 
 def _json(value: Any, name: str) -> str:
     try:
-        text, is_odd = canonical.dump(value)
+        text, lost = canonical.exact(value)
     except UnsupportedMessage as error:
         raise InvalidItem(f"the value of {name!r:.60} is nested too deeply, or refers to itself") from error
-    if is_odd:
+    if lost:
         raise InvalidItem(
-            f"the value of {name!r:.60} holds something that JSON has no form for; store text, numbers, booleans, "
-            "None, and lists and dictionaries of them"
+            f"the value of {name!r:.60} holds {lost}; store text, numbers, booleans, None, and lists and "
+            "dictionaries of them, with text as keys"
         )
     return text
 

@@ -58,10 +58,10 @@ class Space:
 
         Accepted on return, stored behind you; ``memory.flush()`` waits until it is durable.
         Waits first while more than 4,096 pages of this space are not stored yet. What raises
-        has added nothing.
+        has added nothing. They come back as JSON has them: tuples as lists.
 
         Raises:
-            UnsupportedMessage: Not such dictionaries.
+            UnsupportedMessage: Not such dictionaries, or one holds what JSON cannot: bytes, keys that are no text.
             InvalidId: An id in them is no usable string.
             MemoryClosed: After ``close()``.
             StoreError: The store cannot be opened, or fails while that many pages wait for it.
@@ -267,7 +267,7 @@ class Space:
 
         Args:
             key: Its name, such as ``"diet"``.
-            value: Text, or anything else that JSON can hold.
+            value: Text, or anything else that JSON can hold; tuples come back as lists.
 
         Raises:
             InvalidItem: A key or value that cannot be kept.

@@ -124,6 +124,31 @@ def test_keys_become_what_json_knows(value, same):
     assert not canonical.dump(value)[1]
 
 
+@pytest.mark.parametrize(
+    ("value", "lost"),
+    [
+        ({"a": [{"b": {1: 2}}]}, "the key 1, where JSON takes text"),
+        ([{True: 0}], "the key True, where JSON takes text"),
+        ({None: 0, "n": 1}, "the key None, where JSON takes text"),
+        ({2.5: 0}, "the key 2.5, where JSON takes text"),
+        ({1: {2}}, "a value that JSON cannot (set)"),
+        ({(1, 2): 0}, "a value that JSON cannot (tuple)"),
+        ({10**5000: 0}, "a value that JSON cannot (int)"),
+        (b"x", "a value that JSON cannot (bytes)"),
+        ({"a": (1, "2"), "b": None}, ""),
+    ],
+)
+def test_what_a_text_would_not_give_back_is_named(value, lost):
+    assert canonical.exact(value) == (canonical.dump(value)[0], lost)
+
+
+@given(json_values())
+@few
+def test_what_is_json_is_exact(value):
+    text, lost = canonical.exact(value)
+    assert (canonical.load(text), lost) == (value, "")
+
+
 def test_no_two_keys_become_one():
     value = {1: "number", "1": "text", "int:1": "also text", 1.5: "half", "1.5": "half as text"}
     text, opaque = canonical.dump([value])

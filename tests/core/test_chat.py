@@ -65,6 +65,15 @@ def test_text_of_another_type_is_made_text():
         assert CHAT.measure([message]) == CHAT.measure([{"role": "user", "content": "x"}])
 
 
+def test_a_key_that_is_no_text_is_refused():
+    """Two keys that become one, or a key that nobody wrote, would be another message."""
+    for content in ({1: "a", "1": "b"}, [{"type": "text", "text": "x", "more": {None: 1}}]):
+        with pytest.raises(
+            UnsupportedMessage, match=r"message 0 holds the key (1|None), where JSON takes text; .* keys to"
+        ):
+            list(accept([{"role": "user", "content": content}]))
+
+
 def test_messages_are_checked_one_at_a_time():
     copies = accept([{"role": "user", "content": "a"}, {"role": "user", "content": object()}])
     assert next(copies) == {"content": "a", "role": "user"}

@@ -110,7 +110,7 @@ def test_a_changed_body_is_noticed():
         item_of(replace(record, body=record.body.replace("1", "2")))
 
 
-@pytest.mark.parametrize("value", [object(), {"x": {1, 2}}, {"x": b"bytes"}])
+@pytest.mark.parametrize("value", [object(), {"x": {1, 2}}, {"x": b"bytes"}, {1: 2}, {"x": [{None: 1}]}])
 def test_what_json_has_no_form_for_is_refused(value):
     with pytest.raises(InvalidItem, match="JSON"):
         plain(value, "k")

@@ -127,6 +127,8 @@ RING.append(RING)
         ChatMessage(role="assistant", content="x", additional_kwargs={"raw": object()}),
         ChatMessage(role="assistant", content="x", additional_kwargs={"ring": RING}),
         ChatMessage(role="assistant", content="x", additional_kwargs={"more": {"n": {1, 2}}}),
+        ChatMessage(role="assistant", content="x", additional_kwargs={"more": {1: 2}}),
+        ChatMessage(role="assistant", blocks=[ToolCallBlock(tool_name="t", tool_kwargs={"more": [{1: 2}]})]),
         ChatMessage.model_construct(role="user", blocks=[Sticker(text="x")], additional_kwargs={}),
     ],
 )

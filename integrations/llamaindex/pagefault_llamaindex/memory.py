@@ -187,7 +187,7 @@ class PagefaultMemory(BaseMemory):
         """Add a message. Accepted on return, stored behind you.
 
         Raises:
-            UnsupportedMessage: Not a ``ChatMessage``, or it holds what JSON cannot.
+            UnsupportedMessage: Not a ``ChatMessage``, or it holds what JSON cannot (objects, keys that are no text).
             MemoryClosed: After ``close()``.
         """
         self._conversation().put([accept_one(message)])

@@ -150,11 +150,11 @@ def accept_one(message: Any) -> ChatMessage:
     """
     if is_plain(message):
         return copy_of(message)
-    text, opaque = canonical.dump(LLAMAINDEX.encode(message))
-    if opaque:
+    text, lost = canonical.exact(LLAMAINDEX.encode(message))
+    if lost:
         raise UnsupportedMessage(
-            f"additional_kwargs or tool arguments of {str(message)!r:.60} hold a value that JSON cannot; the store "
-            "would be its only copy, so convert it (objects to dictionaries) before it enters the memory"
+            f"additional_kwargs or tool arguments of {str(message)!r:.60} hold {lost}; the store would be its only "
+            "copy, so convert it (objects to dictionaries, keys to text) before it enters the memory"
         )
     return LLAMAINDEX.decode(canonical.load(text))
 
