@@ -28,7 +28,7 @@ class Content:
         messages: Neutral projections.
         tokens: Exact count, the counter's reserve included.
         gist: One line for the table of contents.
-        opaque: A value that JSON cannot hold was replaced in the body.
+        opaque: A value or key that JSON cannot hold was replaced in the body.
     """
 
     body: str
@@ -45,9 +45,9 @@ def materialise(natives: Sequence[Any], codec: Codec, counter: TokenCounter, kin
     data = [codec.encode(native) for native in natives]
     known = _imprint(data)  # before the body: were a message changed just now, the digest decides
     try:
-        body, opaque = canonical.dump(data)
-    except UnsupportedMessage:
-        body, opaque = canonical.dump([canonical.prune(item) for item in data])[0], True
+        body, lost = canonical.exact(data)
+    except UnsupportedMessage as error:
+        body, lost = canonical.dump([canonical.prune(item) for item in data])[0], str(error)
     messages = tuple(project(codec.format, item) for item in data)
     return Content(
         body=body,
@@ -56,7 +56,7 @@ def materialise(natives: Sequence[Any], codec: Codec, counter: TokenCounter, kin
         messages=messages,
         tokens=count(messages, counter),
         gist=gist_of(messages, kind),
-        opaque=opaque,
+        opaque=bool(lost),
     )
 
 

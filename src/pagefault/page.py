@@ -138,7 +138,7 @@ class Page:
         tokens: Exact count of the page as the counter sees it.
         gist: One line that says what the page holds.
         created_at: Unix seconds when the page was first seen.
-        opaque: The body holds a placeholder for a value that is not JSON.
+        opaque: The body holds something in place of a value or key that JSON has no form for.
     """
 
     seq: int

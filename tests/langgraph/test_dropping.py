@@ -266,11 +266,12 @@ class Thing:
     """No JSON can hold it."""
 
 
-def test_a_page_that_only_the_state_holds_whole_stays_there(memory: pagefault.Memory) -> None:
+@pytest.mark.parametrize("artifact", [Thing(), {"counts": {1: 2}}], ids=["object", "key"])
+def test_a_page_that_only_the_state_holds_whole_stays_there(memory: pagefault.Memory, artifact: Any) -> None:
     call = {"name": "lookup", "args": {}, "id": "c"}
     opaque = [
         AIMessage("", tool_calls=[call], id="oa"),
-        ToolMessage("made " * 300, tool_call_id="c", id="ot", artifact=Thing()),
+        ToolMessage("made " * 300, tool_call_id="c", id="ot", artifact=artifact),
     ]
     node = paging_node(memory, budget=BUDGET, drop=True)
     filler = [HumanMessage(f"filler {n} " + "x " * 100, id=f"f{n}") for n in range(60)]
