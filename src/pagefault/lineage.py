@@ -45,6 +45,7 @@ class Lineage:
         is_sole: No framework's state holds its messages, only the store does.
         keeps_head: The space's head may say where it ends.
         replaced: Message objects that it held before: to let go of thousands takes a while, which no step waits for.
+        offered: So many of its messages the last prompt could show.
         calm: With up to so many tokens, ``judged_by`` leaves the path as it is; -1 where that is to be found out.
         vouched: Chains at some pages that a seal has shown, which need not be computed to be known.
         joined: Lines of contents joined before a reclaim asks for them.
@@ -323,6 +324,10 @@ class Lineage:
         self.loose = sum([s.upper for s in self._uncounted])
 
     # -- content and chains ----------------------------------------------------------------
+
+    def is_shown(self, seq: int) -> bool:
+        """Whether the last prompt had this page; what none had yet is in no window. There is no page 0."""
+        return seq > 0 and seq not in self.absent and self.slots[seq - 1].stop <= self.offered
 
     def natives(self, slot: Slot) -> list[Any]:
         """The framework's messages of a slot."""

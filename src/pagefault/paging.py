@@ -29,7 +29,7 @@ from pagefault.previewing import oversize, squeeze
 from pagefault.prompt import render
 from pagefault.slot import Slot
 from pagefault.tokens import lines_add_up
-from pagefault.view import Pin, View, from_record, to_record
+from pagefault.view import Pin, View, from_record, generation_of, to_record
 
 MAX_LINEAGES: Final = 4
 MESSAGE_OVERHEAD: Final = 8
@@ -207,7 +207,7 @@ class Paging:
         if not view.generation:
             return Prompt(self.space, lineage, None, None, evicted, total)
         natives = None if view.is_plain else render(lineage, requested)
-        is_news = record is None or record.get("gen") != view.generation
+        is_news = generation_of(record) != view.generation
         return Prompt(self.space, lineage, natives, to_record(view) if is_news else None, evicted, total)
 
     # -- paths -----------------------------------------------------------------------------
@@ -276,8 +276,8 @@ class Paging:
         if not record:
             return
         lineage.calm = -1
-        ours, theirs = lineage.view.generation, record.get("gen")
-        if not isinstance(theirs, int) or theirs > ours or (theirs == ours and record != to_record(lineage.view)):
+        ours, theirs = lineage.view.generation, generation_of(record)
+        if theirs is None or theirs > ours or (theirs == ours and record != to_record(lineage.view)):
             self._adopt(lineage, record)
 
     def _adopt(self, lineage: Lineage, record: Mapping[str, Any]) -> None:
@@ -287,7 +287,7 @@ class Paging:
             if self._refused != str(error):  # said once, not at every step
                 self._refused = str(error)
                 _log.warning("view record of %s ignored, the window is rebuilt: %s", self.space, error)
-            if isinstance(refused := record.get("gen"), int):  # the next decision must win over it
+            if (refused := generation_of(record)) is not None:  # the next decision must win over it
                 lineage.view = replace(lineage.view, generation=max(refused, lineage.view.generation))
             return
         lineage.adopt(view)

@@ -150,7 +150,7 @@ class Retrieval:
         near = [each.point for each in pages.values()]
         weights = await self._store.idf(sight.reach, sparse.indices, near=near) if sparse.indices else {}
         with paging.lock:
-            request = lineage.request if query.skip_resident else 0
+            request = lineage.request if query.skip_resident and lineage.is_shown(lineage.request) else 0
         similar = None if dense is None else {sight.address(n): dense[n] for n in pages if n in dense}
         question = Question(terms=sparse.indices, weights=weights, dense=similar, pages=sight.pages, request=request)
 
@@ -413,7 +413,7 @@ def _is_own(hit: Hit, sight: Sight) -> bool:
 
 def _recalled(page: Page, score: float, sight: Sight, number: int) -> RecalledPage:
     place, lineage = sight.split(number)[0], sight.lineage
-    is_here = place is None and page.seq not in lineage.absent and lineage.slots[page.seq - 1].preview is None
+    is_here = place is None and lineage.is_shown(page.seq) and lineage.slots[page.seq - 1].preview is None
     return RecalledPage(
         address=sight.address(number),
         page=page,

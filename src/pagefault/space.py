@@ -245,7 +245,7 @@ class Space:
         text = render_items(items, judged, counter=counter, budget=wanted.budget // 2)
         if text:
             cost = math.ceil(counter.count(text) * (1 + counter.reserve))
-            wanted = replace(wanted, budget=wanted.budget - cost)
+            wanted = replace(wanted, budget=max(0, wanted.budget - cost))
         if sources:
             wanted = replace(wanted, budget=wanted.budget * 2 // 3)
         found = await retrieval.search(self._paging, past, wanted, counter, vector)

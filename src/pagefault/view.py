@@ -330,9 +330,10 @@ def merge_records(old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) 
         return dict(old or {})
     if not old:
         return dict(new)
-    return dict(old if _generation(old) > _generation(new) else new)
+    return dict(old if (generation_of(old) or 0) > (generation_of(new) or 0) else new)
 
 
-def _generation(record: Mapping[str, Any]) -> int:
-    found = record.get("gen")
-    return found if isinstance(found, int) else 0
+def generation_of(record: Any) -> int | None:
+    """What a record says of its generation; ``None`` for what is no record."""
+    found = record.get("gen") if isinstance(record, Mapping) else None
+    return found if isinstance(found, int) else None

@@ -207,6 +207,15 @@ def test_a_damaged_record_is_said_once_and_the_window_is_rebuilt(make, caplog):
     assert first.record
 
 
+@pytest.mark.parametrize("record", [["gen", 7], "record", 7])
+def test_what_is_no_record_at_all_is_ignored_as_well(record, caplog):
+    with caplog.at_level(logging.WARNING, "pagefault"):
+        prompt = run(c.paging(), c.talk(12), record)
+    assert "not a view record" in caplog.text
+    assert prompt.evicted
+    assert prompt.record["gen"] == 1
+
+
 def test_an_empty_record_is_no_record(caplog):
     paging = known_prefix()
     assert run(paging, c.talk(12), {}).record

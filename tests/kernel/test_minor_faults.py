@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 
 import pytest
 
@@ -11,6 +10,7 @@ import pagefault
 from pagefault.chat import CHAT
 from pagefault.errors import StoreError
 from pagefault.testing.faults import FlakyStore
+from tests.core.conversation import said
 from tests.kernel.conversation import message
 from tests.kernel.support import store_alone, user, users, wrapped
 
@@ -99,14 +99,28 @@ def test_after_a_restart_the_store_says_when_it_was(tmp_path, monkeypatch, fault
     with pagefault.open(tmp_path, embedder=None) as memory:
         memory.space(thread="t").append([user("long ago"), user("and later")])
         memory.flush()
+        memory.space(thread="t").view()
         before = fault(memory.space(thread="t"), "1-2")
     with wrapped(monkeypatch, FlakyStore, tmp_path) as (memory, store):
         space = memory.space(thread="t")
         space.view()
         space.append(user("now"))
         found = fault(space, "1-2")
-        assert [replace(p, resident=True) for p in found.pages] == list(before.pages)
+        assert found.pages == before.pages
         store.fail()
         assert fault(space, "3").pages[0].page.text == "now"
         with pytest.raises(StoreError, match="outage"):
             fault(space, "1")
+
+
+def test_what_no_prompt_has_shown_is_in_no_window(fault):
+    with pagefault.open(":memory:", embedder=None) as memory:
+        space = memory.space(thread="t")
+        space.append([user("The locker code is 4711."), said("Noted.")])
+        assert not any(page.resident for page in fault(space, "1-2").pages)
+        assert "4711" in space.recall("locker code", skip_resident=True).text
+        space.append(user("Where is the gym?"))
+        space.view()
+        space.append(said("A gym is on Elm street."))
+        assert [page.resident for page in fault(space, "1-4").pages] == [True, True, True, False]
+        assert "already in your context at 1" in space.recall("locker code", skip_resident=True).text

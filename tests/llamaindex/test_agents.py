@@ -254,13 +254,14 @@ ONE: Any = [1, 1.0, "page 1", "Pages 1", "#1", "[1]", '["1"]', "'1'", [1], ["1",
 
 
 def test_a_model_may_send_null_numbers_or_lists(backend):
-    memory = session(backend)
+    memory = session(backend, limit=8_000)
     memory.put(ChatMessage(role="user", content="My cat is called Turing 1912."))
     recall, remember = PagefaultToolSpec(memory).to_tool_list()
     for asked in [{"addresses": one, "query": None} for one in ONE]:
         assert "called Turing" in str(recall.call(**asked).content), asked
         assert "called Turing" in str(asyncio.run(recall.acall(**asked)).content), asked
     memory.put_messages([say("Noted."), ChatMessage(role="user", content="What was it?")])
+    memory.get()
     for query in ("cat Turing", ["cat", "Turing"], 1912):
         assert "already in your context at 1" in str(recall.call(addresses=None, query=query).content)
         assert "already in your context at 1" in str(recall.call(addresses=[], query=query).content)

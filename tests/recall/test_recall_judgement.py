@@ -59,6 +59,13 @@ def words(one):
         ("My dog Rex is sick and does not eat, what should I do?", True),
         ("?", False),
         ("", True),
+        ("Tell me the name of my dog.", False),
+        ("Please, tell me the name of my dog", False),
+        ("what is the name of my dog", False),
+        ("What I like most is the name of my dog.", True),
+        ("I need the name of the dog, please.", True),
+        ("Hello, my dog's name?", False),
+        ("Do you know the name of my dog, please?", False),
     ],
 )
 def test_a_question_is_no_evidence_for_its_answer(text, counts):
@@ -67,18 +74,22 @@ def test_a_question_is_no_evidence_for_its_answer(text, counts):
 
 
 @pytest.mark.parametrize(
-    ("text", "counts_for_a_model"),
+    ("said", "asked"),
     [
-        ("Tell me the name of my dog.", False),
-        ("I need the name of the dog, please.", True),
-        ("My dog is called Rex.", True),
-        ("the name of my dog", False),
+        ("My cat is called Turing.", "What is my cat called?"),
+        ("The wifi password is hunter2.", "What is the wifi password?"),
+        ("My locker code is 4711.", "locker code"),
+        ("My locker code is 4711, ok?", "locker code"),
+        ("The server port is 8443.", "What port does the server have?"),
+        ("The server port is 8443.", "Is the server port 8443?"),
+        ("My dog is Rex. Remember?", "Who is my dog?"),
+        ("Did I tell you my dog is called Rex?", "What is my dog called?"),
+        ("Haven't I said that my dog is called Rex?", "What is my dog called?"),
     ],
 )
-def test_a_model_asks_for_what_the_user_asked_for(text, counts_for_a_model):
-    one = user(1, text)
-    assert is_evidence(one, TERMS, words(one), asked_by_model=True) is counts_for_a_model
-    assert is_evidence(one, TERMS, words(one))
+def test_a_short_statement_is_evidence_although_the_question_has_nearly_all_its_words(said, asked):
+    one = user(1, said)
+    assert is_evidence(one, query_vector(asked).indices, words(one))
 
 
 def test_the_request_itself_never_counts():

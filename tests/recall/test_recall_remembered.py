@@ -83,7 +83,9 @@ def test_an_item_is_shown_whole_or_only_named():
     assert 'item "short"' in text
     assert 'No room here for "long".' in text
     assert "red red" not in text
-    assert render_items(found, Outcome.ANSWER, counter=Words(), budget=5) == ""
+    text = render_items(found, Outcome.ANSWER, counter=Words(), budget=5)
+    assert text == 'Remembered, but there is no room here to show it: "short", "long".'
+    assert render_items([], Outcome.ABSTAIN, counter=Words(), budget=500) == ""
 
 
 def test_a_result_has_both():
@@ -94,4 +96,3 @@ def test_a_result_has_both():
     both = with_items(weak, Outcome.ANSWER, found, "Items")
     assert (both.outcome, both.text, [r.item.key for r in both.items]) == (Outcome.ANSWER, "Items\nPages", ["colour"])
     assert with_items(nothing, Outcome.WEAK, found, "Items").text == "Items"
-    assert with_items(nothing, Outcome.WEAK, found, "").text == "Nothing"

@@ -42,7 +42,8 @@ class PagingMiddleware(AgentMiddleware[PagingState, Any, Any]):
     """Keeps an agent's prompt inside a budget and loses nothing.
 
     Give it to ``create_agent`` last, so that it sees what other middleware did to the request; only
-    :class:`SchedulingMiddleware` comes after it.
+    :class:`SchedulingMiddleware` comes after it, and what hides contents from the model request by request: the table
+    of contents and the ``recall`` tool quote the state, not what was masked on its way.
 
     Args:
         memory: From ``pagefault.open(...)``; stays open when the agent is done.

@@ -68,7 +68,7 @@ def counts(found: RecalledPage, terms: Collection[int], question: Question) -> b
     """Whether a page may answer the question at all; the request that led to it never does."""
     if found.space is None and found.page.seq == question.request:
         return False
-    return is_evidence(found.page, question.terms, terms, asked_by_model=question.request > 0)
+    return is_evidence(found.page, question.terms, terms)
 
 
 def _weigh(pages: Sequence[RecalledPage], terms: Mapping[str, Collection[int]], question: Question) -> Evidence:

@@ -75,25 +75,27 @@ def best_of(*outcomes: Outcome) -> Outcome:
 
 
 def render_items(found: Sequence[RecalledItem], outcome: Outcome, *, counter: TokenCounter, budget: int) -> str:
-    """Quote items for a model, as many as fit; empty when none does.
+    """Quote items for a model, as many as fit; empty when there are none.
 
-    An item is shown whole or only named: half a value may say the opposite of the whole.
+    An item is shown whole or only named: half a value may say the opposite of the whole. Where none fits, that is
+    said whatever the budget, since a model must not read that nothing is known.
     """
+    if not found:
+        return ""
     room = budget / (1 + counter.reserve)
     for shown in range(len(found), 0, -1):
         text = _frame(found, shown, outcome)
         if math.ceil(counter.count(text)) <= room:
             return text
-    return ""
+    return f"Remembered, but there is no room here to show it: {', '.join(_name(each.item) for each in found)}."
 
 
 def with_items(found: Found, judged: Outcome, items: Sequence[RecalledItem], text: str) -> Found:
     """A recall's result with the items that answer, too; what holds now is read first."""
     if not items:
         return found
-    parts = [text, *([found.text] if found.outcome is not Outcome.ABSTAIN or not text else [])]
-    outcome = best_of(judged, found.outcome)
-    return replace(found, outcome=outcome, items=tuple(items), text="\n".join(part for part in parts if part))
+    parts = [text, *([found.text] if found.outcome is not Outcome.ABSTAIN else [])]
+    return replace(found, outcome=best_of(judged, found.outcome), items=tuple(items), text="\n".join(parts))
 
 
 def _frame(found: Sequence[RecalledItem], shown: int, outcome: Outcome) -> str:
