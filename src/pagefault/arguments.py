@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any, Literal
 
 from pagefault.errors import BadAddress, InvalidItem, PageNotFound
@@ -25,6 +26,17 @@ def check_scope(scope: object) -> ScopeName:
     if scope == "thread":
         return "thread"
     raise ValueError(f"scope={scope!r:.60}; give 'thread', or 'user' for all conversations of the user")
+
+
+def check_moment(name: str, moment: object) -> None:
+    """Refuse what is no moment; ``None`` is no bound.
+
+    Raises:
+        ValueError: Not Unix seconds.
+    """
+    if moment is None or (isinstance(moment, int | float) and abs(moment) <= sys.float_info.max):  # NaN is not
+        return
+    raise ValueError(f"{name} is {type(moment).__name__} {moment!r:.60}; give Unix seconds, such as time.time()")
 
 
 def noted(key: str, value: Any) -> Change:

@@ -32,7 +32,7 @@ from pagefault.sources import Sources
 from pagefault.space import Space
 from pagefault.stores import EdgeStore
 from pagefault.stores.server_settings import is_server_url, server_settings
-from pagefault.tokens import default_counter
+from pagefault.tokens import check_counter, default_counter
 from pagefault.vectors import Vectors
 from pagefault.writeback import WriteBack
 
@@ -75,6 +75,7 @@ def open(  # noqa: A001  # pagefault.open reads as it should, like gzip.open
         InvalidId: ``target`` is empty or no path.
         EmbedderError: ``embedder`` cannot be one.
         BudgetError: ``budget`` is no :class:`Budget`.
+        TypeError: ``counter`` cannot count.
         StoreError: The URL of a server cannot be used, or the place is open with other options.
 
     Example:
@@ -86,6 +87,7 @@ def open(  # noqa: A001  # pagefault.open reads as it should, like gzip.open
     """
     _check_embedder(embedder)
     check_budget(budget)
+    check_counter(counter)
     options = _Options(embedder, counter, budget, require_tenant=require_tenant)
     place = _place(target)
     if place is None:

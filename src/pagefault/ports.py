@@ -16,6 +16,8 @@ from pagefault.page import SpaceId
 T = TypeVar("T")
 NEAR: Final = "near:"
 """How a fingerprint begins whose digits are compared by nearness."""
+LARGEST: Final = 1e18
+"""Vectors and weights are float32 in the engine, which sums their squares: none is longer."""
 FORMAT: Final = 3
 """Format version of the records written now.
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from pagefault.arguments import ScopeName, check_key, check_scope, checked_item, noted, numbers, parsed
+from pagefault.arguments import ScopeName, check_key, check_moment, check_scope, checked_item, noted, numbers, parsed
 from pagefault.assembly import Assembly
 from pagefault.budget import Budget, check_budget
 from pagefault.chat import CHAT, accept
@@ -211,9 +211,8 @@ class Space:
             raise ValueError(f"recall takes a non-empty query, got {text!r:.60}")
         if not isinstance(limit, int) or isinstance(limit, bool) or not 1 <= limit <= MAX_LIMIT:
             raise ValueError(f"limit={limit!r:.60}; ask for 1 to {MAX_LIMIT} pages")
-        for name, moment in (("after", after), ("before", before)):
-            if moment is not None and (not isinstance(moment, int | float) or not math.isfinite(moment)):
-                raise ValueError(f"{name}={moment!r:.60}; give Unix seconds, such as time.time()")
+        check_moment("after", after)
+        check_moment("before", before)
         return Query(text=text, limit=limit, after=after, before=before, budget=self._share(budget))
 
     def _crosses(self, scope: object) -> bool:

@@ -140,6 +140,23 @@ def default_counter() -> TokenCounter:
         return _default[0]
 
 
+def check_counter(counter: object) -> None:
+    """Refuse what cannot count, before anything waits for it; ``None`` leaves the choice to pagefault.
+
+    Raises:
+        TypeError: It has no ``count(text)``, or no ``reserve`` from 0 to 1.
+    """
+    reserve = getattr(counter, "reserve", None)
+    if counter is None or (
+        callable(getattr(counter, "count", None)) and isinstance(reserve, int | float) and 0 <= reserve <= 1
+    ):
+        return
+    raise TypeError(
+        f"counter is {counter!r:.60}; it must be None, or an object with count(text), which gives tokens, and a "
+        "reserve from 0 to 1 (0 when it is exact), such as pagefault.tokens.TiktokenCounter()"
+    )
+
+
 def lines_add_up(counter: TokenCounter) -> bool:
     """Whether the counts of lines, each with its end, add up to the count of their text.
 

@@ -174,6 +174,8 @@ def test_without_the_wheel_there_is_one_warning_and_the_pip_command(monkeypatch,
         ([[math.nan, 1.0]], "NaN or infinity for text 0"),
         ([[math.inf, 1.0]], "NaN or infinity for text 0"),
         ([[math.inf, -math.inf]], "NaN or infinity for text 0"),
+        ([[1e18, 1.0]], r"values beyond 1e\+18 for text 0; scale"),
+        ([[1.0, -1e30]], r"values beyond 1e\+18 for text 0; scale"),
         ([[0.0, 0.0]], "zero vector"),
         ([["a", "b"]], "no numbers"),
         ([[None, 1.0]], "no numbers"),
@@ -190,6 +192,7 @@ def test_unusable_vectors_are_refused(vectors, message):
 def test_usable_vectors_pass():
     validate_vectors(Fixed(), [], [])
     validate_vectors(Fixed(), ["x", "y"], [[1.0, 0.0], (0.0, -2.0)])
+    validate_vectors(Fixed(), ["x"], [[9e17, 1e-3]])
 
 
 def fits(one, other):

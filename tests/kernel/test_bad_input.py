@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -285,6 +286,8 @@ BAD_OPTIONS: list[dict[str, object]] = [
     {"limit": None},
     {"after": "yesterday"},
     {"before": float("nan")},
+    {"before": float("-inf")},
+    {"after": 10**400},
     {"budget": -1},
     {"budget": "many"},
 ]
@@ -305,6 +308,22 @@ def test_a_budget_that_is_none_is_refused_at_once(space, budget):
     ):
         with pytest.raises(BudgetError, match=r"budget is a pagefault\.Budget"):
             use()
+
+
+NO_COUNTERS: list[Any] = [5, "tiktoken", [], len, SimpleNamespace(count=len), SimpleNamespace(count=5, reserve=0)]
+NO_COUNTERS += [SimpleNamespace(count=len, reserve=reserve) for reserve in (None, "0", -0.1, 2, float("nan"))]
+
+
+@pytest.mark.parametrize("counter", NO_COUNTERS, ids=repr)
+def test_what_cannot_count_is_refused_at_once(counter):
+    with pytest.raises(TypeError, match=r"counter is .*; it must be None, or an object with count\(text\)"):
+        pagefault.open(":memory:", counter=counter)
+
+
+def test_a_counter_of_ones_own(tmp_path):
+    with pagefault.open(tmp_path, counter=SimpleNamespace(count=len, reserve=0), embedder=None) as memory:
+        memory.space(thread="t").append(user("x"))
+        assert len(memory.space(thread="t").view()) == 1
 
 
 def test_an_empty_key_of_a_pinned_item(space):

@@ -243,6 +243,28 @@ def test_many_tasks_and_loops_at_once(backend):
     assert sorted(texts(kept)) == sorted([f"{name}.{number}" for name in "abcd" for number in range(15)] * 2)
 
 
+def test_a_store_that_is_given_to_another_user_lists_the_keys_of_that_one(backend):
+    store = PagefaultChatStore(memory=backend, user="ada")
+    asyncio.run(store.add_message("k", user("hers")))
+    store.user = "bob"
+    assert asyncio.run(store.get_keys()) == []
+    asyncio.run(store.add_message("k", user("his")))
+    assert asyncio.run(store.get_keys()) == ["k"]
+    assert texts(asyncio.run(store.get_messages("k"))) == ["his"]
+
+
+@pytest.mark.parametrize("bad", [-1, True, "1", 1.5])
+def test_messages_are_not_counted_from_the_end(backend, bad):
+    store = PagefaultChatStore(memory=backend)
+    asyncio.run(store.add_messages("k", [user("a"), user("b"), user("c")]))
+    for how in ({"limit": bad}, {"offset": bad}):
+        with pytest.raises(ValueError, match="give a number of messages from 0 on"):
+            asyncio.run(store.get_messages("k", **how))
+    assert texts(asyncio.run(store.get_messages("k", limit=1, offset=1))) == ["b"]
+    assert asyncio.run(store.get_messages("k", limit=0)) == []
+    assert asyncio.run(store.get_messages("k", offset=9)) == []
+
+
 @pytest.mark.parametrize("key", [7, None, "", "a\x00b", True])
 def test_keys_that_are_none(backend, key):
     store = PagefaultChatStore(memory=backend)

@@ -39,7 +39,7 @@ class PagefaultChatStore(AsyncDBChatStore):
     tenant: str | None = None
     user: str = ""
     _lock: Any = PrivateAttr(default_factory=threading.RLock)
-    _keys: set[str] = PrivateAttr(default_factory=set)
+    _keys: set[tuple[str | None, str, str]] = PrivateAttr(default_factory=set)
 
     @classmethod
     def class_name(cls) -> str:
@@ -55,10 +55,14 @@ class PagefaultChatStore(AsyncDBChatStore):
         limit: int | None = None,
         offset: int | None = None,
     ) -> list[ChatMessage]:
-        """Messages of a key in order, archived ones first where both are asked for."""
+        """Messages of a key in order, archived ones first where both are asked for.
+
+        Raises:
+            ValueError: ``limit`` or ``offset`` is below 0.
+        """
+        first, count = _number("offset", offset or 0), None if limit is None else _number("limit", limit)
         natives = [native for part in _parts(status) for native in await self._part(key, part).aeverything()]
-        first = offset or 0
-        return [copy_of(native) for native in natives[first : None if limit is None else first + limit]]
+        return [copy_of(native) for native in natives[first : None if count is None else first + count]]
 
     async def count_messages(self, key: str, status: MessageStatus | None = MessageStatus.ACTIVE) -> int:
         """How many messages a key has."""
@@ -154,14 +158,22 @@ class PagefaultChatStore(AsyncDBChatStore):
 
     async def _note_key(self, key: str) -> None:
         self._part(key, MessageStatus.ACTIVE)  # refuses what cannot be a key
-        if key in self._keys:
+        tenant, user = self.tenant, self.user
+        if (tenant, user, key) in self._keys:
             return
-        self._keys.update(str(native.content) for native in await self._index().aeverything())
+        known = [str(native.content) for native in await self._index().aeverything()]
         with self._lock:
-            is_new = key not in self._keys
-            self._keys.add(key)
+            self._keys.update((tenant, user, each) for each in known)
+            is_new = (tenant, user, key) not in self._keys
+            self._keys.add((tenant, user, key))
         if is_new:
             await self._index().aput([ChatMessage(role=MessageRole.USER, content=key)])
+
+
+def _number(name: str, value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise ValueError(f"{name}={value!r:.60}; give a number of messages from 0 on, or None")
+    return value
 
 
 def _parts(status: MessageStatus | None) -> list[MessageStatus]:

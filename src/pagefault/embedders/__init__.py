@@ -12,7 +12,7 @@ from pagefault.embedders.adapted import AdaptedEmbedder
 from pagefault.embedders.fastembed import FastEmbedEmbedder
 from pagefault.embedders.wordllama import WordLlamaEmbedder
 from pagefault.errors import EmbedderError
-from pagefault.ports import NEAR, Embedder
+from pagefault.ports import LARGEST, NEAR, Embedder
 
 __all__ = [
     "AdaptedEmbedder",
@@ -70,7 +70,7 @@ def validate_vectors(embedder: Embedder, texts: Sequence[str], vectors: Sequence
     """Check what an embedder returned before any of it is stored or searched with.
 
     Raises:
-        EmbedderError: The count or a length is wrong, or a component is NaN, infinite or no number.
+        EmbedderError: The count or a length is wrong, or a component is NaN, infinite, no number or beyond 1e18.
     """
     name = embedder.name
     if len(vectors) != len(texts):
@@ -87,6 +87,11 @@ def validate_vectors(embedder: Embedder, texts: Sequence[str], vectors: Sequence
             raise EmbedderError(f"embedder {name!r} returned components that are no numbers: {error}") from error
         if not math.isfinite(length):
             raise EmbedderError(f"embedder {name!r} returned NaN or infinity for text {position}")
+        if not length < LARGEST:
+            raise EmbedderError(
+                f"embedder {name!r} returned values beyond {LARGEST:g} for text {position}; scale its vectors, "
+                "cosine needs their direction alone"
+            )
         if length == 0:
             raise EmbedderError(
                 f"embedder {name!r} returned a zero vector for text {position}; cosine needs a direction"

@@ -8,7 +8,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from pagefault.errors import StoreError
-from pagefault.ports import Dense, Sparse
+from pagefault.ports import LARGEST, Dense, Sparse
 
 TEXT: Final = "text"  # the names of the vectors of a point
 USER_TEXT: Final = "user_text"  # its words once more, for searches across the spaces of its user
@@ -16,8 +16,6 @@ DENSE: Final = "dense"
 # The second and further pieces of a long text, compared by the nearest. They lie apart, since one field for all
 # vectors makes a search a third slower where no text is long.
 PIECES: Final = "pieces"
-# Weights and vectors are float32 in the engine; squares are summed for the cosine.
-_LARGEST: Final = 1e18
 _SMALLEST_WEIGHT: Final = 1e-30
 
 
@@ -33,8 +31,8 @@ def vector(values: Sequence[float], *, dimension: int, of: str) -> list[float]:
     numbers = list(map(float, values if whole is None else whole()))
     if len(numbers) != dimension:
         raise StoreError(f"the vector of {of} has {len(numbers)} values, the store's dimension is {dimension}")
-    if not math.hypot(*numbers) < _LARGEST:
-        raise StoreError(f"the vector of {of} holds NaN, an infinity or values beyond {_LARGEST:g}")
+    if not math.hypot(*numbers) < LARGEST:
+        raise StoreError(f"the vector of {of} holds NaN, an infinity or values beyond {LARGEST:g}")
     return numbers
 
 
@@ -85,8 +83,8 @@ def query_sparse(sparse: Sparse) -> Sparse:
         raise StoreError(f"a sparse vector needs one weight per distinct index: {len(indices)} and {len(values)}")
     if not all(0 <= index < 2**32 for index in indices):
         raise StoreError("a sparse index must be an integer from 0 to 2^32 - 1")
-    if not all(abs(value) < _LARGEST for value in values):
-        raise StoreError(f"a sparse weight must be finite and below {_LARGEST:g}")
+    if not all(abs(value) < LARGEST for value in values):
+        raise StoreError(f"a sparse weight must be finite and below {LARGEST:g}")
     return sparse
 
 
