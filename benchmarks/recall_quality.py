@@ -23,7 +23,18 @@ from numpy.typing import NDArray
 
 from pagefault.embedders import WordLlamaEmbedder
 from pagefault.ports import Embedder
-from pagefault.recall import Evidence, Outcome, coverage, decide, document_vector, focus, fuse, pieces_of, query_vector
+from pagefault.recall import (
+    NEAR,
+    Evidence,
+    Outcome,
+    coverage,
+    decide,
+    document_vector,
+    focus,
+    fuse,
+    pieces_of,
+    query_vector,
+)
 
 CANDIDATES: Final = 64
 JUDGED: Final = 20
@@ -31,6 +42,7 @@ FITTED: Final = 2
 WIDTHS: Final = (600, 1_800)
 """Characters shown of a long page: of many pages under a small budget, of ten under the default one."""
 ADVERSARIAL: Final = 5
+SHARES: Final = (0.0, 0.1, NEAR, 0.3, 0.4, 0.5)
 
 
 class Library:
@@ -188,6 +200,20 @@ def recall_table(talks: Sequence[Talk], libraries: Sequence[Library]) -> Iterato
         yield f"| {name} | {' | '.join(f'{value:.3f}' for value in values)} |"
 
 
+def near_table(talks: Sequence[Talk], libraries: Sequence[Library]) -> Iterator[str]:
+    """What it costs and saves to leave out pages that have less than a share of the best page's score."""
+    yield "| least share of the best score | R@10 | pages shown of ten | of those, answers |\n|---|---|---|---|"
+    asked = [(lib, q, pages) for talk, lib in zip(talks, libraries, strict=True) for q, pages in talk.questions]
+    ranked = [(fuse(lib.dense(q), lib.sparse(q))[:10], answer) for lib, q, answer in asked]
+    for share in SHARES:
+        near = [({page for page, s in found if s >= share * found[0][1]}, answer) for found, answer in ranked]
+        recall = sum(len(pages & answer) / len(answer) for pages, answer in near) / len(near)
+        shown = sum(len(pages) for pages, _ in near)
+        right = sum(len(pages & answer) for pages, answer in near) / shown
+        name = f"**{share:g}** (default)" if share == NEAR else f"{share:g}"
+        yield f"| {name} | {recall:.3f} | {shown / len(near):.1f} | {right:.1%} |"
+
+
 def off_target(talks: Sequence[Talk], own: int, *, renamed: bool) -> Iterator[str]:
     """Every fourth question of the other conversations, with this one's speakers put in if wanted."""
     for other, talk in enumerate(talks):
@@ -246,6 +272,7 @@ def main() -> None:
     for title, first, last in (("fitted on", 0, FITTED), ("held out", FITTED, len(talks))):
         print(f"## Finding, conversations {first + 1}-{last} ({title})\n")
         print("\n".join(recall_table(talks[first:last], libraries[first:last])), end="\n\n")
+        print("\n".join(near_table(talks[first:last], libraries[first:last])), end="\n\n")
     if options.join:
         print("## What is shown of a long page\n")
         print("\n".join(shown_table(talks, libraries)), end="\n\n")

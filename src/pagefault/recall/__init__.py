@@ -3,7 +3,7 @@
 from pagefault.recall.focus import focus, is_evidence
 from pagefault.recall.fusion import fuse
 from pagefault.recall.gate import DEFAULT_THRESHOLDS, Evidence, Outcome, Thresholds, coverage, decide
-from pagefault.recall.judgement import Question, counts, judge, starts
+from pagefault.recall.judgement import NEAR, Question, counts, judge, starts
 from pagefault.recall.passages import (
     PassageEvidence,
     RecalledPassage,
@@ -21,6 +21,7 @@ from pagefault.recall.terms import document_vector, query_vector, split_terms, t
 __all__ = [
     "DEFAULT_THRESHOLDS",
     "FIELD",
+    "NEAR",
     "Evidence",
     "Found",
     "ItemEvidence",

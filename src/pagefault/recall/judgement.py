@@ -14,6 +14,9 @@ from pagefault.recall.slices import reading
 
 MIN_WIDTH: Final = 400
 CHARS_PER_TOKEN: Final = 3
+NEAR: Final = 0.2
+"""Share of the best page's score that a page must have to be shown beside it: what is about something else has less
+(``benchmarks/recall_quality.py`` compares)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +45,7 @@ def judge(
     *,
     skip_resident: bool,
 ) -> tuple[Outcome, list[RecalledPage]]:
-    """The outcome, and the pages to show, evidence first.
+    """The outcome, and the pages to show, evidence first, without those that are far behind the best one.
 
     Args:
         found: Candidates, best first.
@@ -57,11 +60,15 @@ def judge(
     if outcome is not Outcome.ABSTAIN:
         known = {p.address for p in evident}
         others = [p for p in found if p.address not in known and not (skip_resident and p.resident)]
-        return outcome, [*evident, *others]
+        return outcome, _near([*evident, *others])
     here = [p for p in evident if skip_resident and p.resident]
     if decide(_weigh(here, terms, question)) is Outcome.ANSWER:
-        return Outcome.ANSWER, here
+        return Outcome.ANSWER, _near(here)
     return Outcome.ABSTAIN, []
+
+
+def _near(pages: Sequence[RecalledPage]) -> list[RecalledPage]:
+    return [page for page in pages if page.score >= NEAR * pages[0].score]
 
 
 def counts(found: RecalledPage, terms: Collection[int], question: Question) -> bool:
