@@ -17,7 +17,8 @@ class PagefaultChatMessageHistory(BaseChatMessageHistory):
 
     It gives everything back, whatever its length; to keep a model's window within a budget, wrap
     the model: ``paged(model, memory)``. A conversation that a graph pages belongs to that graph:
-    give this one a thread of its own.
+    give this one a thread of its own. A value that JSON has no form for, such as an object in an
+    artifact, comes back as a placeholder, and keys that are no text as text.
 
     Args:
         memory: From ``pagefault.open(...)``.
