@@ -138,7 +138,8 @@ def test_what_is_in_the_window_is_no_news_to_the_model():
 
 def test_weak_evidence_in_the_window_does_not_make_an_answer():
     here = found(user(9, "Something else about a dog."), resident=True)
-    assert judged([here], skip_resident=True)[0] is Outcome.ABSTAIN
+    assert judged([here], skip_resident=True, dense={"9": 0.5}) == (Outcome.WEAK, [here])
+    assert judged([here], skip_resident=True, dense={"9": 0.1}) == (Outcome.ABSTAIN, [])
 
 
 def test_similarity_counts_where_there_is_an_embedder():

@@ -226,6 +226,9 @@ class TestOutcomes:
         assert "user: here" not in text
         assert "user: there" in text
         assert show(here, skip_resident=True) == "already in your context at 12"
+        weak = show(here, skip_resident=True, outcome=Outcome.WEAK)
+        assert weak.startswith("Nothing reliable was found")
+        assert "The nearest is already in your context at 12" in weak
         assert "also in your context" in show(here)
 
 

@@ -52,7 +52,7 @@ def judge(
         terms: Term ids of each candidate, by address.
         question: What they shall answer.
         skip_resident: The asker sees its window: pages in it are no news, and count only when
-            nothing outside of it answers.
+            nothing outside of it answers. So a model does not say that it does not know what it can read.
     """
     evident = [p for p in found if counts(p, terms[p.address], question)]
     away = [p for p in evident if not (skip_resident and p.resident)]
@@ -62,9 +62,8 @@ def judge(
         others = [p for p in found if p.address not in known and not (skip_resident and p.resident)]
         return outcome, _near([*evident, *others])
     here = [p for p in evident if skip_resident and p.resident]
-    if decide(_weigh(here, terms, question)) is Outcome.ANSWER:
-        return Outcome.ANSWER, _near(here)
-    return Outcome.ABSTAIN, []
+    outcome = decide(_weigh(here, terms, question))
+    return outcome, [] if outcome is Outcome.ABSTAIN else _near(here)
 
 
 def _near(pages: Sequence[RecalledPage]) -> list[RecalledPage]:

@@ -134,6 +134,8 @@ def render(
         notes.append(_ELSEWHERE)
     if hidden:
         notes.append(f"already in your context at {_listed([r.address for r in hidden])}")
+    if hidden and not items and outcome is Outcome.WEAK:
+        return f"{_ABSTAINED} The nearest is {notes[-1]}; look there first."
     if not items:
         return "\n".join(notes) or _ABSTAINED
     costs = _Costs(counter)
