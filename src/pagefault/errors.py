@@ -68,7 +68,7 @@ class StoreLocked(StoreError):
 
 
 class StoreUnwritable(StoreError):
-    """The data directory cannot be created or written."""
+    """The data directory cannot be created or written, or its disk is nearly full."""
 
 
 class StoreMismatch(StoreError):

@@ -89,7 +89,7 @@ class EdgeStore:
         Raises:
             StoreMissing: There is nothing to load, and no header was given.
             StoreLocked: Another process, or another store in this one, has it open.
-            StoreUnwritable: It cannot be created or written.
+            StoreUnwritable: It cannot be created or written, or the disk is nearly full.
             StoreMismatch: It was written with another header.
             MemoryClosed: This store was closed; make a new one.
         """
@@ -116,14 +116,15 @@ class EdgeStore:
         validation, records before the failing unit are written: writing all again is safe.
 
         Raises:
+            StoreUnwritable: The disk is nearly full; so it is for everything else that writes.
             StoreError: A record cannot be stored exactly (nothing is written then), an id
                 names a record of another space, or the engine failed.
         """
         self._check(scope)
         how = self._how
         put = partial(edge_calls.put, scope=scope, records=records, dimension=self._dimension, **how)
-        for unit in await self._call(put, urgent=False):
-            await self._call(partial(edge_calls.write, scope=scope, unit=unit, **how), urgent=False)
+        for unit in await self._write(put):
+            await self._write(partial(edge_calls.write, scope=scope, unit=unit, **how))
 
     async def swap(self, scope: Scope, swaps: Sequence[Swap]) -> list[bool]:
         """Write items whose stored version is the expected one; whether each was written.
@@ -138,11 +139,11 @@ class EdgeStore:
         chunks = [row for row, _ in laid if row.kind == layout.CHUNK]
         how = self._how
         for unit in layout.units(chunks):
-            await self._call(partial(edge_calls.write, scope=scope, unit=unit, **how), urgent=False)
+            await self._write(partial(edge_calls.write, scope=scope, unit=unit, **how))
         won: list[bool] = []
         for unit in layout.units(row for row, _ in laid if row.kind != layout.CHUNK):
             pairs = [(row, versions[row.id]) for row in unit]
-            won += await self._call(partial(edge_calls.swap, scope=scope, unit=pairs, **how), urgent=False)
+            won += await self._write(partial(edge_calls.swap, scope=scope, unit=pairs, **how))
         return won
 
     async def remove(self, scope: Scope, where: Where) -> None:
@@ -150,9 +151,7 @@ class EdgeStore:
         self._check(scope)
         last = layout.MAX_INT if where.last is None else where.last
         for ids in layout.windows(layout.named(where), _IDS):
-            await self._call(
-                partial(edge_calls.remove, scope=scope, ids=ids, last=last, counted=self._counted), urgent=False
-            )
+            await self._write(partial(edge_calls.remove, scope=scope, ids=ids, last=last, counted=self._counted))
 
     async def amend(self, scope: Scope, where: Where, fields: Mapping[str, layout.Scalar]) -> None:
         """Set some fields of the items with ``where.ids``; with ``where.last``, of versions up to it."""
@@ -160,7 +159,7 @@ class EdgeStore:
         plain = layout.plain_fields(fields)
         last = layout.MAX_INT if where.last is None else where.last
         for ids in layout.windows(layout.named(where), _IDS):
-            await self._call(partial(edge_calls.amend, scope=scope, ids=ids, fields=plain, last=last), urgent=False)
+            await self._write(partial(edge_calls.amend, scope=scope, ids=ids, fields=plain, last=last))
 
     async def index(self, scope: Scope, vectors: Mapping[UUID, Dense]) -> None:
         """Add the dense vectors of pages already stored, in place of older ones; ids not in scope are ignored.
@@ -171,7 +170,7 @@ class EdgeStore:
         self._check(scope)
         plain = {id_: dense_vectors(v, dimension=self._dimension, of=str(id_)) for id_, v in vectors.items()}
         for unit in dense_units(plain, layout.UNIT_RECORDS):
-            await self._call(partial(edge_calls.add_vectors, scope=scope, vectors=unit), urgent=False)
+            await self._write(partial(edge_calls.add_vectors, scope=scope, vectors=unit))
 
     async def get(
         self, scope: Scope, ids: Sequence[UUID], *, bodies: bool = True, words: bool = False
@@ -279,10 +278,15 @@ class EdgeStore:
             self._warned = True
             _LOG.warning("%s has no write-ahead log to sync; flushing the engine instead, which is slower", self._path)
         if full_logs is None or full_logs >= _FULL_LOGS:
-            await self._call(EdgeShard.flush, urgent=False)
+            await self._run(partial(self._engine.flush, needed=full_logs is None), urgent=False)
 
     async def close(self) -> None:
-        """Flush and release. Idempotent; in a forked child it only forgets the store."""
+        """Flush and release. Idempotent; in a forked child it only forgets the store.
+
+        Raises:
+            StoreUnwritable: The disk is nearly full. Nothing stored is lost; the directory stays locked until this
+                process ends, or opens it again.
+        """
         inherited = self._pid is not None and self._pid != os.getpid()
         if self._closed or inherited:
             self._closed = True
@@ -331,6 +335,9 @@ class EdgeStore:
 
     async def _read(self, fn: Callable[[EdgeShard], T]) -> T:
         return await self._call(fn, urgent=True)
+
+    async def _write(self, fn: Callable[[EdgeShard], T]) -> T:
+        return await self._run(partial(self._engine.write, fn), urgent=False)
 
     async def _call(self, fn: Callable[[EdgeShard], T], *, urgent: bool) -> T:
         return await self._run(partial(self._engine.call, fn), urgent=urgent)

@@ -32,6 +32,7 @@ from pagefault.stores.layout import (
     restore,
 )
 from pagefault.stores.lists import SHARED, are_apart
+from pagefault.stores.room import TO_WRITE, check_room
 from pagefault.stores.vectors import DENSE, PIECES, named_vectors
 
 Revise = Callable[[Sequence[Record]], Mapping[UUID, Dense]]
@@ -135,6 +136,7 @@ class _Copy:
             self.dropped += len(batch) - len(living)
             vectors = self._revised(living)
             for unit in _units(living):
+                check_room(self._old.directory, TO_WRITE)
                 points = [self._point(p, vectors) for p in unit]
                 new.update(UpdateOperation.upsert_points(points))
             self.records += sum(point.payload.get("kind") in KINDS for point in living)

@@ -43,10 +43,11 @@ from pagefault.errors import (
 )
 from pagefault.ports import Header
 from pagefault.stores import header as headers
-from pagefault.stores.durability import sync_directory
+from pagefault.stores.durability import WalSync, sync_directory
 from pagefault.stores.layout import PIECED, SCOPE_KEY, TAGS, USER_KEY
 from pagefault.stores.lists import names
 from pagefault.stores.lock import DirectoryLock
+from pagefault.stores.room import TO_FLUSH, TO_WRITE, check_room, check_room_to_create, check_room_to_load, has_room
 from pagefault.stores.vectors import DENSE, PIECES
 
 T = TypeVar("T")
@@ -103,8 +104,35 @@ class Engine:
         with engine_errors(str(self._directory)):
             return fn(self._shard)
 
+    def write(self, fn: Callable[[EdgeShard], T]) -> T:
+        """As ``call``, for what writes one unit.
+
+        Raises:
+            StoreUnwritable: The disk is nearly full.
+        """
+        check_room(self._directory, TO_WRITE)
+        return self.call(fn)
+
+    def flush(self, *, needed: bool) -> None:
+        """Have the segments written, so that the log can be cut.
+
+        Raises:
+            StoreUnwritable: The disk is nearly full, and the flush is ``needed``: there is no log that has it all.
+        """
+        if needed:
+            check_room(self._directory, TO_FLUSH)
+        if has_room(self._directory, TO_FLUSH):
+            self.call(EdgeShard.flush)
+
     def close(self) -> None:
-        """Flush and release; nothing to do when it is closed."""
+        """Flush and release; nothing to do when it is closed.
+
+        Raises:
+            StoreUnwritable: The disk is nearly full, and closing writes. What is stored is in the log, and durable; the
+                directory stays ours until this process ends, or opens it again when there is room.
+        """
+        if self._shard is not None and not has_room(self._directory, TO_FLUSH):
+            self._keep()
         try:
             self._close_shard()
         finally:
@@ -120,6 +148,15 @@ class Engine:
                 shard.flush()
             finally:
                 shard.close()
+
+    def _keep(self) -> None:
+        _KEPT[self._directory] = self
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._shard))  # its destructor writes, too
+        WalSync(self.wal).sync()
+        raise StoreUnwritable(
+            f"the disk of {self._directory} is nearly full, so it is not closed: what is stored lies in its log, for "
+            "the next who opens it. It stays locked until this process ends, or opens it again; free some space first"
+        )
 
     def leak(self) -> None:
         """In a forked child: never let the inherited shard be destroyed.
@@ -149,6 +186,8 @@ class Engine:
             raise StoreMissing(f"there is no memory at {place}; give the directory that pagefault.open(...) was given")
         if stored is not None and header is not None:  # before the lock, so that the message is about the cause
             headers.reconcile(place, stored, header)
+        if (kept := _KEPT.pop(self._directory, None)) is not None:
+            kept.close()
         _make_directory(self._directory)
         if not self._lock.take():
             raise _locked(place)
@@ -236,7 +275,12 @@ def _clear_away(directory: Path, name: str) -> None:
 
 
 def create(shard_dir: Path, header: Header) -> None:
-    """Make an empty shard in one step, so that a crash never leaves half of one."""
+    """Make an empty shard in one step, so that a crash never leaves half of one.
+
+    Raises:
+        StoreUnwritable: The disk is nearly full.
+    """
+    check_room_to_create(shard_dir.parent)
     draft = shard_dir.with_name(f"{headers.SHARD}.new-{uuid.uuid4().hex}")
     draft.mkdir(mode=0o700)
     try:
@@ -259,7 +303,12 @@ def create(shard_dir: Path, header: Header) -> None:
 
 
 def load(shard_dir: Path, header: Header) -> EdgeShard:
-    """The shard in a directory, locked."""
+    """The shard in a directory, locked.
+
+    Raises:
+        StoreUnwritable: The disk is nearly full.
+    """
+    check_room_to_load(shard_dir)
     return EdgeShard.load(str(shard_dir), _config(header))
 
 
@@ -307,9 +356,12 @@ def _settle_header(directory: Path, shard: EdgeShard, header: Header | None) -> 
 
 
 _OPEN: weakref.WeakSet[Engine] = weakref.WeakSet()
+_KEPT: Final[dict[Path, Engine]] = {}
+"""Those that could not be closed for want of room."""
 
 
 def _leak_inherited() -> None:
+    _KEPT.clear()
     for engine in list(_OPEN):
         engine.leak()
 

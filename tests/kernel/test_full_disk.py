@@ -1,0 +1,57 @@
+"""A disk that fills up: the agent goes on, a typed error says why nothing is stored, and nothing is lost."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+import pagefault
+from pagefault.errors import StoreUnwritable
+from pagefault.stores import room
+from tests.kernel.support import texts, user, users
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_write_back_waits_for_room(tmp_path, monkeypatch):
+    free = [10**12]
+    monkeypatch.setattr(room, "disk_usage", lambda _: SimpleNamespace(free=free[0], total=10**13))
+    with pagefault.open(tmp_path, embedder=None) as memory:
+        space = memory.space(thread="t")
+        space.append(users(1, 20))
+        memory.flush()
+        free[0] = 1_000_000
+        for n in range(21, 60):
+            space.append(user(f"message {n}"))
+            assert space.view()[-1]["content"] == f"message {n}"
+        with pytest.raises(StoreUnwritable, match=r"has 1\.0 MB free, and 33\.6 MB are wanted"):
+            memory.flush()
+        assert space.fault("3").pages[0].page.text == "message 3"
+        assert space.fault("59").pages[0].page.text == "message 59"
+        free[0] = 10**12
+        memory.flush()
+    with pagefault.open(tmp_path, embedder=None) as memory:
+        space = memory.space(thread="t")
+        space.view()
+        assert texts(space) == [message["content"] for message in users(1, 59)]
+
+
+def in_namespace(mount: Path, *commands: str) -> subprocess.CompletedProcess[str]:
+    script = f"mount -t tmpfs -o size=320m none '{mount}' && " + " && ".join(commands)
+    env = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)])}
+    arguments = ["unshare", "--map-root-user", "--mount", "sh", "-c", script]
+    return subprocess.run(arguments, cwd=ROOT, env=env, capture_output=True, text=True, timeout=100, check=False)
+
+
+def test_a_disk_that_is_really_full_ends_no_process(tmp_path):
+    if shutil.which("unshare") is None or in_namespace(tmp_path, "true").returncode != 0:
+        pytest.skip("NOT RUN: no disk of its own can be mounted here (wants unshare and mount, as in a user namespace)")
+    script = f"'{sys.executable}' -m tests.kernel.full_disk_script '{tmp_path}'"
+    ended = in_namespace(tmp_path, f"{script} first", f"{script} second")
+    assert (ended.returncode, ended.stderr, ended.stdout) == (0, "", "all is there\n" * 2)
