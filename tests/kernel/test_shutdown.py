@@ -14,6 +14,7 @@ import pytest
 
 import pagefault
 from pagefault.errors import EmbedderError, MemoryClosed, StoreError
+from pagefault.lineage import Lineage
 from pagefault.testing.embedders import HashingEmbedder
 from pagefault.testing.faults import BrokenEmbedder, FlakyStore, SlowStore
 from tests.kernel.exit_script import COUNT
@@ -204,21 +205,20 @@ def test_what_is_added_while_it_closes_is_stored_or_refused(tmp_path):
             assert [m["content"] for m in view] == [str(n) for n in accepted]
 
 
-def test_closing_waits_for_an_append_that_was_let_in(tmp_path):
+def test_closing_waits_for_an_append_that_was_let_in(monkeypatch, tmp_path):
     memory = pagefault.open(tmp_path, embedder=None)
     space = memory.space(thread="t")
     space.append(user("one"))
     memory.flush()
     until(lambda: not memory._writeback.has_work, "the writer, which would wait for the append that waits below")
-    lineage = space._paging.lineages[0]
-    entered, gate, extend = threading.Event(), threading.Event(), lineage.extend
+    entered, gate, extend = threading.Event(), threading.Event(), Lineage.extend
 
     def slow(*args, **kwargs):
         entered.set()
         gate.wait()
         extend(*args, **kwargs)
 
-    lineage.extend = slow
+    monkeypatch.setattr(Lineage, "extend", slow)
     appending = threading.Thread(target=space.append, args=(user("two"),))
     appending.start()
     entered.wait()
