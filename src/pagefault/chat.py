@@ -9,7 +9,7 @@ from typing import Any, Final
 from pagefault import canonical
 from pagefault.errors import UnsupportedMessage
 from pagefault.messages import chat_role, compact, project, replace_parts
-from pagefault.page import check_id
+from pagefault.page import Role, check_id
 from pagefault.ports import Sketch
 from pagefault.tokens import MEDIA_TOKENS, upper_bound
 
@@ -143,6 +143,12 @@ def _accept(message: object, index: int) -> dict[str, Any]:
         raise UnsupportedMessage(
             f"message {index} holds {lost}; the store would be its only copy, "
             "so convert it (bytes to base64 text, objects to dictionaries, keys to text) before appending"
+        )
+    content, is_said = message.get("content"), chat_role(message.get("role")) is Role.ASSISTANT
+    if not isinstance(content, str | list | tuple | Mapping) and not (content is None and is_said):
+        raise UnsupportedMessage(
+            f"message {index} has the content {content!r:.60}; providers take text or a list of parts, and none only "
+            "beside an assistant's tool calls"
         )
     copy: dict[str, Any] = canonical.load(text)
     return copy

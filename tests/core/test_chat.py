@@ -79,3 +79,10 @@ def test_messages_are_checked_one_at_a_time():
     assert next(copies) == {"content": "a", "role": "user"}
     with pytest.raises(UnsupportedMessage, match="message 1 holds a value that JSON cannot"):
         next(copies)
+
+
+@pytest.mark.parametrize(("role", "content"), [("user", None), ("user", 5), ("tool", None)])
+def test_content_that_no_provider_takes_is_refused(role, content):
+    with pytest.raises(UnsupportedMessage, match=f"message 0 has the content {content}; providers take text"):
+        list(accept([{"role": role, "content": content}]))
+    assert list(accept([{"role": "assistant", "content": None}])) == [{"role": "assistant", "content": None}]

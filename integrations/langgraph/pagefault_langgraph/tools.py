@@ -141,6 +141,6 @@ def _answer(found: Found) -> Answer:
 
 def _refusal(error: Exception) -> Answer:
     """The model reads what went wrong and can ask better; the application finds it in the log."""
-    if not isinstance(error, BadAddress | PageNotFound):
+    if isinstance(error, PagefaultError) and not isinstance(error, BadAddress | PageNotFound):
         _log.warning("recall failed: %s", error)
     return f"recall failed: {error}", {RECALL_MARK: [], "outcome": "error"}

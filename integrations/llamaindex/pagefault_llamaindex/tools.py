@@ -141,6 +141,6 @@ def _quoted(text: str) -> RecalledBlock:
 
 def _refusal(error: Exception) -> str:
     """The model reads what went wrong and can ask better; the application finds it in the log."""
-    if not isinstance(error, BadAddress | PageNotFound):
+    if isinstance(error, PagefaultError) and not isinstance(error, BadAddress | PageNotFound):
         _log.warning("recall failed: %s", error)
     return f"recall failed: {error}"
