@@ -233,8 +233,8 @@ class Scheduler:
     def close(self) -> None:
         """Let nobody in any more. Those who wait get ``SchedulerClosed``; open turns end as usual.
 
-        A shared scheduler gives its lease back once no turn is open; this waits for it unless that would stop an
-        event loop.
+        A shared scheduler gives its lease back once no turn is open. Where none is, this waits for it unless that
+        would stop an event loop; else it returns at once, and the last turn gives it back.
         """
         waiter = ThreadWaiter()
         if self._coordinator.close(waiter) and running_loop() is None:

@@ -2,56 +2,56 @@
 
 from __future__ import annotations
 
+import _thread
 import asyncio
+import contextlib
 import dataclasses
 import time
+import weakref
+from collections.abc import Sequence
 from contextvars import ContextVar
+from functools import partial
 from types import TracebackType
-from typing import Self
+from typing import NoReturn, Self
 
-from pagefault.coordination import Coordinator, LoopWaiter, ThreadWaiter, Until, running_loop
+from pagefault.coordination import Coordinator, LoopWaiter, Seat, ThreadWaiter, Until, running_loop
 from pagefault.errors import SchedulerError, TurnNotOpen, TurnTimeout, WaitBlocksLoop
-from pagefault.scheduling import Request, Token, Usage, is_refusal, reported, retry_after
+from pagefault.scheduling import Request, Token, is_refusal, reported, retry_after
 
-_innermost: ContextVar[Turn | None] = ContextVar("pagefault_turn", default=None)
-
-
-def enclosing() -> Turn | None:
-    """The innermost turn that is open around the caller, also across tasks and threads."""
-    turn = _innermost.get()
-    while turn is not None and not turn.is_open:
-        turn = turn.outer
-    return turn
+_around: ContextVar[tuple[Seat, ...]] = ContextVar("pagefault_turns", default=())
+"""The turns in which the caller is, also across tasks and threads; the innermost is last, and some may have ended."""
 
 
 class Turn:
-    """One model call. Made by ``Scheduler.turn``; entered once, with ``with`` or ``async with``.
+    """One model call. Made by ``Scheduler.turn``; entered once, with ``with`` or ``async with``."""
 
-    Attributes:
-        request: What was asked for.
-        outer: The turn in which it was opened, if any.
-        is_open: Whether it is granted and has not ended.
-        failure: What ended it behind its back, as the loss of a lease; raised by what is done with it next.
-    """
-
-    __slots__ = (
-        "_coordinator", "_previous", "_timeout", "_usage", "_was_asked", "_was_refused",
-        "failure", "is_open", "loop", "number", "outer", "request",
-    )  # fmt: skip
+    __slots__ = ("__weakref__", "_seat", "_timeout", "_was_asked", "_was_refused")
 
     def __init__(self, coordinator: Coordinator, request: Request, timeout: float | None) -> None:
-        self._coordinator = coordinator
+        self._seat = Seat(coordinator, request)
         self._timeout = timeout
-        self._usage: Usage | None = None
-        self._previous: Turn | None = None
         self._was_asked = False
         self._was_refused = False
-        self.request = request
-        self.outer: Turn | None = None
-        self.is_open = False
-        self.failure: SchedulerError | None = None
-        self.loop: asyncio.AbstractEventLoop | None = None
-        self.number = 0
+
+    @property
+    def request(self) -> Request:
+        """What was asked for."""
+        return self._seat.request
+
+    @property
+    def outer(self) -> Request | None:
+        """What the turn asked for in which it was opened, if any, while it has not ended."""
+        return None if self._seat.outer is None else self._seat.outer.request
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is granted and has not ended."""
+        return self._seat.is_open
+
+    @property
+    def failure(self) -> SchedulerError | None:
+        """What ended it behind its back, as the loss of a lease; raised by what is done with it next."""
+        return self._seat.failure
 
     @property
     def token(self) -> Token | None:
@@ -59,7 +59,7 @@ class Turn:
 
         See :class:`~pagefault.scheduling.Token`. It changes where a turn gets its slot back after turns inside it.
         """
-        return self._coordinator.token(self)
+        return self._seat.coordinator.token(self._seat)
 
     # ------------------------------------------------------------------- usage
 
@@ -77,13 +77,13 @@ class Turn:
             LeaseLost: Of a shared scheduler: its slot was given to others.
         """
         self._require_open("charged")
-        if self.failure is not None:
-            raise self.failure
+        if self._seat.failure is not None:
+            raise self._seat.failure
         usage = reported(input_tokens, output_tokens, cached_tokens)
-        if self._usage is not None:  # checked again: a sum is no larger than one report may be
-            usage = self._usage + usage
+        if self._seat.usage is not None:  # checked again: a sum is no larger than one report may be
+            usage = self._seat.usage + usage
             reported(usage.input_tokens, usage.output_tokens, usage.cached_tokens)
-        self._usage = usage
+        self._seat.usage = usage
 
     def refused(self, retry_after: float | None = None) -> None:
         """Say that the backend answered 429: nobody is let in for ``retry_after`` seconds, then fewer at a time.
@@ -92,18 +92,25 @@ class Turn:
 
         Raises:
             TurnNotOpen: The turn has not begun or has ended.
-            BadTurn: Not a number of seconds.
+            BadTurn: Not a number of seconds up to a day.
         """
         self._require_open("refused")
-        self._coordinator.refused(retry_after)
+        self._seat.coordinator.refused(retry_after)
         self._was_refused = True
 
     # ------------------------------------------------------------- for threads
 
     def __enter__(self) -> Self:
-        if not self._ask():
-            self._wait()
-        self._begin()
+        if self._was_asked:
+            self._refuse_again()
+        try:
+            if not self._ask():
+                self._wait()
+            self._begin()
+        except BaseException:
+            if self._give_up():
+                self._wait_until_left()
+            raise
         return self
 
     def __exit__(
@@ -114,37 +121,43 @@ class Turn:
         self._raise_failure(error)
 
     def _wait(self) -> None:
-        try:
-            self._sleep(self, Until.ANSWERED)
-            waiter = ThreadWaiter()
-            if self._coordinator.register(self, waiter, Until.GRANTED):
-                self._check_loop()
-                waiter.wait(self._timeout)
-            self._check_granted()
-        except BaseException:
-            if self._give_up():
-                self._wait_until_left()
-            raise
+        seat = self._seat
+        self._sleep(seat, Until.ANSWERED)
+        waiter = ThreadWaiter()
+        if seat.coordinator.register(seat, waiter, Until.GRANTED):
+            self._check_loop()
+            waiter.wait(self._timeout)
+        self._check_granted()
 
     def _wait_until_left(self) -> None:
-        self._sleep(self, Until.ANSWERED)
-        outer = self.outer
+        self._sleep(self._seat, Until.ANSWERED)
+        outer = self._seat.outer
         # To stop a loop for this could stop the very turn that has to end: then the outer one goes on without.
-        if outer is not None and not outer._coordinator.needs(running_loop(), outer):
+        if outer is not None and not outer.coordinator.needs(running_loop(), outer):
             self._sleep(outer, Until.RETURNED)
 
     @staticmethod
-    def _sleep(turn: Turn, until: Until) -> None:
+    def _sleep(seat: Seat, until: Until) -> None:
         waiter = ThreadWaiter()
-        if turn._coordinator.register(turn, waiter, until):
+        if seat.coordinator.register(seat, waiter, until):
             waiter.wait()
 
     # --------------------------------------------------------- for event loops
 
     async def __aenter__(self) -> Self:
-        if not self._ask():
-            await self._await()
-        self._begin()
+        if self._was_asked:
+            self._refuse_again()
+        try:
+            if not self._ask():
+                await self._await()
+            self._begin()
+        except GeneratorExit:  # the task is thrown away; it cannot wait any more
+            self._give_up()
+            raise
+        except BaseException:
+            if self._give_up():
+                await self._await_until_left()
+            raise
         return self
 
     async def __aexit__(
@@ -155,28 +168,21 @@ class Turn:
         self._raise_failure(error)
 
     async def _await(self) -> None:
-        try:
-            waiter = LoopWaiter()
-            if self._coordinator.register(self, waiter, Until.ANSWERED):
-                await waiter.wait()
-            waiter = LoopWaiter()
-            if self._coordinator.register(self, waiter, Until.GRANTED):
-                await waiter.wait(self._timeout)
-            self._check_granted()
-        except GeneratorExit:  # the task is thrown away; it cannot wait any more
-            self._give_up()
-            raise
-        except BaseException:
-            if self._give_up():
-                await self._await_until_left()
-            raise
+        seat = self._seat
+        waiter = LoopWaiter()
+        if seat.coordinator.register(seat, waiter, Until.ANSWERED):
+            await waiter.wait()
+        waiter = LoopWaiter()
+        if seat.coordinator.register(seat, waiter, Until.GRANTED):
+            await waiter.wait(self._timeout)
+        self._check_granted()
 
     async def _await_until_left(self) -> None:
         """Even if it is cancelled, as ``asyncio.Condition.wait`` takes its lock again."""
         cancelled: asyncio.CancelledError | None = None
-        for turn, until in ((self, Until.ANSWERED), (self.outer, Until.RETURNED)):
+        for seat, until in ((self._seat, Until.ANSWERED), (self._seat.outer, Until.RETURNED)):
             waiter = LoopWaiter()
-            if turn is None or not turn._coordinator.register(turn, waiter, until):
+            if seat is None or not seat.coordinator.register(seat, waiter, until):
                 continue
             while not waiter.is_awake:
                 try:
@@ -188,76 +194,82 @@ class Turn:
 
     # ----------------------------------------------------------------- details
 
+    def _refuse_again(self) -> NoReturn:
+        agent = self._seat.request.agent
+        raise TurnNotOpen(f"the turn of agent {agent!r} was entered before; ask for another one")
+
     def _ask(self) -> bool:
-        if self._was_asked:
-            raise TurnNotOpen(f"the turn of agent {self.request.agent!r} was entered before; ask for another one")
-        self.loop = running_loop()  # also by `with`: its block may wait for other tasks of this loop
-        outer = enclosing()
+        seat = self._seat
+        around = _around.get()
+        seat.needs(running_loop())  # also if it is entered by `with`: its block may wait for other tasks of this loop
+        seat.outer = outer = _innermost(around) if around else None
         if outer is not None:
-            self.outer, around = outer, outer.request
-            priority = max(self.request.priority, around.priority)
-            self.request = dataclasses.replace(
-                self.request, account=around.account, weight=around.weight, priority=priority
+            root, priority = outer.request, max(seat.request.priority, outer.request.priority)
+            seat.request = dataclasses.replace(
+                seat.request, account=root.account, weight=root.weight, priority=priority
             )
-        granted = self._coordinator.ask(self, outer)
+        seat.guard = weakref.ref(self, partial(_thrown_away, seat))
+        granted = seat.ask()
         self._was_asked = True
-        if outer is not None and outer._coordinator is not self._coordinator:
-            outer._coordinator.lend(outer)
         return granted
 
-    def is_around(self, turn: Turn | None) -> bool:
-        """Whether it is this turn, or one that this is nested in."""
-        while turn is not None and turn is not self:
-            turn = turn.outer
-        return turn is self
-
     def _begin(self) -> None:
-        self.is_open = True
-        self._previous = _innermost.get()
-        _innermost.set(self)
+        self._seat.is_open = True
+        around = _around.get()
+        _around.set((*[each for each in around if each.is_open], self._seat) if around else (self._seat,))
 
     def _check_loop(self) -> None:
-        if self._coordinator.needs(self.loop, self):
+        if self._seat.coordinator.needs(running_loop(), self._seat):
             raise WaitBlocksLoop(
-                f"agent {self.request.agent!r} would wait in a `with` on the event loop that another turn of this "
-                "scheduler needs to go on; use `async with`, or make the call in a thread"
+                f"agent {self._seat.request.agent!r} would wait in a `with` on the event loop that another turn of "
+                "this scheduler needs to go on; use `async with`, or make the call in a thread"
             )
 
     def _check_granted(self) -> None:
-        if self.failure is not None:
-            raise self.failure
-        why = self._coordinator.why(self)
-        if not self._coordinator.is_granted(self):
+        seat = self._seat
+        if seat.failure is not None:
+            raise seat.failure
+        why = seat.coordinator.why(seat)
+        if not seat.coordinator.is_granted(seat):
             raise TurnTimeout(
-                f"agent {self.request.agent!r} was not let in within {self._timeout} s; it waited for {why}. "
+                f"agent {seat.request.agent!r} was not let in within {self._timeout} s; it waited for {why}. "
                 "Wait longer, give it a higher priority or weight, or add slots"
             )
 
     def _give_up(self) -> bool:
-        return self._finish(None, failed=True)
+        self._close()
+        return self._leave(failed=True)
 
     def _end(self, error: BaseException | None) -> bool:
         """Whether there is something to wait for: an answer, or the outer turn's slot."""
         self._require_open("left")
-        self.is_open = False
-        if _innermost.get() is self:
-            _innermost.set(self._previous)
-        if error is not None and not self._was_refused and is_refusal(error):
-            self._coordinator.refused(retry_after(error, time.time()))
-        failed = error is not None or (self._was_refused and self._usage is None)
-        return self._finish(self._usage, failed=failed)
-
-    def _finish(self, usage: Usage | None, *, failed: bool) -> bool:
-        outer = self.outer
-        waits = self._coordinator.finish(self, outer, usage, failed=failed)
-        if outer is not None and outer._coordinator is not self._coordinator:
-            outer._coordinator.regain(outer)
-            return True
+        self._close()
+        try:
+            if error is not None and not self._was_refused and is_refusal(error):
+                self._seat.coordinator.refused(retry_after(error, time.time()))
+        finally:
+            waits = self._leave(failed=error is not None or (self._was_refused and self._seat.usage is None))
         return waits
+
+    def _close(self) -> None:
+        self._seat.is_open = False
+        around = _around.get()
+        if around and around[-1] is self._seat:
+            _around.set(around[:-1])
+        elif self._seat in around:
+            _around.set(tuple([seat for seat in around if seat is not self._seat]))
+
+    def _leave(self, *, failed: bool) -> bool:
+        try:
+            return self._seat.leave(failed=failed)
+        except BaseException:  # from outside, and it cut this short
+            self._seat.leave(failed=failed)
+            raise
 
     def _raise_failure(self, error: BaseException | None) -> None:
         """What went wrong with it, or with the turn that should go on now; never in place of another error."""
-        failure = self.failure or (self.outer.failure if self.outer is not None else None)
+        outer, self._seat.outer = self._seat.outer, None  # let go of: turns that overlap would keep all before them
+        failure = self._seat.failure or (outer.failure if outer is not None else None)
         if failure is None:
             return
         if error is not None:
@@ -266,9 +278,26 @@ class Turn:
         raise failure
 
     def _require_open(self, verb: str) -> None:
-        if not self.is_open:
+        if not self._seat.is_open:
             state = "has ended" if self._was_asked else "has not begun"
             raise TurnNotOpen(
-                f"the turn of agent {self.request.agent!r} {state} and cannot be {verb}; "
+                f"the turn of agent {self._seat.request.agent!r} {state} and cannot be {verb}; "
                 "a turn is used inside its `with` block, once"
             )
+
+
+def _innermost(around: Sequence[Seat]) -> Seat | None:
+    for seat in reversed(around):
+        if seat.is_open:
+            return seat
+    return None
+
+
+def _thrown_away(seat: Seat, _: object) -> None:
+    """A turn was collected that has not ended, since an exception from outside kept it from that.
+
+    On a thread of its own: this may happen anywhere, also where a lock is held that is needed here.
+    """
+    seat.is_open = False
+    with contextlib.suppress(RuntimeError):  # at interpreter exit, when there is no thread any more, and nobody waits
+        _thread.start_new_thread(partial(seat.leave, failed=True), ())

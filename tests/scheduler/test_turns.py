@@ -8,12 +8,14 @@ import gc
 import math
 import threading
 import time
+import weakref
 from types import SimpleNamespace
 
 import pytest
 
 import pagefault
 from pagefault import Limits, Scheduler
+from pagefault.coordination import Seat
 from pagefault.errors import (
     BadTurn,
     QueueFull,
@@ -24,6 +26,7 @@ from pagefault.errors import (
     UnknownAgent,
     WaitBlocksLoop,
 )
+from pagefault.turn import Turn, _around
 from tests.scheduler.loops import on_a_loop, until
 
 PATIENCE = 60.0
@@ -482,4 +485,71 @@ async def test_a_sync_turn_on_a_loop_waits_for_other_threads_and_gets_its_slot_b
             pass
         assert [turn.phase for turn in scheduler.state().turns if turn.agent == "outer"] == ["running"]
     assert crowd.end() == ["other"]
+    assert is_empty(scheduler)
+
+
+# ------------------------------------------------------------------ nothing is kept
+
+
+def kept_by(value, kind):
+    """All objects of a kind that somebody who holds ``value`` keeps alive."""
+    found, seen = [value], {id(value)}
+    for each in found:
+        for other in gc.get_referents(each):
+            if isinstance(other, kind | tuple | contextvars.Context) and id(other) not in seen:
+                seen.add(id(other))
+                found.append(other)
+    return [each for each in found if isinstance(each, kind)]
+
+
+def test_turns_that_overlap_keep_none_of_those_before(make_scheduler):
+    """As streams that are read in turns by one thread."""
+    scheduler = make_scheduler(slots=2)
+
+    def overlap():
+        last = scheduler.turn(agent="a").__enter__()
+        for _ in range(20):
+            following = scheduler.turn(agent="a").__enter__()
+            last.__exit__(None, None, None)
+            last = following
+        kept = len(kept_by(last, Turn | Seat)), len(_around.get())
+        last.__exit__(None, None, None)
+        return kept
+
+    assert contextvars.Context().run(overlap) == (3, 1), "the turn, its seat and the one it was opened in"
+    until(lambda: is_empty(scheduler), "all have ended")
+
+
+def test_a_turn_that_is_thrown_away_gives_its_slot_back(make_scheduler):
+    scheduler = make_scheduler(slots=1)
+    here = contextvars.Context()
+    turn = scheduler.turn(agent="a")
+    here.run(turn.__enter__)
+    assert scheduler.state().running == 1
+    del turn
+    until(lambda: is_empty(scheduler), "the slot comes back")
+    here.run(anext_sync_turn, scheduler)
+    assert scheduler.usage("b").turns == 1, "it is not nested in one that is gone"
+
+
+def anext_sync_turn(scheduler):
+    with scheduler.turn(agent="b", timeout=20):
+        pass
+
+
+def test_a_loop_that_nobody_runs_any_more_is_not_kept(make_scheduler):
+    scheduler = make_scheduler(slots=1)
+    turn = scheduler.turn(agent="a")
+
+    async def enter():
+        turn.__enter__()
+
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(enter())
+    loop.close()
+    kept = weakref.ref(loop)
+    del loop
+    gc.collect()
+    assert kept() is None
+    turn.__exit__(None, None, None)
     assert is_empty(scheduler)

@@ -9,15 +9,13 @@ import threading
 import time
 import weakref
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from pagefault.coordination.port import Glance, Until, glances
+from pagefault.coordination.seat import Seat
 from pagefault.coordination.waiters import Waiter
-from pagefault.errors import SchedulerClosed
-from pagefault.scheduling import AccountId, AccountUsage, Dispatcher, Phase, Rules, Token, Usage
-
-if TYPE_CHECKING:
-    from pagefault.turn import Turn
+from pagefault.errors import SchedulerClosed, SchedulerError
+from pagefault.scheduling import AccountId, AccountUsage, Dispatcher, Phase, Rules, Token, Usage, check_pause, recount
 
 _WHILE: Final = {Until.GRANTED: Phase.WAITING, Until.RETURNED: Phase.RETURNING}
 
@@ -38,14 +36,15 @@ class LocalCoordinator:
         """As after a fork: nobody of the parent's turns goes on in the child."""
         self._lock = threading.Lock()
         self._dispatcher = Dispatcher(self._rules)
-        self._turns: dict[int, Turn] = {}
+        self._seats: dict[int, Seat] = {}
+        self._is_deciding = False
         self._waiters: dict[int, list[Waiter]] = {}
         self._alarm: threading.Timer | None = None
         self._alarm_at = math.inf
 
     # ------------------------------------------------------------------- turns
 
-    def ask(self, turn: Turn, outer: Turn | None) -> bool:
+    def ask(self, seat: Seat, outer: Seat | None) -> bool:
         """Queue a turn and lend its outer one's slot; whether it was granted at once.
 
         Raises:
@@ -56,91 +55,109 @@ class LocalCoordinator:
         with self._lock:
             if self._closed:
                 raise SchedulerClosed("this scheduler is closed; make another one with pagefault.Scheduler(...)")
-            now = time.monotonic()
-            number = turn.number = self._dispatcher.submit(turn.request, now)
-            self._turns[number] = turn
+            if self._is_deciding:
+                self._make_good()
+            self._is_deciding, now = True, time.monotonic()
+            try:
+                number = seat.number = self._dispatcher.submit(seat.request, now)
+            except SchedulerError:
+                self._is_deciding = False
+                raise
+            self._seats[number] = seat
             if outer is not None and self._knows(outer):
                 self._dispatcher.lend(outer.number, now)
-            return number in self._pump(now)
+            is_granted = number in self._pump(now)
+            self._is_deciding = False
+            return is_granted
 
-    def lend(self, turn: Turn) -> None:
+    def lend(self, seat: Seat) -> None:
         """A turn of another scheduler was opened inside this one."""
         with self._lock:
-            if self._knows(turn):
-                now = time.monotonic()
-                self._dispatcher.lend(turn.number, now)
+            if self._knows(seat):
+                if self._is_deciding:
+                    self._make_good()
+                self._is_deciding, now = True, time.monotonic()
+                self._dispatcher.lend(seat.number, now)
+                seat.elsewhere += 1
                 self._pump(now)
+                self._is_deciding = False
 
-    def regain(self, turn: Turn) -> None:
+    def regain(self, seat: Seat) -> None:
         """A turn of another scheduler inside this one has ended."""
         with self._lock:
-            if self._knows(turn):
-                now = time.monotonic()
-                self._dispatcher.regain(turn.number, now)
+            if self._knows(seat):
+                if self._is_deciding:
+                    self._make_good()
+                self._is_deciding, now = True, time.monotonic()
+                seat.elsewhere -= 1
+                self._dispatcher.regain(seat.number, now)
                 self._pump(now)
+                self._is_deciding = False
 
-    def finish(self, turn: Turn, outer: Turn | None, usage: Usage | None, *, failed: bool) -> bool:
+    def finish(self, seat: Seat, outer: Seat | None, usage: Usage | None, *, failed: bool) -> bool:
         """A turn has ended or gives up; whether its outer one has to wait for its slot.
 
         Twice, or in a forked child: nothing happens.
         """
         with self._lock:
-            if not self._knows(turn):
-                return False
-            now = time.monotonic()
-            del self._turns[turn.number]
-            self._waiters.pop(turn.number, None)
-            self._dispatcher.finish(turn.number, now, usage=usage, failed=failed)
-            returning = outer is not None and self._knows(outer)
-            if outer is not None and returning:
-                self._dispatcher.regain(outer.number, now)
-            self._pump(now)
-            return returning and outer is not None and self._phase(outer) is Phase.RETURNING
+            if self._is_deciding:
+                self._make_good()
+            self._is_deciding, now = True, time.monotonic()
+            if self._knows(seat):
+                self._dispatcher.finish(seat.number, now, usage=usage, failed=failed)
+                del self._seats[seat.number]
+                self._waiters.pop(seat.number, None)
+                if outer is not None and self._knows(outer):
+                    self._dispatcher.regain(outer.number, now)
+                self._pump(now)
+            self._is_deciding = False
+            return outer is not None and self._phase(outer) is Phase.RETURNING
 
     def refused(self, retry_after: float | None) -> None:
         """The backend answered 429."""
+        check_pause(retry_after)
         with self._lock:
             self._dispatcher.refused(retry_after, time.monotonic())
 
     # ----------------------------------------------------------------- waiting
 
-    def register(self, turn: Turn, waiter: Waiter, until: Until) -> bool:
+    def register(self, seat: Seat, waiter: Waiter, until: Until) -> bool:
         """Wake ``waiter`` when that has come; ``False`` if it has. Answers are given at once."""
         phase = _WHILE.get(until)
         with self._lock:
-            if phase is None or self._phase(turn) is not phase or (self._closed and phase is Phase.WAITING):
+            if phase is None or self._phase(seat) is not phase or (self._closed and phase is Phase.WAITING):
                 return False
-            self._waiters.setdefault(turn.number, []).append(waiter)
+            self._waiters.setdefault(seat.number, []).append(waiter)
             return True
 
-    def is_granted(self, turn: Turn) -> bool:
+    def is_granted(self, seat: Seat) -> bool:
         """Whether the turn may go.
 
         Raises:
             SchedulerClosed: It never will.
         """
         with self._lock:
-            waits = self._phase(turn) is Phase.WAITING
+            waits = self._phase(seat) is Phase.WAITING
             if waits and self._closed:
-                raise SchedulerClosed(f"the scheduler was closed while agent {turn.request.agent!r} waited for it")
+                raise SchedulerClosed(f"the scheduler was closed while agent {seat.request.agent!r} waited for it")
             return not waits
 
-    def token(self, turn: Turn) -> Token | None:  # the port's
+    def token(self, seat: Seat) -> Token | None:  # the port's
         """None: no holder is ever replaced."""
-        del turn
+        del seat
         return None
 
-    def why(self, turn: Turn) -> str:
+    def why(self, seat: Seat) -> str:
         """What it waits for, in words."""
         with self._lock:
-            return self._dispatcher.why(turn.number, time.monotonic()) if self._knows(turn) else ""
+            return self._dispatcher.why(seat.number, time.monotonic()) if self._phase(seat) else ""
 
-    def needs(self, loop: asyncio.AbstractEventLoop | None, turn: Turn) -> bool:
+    def needs(self, loop: asyncio.AbstractEventLoop | None, seat: Seat) -> bool:
         """Whether a turn needs this event loop that is neither this one nor around it."""
         if loop is None:
             return False
         with self._lock:
-            return any(each.loop is loop and not each.is_around(turn) for each in self._turns.values())
+            return any(each.loop is loop and not each.is_around(seat) for each in self._seats.values())
 
     # -------------------------------------------------------------------- looks
 
@@ -165,30 +182,49 @@ class LocalCoordinator:
 
     # ------------------------------------------------------------------ details
 
-    def _knows(self, turn: Turn) -> bool:
-        return self._turns.get(turn.number) is turn
+    def _make_good(self) -> None:
+        """An exception from outside cut a decision short: count anew what follows from the turns that are left."""
+        turns = self._dispatcher.turns
+        self._seats = {number: seat for number, seat in self._seats.items() if number in turns}
+        inner = {number: seat.elsewhere for number, seat in self._seats.items()}
+        for seat in self._seats.values():
+            if seat.outer is not None and self._knows(seat.outer):
+                inner[seat.outer.number] += 1
+        recount(self._dispatcher, inner)
+        self._alarm_at = math.inf
+        self._pump(time.monotonic())
+        waits = {number for number, entry in turns.items() if entry.phase in _WHILE.values()}
+        self._wake([number for number in self._waiters if number not in waits])
 
-    def _phase(self, turn: Turn) -> Phase | None:
-        return self._dispatcher.turns[turn.number].phase if self._knows(turn) else None
+    def _knows(self, seat: Seat) -> bool:
+        return self._seats.get(seat.number) is seat
+
+    def _phase(self, seat: Seat) -> Phase | None:
+        entry = self._dispatcher.turns.get(seat.number) if self._knows(seat) else None
+        return None if entry is None else entry.phase
 
     def _pump(self, now: float) -> list[int]:
         moved = self._dispatcher.pump(now)
         if moved and self._waiters:
             for number in self._wake(moved):
-                # Its event loop was closed while it waited: nobody will take this turn.
-                if self._turns.pop(number, None) is not None:
-                    self._dispatcher.finish(number, now, failed=True)
-                    self._pump(now)
+                self._let_go(number, now)  # its event loop was closed while it waited: nobody will take this turn
         if self._dispatcher.wake_at < self._alarm_at:
             self._set_alarm(now)
         return moved
+
+    def _let_go(self, number: int, now: float) -> None:
+        if number in self._seats:
+            self._dispatcher.finish(number, now, failed=True)
+            del self._seats[number]
+            self._pump(now)
 
     def _wake(self, numbers: Iterable[int]) -> list[int]:
         """Wake who waits for these; the turns that nobody can be woken for."""
         gone: list[int] = []
         for number in numbers:
-            woken = [waiter.wake() for waiter in self._waiters.pop(number, ())]
-            if woken and not any(woken) and not self._turns[number].is_open:
+            woken = [waiter.wake() for waiter in self._waiters.get(number, ())]
+            self._waiters.pop(number, None)
+            if woken and not any(woken) and number in self._seats and not self._seats[number].is_open:
                 gone.append(number)
         return gone
 
@@ -202,11 +238,13 @@ class LocalCoordinator:
 
     def _ring(self) -> None:
         with self._lock:
-            now = time.monotonic()
-            if now < self._alarm_at:
-                return  # another alarm was set meanwhile
-            self._alarm, self._alarm_at = None, math.inf
-            self._pump(now)
+            if self._is_deciding:
+                self._make_good()
+            self._is_deciding, now = True, time.monotonic()
+            if now >= self._alarm_at:  # else another alarm was set meanwhile
+                self._alarm, self._alarm_at = None, math.inf
+                self._pump(now)
+            self._is_deciding = False
 
 
 _all: weakref.WeakSet[LocalCoordinator] = weakref.WeakSet()

@@ -8,17 +8,14 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from pagefault.coordination.port import Until
+from pagefault.coordination.seat import Seat
 from pagefault.coordination.stakes import Event, Stake
 from pagefault.coordination.valkey_log import Membership, Reply
 from pagefault.errors import LeaseLost, SchedulerError
 from pagefault.scheduling import Phase, Replica, Rules
 from pagefault.scheduling.replica import Applied, Entry
-
-if TYPE_CHECKING:
-    from pagefault.turn import Turn
 
 
 class Member:
@@ -40,7 +37,7 @@ class Member:
         self.replica = Replica(rules)
         self.me: Membership | None = None
         self.before = Membership()
-        self.stakes: dict[Turn, Stake] = {}
+        self.stakes: dict[Seat, Stake] = {}
         self.unsent: list[Event] = []
         self.batch = 0
         self.is_closed = False
@@ -55,16 +52,18 @@ class Member:
 
     def say(self, event: Event) -> None:
         """Tell the others, with the next batch."""
-        self._register(event)
+        self._name(event)
         self.unsent.append(event)
+        self._expect(event)  # last: an exception from outside lets nobody wait for what is not on its way
 
     def take_back(self, stake: Stake) -> bool:
         """Never ask for this turn; ``False`` if that is on its way already."""
-        event = next((each for each in self.unsent if each.kind == "ask" and each.stake is stake), None)
-        if event is None:
+        event = next((each for each in self._events.values() if each.kind == "ask" and each.stake is stake), None)
+        if event in self._in_flight:
             return False
         self._forget(stake)
-        self._drop(event)
+        if event is not None:  # else an exception from outside came before it was asked
+            self._drop(event)
         return True
 
     def next_batch(self) -> list[str]:
@@ -159,7 +158,7 @@ class Member:
         ready = [waiter for waiter, until in stake.sleepers if self.has_come(stake, until)]
         stake.sleepers = [(waiter, until) for waiter, until in stake.sleepers if not self.has_come(stake, until)]
         woken = [waiter.wake() for waiter in ready]
-        if woken and not any(woken) and not stake.turn.is_open and not stake.is_ending:
+        if woken and not any(woken) and not stake.seat.is_open and not stake.is_ending:
             stake.is_ending = True
             self.say(Event("finish", stake, outer=stake.outer, failed=True))
 
@@ -198,7 +197,7 @@ class Member:
 
     def fail(self, stake: Stake, error: SchedulerError | None) -> None:
         """A turn is over for this process."""
-        stake.turn.failure = None if error is None else type(error)(*error.args)  # each with its own traceback
+        stake.seat.failure = None if error is None else type(error)(*error.args)  # each with its own traceback
         stake.give_back()
         self._forget(stake)
         for event in tuple(self.unsent):
@@ -215,8 +214,14 @@ class Member:
     # ----------------------------------------------------------------- details
 
     def _register(self, event: Event) -> None:
+        self._name(event)
+        self._expect(event)
+
+    def _name(self, event: Event) -> None:
         event.id = next(self._ids)
         self._events[event.id] = event
+
+    def _expect(self, event: Event) -> None:
         for stake in event.stakes:
             stake.pending += 1
 
@@ -263,7 +268,8 @@ class Member:
         self.wake(stake)
 
     def _forget(self, stake: Stake) -> None:
-        self.stakes.pop(stake.turn, None)
+        self.stakes.pop(stake.seat, None)
+        stake.outer = None  # let go of: turns that overlap would keep all before them
         if stake.number is not None:
             self._numbers.pop(stake.number, None)
 
@@ -282,6 +288,6 @@ def _can_be_told(event: Event) -> bool:
 
 def _lease_lost(stake: Stake) -> LeaseLost:
     return LeaseLost(
-        f"the turn of agent {stake.turn.request.agent!r} is over: this process was not heard for longer than its "
+        f"the turn of agent {stake.seat.request.agent!r} is over: this process was not heard for longer than its "
         "lease, and its slots were given to others. What the call did stands; ask for another turn to go on"
     )

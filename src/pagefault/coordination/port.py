@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from enum import Enum
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
+from pagefault.coordination.seat import Seat
 from pagefault.coordination.waiters import Waiter
 from pagefault.scheduling import AccountId, AccountUsage, Dispatcher, Phase, Token, Usage
-
-if TYPE_CHECKING:
-    from pagefault.turn import Turn
 
 
 class Until(Enum):
@@ -56,10 +54,10 @@ def glances(dispatcher: Dispatcher, now: float) -> list[Glance]:
 class Coordinator(Protocol):
     """Grants turns. Every method may be called from any thread, and none waits for a network.
 
-    What went wrong with a turn behind its back is put into ``Turn.failure``; whoever sleeps for it is woken.
+    What went wrong with a turn behind its back is put into ``Seat.failure``; whoever sleeps for it is woken.
     """
 
-    def ask(self, turn: Turn, outer: Turn | None) -> bool:
+    def ask(self, seat: Seat, outer: Seat | None) -> bool:
         """Queue a turn and lend its outer one's slot; whether it was granted at once.
 
         Raises:
@@ -68,15 +66,15 @@ class Coordinator(Protocol):
         """
         ...
 
-    def lend(self, turn: Turn) -> None:
+    def lend(self, seat: Seat) -> None:
         """A turn of another scheduler was opened inside this one."""
         ...
 
-    def regain(self, turn: Turn) -> None:
+    def regain(self, seat: Seat) -> None:
         """A turn of another scheduler inside this one has ended."""
         ...
 
-    def finish(self, turn: Turn, outer: Turn | None, usage: Usage | None, *, failed: bool) -> bool:
+    def finish(self, seat: Seat, outer: Seat | None, usage: Usage | None, *, failed: bool) -> bool:
         """A turn has ended or gives up; whether its ``ANSWERED`` or its outer one's ``RETURNED`` has to be waited for.
 
         Twice, in a forked child, or for a turn that failed: nothing happens.
@@ -87,11 +85,11 @@ class Coordinator(Protocol):
         """The backend answered 429."""
         ...
 
-    def register(self, turn: Turn, waiter: Waiter, until: Until) -> bool:
+    def register(self, seat: Seat, waiter: Waiter, until: Until) -> bool:
         """Wake ``waiter`` when that has come; ``False`` if it has."""
         ...
 
-    def is_granted(self, turn: Turn) -> bool:
+    def is_granted(self, seat: Seat) -> bool:
         """Whether the turn may go.
 
         Raises:
@@ -99,15 +97,15 @@ class Coordinator(Protocol):
         """
         ...
 
-    def token(self, turn: Turn) -> Token | None:
+    def token(self, seat: Seat) -> Token | None:
         """What a resource can tell a holder that was replaced by; ``None`` where nobody is replaced."""
         ...
 
-    def why(self, turn: Turn) -> str:
+    def why(self, seat: Seat) -> str:
         """What it waits for, in words."""
         ...
 
-    def needs(self, loop: asyncio.AbstractEventLoop | None, turn: Turn) -> bool:
+    def needs(self, loop: asyncio.AbstractEventLoop | None, seat: Seat) -> bool:
         """Whether a turn needs this event loop that is neither this one nor around it."""
         ...
 

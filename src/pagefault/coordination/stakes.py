@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from pagefault.coordination.port import Until
+from pagefault.coordination.seat import Seat
 from pagefault.coordination.waiters import Waiter
 from pagefault.scheduling import Usage
 from pagefault.scheduling import replica as steps
-
-if TYPE_CHECKING:
-    from pagefault.turn import Turn
 
 Kind = Literal["ask", "adopt", "lend", "regain", "finish", "refused"]
 
@@ -19,7 +17,7 @@ class Stake:
     """One turn of this process that has not ended.
 
     Attributes:
-        turn: The turn.
+        seat: What else is known of it.
         outer: The one it is nested in, if that is of the same scheduler.
         number: Its number in the log, once it is there.
         is_granted: Whether it was let in.
@@ -30,10 +28,10 @@ class Stake:
         sleepers: Who sleeps for it, and until when.
     """
 
-    __slots__ = ("inner", "is_ending", "is_granted", "is_inner", "number", "outer", "pending", "sleepers", "turn")
+    __slots__ = ("inner", "is_ending", "is_granted", "is_inner", "number", "outer", "pending", "seat", "sleepers")
 
-    def __init__(self, turn: Turn, outer: Stake | None) -> None:
-        self.turn = turn
+    def __init__(self, seat: Seat, outer: Stake | None) -> None:
+        self.seat = seat
         self.outer = outer
         self.number: int | None = None
         self.is_granted = False
@@ -99,7 +97,7 @@ class Event:
         outer = None if self.outer is None else self.outer.number
         if self.stake is None:
             return [["refused", self.retry_after]]
-        request, number = self.stake.turn.request, self.stake.number or 0
+        request, number = self.stake.seat.request, self.stake.number or 0
         match self.kind:
             case "ask":
                 return [steps.ask(request), *([] if outer is None else [["lend", outer]])]

@@ -60,7 +60,4 @@ Waiter = ThreadWaiter | LoopWaiter
 
 def running_loop() -> asyncio.AbstractEventLoop | None:
     """The event loop that runs on this thread, if any."""
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None
+    return asyncio._get_running_loop()  # asked in every turn, and the public one raises where there is none

@@ -9,6 +9,7 @@ from pagefault.scheduling.dispatcher import Dispatcher, Phase
 from pagefault.scheduling.fairness import AccountId, Candidate, classes_in_order, in_order
 from pagefault.scheduling.limits import Limits
 from pagefault.scheduling.pace import check_pause, is_refusal, retry_after
+from pagefault.scheduling.recount import recount
 from pagefault.scheduling.replica import Replica, Token
 from pagefault.scheduling.rules import Request, Rules
 
@@ -34,6 +35,7 @@ __all__ = [
     "in_order",
     "is_refusal",
     "marks",
+    "recount",
     "reported",
     "retry_after",
 ]

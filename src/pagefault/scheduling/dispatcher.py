@@ -194,6 +194,8 @@ class Dispatcher:
     def regain(self, number: int, now: float) -> None:
         """A turn inside this one has ended; after the last one it wants its slot back."""
         entry = self.turns[number]
+        if not entry.inner:
+            return  # said twice
         entry.inner -= 1
         if not entry.inner:
             entry.phase, entry.since = Phase.RETURNING, now

@@ -143,6 +143,24 @@ class FairClass:
         self._open += 1
         return line
 
+    def put(self, line: Line, turn: int, *, waits: bool) -> None:
+        """A turn as it is, after ``clear``; the oldest first."""
+        self._lines[line.account] = line
+        if waits:
+            line.waiting.append(turn)
+            self.waiting[line.account] = line
+        else:
+            line.open += 1
+            self._open += 1
+
+    def clear(self) -> None:
+        """No turn waits or runs; what was charged stays."""
+        self._open = 0
+        self.waiting.clear()
+        for line in self._lines.values():
+            line.waiting.clear()
+            line.open = 0
+
     def leave(self, line: Line, turn: int) -> None:
         """A turn gives up waiting."""
         line.waiting.remove(turn)
