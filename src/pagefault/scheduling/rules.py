@@ -71,7 +71,7 @@ def _check_prices(prices: object) -> None:
 
 
 def _check_quotas(name: str, quotas: Any) -> None:
-    pairs: Any = quotas.items() if isinstance(quotas, Mapping) else [(None, quotas)]
+    pairs: Any = quotas.items() if hasattr(quotas, "items") else [(None, quotas)]
     for whose, limits in pairs:
         if not isinstance(whose, str) or not isinstance(limits, Limits):
             raise BadTurn(
