@@ -242,6 +242,8 @@ class Turn:
 
     def _end(self, error: BaseException | None) -> bool:
         """Whether there is something to wait for: an answer, or the outer turn's slot."""
+        if self._seat.is_thrown_away:  # with a stream that is in it, which is closed after that
+            return False
         self._require_open("left")
         self._close()
         try:
@@ -268,6 +270,8 @@ class Turn:
 
     def _raise_failure(self, error: BaseException | None) -> None:
         """What went wrong with it, or with the turn that should go on now; never in place of another error."""
+        if self._seat.is_thrown_away:
+            return
         outer, self._seat.outer = self._seat.outer, None  # let go of: turns that overlap would keep all before them
         failure = self._seat.failure or (outer.failure if outer is not None else None)
         if failure is None:
@@ -298,6 +302,6 @@ def _thrown_away(seat: Seat, _: object) -> None:
 
     On a thread of its own: this may happen anywhere, also where a lock is held that is needed here.
     """
-    seat.is_open = False
+    seat.is_open, seat.is_thrown_away = False, True
     with contextlib.suppress(RuntimeError):  # at interpreter exit, when there is no thread any more, and nobody waits
         _thread.start_new_thread(partial(seat.leave, failed=True), ())

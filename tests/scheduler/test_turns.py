@@ -537,6 +537,24 @@ def anext_sync_turn(scheduler):
         pass
 
 
+def test_a_stream_that_is_thrown_away_in_a_cycle_gives_its_slot_back_without_a_word(make_scheduler):
+    """The collector tells of the turn before it closes the stream that is in it."""
+    scheduler = make_scheduler(slots=1)
+
+    def stream():
+        with scheduler.turn(agent="outer"), scheduler.turn(agent="inner") as turn:
+            turn.charge(output_tokens=3)
+            yield
+
+    ring = [stream()]
+    ring.append(ring)
+    contextvars.Context().run(next, ring[0])
+    del ring
+    gc.collect()
+    until(lambda: is_empty(scheduler), "the slot comes back")
+    assert (scheduler.usage("outer").failed, scheduler.usage("outer").usage.output_tokens) == (2, 3)
+
+
 def test_a_loop_that_nobody_runs_any_more_is_not_kept(make_scheduler):
     scheduler = make_scheduler(slots=1)
     turn = scheduler.turn(agent="a")

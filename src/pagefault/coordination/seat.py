@@ -23,6 +23,7 @@ class Seat:
         lends: The same, once that was told to lend its slot, if another coordinator grants it.
         elsewhere: How many turns of other coordinators are open inside it.
         is_open: Whether it is granted and has not ended.
+        is_thrown_away: Whether the turn was collected before it ended.
         failure: What ended it behind its back, as the loss of a lease.
         number: The coordinator's name for it.
         usage: What its call has used so far, as it was reported.
@@ -30,8 +31,8 @@ class Seat:
     """
 
     __slots__ = (
-        "_loop", "coordinator", "elsewhere", "failure", "guard", "is_open", "lends", "number", "outer", "request",
-        "usage",
+        "_loop", "coordinator", "elsewhere", "failure", "guard", "is_open", "is_thrown_away", "lends", "number",
+        "outer", "request", "usage",
     )  # fmt: skip
 
     def __init__(self, coordinator: Coordinator, request: Request) -> None:
@@ -41,6 +42,7 @@ class Seat:
         self.lends: Seat | None = None
         self.elsewhere = 0
         self.is_open = False
+        self.is_thrown_away = False
         self.failure: SchedulerError | None = None
         self.number = 0
         self.usage: Usage | None = None

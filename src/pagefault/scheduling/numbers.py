@@ -69,4 +69,4 @@ def _number(name: str, value: object) -> float:
 def _shown(value: object) -> str:
     """Not all of a number that has thousands of digits; Python refuses to write those."""
     is_long = isinstance(value, int) and abs(value) > 10 * LARGEST
-    return f"more than {LARGEST:,} either way" if is_long else str(value)
+    return "(a number of more than 13 digits)" if is_long else str(value)
