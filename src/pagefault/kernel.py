@@ -151,13 +151,17 @@ class Kernel:
         Raises:
             MemoryClosed: After ``finish``.
         """
+        is_ours = True
         try:
             with self._lock:  # so that whatever got in before ``finish`` is waited for
                 self._refuse_closed()
-                future = asyncio.run_coroutine_threadsafe(work, self._running().loop)
+                loop = self._running().loop
+                is_ours = False  # an interrupt from here on must not close what the loop's thread may be running
+                future = asyncio.run_coroutine_threadsafe(work, loop)
                 self._verbs.add(future)
         except BaseException:
-            work.close()
+            if is_ours:
+                work.close()
             raise
         future.add_done_callback(self._verbs.discard)
         return future

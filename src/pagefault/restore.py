@@ -272,7 +272,7 @@ async def read(
     found = await store.get(scope, list(points), words=words) if points else {}
     lost = [seq for point, (seq, _) in points.items() if point not in found]
     if lost:
-        raise PagesLost(_lost(lost))
+        raise PagesLost(_lost(lost, scope))
     pages: dict[int, Read] = {}
     for point, record in found.items():
         page = page_from(record)
@@ -299,7 +299,7 @@ async def _walk(store: PageStore, scope: Scope, head: _Head) -> list[Record]:
         if known is None:
             gap = length - len(path)
             present = {r.seq for r in by_chain.values()}
-            raise PagesLost(_lost([seq for seq in range(1, gap) if seq not in present] + [gap]))
+            raise PagesLost(_lost([seq for seq in range(1, gap) if seq not in present] + [gap], scope))
         path.append(known)
         tip = str(known.fields["parent"])
     return path[::-1]
@@ -348,10 +348,12 @@ def _add(lineage: Lineage, record: Record) -> None:
     lineage.seen.extend(LeftBehind(key or None) for key in ids)
 
 
-def _lost(seqs: Sequence[int]) -> str:
+def _lost(seqs: Sequence[int], scope: Scope) -> str:
     ranges = ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in to_ranges(set(seqs)))
     named = f"page {ranges} is" if len(seqs) == 1 else f"pages {ranges} are"
     return (
-        f"{named} not in the store although it was told so; the data directory was damaged or lost its newest writes. "
+        f"{named} not in the store although it was told so, not in the space with the key {scope.space}. Either this "
+        "state was copied from another thread, or written with another directory or server: run it there. Or the data "
+        "directory was damaged or lost its newest writes. "
         "Restore a backup; an agent that still has the messages in its framework's state writes them again when it runs"
     )

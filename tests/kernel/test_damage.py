@@ -171,7 +171,7 @@ def test_pages_that_vanished_are_named(tmp_path, gone, named):
         shard.update(UpdateOperation.delete_points([point_id(key, chains[seq - 1]) for seq in gone]))
     with pagefault.open(tmp_path, embedder=None) as memory:
         space = memory.space(thread="t")
-        with pytest.raises(PagesLost, match=rf"{named}.*not in the store.*Restore a backup"):
+        with pytest.raises(PagesLost, match=rf"{named}.*not in the store.* key {key}\. .*Restore a backup"):
             space.view()
         other = memory.space(thread="other")
         other.append(user("other conversations go on"))

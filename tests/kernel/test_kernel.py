@@ -191,6 +191,33 @@ def test_finishing_waits_for_running_verbs_and_refuses_new_ones(kernel):
     assert kernel.finish(value(1)) is None
 
 
+def test_an_interrupt_closes_no_verb_that_the_loop_has_already(kernel, monkeypatch):
+    """Whoever closed it from this thread would end it at a random place of its work, and its task never."""
+    began, gate, ended = threading.Event(), threading.Event(), []
+    hand_over = asyncio.run_coroutine_threadsafe
+
+    async def verb():
+        try:
+            began.set()
+            await kernel.offload(gate.wait)
+        finally:
+            ended.append(threading.current_thread() is threading.main_thread())
+
+    def interrupted(*args):
+        hand_over(*args)
+        began.wait()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("pagefault.kernel.asyncio.run_coroutine_threadsafe", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            kernel.start(verb())
+    before = list(ended)
+    gate.set()
+    kernel.finish(value(2)).result(10)
+    assert (before, ended) == ([], [False])
+
+
 def test_what_still_runs_at_the_end_is_cancelled_not_left_hanging(kernel):
     ended = []
 
