@@ -227,8 +227,8 @@ class TestOutcomes:
         assert "user: there" in text
         assert show(here, skip_resident=True) == "already in your context at 12"
         weak = show(here, skip_resident=True, outcome=Outcome.WEAK)
-        assert weak.startswith("Nothing reliable was found")
-        assert "The nearest is already in your context at 12" in weak
+        assert weak.startswith("Nothing certain was found")
+        assert "is already in your context at 12: answer only if it says so there, else say that it is not" in weak
         assert "also in your context" in show(here)
 
 
@@ -261,6 +261,21 @@ class TestBudget:
         assert all(f"page {n} |" in text for n in range(1, 6))
         assert tokens(text) > 1_500
         assert tokens(text) <= 2_000
+
+    def test_small_pages_are_shown_as_long_as_they_fit(self):
+        pages = [recalled(said(n, f"My cat number {n} is called Cat{n}.")) for n in range(1, 9)]
+        shown = [show(*pages, budget=budget).count("] page ") for budget in range(100, 801, 50)]
+        assert shown == sorted(shown)
+        assert len(set(shown)) > 5, "nearly every little more room shows one more"
+        assert shown[-1] == 8
+
+    def test_a_small_page_is_shown_in_what_a_large_one_cannot_use(self):
+        small, large = recalled(said(1, "short")), recalled(said(2, "word " * 20_000))
+        last = recalled(said(3, "also short"))
+        text = show(small, large, last, budget=250)
+        assert "user: short" in text
+        assert "user: also short" in text
+        assert "No room here for 2;" in text
 
     def test_everything_is_shown_where_it_fits(self):
         pages = [recalled(said(n, f"text {n}")) for n in range(1, 6)]

@@ -21,7 +21,10 @@ if TYPE_CHECKING:  # it renders by the rules that are here
     from pagefault.recall.remembered import RecalledItem
 
 PAGE_TOKENS: Final = 160
-"""No page is cut below this; rather fewer pages are shown."""
+"""No page is cut below this; rather fewer pages are shown. A page that is smaller takes what it needs."""
+
+_BLOCK_TOKENS: Final = 20
+"""About what a quoted page costs beside its text: more pages than fit by this are not even counted."""
 
 _CHARS_PER_TOKEN: Final = 8
 _NAME_CHARS: Final = 64
@@ -31,6 +34,10 @@ _HEADER: Final = "Pages of this conversation, quoted. Text between <00000000 and
 _ELSEWHERE: Final = "Where a page names a conversation, it is from another one with the same user, not from this one."
 _ABSTAINED: Final = (
     "Nothing reliable was found in the earlier conversation. Say that it is not known; do not guess an answer."
+)
+_ONLY_THERE: Final = (
+    "Nothing certain was found in the earlier conversation. What is nearest is {}: answer only if it says so there, "
+    "else say that it is not known."
 )
 _WEAK: Final = "The evidence is weak: these pages may be about something else. Do not state what they say as certain."
 
@@ -135,7 +142,7 @@ def render(
     if hidden:
         notes.append(f"already in your context at {_listed([r.address for r in hidden])}")
     if hidden and not items and outcome is Outcome.WEAK:
-        return f"{_ABSTAINED} The nearest is {notes[-1]}; look there first."
+        return _ONLY_THERE.format(notes[-1])
     if not items:
         return "\n".join(notes) or _ABSTAINED
     costs = _Costs(counter)
@@ -198,25 +205,35 @@ def _entire(items: Sequence[_Item], notes: Sequence[str], costs: _Costs, budget:
     return text if costs.fits(text, budget) else None
 
 
+def _tried(items: Sequence[_Item], costs: _Costs, room: int) -> list[tuple[_Item, Slice, float]]:
+    """The items that have room, first come first, each with what could be shown of it at most and its cost."""
+    tried: list[tuple[_Item, Slice, float]] = []
+    left = float(room)
+    for item in items[: max(1, room // _BLOCK_TOKENS)] if room > 0 else ():
+        cuts = left >= PAGE_TOKENS or not tried  # else only what fits whole
+        limit = int(room if cuts else left) * _CHARS_PER_TOKEN  # beyond it a text cannot fit and need not be counted
+        piece = item.piece(limit)
+        size = costs.of(_block(piece, _origin(item.recalled), "00000000")) if piece.rest is None else math.inf
+        if cuts or size <= left:
+            tried.append((item, piece, size))
+            left = max(0.0, left - min(size, PAGE_TOKENS))
+    return tried
+
+
 def _choose(items: Sequence[_Item], costs: _Costs, room: int) -> list[tuple[_Item, int]]:
     """How many characters of which items to show: first come first, then equal shares of the room.
 
     Items smaller than their share leave the rest to the others.
     """
-    tried = items[: max(1, room // PAGE_TOKENS)] if room > 0 else []
-    limit = room * _CHARS_PER_TOKEN  # beyond this a text cannot fit and need not be counted
-    pieces = [item.piece(limit) for item in tried]
-    sizes = [
-        costs.of(_block(p, _origin(i.recalled), "00000000")) if p.rest is None else math.inf
-        for i, p in zip(tried, pieces, strict=True)
-    ]
+    tried = _tried(items, costs, room)
+    sizes = [size for _, _, size in tried]
     shares: dict[int, float] = {}
     left = float(room)
     for waiting, index in zip(range(len(tried), 0, -1), sorted(range(len(tried)), key=sizes.__getitem__), strict=True):
         shares[index] = min(sizes[index], left / waiting)
         left -= shares[index]
     chosen = []
-    for index, (item, piece) in enumerate(zip(tried, pieces, strict=True)):
+    for index, (item, piece, _) in enumerate(tried):
         chars = len(piece.text)
         if sizes[index] > shares[index]:
             chars = _fitting(item, piece.text, costs, shares[index])
