@@ -282,11 +282,13 @@ def vector_text(page: Page) -> str:
 
 
 def index_text(page: Page) -> str:
-    """What full-text and dense search see of a page: everything but copies of other pages."""
+    """What full-text and dense search see of a page: all but copies of other pages, and what was asked for them."""
+    copied = {m.call_id for m in page.messages if m.recalled} - {""}
     lines: list[str] = []
     for message in page.messages:
-        if not message.recalled:
-            lines += [message.name, message.text, *(f"{c.name} {c.arguments}" for c in message.calls)]
+        if not message.recalled:  # a call without an id is answered by its tool's name, if at all
+            calls = [call for call in message.calls if (call.id or call.name) not in copied]
+            lines += [message.name, message.text, *(f"{c.name} {c.arguments}" for c in calls)]
     return "\n".join(line for line in lines if line)
 
 

@@ -164,6 +164,25 @@ def test_a_request_is_no_evidence_for_itself(memory: pagefault.Memory) -> None:
     assert "othing reliable" in messages[-1].content
 
 
+def test_what_a_model_asked_recall_beside_another_tool_is_no_evidence_for_it(memory: pagefault.Memory) -> None:
+    worker = worker_script(10_000)
+
+    def script(call: int, messages: list[BaseMessage]) -> AIMessage:
+        if call > 20:
+            return AIMessage("That is not known.")
+        if call not in {1, 20}:
+            return worker(call, messages)
+        asked = {"name": "recall", "args": {"query": "gate PIN of the Lyon warehouse"}, "id": f"r{call}"}
+        return AIMessage("", tool_calls=[*worker(call, messages).tool_calls, asked])
+
+    model = ScriptedModel(script)
+    agent = create_agent(model, TOOLS, middleware=[PagingMiddleware(memory, budget=BUDGET)])
+    messages = agent.invoke({"messages": [("user", "go")]}, CONFIG)["messages"]
+    told = [str(m.content) for m in messages if isinstance(m, ToolMessage) and m.name == "recall"]
+    assert len(told) == 2
+    assert all("othing reliable" in text for text in told)
+
+
 def test_copies_leave_first_and_are_never_found(memory: pagefault.Memory) -> None:
     worker = worker_script(10_000)
 

@@ -1,0 +1,50 @@
+"""What search sees of a page."""
+
+from __future__ import annotations
+
+import pytest
+
+from pagefault.indexing import index_text
+from pagefault.page import Call, Kind, Page, Projection, Role
+
+
+def page(*messages):
+    return Page(
+        seq=1, chain="0" * 32, parent="", kind=Kind.MESSAGE, format="chat/1", body="", sha256="",
+        messages=messages, tokens=1, gist="", created_at=0.0,
+    )  # fmt: skip
+
+
+def asks(*calls):
+    calls = tuple(Call(id=call_id, name=name, arguments=arguments) for call_id, name, arguments in calls)
+    return Projection(role=Role.ASSISTANT, text="One moment.", calls=calls)
+
+
+def tells(call_id, name, text, *, recalled=False):
+    return Projection(role=Role.TOOL, text=text, name=name, call_id=call_id, recalled=recalled)
+
+
+def test_texts_names_and_arguments_are_searched():
+    one = page(asks(("c1", "lookup", '{"key":"x"}')), tells("c1", "lookup", "record x"))
+    assert index_text(one) == 'One moment.\nlookup {"key":"x"}\nlookup\nrecord x'
+
+
+@pytest.mark.parametrize(
+    ("asked", "answered"),
+    [
+        ("r1", "r1"),
+        ("", "recall"),  # LlamaIndex: a call without an id is answered by its tool's name
+    ],
+)
+def test_a_copy_is_not_searched_nor_what_was_asked_for_it(asked, answered):
+    one = page(
+        asks((asked, "recall", '{"query":"gate PIN"}'), ("c1", "lookup", '{"key":"x"}')),
+        tells(answered, "recall", "The gate PIN is 4712.", recalled=True),
+        tells("c1", "lookup", "record x"),
+    )
+    assert index_text(one) == 'One moment.\nlookup {"key":"x"}\nlookup\nrecord x'
+
+
+def test_a_copy_that_answers_no_call_hides_none():
+    one = page(asks(("", "lookup", "{}")), tells("", "recall", "The gate PIN is 4712.", recalled=True))
+    assert index_text(one) == "One moment.\nlookup {}"
