@@ -10,7 +10,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from pagefault.errors import BadAddress, CorruptPage, EmbedderError, PagefaultError, PageNotFound, PagesLost
@@ -22,6 +22,7 @@ from pagefault.paging import Paging
 from pagefault.points import Points
 from pagefault.ports import Hit, PageStore, Scope, Sparse, TokenCounter, Where
 from pagefault.recall import (
+    NEAR,
     Found,
     Outcome,
     Question,
@@ -42,6 +43,8 @@ CANDIDATES: Final = 64
 MAX_CANDIDATES: Final = 1_024
 """So many hits are looked at for pages on a present path, where several conversations are searched."""
 OVERFETCH: Final = 4
+JUDGED: Final = 20
+"""So many candidates are read at least, however few are to be shown."""
 TIES: Final = 16
 """So many more are asked for, since of equal scores the newest pages count, and a store need not know them."""
 SHORT_CHARS: Final = 16_384
@@ -81,6 +84,15 @@ class Query:
         """Whether something of this moment is looked for."""
         late = self.after is None or moment >= self.after
         return late and (self.before is None or moment < self.before)
+
+
+class _Gathered(NamedTuple):
+    """What was read to judge, by number: pages, the same as candidates, which of them only ask; and what is damaged."""
+
+    pages: dict[int, Read]
+    found: dict[int, RecalledPage]
+    asking: set[int]
+    damaged: list[str]
 
 
 class Retrieval:
@@ -146,27 +158,24 @@ class Retrieval:
         sparse = query_vector(query.text)
         dense, words = await self._candidates(sight, query, vector, sparse)
         ranked = fuse(dense or {}, words)
-        pages, damaged = await self._load_intact(sight, [number for number, _ in ranked[: query.limit * 2]])
-        near = [each.point for each in pages.values()]
-        weights = await self._store.idf(sight.reach, sparse.indices, near=near) if sparse.indices else {}
         with paging.lock:
             request = lineage.request if query.skip_resident and lineage.is_shown(lineage.request) else 0
+        asked = Question(terms=sparse.indices, weights={}, dense=None, pages=sight.pages, request=request)
+        pages, found, asking, damaged = await self._gather(sight, ranked, query, asked)
+        near = [each.point for each in pages.values()]
+        weights = await self._store.idf(sight.reach, sparse.indices, near=near) if sparse.indices else {}
         similar = None if dense is None else {sight.address(n): dense[n] for n in pages if n in dense}
-        question = Question(terms=sparse.indices, weights=weights, dense=similar, pages=sight.pages, request=request)
+        question = replace(asked, weights=weights, dense=similar)
 
         def judged() -> Found:
-            scores = dict(ranked)
-            found = {number: _recalled(each.page, scores[number], sight, number) for number, each in pages.items()}
-            terms = {page.address: pages[number].terms for number, page in found.items()}
-            asking = {number for number, page in found.items() if not counts(page, terms[page.address], question)}
+            scores, terms = dict(ranked), {page.address: pages[number].terms for number, page in found.items()}
             if asking:
                 rest = [{s: v for s, v in part.items() if s not in asking} for part in (dense or {}, words)]
                 scores = dict(fuse(*rest)) | dict.fromkeys(sorted(asking, reverse=True), 0.0)
-                found = {number: replace(page, score=scores[number]) for number, page in found.items()}
-            skip, notice = query.skip_resident, _damage(damaged)
+                found.update({number: replace(page, score=scores[number]) for number, page in found.items()})
             best = [found[number] for number in scores if number in found]
-            outcome, answers = judge(best, terms, question, skip_resident=skip)
-            answers = answers[: query.limit]
+            skip, notice = query.skip_resident, _damage(damaged)
+            outcome, answers = judge(best, terms, question, limit=query.limit, skip_resident=skip)
             room = query.budget - (counter.count(notice) if notice else 0)
             addresses = starts(answers, weights, room)
             text = render(answers, outcome, counter=counter, budget=room, addresses=addresses, skip_resident=skip)
@@ -272,21 +281,22 @@ class Retrieval:
         lineage, wide, where = sight.lineage, max(CANDIDATES, 2 * query.limit), Where(kind="page", bare=True)
         known = await self._points.of(lineage, sight.paging.space.key)
 
+        def is_sought(seq: int) -> bool:
+            is_past = 0 < seq <= sight.length
+            return is_past and (not query.is_timed or query.is_in_time(lineage.slots[seq - 1].created_at))
+
         def mine(hits: Sequence[Hit]) -> list[tuple[float, int]]:
-            return [(-hit.score, -seq) for hit in hits if 0 < (seq := known.get(hit.id.int, 0)) <= sight.length]
+            return [(-hit.score, -seq) for hit in hits if is_sought(seq := known.get(hit.id.int, 0))]
 
         def best(found: list[tuple[float, int]]) -> dict[int, float]:
-            scores = {-seq: -score for score, seq in sorted(found)[:wide]}
-            if not query.is_timed:
-                return scores
-            return {seq: score for seq, score in scores.items() if query.is_in_time(lineage.slots[seq - 1].created_at)}
+            return {-seq: -score for score, seq in sorted(found)[:wide]}
 
         for limit in (wide + TIES, OVERFETCH * wide):
             lists = await self._store.search(sight.reach, queries, where, limit=limit)
             own = [mine(hits) for hits in lists]
             if all(len(found) >= wide or len(hits) < limit for found, hits in zip(own, lists, strict=True)):
                 return [best(found) for found in own]
-        where = replace(where, ids=[UUID(int=number) for number, seq in known.items() if seq <= sight.length])
+        where = replace(where, ids=[UUID(int=number) for number, seq in known.items() if is_sought(seq)])
         lists = await self._store.search(sight.reach, queries, where, limit=wide + TIES)
         return [best(mine(hits)) for hits in lists]
 
@@ -310,6 +320,27 @@ class Retrieval:
             return []
         self._is_deaf = False
         return [vector]
+
+    async def _gather(
+        self, sight: Sight, ranked: Sequence[tuple[int, float]], query: Query, asked: Question
+    ) -> _Gathered:
+        """The best pages, some more at a time until enough of them can answer: copies of a question come before it."""
+        got = _Gathered({}, {}, set(), [])
+        size, best = max(JUDGED, 2 * query.limit), 0.0
+        for first in range(0, len(ranked), size):
+            if len(got.found) - len(got.asking) >= query.limit or ranked[first][1] < NEAR * best:
+                break
+            batch = dict(ranked[first : first + size])
+            pages, damaged = await self._load_intact(sight, list(batch))
+            got.pages.update(pages)
+            got.damaged.extend(damaged)
+            for number, each in pages.items():
+                page = got.found[number] = _recalled(each.page, batch[number], sight, number)
+                if counts(page, each.terms, asked):
+                    best = max(best, page.score)
+                else:
+                    got.asking.add(number)
+        return got
 
     async def _load_intact(self, sight: Sight, numbers: Sequence[int]) -> tuple[dict[int, Read], list[str]]:
         """As ``_load``, but what is damaged is left out and named: it must not hide the others."""

@@ -112,11 +112,11 @@ def test_only_a_user_asks():
     assert is_evidence(one, TERMS, words(one))
 
 
-def judged(pages, *, skip_resident=False, dense=None):
+def judged(pages, *, skip_resident=False, dense=None, limit=10, request=0):
     terms = {p.address: words(p.page) for p in pages}
     weights = {t: 2.0 for p in pages for t in terms[p.address] if t in TERMS}
-    question = Question(terms=TERMS, weights=weights, dense=dense, pages=50)
-    return judge(pages, terms, question, skip_resident=skip_resident)
+    question = Question(terms=TERMS, weights=weights, dense=dense, pages=50, request=request)
+    return judge(pages, terms, question, limit=limit, skip_resident=skip_resident)
 
 
 def test_the_question_alone_answers_nothing():
@@ -140,6 +140,35 @@ def test_weak_evidence_in_the_window_does_not_make_an_answer():
     here = found(user(9, "Something else about a dog."), resident=True)
     assert judged([here], skip_resident=True, dense={"9": 0.5}) == (Outcome.WEAK, [here])
     assert judged([here], skip_resident=True, dense={"9": 0.1}) == (Outcome.ABSTAIN, [])
+
+
+def test_pages_far_behind_the_best_are_not_shown_but_the_one_that_answers_is():
+    says = [found(user(n, f"My dog has a friend, number {n}."), score=1.0 - n / 100) for n in range(1, 6)]
+    far, long = found(user(6, "A dog barks."), score=0.1), found(user(7, "The name of my dog is Rex."), score=0.1)
+    outcome, shown = judged([*says, far, long])
+    assert (outcome, shown) == (Outcome.ANSWER, [*says, long])
+    assert judged([*says, far, long], limit=3) == (Outcome.ANSWER, [*says[:2], long])
+    assert judged([*says, far, long], limit=1) == (Outcome.ANSWER, [long])
+
+
+def test_a_resident_page_is_no_measure_of_those_that_are_shown():
+    here = found(user(9, "The name of the dog."), resident=True, score=9.0)
+    away = found(user(2, "The name of my dog is Rex."), score=1.0)
+    assert judged([here, away], skip_resident=True) == (Outcome.ANSWER, [here, away])
+
+
+def test_what_says_the_same_is_shown_once_and_the_newest():
+    same = [found(user(n, "The name of my dog is Rex.")) for n in (9, 3, 12, 5)]
+    other = found(user(4, "The name of my dog was Max."))
+    assert judged([*same, other]) == (Outcome.ANSWER, [same[2], other])
+
+
+def test_the_request_is_pointed_at_where_it_alone_says_it():
+    asks = found(user(7, "Call my dog by his name, Rex, and write a report."), resident=True)
+    assert judged([asks], request=7, skip_resident=True) == (Outcome.WEAK, [asks])
+    assert judged([asks], request=7) == (Outcome.ABSTAIN, [])
+    copy = found(user(7, QUERY), resident=True)
+    assert judged([copy], request=7, skip_resident=True) == (Outcome.ABSTAIN, [])
 
 
 def test_similarity_counts_where_there_is_an_embedder():

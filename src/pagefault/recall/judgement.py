@@ -43,16 +43,19 @@ def judge(
     terms: Mapping[str, Collection[int]],
     question: Question,
     *,
+    limit: int,
     skip_resident: bool,
 ) -> tuple[Outcome, list[RecalledPage]]:
-    """The outcome, and the pages to show, evidence first, without those that are far behind the best one.
+    """The outcome, and the pages to show: evidence first, word for word the same once, none far behind the best one.
 
     Args:
         found: Candidates, best first.
         terms: Term ids of each candidate, by address.
         question: What they shall answer.
+        limit: Pages to show at most. The one that speaks most for the outcome is among them.
         skip_resident: The asker sees its window: pages in it are no news, and count only when
-            nothing outside of it answers. So a model does not say that it does not know what it can read.
+            nothing outside of it answers; so a model does not say that it does not know what it can read. Then
+            also its own request does, which may state what it asks for, as weak evidence.
     """
     evident = [p for p in found if counts(p, terms[p.address], question)]
     away = [p for p in evident if not (skip_resident and p.resident)]
@@ -60,21 +63,68 @@ def judge(
     if outcome is not Outcome.ABSTAIN:
         known = {p.address for p in evident}
         others = [p for p in found if p.address not in known and not (skip_resident and p.resident)]
-        return outcome, _near([*evident, *others])
-    here = [p for p in evident if skip_resident and p.resident]
+        near = _near([*evident, *others], away[0].score)
+        return outcome, _with(_strongest(away, terms, question), near, limit)
+    if not skip_resident:
+        return Outcome.ABSTAIN, []
+    here = [p for p in evident if p.resident]
     outcome = decide(_weigh(here, terms, question))
-    return outcome, [] if outcome is Outcome.ABSTAIN else _near(here)
+    if outcome is not Outcome.ABSTAIN:
+        return outcome, _with(_strongest(here, terms, question), _near(here, here[0].score), limit)
+    asked = [p for p in found if _is_request(p, question) and is_evidence(p.page, question.terms, terms[p.address])]
+    is_said = decide(_weigh(asked, terms, question)) is not Outcome.ABSTAIN
+    return (Outcome.WEAK, asked) if is_said else (Outcome.ABSTAIN, [])
 
 
-def _near(pages: Sequence[RecalledPage]) -> list[RecalledPage]:
-    return [page for page in pages if page.score >= NEAR * pages[0].score]
+def _near(pages: Sequence[RecalledPage], best: float) -> list[RecalledPage]:
+    """Those that are not far behind the best; of pages that say the same, the newest in the place of the first."""
+    shown: dict[object, RecalledPage] = {}
+    for page in pages:
+        if page.score >= NEAR * best:
+            said = _said(page)
+            before = shown.get(said)
+            if before is None or _age(page) > _age(before):
+                shown[said] = page
+    return list(shown.values())
+
+
+def _said(found: RecalledPage) -> object:
+    """The same for pages of one conversation that say the same."""
+    said = [
+        (m.role, m.name, m.text, tuple((c.name, c.arguments) for c in m.calls), m.media) for m in found.page.messages
+    ]
+    return found.space, tuple(said)
+
+
+def _age(found: RecalledPage) -> tuple[float, int]:
+    return found.page.created_at, found.page.seq
+
+
+def _strongest(pages: Sequence[RecalledPage], terms: Mapping[str, Collection[int]], question: Question) -> RecalledPage:
+    """The page that speaks most for the outcome; the first of equals."""
+
+    def strength(page: RecalledPage) -> float:
+        alone = _weigh([page], terms, question)
+        return alone.coverage + (alone.cosine or 0.0)
+
+    return max(pages, key=strength)
+
+
+def _with(page: RecalledPage, pages: list[RecalledPage], limit: int) -> list[RecalledPage]:
+    """The first of some pages, this one among them: a long page that answers may be far behind by its score."""
+    first, said = pages[:limit], _said(page)
+    if any(_said(each) == said for each in first):
+        return first
+    return [*first[: limit - 1], page]
+
+
+def _is_request(found: RecalledPage, question: Question) -> bool:
+    return found.space is None and found.page.seq == question.request
 
 
 def counts(found: RecalledPage, terms: Collection[int], question: Question) -> bool:
     """Whether a page may answer the question at all; the request that led to it never does."""
-    if found.space is None and found.page.seq == question.request:
-        return False
-    return is_evidence(found.page, question.terms, terms)
+    return not _is_request(found, question) and is_evidence(found.page, question.terms, terms)
 
 
 def _weigh(pages: Sequence[RecalledPage], terms: Mapping[str, Collection[int]], question: Question) -> Evidence:
