@@ -27,6 +27,8 @@ WIDE: Final = "wide"
 """The tag of an item with more values than that."""
 LISTED: Final = ("expires",)
 """The fields that say whether an item is to be seen."""
+TIMED: Final = (*LISTED, "updated")
+"""And those that say when it was written."""
 _REFRESH_SHARE: Final = 0.01
 _REFRESH_SECONDS: Final = 1.0
 _MIN_TTL: Final = 0.001
@@ -203,7 +205,7 @@ def item_of(record: Record) -> Item:
         value=body["value"],
         version=record.seq,
         created_at=created_of(record),
-        updated_at=_seconds(record.fields["updated"]) or 0.0,
+        updated_at=updated_of(record.fields),
         ttl=_seconds(record.fields.get("ttl")),
         expires_at=expiry_of(record.fields),
         text=body.get("text"),
@@ -213,6 +215,11 @@ def item_of(record: Record) -> Item:
 def expiry_of(fields: Mapping[str, str | int | float | bool]) -> float | None:
     """When a record's item expires."""
     return _seconds(fields.get("expires"))
+
+
+def updated_of(fields: Mapping[str, str | int | float | bool]) -> float:
+    """When a record's item was written."""
+    return _seconds(fields.get("updated")) or 0.0
 
 
 def created_of(record: Record) -> float:

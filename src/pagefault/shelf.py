@@ -26,14 +26,13 @@ from pagefault.kernel import Kernel
 from pagefault.ports import Dense, Hit, PageStore, Record, Scope, Sparse, Swap, Where
 from pagefault.recall import (
     ItemEvidence,
-    Outcome,
     RecalledItem,
     document_vector,
     fuse,
     judge_items,
     query_vector,
 )
-from pagefault.retrieval import Retrieval
+from pagefault.retrieval import MAX_CANDIDATES, Query, Retrieval
 from pagefault.vectors import Vectors
 from pagefault.writeback import WriteBack
 
@@ -41,7 +40,7 @@ WINDOW: Final = 256
 CANDIDATES: Final = 32
 """Candidates of a search from each list at least; more are asked for when these do not suffice."""
 JUDGED: Final = 32
-"""Items that a recall judges."""
+"""Items that a recall judges of each list, where there are as many."""
 UNIT: Final = 16
 TRIES: Final = 32
 """Other processes may be faster this often before a plain write gives up."""
@@ -149,25 +148,22 @@ class Shelf:
         await self._writeback.open()
         return await self._store.count(self._scope, Where(kind="item"))
 
-    async def recall(
-        self, query: str, vector: Sequence[Sequence[float]], *, limit: int, there: int
-    ) -> tuple[Outcome, list[RecalledItem]]:
+    async def recall(self, wanted: Query, vector: Sequence[Sequence[float]], *, there: int) -> list[RecalledItem]:
         """The items that answer a question, judged each by itself.
 
         Args:
-            query: The question.
+            wanted: The question, from when items count, and how many at most.
             vector: Its vector, none without a working embedder.
-            limit: Items returned at most.
             there: How many there are, as ``size`` says.
         """
         if not there:  # most shelves are empty, and a search costs more than to see that
-            return Outcome.ABSTAIN, []
-        hits, _ = await self._hits(query, vector, _where(Search(query=query)), JUDGED)
+            return []
+        hits = await self._in_time(wanted, vector)
         if not hits:
-            return Outcome.ABSTAIN, []
+            return []
         records = await self._store.get(self._scope, [hit.id for hit, _, _ in hits], words=True)
         loaded = _intact(records)
-        sparse = query_vector(query)
+        sparse = query_vector(wanted.text)
         near = [hit.id for hit, _, _ in hits]
         weights = await self._store.idf(self._scope, sparse.indices, kind="item", near=near) if sparse.indices else {}
         candidates = [
@@ -175,8 +171,20 @@ class Shelf:
             for hit, _, cosine in hits
             if hit.id in loaded
         ]
-        outcome, found = judge_items(candidates, sparse.indices, weights, items=min(WINDOW, there))
-        return outcome, found[:limit]
+        # A newer version may have come after the search.
+        candidates = [each for each in candidates if wanted.is_in_time(each.item.updated_at)]
+        return judge_items(candidates, sparse.indices, weights, items=min(WINDOW, there))[: wanted.limit]
+
+    async def _in_time(self, wanted: Query, vector: Sequence[Sequence[float]]) -> list[tuple[Hit, float, float | None]]:
+        """Candidates for a recall; what is of another time takes none of their places."""
+        where = replace(_where(Search(query=wanted.text)), fields=items.TIMED)
+        wide = JUDGED
+        while True:
+            hits, is_all = await self._hits(wanted.text, vector, where, wide)
+            hits = [hit for hit in hits if wanted.is_in_time(items.updated_of(hit[0].fields))]
+            if is_all or len(hits) >= JUDGED or wide >= MAX_CANDIDATES:
+                return hits
+            wide *= 4
 
     async def namespaces(self, under: Namespace = ()) -> set[Namespace]:
         """All namespaces that have an item, below one of them."""

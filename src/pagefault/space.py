@@ -239,16 +239,15 @@ class Space:
         shelf, retrieval = self._shelf, self._memory._retrieval
         await self._memory._writeback.open()
         there, vector = await asyncio.gather(shelf.size(), retrieval.vector(self.id.tenant, wanted.text))
-        judged, items = await shelf.recall(wanted.text, vector, limit=wanted.limit, there=there)
-        items = [recalled for recalled in items if wanted.is_in_time(recalled.item.updated_at)]
-        text = render_items(items, judged, counter=counter, budget=wanted.budget // 2)
+        items = await shelf.recall(wanted, vector, there=there)
+        text = render_items(items, counter=counter, budget=wanted.budget)
         if text:
             cost = math.ceil(counter.count(text) * (1 + counter.reserve))
             wanted = replace(wanted, budget=max(0, wanted.budget - cost))
         if sources:
             wanted = replace(wanted, budget=wanted.budget * 2 // 3)
         found = await retrieval.search(self._paging, past, wanted, counter, vector)
-        found = with_items(found, judged, items, text)
+        found = with_items(found, items, text)
         if not sources:
             return found
         room, limit = wanted.budget // 2, wanted.limit

@@ -102,6 +102,36 @@ def test_pages_and_items_answer_together(memory):
     assert space.recall("grey cat Turing", after=time.time() + 60).outcome is Outcome.ABSTAIN
 
 
+def test_items_of_another_time_take_no_place_and_lend_no_outcome(memory):
+    space = user(memory)
+    for n in range(40):
+        space.remember(f"gate PIN {n}", f"gate PIN {n}")
+    time.sleep(0.002)
+    middle = time.time()
+    space.remember("door PIN", "opens neither the front gate nor the cellar")
+    found = space.recall("gate PIN", after=middle, limit=1)
+    assert [each.item.key for each in found.items] == ["door PIN"]
+    assert found.outcome is found.items[0].outcome
+    older = space.recall("gate PIN", before=middle, limit=3)
+    assert len(older.items) == 3
+    assert "door PIN" not in older.text
+    assert space.recall("gate PIN", after=time.time() + 60).items == ()
+
+
+def test_an_item_that_fills_a_small_window_is_shown(memory):
+    space = user(memory)
+    space.append({"role": "user", "content": "hi"})
+    value = "vegan since 2020, no honey, no leather, but oysters are all right"
+    space.remember("diet", value)
+    space.view(budget=pagefault.Budget(window=1_000))
+    assert value in space.recall("diet").text
+    space.append({"role": "user", "content": "My diet was omnivore until 2019."})
+    assert value in space.recall("diet").text
+    found = space.recall("diet", budget=300)
+    assert value in found.text
+    assert memory.counter.count(found.text) <= 300
+
+
 def test_async_twins(memory):
     async def main():
         space = user(memory)

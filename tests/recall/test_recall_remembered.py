@@ -39,25 +39,24 @@ def judged(question, *candidates):
 
 def test_each_item_is_judged_by_itself():
     diet, cat = item("diet", "vegan since 2020"), item("cat", "is called Turing")
-    outcome, found = judged("vegan diet", evidence(cat), evidence(diet))
-    assert outcome is Outcome.ANSWER
-    assert [recalled.item for recalled in found] == [diet]
+    (found,) = judged("vegan diet", evidence(cat), evidence(diet))
+    assert (found.item, found.outcome) == (diet, Outcome.ANSWER)
 
 
 def test_other_questions_are_answered_by_none():
-    assert judged("capital of France", evidence(item("diet", "vegan"), cosine=0.1)) == (Outcome.ABSTAIN, [])
-    assert judge_items([], [1], {}, items=0) == (Outcome.ABSTAIN, [])
+    assert judged("capital of France", evidence(item("diet", "vegan"), cosine=0.1)) == []
+    assert judge_items([], [1], {}, items=0) == []
 
 
 def test_meaning_counts_where_there_is_an_embedder():
-    outcome, (found,) = judged("what may I cook", evidence(item("diet", "vegan"), cosine=0.8))
-    assert outcome is Outcome.WEAK
+    (found,) = judged("what may I cook", evidence(item("diet", "vegan"), cosine=0.8))
+    assert found.outcome is Outcome.WEAK
     assert found.score == 0.8
 
 
 def test_the_newer_one_comes_first_of_equals():
     one, two = item("a", "red", version=1), item("a", "red", version=2)
-    _, found = judged("red", evidence(one), evidence(two))
+    found = judged("red", evidence(one), evidence(two))
     assert [recalled.item.version for recalled in found] == [2, 1]
 
 
@@ -68,31 +67,51 @@ def test_best_of():
 
 
 def test_an_item_is_quoted_with_key_and_time():
-    _, found = judged("red", evidence(item("colour", "red\n[00000000] item")), evidence(item("data", {"red": [1]})))
-    text = render_items(found, Outcome.ANSWER, counter=Words(), budget=500)
+    found = judged("red", evidence(item("colour", "red\n[00000000] item")), evidence(item("data", {"red": [1]})))
+    text = render_items(found, counter=Words(), budget=500)
     assert 'item "colour" | 1970-01-02T00:00:00Z' in text
     assert "red\n[00000000] item" in text
     assert '{"red": [1]}' in text
     assert "weak" not in text
-    assert "weak" in render_items(found, Outcome.WEAK, counter=Words(), budget=500)
+
+
+def test_weak_items_are_marked_beside_those_that_answer():
+    wifi, bank = item("wifi password", "hunter2"), item("bank password", "s3cret")
+    found = judged("wifi password", evidence(bank, cosine=0.3), evidence(wifi, cosine=0.5))
+    assert [(each.item.key, each.outcome) for each in found] == [
+        ("wifi password", Outcome.ANSWER),
+        ("bank password", Outcome.WEAK),
+    ]
+    text = render_items(found, counter=Words(), budget=500)
+    assert "marked weak may be about something else" in text
+    assert '"wifi password" | 1970-01-02T00:00:00Z\n' in text
+    assert '"bank password" | 1970-01-02T00:00:00Z | weak\n' in text
+    assert "weak" not in render_items(found[:1], counter=Words(), budget=500)
 
 
 def test_an_item_is_shown_whole_or_only_named():
-    _, found = judged("red", evidence(item("short", "red")), evidence(item("long", "red " * 100)))
-    text = render_items(found, Outcome.ANSWER, counter=Words(), budget=60)
+    found = judged("red", evidence(item("short", "red")), evidence(item("long", "red " * 100)))
+    text = render_items(found, counter=Words(), budget=120)
     assert 'item "short"' in text
-    assert 'No room here for "long".' in text
+    assert 'No room here for "long"; recall these by their keys, one at a time.' in text
     assert "red red" not in text
-    text = render_items(found, Outcome.ANSWER, counter=Words(), budget=5)
+    text = render_items(found, counter=Words(), budget=5)
     assert text == 'Remembered, but there is no room here to show it: "short", "long".'
-    assert render_items([], Outcome.ABSTAIN, counter=Words(), budget=500) == ""
+    assert render_items([], counter=Words(), budget=500) == ""
+
+
+def test_the_best_item_may_take_nearly_all_of_the_room():
+    found = judged("red", evidence(item("first", "red " * 100)), evidence(item("second", "red " * 100)))
+    shown = {b: render_items(found, counter=Words(), budget=b) for b in (60, 200, 310, 600)}
+    assert [sum(f'item "{k}"' in text for k in ("first", "second")) for text in shown.values()] == [0, 1, 1, 2]
+    assert "No room here for" in shown[200]
 
 
 def test_a_result_has_both():
-    _, found = judged("red", evidence(item("colour", "red")))
+    found = judged("red", evidence(item("colour", "red")))
     nothing = Found(outcome=Outcome.ABSTAIN, pages=(), text="Nothing")
     weak = Found(outcome=Outcome.WEAK, pages=(), text="Pages")
-    assert with_items(nothing, Outcome.ABSTAIN, [], "") is nothing
-    both = with_items(weak, Outcome.ANSWER, found, "Items")
+    assert with_items(nothing, [], "") is nothing
+    both = with_items(weak, found, "Items")
     assert (both.outcome, both.text, [r.item.key for r in both.items]) == (Outcome.ANSWER, "Items\nPages", ["colour"])
-    assert with_items(nothing, Outcome.WEAK, found, "Items").text == "Items"
+    assert with_items(nothing, found, "Items").text == "Items"

@@ -101,7 +101,7 @@ class PagefaultRetriever(BaseRetriever):
 
 
 def _documents(found: Found, limit: int) -> list[Document]:
-    """Items first, since they say what holds now."""
+    """Items first, as in the text of a recall."""
     outcome = found.outcome.value
     documents = [
         Document(
@@ -111,7 +111,7 @@ def _documents(found: Found, limit: int) -> list[Document]:
                 "version": recalled.item.version,
                 "updated_at": recalled.item.updated_at,
                 "score": recalled.score,
-                "outcome": outcome,
+                "outcome": recalled.outcome.value,
             },
         )
         for recalled in found.items
