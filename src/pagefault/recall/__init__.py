@@ -1,6 +1,7 @@
 """The fault path: words, fusion, the gate and the rendering. Everything here is pure."""
 
-from pagefault.recall.focus import focus, is_evidence
+from pagefault.recall.evidence import is_evidence
+from pagefault.recall.focus import focus
 from pagefault.recall.fusion import fuse
 from pagefault.recall.gate import DEFAULT_THRESHOLDS, Evidence, Outcome, Thresholds, coverage, decide
 from pagefault.recall.judgement import NEAR, Question, counts, judge, starts

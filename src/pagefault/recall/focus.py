@@ -1,15 +1,14 @@
-"""What in a page answers: which pages are evidence at all, and where in a long one to start reading."""
+"""Where in a long page to start reading."""
 
 from __future__ import annotations
 
 import math
 import re
 from bisect import bisect_left
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice, pairwise
 from typing import Final
 
-from pagefault.page import Page, Role
 from pagefault.recall.terms import split_terms, term_id
 
 MAX_CHARS: Final = 200_000
@@ -18,53 +17,6 @@ _PLACES: Final = 16
 """So many places within one width are tried; sentences shorter than that are not told apart."""
 _SENTENCE: Final = re.compile(r"\n\s*\n\s*|(?<=[.!?。！？])\s+|\n(?=\s*[-*•#>\d])")
 _LINE: Final = re.compile(r"\n+")
-_QUESTION: Final = ("?", "？", "؟")
-_REQUEST: Final = re.compile(
-    r"(?:please,? )?(?:tell|give|show) (?:me|us)\b|(?:wh(?:at|o|om|ose|ich|en|ere|y)|how)\b", re.IGNORECASE
-)
-"""How a request begins, and a question whose mark was left out."""
-_ASKING: Final = frozenset(map(term_id, split_terms("please tell give show say know remember")))
-"""Words of a request that say nothing of what is asked for."""
-_TAG: Final = re.compile(r"[,.;:!\u2013\u2014]([^,.;:!\u2013\u2014]{1,24})[?\uff1f\u061f]+$")
-_INFORMING: Final = re.compile(
-    r"\b(?:did|have)(?:n['\u2019]t)? (?:i|we) (?:not )?(?:tell|told|mention|mentioned|say|said)\b", re.IGNORECASE
-)
-
-
-def is_evidence(page: Page, query_terms: Collection[int], page_terms: Collection[int]) -> bool:
-    """Whether a page can answer, or only asks as the query does.
-
-    In an agent the question itself is a page, and so are its earlier copies; they hold every word
-    of the query and answer nothing. So a user's message that asks, and says nothing that the query does not
-    say, is no evidence; nor is one that ends with a question mark, if at least half of its words are the query's and
-    the question mark does not belong to a mere "right?" behind a statement. Any other message is: a statement shares
-    most of its words with the question that it answers.
-
-    Args:
-        page: The page.
-        query_terms: Term ids of the query.
-        page_terms: Term ids of the page.
-    """
-    spoken = page.messages[0]
-    if len(page.messages) > 1 or spoken.role is not Role.USER:
-        return True
-    text = spoken.text.strip()
-    asks = text.endswith(_QUESTION)
-    if not asks and not _REQUEST.match(text):
-        return True
-    own = set(page_terms) - _ASKING
-    shared = len(own & set(query_terms))
-    if shared == len(own):
-        return False
-    return not asks or 2 * shared < len(own) or _is_told(text, query_terms)
-
-
-def _is_told(text: str, query_terms: Collection[int]) -> bool:
-    """Whether a statement has a question mark behind it: "..., right?", "Did I tell you that ...?"."""
-    tag = _TAG.search(text)
-    if tag is not None and not set(map(term_id, split_terms(tag[1]))) & set(query_terms):
-        return True
-    return _INFORMING.search(text) is not None
 
 
 def focus(text: str, weights: Mapping[int, float], width: int) -> int:

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from pagefault.page import Address
-from pagefault.recall.focus import focus, is_evidence
+from pagefault.recall.evidence import is_evidence
+from pagefault.recall.focus import focus
 from pagefault.recall.gate import Evidence, Outcome, coverage, decide
 from pagefault.recall.rendering import RecalledPage
 from pagefault.recall.slices import reading
