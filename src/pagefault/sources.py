@@ -59,10 +59,10 @@ class Sources:
                 PassageEvidence(found=each, terms=set(document_vector(each.passage.text).indices), cosine=cosine)
                 for each, cosine in zip(passages, cosines, strict=True)
             ]
-            outcome, best = judge_passages(evidence, terms)
+            best = judge_passages(evidence, terms)
             best, weights = best[:limit], dict.fromkeys(terms, 1.0)
-            text = render_passages(best, failed, outcome, weights, counter=counter, budget=budget)
-            return with_passages(found, outcome, best, failed, text)
+            text = render_passages(best, failed, weights, counter=counter, budget=budget)
+            return with_passages(found, best, failed, text)
 
         return await self._kernel.run(judged, urgent=True)
 

@@ -29,8 +29,8 @@ COUNTER = EstimateCounter()
 NOTHING = Found(outcome=Outcome.ABSTAIN, pages=(), text="Nothing reliable was found.")
 
 
-def found(text, source="wiki", **more):
-    return RecalledPassage(source=source, passage=Passage(text=text, **more))
+def found(text, source="wiki", outcome=Outcome.ANSWER, **more):
+    return RecalledPassage(source=source, passage=Passage(text=text, **more), outcome=outcome)
 
 
 def judged(*texts, cosine=None):
@@ -40,19 +40,20 @@ def judged(*texts, cosine=None):
     return judge_passages(evidence, TERMS)
 
 
-def show(*passages, failed=(), outcome=Outcome.ANSWER, budget=5_000):
+def show(*passages, failed=(), budget=5_000):
     weights = dict.fromkeys(TERMS, 1.0)
-    return render_passages(passages, failed, outcome, weights, counter=COUNTER, budget=budget)
+    return render_passages(passages, failed, weights, counter=COUNTER, budget=budget)
 
 
 def test_only_what_answers_is_kept_best_first():
-    outcome, kept = judged("It rains.", "A dog.", "The name of the dog is Rex.")
-    assert outcome is Outcome.ANSWER
+    kept = judged("It rains.", "A dog.", "The name of the dog is Rex.")
+    assert kept[0].outcome is Outcome.ANSWER
     assert kept[0].passage.text == "The name of the dog is Rex."
     assert "It rains." not in [each.passage.text for each in kept]
-    assert judged("It rains.") == (Outcome.ABSTAIN, [])
-    assert judged() == (Outcome.ABSTAIN, [])
-    assert judged("He is called Rex.", cosine=0.96)[0] is Outcome.ANSWER, "meaning counts where it is known"
+    assert judged("It rains.") == []
+    assert judged() == []
+    (alike,) = judged("He is called Rex.", cosine=0.96)
+    assert alike.outcome is Outcome.ANSWER, "meaning counts where it is known"
 
 
 def test_each_says_where_it_is_from():
@@ -63,7 +64,14 @@ def test_each_says_where_it_is_from():
     )
     assert "source a b_\n" in text
     assert "page" not in text.lower()
-    assert "weak" in show(found("Rex"), outcome=Outcome.WEAK)
+    assert "weak" not in text
+
+
+def test_weak_passages_are_marked_beside_those_that_answer():
+    text = show(found("Rex"), found("Bello", source="notes", outcome=Outcome.WEAK))
+    assert "marked weak may be about something else" in text
+    assert "source wiki\n" in text
+    assert "source notes | weak\n" in text
 
 
 def test_a_long_passage_is_shown_where_it_answers():
@@ -87,11 +95,11 @@ def test_what_does_not_fit_is_named():
 
 @pytest.mark.parametrize("own", [NOTHING, Found(outcome=Outcome.WEAK, pages=(), text="own pages")])
 def test_a_result_has_both(own):
-    assert with_passages(own, Outcome.ABSTAIN, [], [], "") is own
-    both = with_passages(own, Outcome.ANSWER, [found("Rex")], ["down"], "theirs")
+    assert with_passages(own, [], [], "") is own
+    both = with_passages(own, [found("Rex")], ["down"], "theirs")
     assert (both.outcome, both.passages, both.failed) == (Outcome.ANSWER, (found("Rex"),), ("down",))
     assert both.text == ("theirs" if own is NOTHING else "own pages\ntheirs")
-    only_failed = with_passages(own, Outcome.ABSTAIN, [], ["down"], "down")
+    only_failed = with_passages(own, [], ["down"], "down")
     assert (only_failed.outcome, only_failed.text) == (own.outcome, f"{own.text}\ndown")
 
 

@@ -140,7 +140,7 @@ def _documents(found: Found, limit: int) -> list[Document]:
                 "address": recalled.passage.address,
                 "updated_at": recalled.passage.updated_at,
                 "score": recalled.score,
-                "outcome": outcome,
+                "outcome": recalled.outcome.value,
             },
         )
         for recalled in found.passages

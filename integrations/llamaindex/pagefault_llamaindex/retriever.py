@@ -95,7 +95,7 @@ class PagefaultRetriever(BaseRetriever):
                         "source": recalled.source,
                         "address": recalled.passage.address,
                         "updated_at": recalled.passage.updated_at,
-                        "outcome": found.outcome.value,
+                        "outcome": recalled.outcome.value,
                     },
                     excluded_embed_metadata_keys=["source", "address", "updated_at", "outcome"],
                     excluded_llm_metadata_keys=["outcome"],
