@@ -15,14 +15,15 @@ import itertools
 import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from functools import partial
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from pagefault.breath import rest
 from pagefault.errors import MemoryClosed
 
 T = TypeVar("T")
+R = TypeVar("R")
 REST_SECONDS: Final = 0.0005
 """After a call that is not urgent."""
 GUEST_SECONDS: Final = 1.0
@@ -110,6 +111,45 @@ def _settle(future: Future[T], fn: Callable[[], T]) -> None:
         future.set_result(result)
 
 
+class _Answer(Generic[T]):
+    """What a coroutine gives, for the thread that waits for it.
+
+    Behind a lock of the interpreter's own. That of a ``concurrent.futures.Future`` is taken in Python, where an
+    interrupt may come in between: then it stays taken, and the loop's thread waits for it for ever.
+    """
+
+    def __init__(self, work: Coroutine[Any, Any, T]) -> None:
+        self._work = work
+        self._task: asyncio.Task[T] | None = None
+        self._done = threading.Lock()
+        self._done.acquire()
+
+    def begin(self, tasks: set[asyncio.Task[Any]]) -> None:
+        """On the loop thread: run it, as one of ``tasks`` while it runs."""
+        self._task = asyncio.get_running_loop().create_task(self._work)
+        tasks.add(self._task)
+        self._task.add_done_callback(tasks.discard)
+        self._task.add_done_callback(self._tell)
+
+    def cancel(self) -> None:
+        """On the loop thread: nobody waits for it any more."""
+        if self._task is not None:
+            self._task.cancel()
+
+    def wait(self) -> T:
+        """In the thread that wants it: its result, or its error."""
+        self._done.acquire()
+        task = self._task
+        if task is None or task.cancelled():
+            raise CancelledError
+        return task.result()
+
+    def _tell(self, task: asyncio.Task[T]) -> None:
+        if not task.cancelled():
+            task.exception()  # whoever waited has it; when nobody does any more, nobody needs it
+        self._done.release()
+
+
 class _Threads(NamedTuple):
     loop: asyncio.AbstractEventLoop
     thread: threading.Thread
@@ -137,6 +177,7 @@ class Kernel:
         self._threads: _Threads | None = None
         self._closing = False
         self._verbs: set[Future[Any]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._asked: set[Future[Any]] = set()
         self._overdue: Future[Any] | None = None
 
@@ -151,18 +192,13 @@ class Kernel:
         Raises:
             MemoryClosed: After ``finish``.
         """
-        is_ours = True
-        try:
-            with self._lock:  # so that whatever got in before ``finish`` is waited for
-                self._refuse_closed()
-                loop = self._running().loop
-                is_ours = False  # an interrupt from here on must not close what the loop's thread may be running
-                future = asyncio.run_coroutine_threadsafe(work, loop)
-                self._verbs.add(future)
-        except BaseException:
-            if is_ours:
-                work.close()
-            raise
+
+        def begin(loop: asyncio.AbstractEventLoop) -> Future[T]:
+            future = asyncio.run_coroutine_threadsafe(work, loop)
+            self._verbs.add(future)
+            return future
+
+        future = self._hand_over(work, begin)
         future.add_done_callback(self._verbs.discard)
         return future
 
@@ -173,11 +209,17 @@ class Kernel:
         except BaseException:
             work.close()
             raise
-        future = self.start(work)
+        answer = _Answer(work)
+
+        def begin(loop: asyncio.AbstractEventLoop) -> asyncio.AbstractEventLoop:
+            loop.call_soon_threadsafe(answer.begin, self._tasks)
+            return loop
+
+        loop = self._hand_over(work, begin)
         try:
-            return future.result()
+            return answer.wait()
         except BaseException:
-            future.cancel()  # the caller was interrupted (no effect when the coroutine itself failed)
+            loop.call_soon_threadsafe(answer.cancel)  # the caller was interrupted (no effect when it is done)
             raise
 
     async def acall(self, work: Coroutine[Any, Any, T]) -> T:
@@ -249,6 +291,20 @@ class Kernel:
 
     # -- inside ----------------------------------------------------------------------------
 
+    def _hand_over(self, work: Coroutine[Any, Any, Any], begin: Callable[[asyncio.AbstractEventLoop], R]) -> R:
+        """Have ``begin`` give a coroutine to the loop; close one that could not be given."""
+        is_ours = True
+        try:
+            with self._lock:  # so that whatever got in before ``finish`` is waited for
+                self._refuse_closed()
+                loop = self._running().loop
+                is_ours = False  # an interrupt from here on must not close what the loop's thread may be running
+                return begin(loop)
+        except BaseException:
+            if is_ours:
+                work.close()
+            raise
+
     def _running(self) -> _Threads:
         """With the lock held: the threads, started if need be."""
         if self._threads is None:
@@ -282,7 +338,8 @@ class Kernel:
 
     async def _last(self, work: Coroutine[Any, Any, T]) -> T:
         try:
-            await asyncio.gather(*map(asyncio.wrap_future, list(self._verbs)), return_exceptions=True)
+            verbs = [*map(asyncio.wrap_future, list(self._verbs)), *self._tasks]
+            await asyncio.gather(*verbs, return_exceptions=True)
             return await work
         finally:
             left = asyncio.all_tasks() - {asyncio.current_task()}  # verbs whose callers gave up, still unwinding

@@ -28,7 +28,7 @@ def test_a_full_backlog_makes_append_wait(monkeypatch, small_backlog):
         space.append(users(1, 21))  # one more than may wait: taken in, since nothing was too many before
         appending = threading.Thread(target=space.append, args=(users(22, 22),))
         appending.start()
-        until(lambda: memory._kernel._verbs, "the append to wait")
+        until(lambda: memory._kernel._tasks, "the append to wait")
         assert appending.is_alive()
         assert len(space.view()) == 21
         store.let_go()
