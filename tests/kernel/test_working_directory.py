@@ -38,6 +38,14 @@ def says(directory: Path) -> list[str]:
         return texts(space)
 
 
+def write_here_and_elsewhere(memory):
+    memory.space(thread="t").append(user("one"))
+    memory.flush()
+    os.chdir("../elsewhere")
+    memory.space(thread="t").append(user("two"))
+    memory.flush()
+
+
 def test_before_the_first_use(home):
     with pagefault.open(HERE, embedder=None) as memory:
         os.chdir("../elsewhere")
@@ -54,11 +62,7 @@ def test_after_the_first_use_where_another_memory_has_the_same_name(home):
         memory.space(thread="t").append(user("of another project"))
     before = tree(other)
     with pagefault.open(HERE, embedder=None) as memory:
-        memory.space(thread="t").append(user("one"))
-        memory.flush()
-        os.chdir("../elsewhere")
-        memory.space(thread="t").append(user("two"))
-        memory.flush()
+        write_here_and_elsewhere(memory)
         assert pagefault.memory.attach(memory.place).place == memory.place
     assert tree(other) == before
     assert says(home / "agent-memory") == ["one", "two"]
@@ -67,11 +71,7 @@ def test_after_the_first_use_where_another_memory_has_the_same_name(home):
 
 def test_where_nothing_of_that_name_is(home):
     with pagefault.open(HERE, embedder=None) as memory:
-        memory.space(thread="t").append(user("one"))
-        memory.flush()
-        os.chdir("../elsewhere")
-        memory.space(thread="t").append(user("two"))
-        memory.flush()
+        write_here_and_elsewhere(memory)
     assert not any(Path.cwd().iterdir())
     assert says(home / "agent-memory") == ["one", "two"]
 
