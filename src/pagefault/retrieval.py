@@ -175,9 +175,10 @@ class Retrieval:
                 found.update({number: replace(page, score=scores[number]) for number, page in found.items()})
             best = [found[number] for number in scores if number in found]
             skip, notice = query.skip_resident, _damage(damaged)
-            outcome, answers = judge(best, terms, question, limit=query.limit, skip_resident=skip)
+            only = {found[number].address for number in asking}
+            outcome, answers = judge(best, terms, question, asking=only, limit=query.limit, skip_resident=skip)
             room = query.budget - (counter.count(notice) if notice else 0)
-            addresses = starts(answers, weights, room)
+            addresses = starts(answers, weights, room, skip_resident=skip)
             text = render(answers, outcome, counter=counter, budget=room, addresses=addresses, skip_resident=skip)
             return Found(outcome=outcome, pages=tuple(answers), text=text + notice)
 

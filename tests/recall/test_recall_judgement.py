@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pagefault.estimate import EstimateCounter
 from pagefault.page import Kind, Page, Projection, Role, SpaceId
 from pagefault.recall import (
     Outcome,
@@ -17,9 +18,11 @@ from pagefault.recall import (
     is_evidence,
     judge,
     query_vector,
+    render,
     starts,
     term_id,
 )
+from pagefault.tokens import default_counter
 
 QUERY = "What is the name of my dog?"
 TERMS = query_vector(QUERY).indices
@@ -116,7 +119,8 @@ def judged(pages, *, skip_resident=False, dense=None, limit=10, request=0):
     terms = {p.address: words(p.page) for p in pages}
     weights = {t: 2.0 for p in pages for t in terms[p.address] if t in TERMS}
     question = Question(terms=TERMS, weights=weights, dense=dense, pages=50, request=request)
-    return judge(pages, terms, question, limit=limit, skip_resident=skip_resident)
+    asking = {p.address for p in pages if not counts(p, terms[p.address], question)}
+    return judge(pages, terms, question, asking=asking, limit=limit, skip_resident=skip_resident)
 
 
 def test_the_question_alone_answers_nothing():
@@ -239,3 +243,22 @@ def test_starts_names_only_pages_that_begin_elsewhere():
     assert address.first == address.last == 2
     assert address.offset > 2_000
     assert starts([], {}, 300) == []
+
+
+@pytest.mark.parametrize("counter", [EstimateCounter(), default_counter()], ids=["estimate", "default"])
+@pytest.mark.parametrize("budget", [150, 170, 200, 400, 1_000])
+def test_a_quote_of_a_long_page_holds_the_place_however_small_the_budget(budget, counter):
+    for before in range(40, 100, 5):
+        long = user(1, "Nothing is here. " * before + "The name of my dog is Rex. " + "Nothing is here. " * 100)
+        pages = [found(long)]
+        addresses = starts(pages, dict.fromkeys(TERMS, 1.0), budget)
+        text = render(pages, Outcome.ANSWER, counter=counter, budget=budget, addresses=addresses)
+        assert "Rex" in text, (before, text)
+
+
+def test_pages_of_the_window_take_no_room_from_those_that_are_shown():
+    long = found(user(1, "Nothing here. " * 200 + "The name of my dog is Rex. " + "Nothing here. " * 20))
+    here = [found(user(seq, "The name of my dog is Rex. " * 30), resident=True) for seq in range(2, 9)]
+    weights = dict.fromkeys(TERMS, 1.0)
+    assert starts([*here, long], weights, 600, skip_resident=True) == starts([long], weights, 600)
+    assert all(a.first != 1 for a in starts(here, weights, 600, skip_resident=True)), "they are quoted in short"

@@ -15,6 +15,7 @@ from pagefault.estimate import EstimateCounter
 from pagefault.page import Address, Call, Kind, Page, Projection, Role, SpaceId
 from pagefault.ports import TokenCounter
 from pagefault.recall import Outcome, RecalledPage, fence_of, reading, render, slice_page, trust_of
+from pagefault.recall.rendering import QUOTE_CHARS
 
 COUNTER: TokenCounter = EstimateCounter()
 FLOOR = 300
@@ -225,11 +226,21 @@ class TestOutcomes:
         assert "already in your context at 12" in text
         assert "user: here" not in text
         assert "user: there" in text
-        assert show(here, skip_resident=True) == "already in your context at 12"
+        assert show(here, skip_resident=True, budget=20) == "already in your context at 12"
         weak = show(here, skip_resident=True, outcome=Outcome.WEAK)
         assert weak.startswith("Nothing certain was found")
         assert "is already in your context at 12: answer only if it says so there, else say that it is not" in weak
         assert "also in your context" in show(here)
+
+    def test_what_only_the_window_holds_is_quoted_in_short_so_that_it_is_found_there(self):
+        pages = [recalled(said(n, f"fact {n} " + "word " * 2_000), resident=True) for n in range(1, 6)]
+        start = Address(first=2, last=2, offset=6)
+        text = show(*pages, skip_resident=True, addresses=[start])
+        assert text.startswith("already in your context at 1, 2, 3, 4, 5\n")
+        assert re.findall(r"\] page (\S+) \|", text) == ["1", "2@6", "3"]
+        assert f"\n{reading(pages[1].page)[6 : 6 + QUOTE_CHARS]}\n" in text
+        assert all(tokens(show(*pages, skip_resident=True, budget=budget)) <= budget for budget in range(30, 600, 20))
+        assert "fact 1" in show(*pages, skip_resident=True, budget=300, outcome=Outcome.WEAK)
 
 
 class TestBudget:

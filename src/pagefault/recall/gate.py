@@ -82,14 +82,24 @@ def coverage(
         >>> coverage([1, 2, 3], {1: 1.0, 2: 3.0}, {1, 2})
         0.5714285714285714
     """
+    return share(weigh(query_terms, weights, pages=pages), page_terms)
+
+
+def weigh(query_terms: Sequence[int], weights: Mapping[int, float], *, pages: int = 0) -> Mapping[int, float]:
+    """The query's terms with their IDF mass, for :func:`share` of many pages; arguments as of :func:`coverage`."""
     if pages:
         more = math.log((pages + OTHER_PAGES + 1) / (pages + 1))
         absent = math.log(2 * (pages + OTHER_PAGES + 1))
     else:
         more, absent = 0.0, max(weights.values(), default=1.0)
-    mass = [(weights[term] + more if term in weights else absent, term in page_terms) for term in query_terms]
-    total = math.fsum(weight for weight, _ in mass)
-    return min(1.0, math.fsum(weight for weight, held in mass if held) / total) if total > 0 else 0.0
+    return {term: weights[term] + more if term in weights else absent for term in query_terms}
+
+
+def share(mass: Mapping[int, float], page_terms: Collection[int]) -> float:
+    """Share of a query's IDF mass that a page with these terms holds; 0..1."""
+    total = math.fsum(mass.values())
+    held = math.fsum([weight for term, weight in mass.items() if term in page_terms])
+    return min(1.0, held / total) if total > 0 else 0.0
 
 
 def decide(evidence: Evidence, thresholds: Thresholds = DEFAULT_THRESHOLDS) -> Outcome:

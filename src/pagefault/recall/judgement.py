@@ -9,12 +9,14 @@ from typing import Final
 from pagefault.page import Address
 from pagefault.recall.evidence import is_evidence
 from pagefault.recall.focus import focus
-from pagefault.recall.gate import Evidence, Outcome, coverage, decide
-from pagefault.recall.rendering import RecalledPage
+from pagefault.recall.gate import Evidence, Outcome, decide, share, weigh
+from pagefault.recall.rendering import PAGE_TOKENS, QUOTE_CHARS, QUOTED, RecalledPage
 from pagefault.recall.slices import reading
 
-MIN_WIDTH: Final = 400
+MIN_WIDTH: Final = 60
 CHARS_PER_TOKEN: Final = 3
+HEAD_TOKENS: Final = 120
+"""About what stands around a quote, by any counter."""
 NEAR: Final = 0.2
 """Share of the best page's score that a page must have to be shown beside it: what is about something else has less
 (``benchmarks/recall_quality.py`` compares)."""
@@ -44,6 +46,7 @@ def judge(
     terms: Mapping[str, Collection[int]],
     question: Question,
     *,
+    asking: Collection[str],
     limit: int,
     skip_resident: bool,
 ) -> tuple[Outcome, list[RecalledPage]]:
@@ -53,27 +56,28 @@ def judge(
         found: Candidates, best first.
         terms: Term ids of each candidate, by address.
         question: What they shall answer.
+        asking: Addresses of those that do not count (``counts``).
         limit: Pages to show at most. The one that speaks most for the outcome is among them.
         skip_resident: The asker sees its window: pages in it are no news, and count only when
             nothing outside of it answers; so a model does not say that it does not know what it can read. Then
             also its own request does, which may state what it asks for, as weak evidence.
     """
-    evident = [p for p in found if counts(p, terms[p.address], question)]
+    weighed = _weighed(found, terms, question)
+    evident = [p for p in found if p.address not in asking]
     away = [p for p in evident if not (skip_resident and p.resident)]
-    outcome = decide(_weigh(away, terms, question))
+    outcome = _decided(away, weighed)
     if outcome is not Outcome.ABSTAIN:
-        known = {p.address for p in evident}
-        others = [p for p in found if p.address not in known and not (skip_resident and p.resident)]
+        others = [p for p in found if p.address in asking and not (skip_resident and p.resident)]
         near = _near([*evident, *others], away[0].score)
-        return outcome, _with(_strongest(away, terms, question), near, limit)
+        return outcome, _with(_strongest(away, weighed), near, limit)
     if not skip_resident:
         return Outcome.ABSTAIN, []
     here = [p for p in evident if p.resident]
-    outcome = decide(_weigh(here, terms, question))
+    outcome = _decided(here, weighed)
     if outcome is not Outcome.ABSTAIN:
-        return outcome, _with(_strongest(here, terms, question), _near(here, here[0].score), limit)
+        return outcome, _with(_strongest(here, weighed), _near(here, here[0].score), limit)
     asked = [p for p in found if _is_request(p, question) and is_evidence(p.page, question.terms, terms[p.address])]
-    is_said = decide(_weigh(asked, terms, question)) is not Outcome.ABSTAIN
+    is_said = _decided(asked, weighed) is not Outcome.ABSTAIN
     return (Outcome.WEAK, asked) if is_said else (Outcome.ABSTAIN, [])
 
 
@@ -101,11 +105,30 @@ def _age(found: RecalledPage) -> tuple[float, int]:
     return found.page.created_at, found.page.seq
 
 
-def _strongest(pages: Sequence[RecalledPage], terms: Mapping[str, Collection[int]], question: Question) -> RecalledPage:
+def _weighed(
+    found: Sequence[RecalledPage], terms: Mapping[str, Collection[int]], question: Question
+) -> dict[str, Evidence]:
+    """What speaks for each page alone, by address."""
+    mass, similar = weigh(question.terms, question.weights, pages=question.pages), question.dense
+    return {
+        at: Evidence(coverage=share(mass, terms[at]), cosine=None if similar is None else similar.get(at, 0.0), hits=1)
+        for at in (page.address for page in found)
+    }
+
+
+def _decided(pages: Sequence[RecalledPage], weighed: Mapping[str, Evidence]) -> Outcome:
+    """The outcome of some pages together."""
+    each = [weighed[page.address] for page in pages]
+    cosines = [one.cosine for one in each if one.cosine is not None]
+    covered = max((one.coverage for one in each), default=0.0)
+    return decide(Evidence(coverage=covered, cosine=max(cosines, default=None), hits=len(each)))
+
+
+def _strongest(pages: Sequence[RecalledPage], weighed: Mapping[str, Evidence]) -> RecalledPage:
     """The page that speaks most for the outcome; the first of equals."""
 
     def strength(page: RecalledPage) -> float:
-        alone = _weigh([page], terms, question)
+        alone = weighed[page.address]
         return alone.coverage + (alone.cosine or 0.0)
 
     return max(pages, key=strength)
@@ -113,10 +136,11 @@ def _strongest(pages: Sequence[RecalledPage], terms: Mapping[str, Collection[int
 
 def _with(page: RecalledPage, pages: list[RecalledPage], limit: int) -> list[RecalledPage]:
     """The first of some pages, this one among them: a long page that answers may be far behind by its score."""
-    first, said = pages[:limit], _said(page)
-    if any(_said(each) == said for each in first):
+    first = pages[:limit]
+    if any(each is page for each in first):
         return first
-    return [*first[: limit - 1], page]
+    said = _said(page)
+    return first if any(_said(each) == said for each in first) else [*first[: limit - 1], page]
 
 
 def _is_request(found: RecalledPage, question: Question) -> bool:
@@ -128,25 +152,21 @@ def counts(found: RecalledPage, terms: Collection[int], question: Question) -> b
     return not _is_request(found, question) and is_evidence(found.page, question.terms, terms)
 
 
-def _weigh(pages: Sequence[RecalledPage], terms: Mapping[str, Collection[int]], question: Question) -> Evidence:
-    named = [p.address for p in pages]
-    shares = [coverage(question.terms, question.weights, terms[each], pages=question.pages) for each in named]
-    similar = None if question.dense is None else [question.dense.get(each, 0.0) for each in named]
-    return Evidence(
-        coverage=max(shares, default=0.0),
-        cosine=None if similar is None else max(similar, default=0.0),
-        hits=len(named),
-    )
-
-
-def starts(pages: Sequence[RecalledPage], weights: Mapping[int, float], budget: int) -> list[Address]:
+def starts(
+    pages: Sequence[RecalledPage], weights: Mapping[int, float], budget: int, *, skip_resident: bool = False
+) -> list[Address]:
     """Where to start quoting those long pages whose beginning is not the place that answers.
 
     Args:
         pages: The pages to show.
         weights: The query's terms and how much each tells.
         budget: Tokens for all of them together.
+        skip_resident: Pages in the window are not shown, or, where there are no others, as short quotes.
     """
-    width = max(MIN_WIDTH, budget * CHARS_PER_TOKEN // max(1, len(pages)))
-    found = [(p.whole, focus(reading(p.page), weights, width)) for p in pages]
+    shown = [page for page in pages if not (skip_resident and page.resident)]
+    room = max(0, budget - HEAD_TOKENS) if shown else QUOTED * QUOTE_CHARS // CHARS_PER_TOKEN
+    shown = shown or list(pages[:QUOTED])
+    beside = max(1, min(len(shown), room // PAGE_TOKENS))  # so many share the room: smaller shares are not cut
+    width = max(MIN_WIDTH, room * CHARS_PER_TOKEN // beside)
+    found = [(p.whole, focus(reading(p.page), weights, width)) for p in shown]
     return [replace(whole, offset=offset) for whole, offset in found if offset]

@@ -23,6 +23,10 @@ if TYPE_CHECKING:  # it renders by the rules that are here
 PAGE_TOKENS: Final = 160
 """No page is cut below this; rather fewer pages are shown. A page that is smaller takes what it needs."""
 
+QUOTED: Final = 3
+"""Where all that answers is in the window already, so many pages are quoted in short, to be found there: a model does
+not see the numbers of the pages in its window."""
+QUOTE_CHARS: Final = 240
 _BLOCK_TOKENS: Final = 20
 """About what a quoted page costs beside its text: more pages than fit by this are not even counted."""
 
@@ -127,7 +131,8 @@ def render(
         budget: Tokens that the text may take. Below about 300 only a notice remains, which is
             shown whatever the budget.
         addresses: What was asked for, where parts or offsets matter.
-        skip_resident: Only name pages that are in the window already.
+        skip_resident: Only name pages that are in the window already; where there are no others, the first
+            of them are quoted in short.
 
     Raises:
         PageNotFound: An address names a part or offset that its page does not have.
@@ -141,11 +146,10 @@ def render(
         notes.append(_ELSEWHERE)
     if hidden:
         notes.append(f"already in your context at {_listed([r.address for r in hidden])}")
-    if hidden and not items and outcome is Outcome.WEAK:
-        return _ONLY_THERE.format(notes[-1])
-    if not items:
-        return "\n".join(notes) or _ABSTAINED
     costs = _Costs(counter)
+    if not items:
+        note = _ONLY_THERE.format(notes[-1]) if hidden and outcome is Outcome.WEAK else "\n".join(notes) or _ABSTAINED
+        return _pointed([item for r in hidden[:QUOTED] for item in _items(r, addresses)], note, costs, budget)
     if (text := _entire(items, notes, costs, budget)) is not None:
         return text
     shown = _choose(items, costs, budget - costs.of("\n".join([_HEADER, *notes, _missing(items)])))
@@ -203,6 +207,16 @@ def _entire(items: Sequence[_Item], notes: Sequence[str], costs: _Costs, budget:
         return None
     text = _frame(list(zip(items, pieces, strict=True)), items, notes)
     return text if costs.fits(text, budget) else None
+
+
+def _pointed(items: Sequence[_Item], note: str, costs: _Costs, budget: int) -> str:
+    """The note, and as many short quotes of what it names as fit."""
+    for some in range(len(items), 0, -1):
+        quotes = _frame([(item, item.piece(QUOTE_CHARS)) for item in items[:some]], items[:some], [])
+        text = f"{note}\n{quotes}"
+        if costs.fits(text, budget):
+            return text
+    return note
 
 
 def _tried(items: Sequence[_Item], costs: _Costs, room: int) -> list[tuple[_Item, Slice, float]]:
