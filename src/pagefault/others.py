@@ -121,6 +121,12 @@ class Sight:
         index, seq = divmod(number, _STRIDE)
         return (self.places or ())[index - 1] if index else None, seq
 
+    def following(self, number: int, count: int) -> list[int]:
+        """The numbers of so many pages right behind a page, as far as there are any."""
+        place, seq = self.split(number)
+        last = self.length if place is None else place.length
+        return [number + step for step in range(1, 1 + min(count, last - seq))]
+
     def address(self, number: int) -> str:
         """The address of the page with this number."""
         if number < _STRIDE:

@@ -22,13 +22,17 @@ from pagefault.paging import Paging
 from pagefault.points import Points
 from pagefault.ports import Hit, PageStore, Scope, Sparse, TokenCounter, Where
 from pagefault.recall import (
+    FOLLOWED,
     NEAR,
+    NEXT,
     Found,
     Outcome,
     Question,
     RecalledPage,
     counts,
     fuse,
+    is_remark,
+    is_said,
     judge,
     query_vector,
     render,
@@ -87,11 +91,12 @@ class Query:
 
 
 class _Gathered(NamedTuple):
-    """What was read to judge, by number: pages, the same as candidates, which of them only ask; and what is damaged."""
+    """What was read, by number: pages to judge, as candidates, which of them only ask; others; what is damaged."""
 
     pages: dict[int, Read]
     found: dict[int, RecalledPage]
     asking: set[int]
+    beside: dict[int, Read]
     damaged: list[str]
 
 
@@ -161,7 +166,9 @@ class Retrieval:
         with paging.lock:
             request = lineage.request if query.skip_resident and lineage.is_shown(lineage.request) else 0
         asked = Question(terms=sparse.indices, weights={}, dense=None, pages=sight.pages, request=request)
-        pages, found, asking, damaged = await self._gather(sight, ranked, query, asked)
+        got = await self._gather(sight, ranked, query, asked)
+        behind = await self._behind(sight, ranked, query, asked, got)
+        pages, found, asking, _, damaged = got
         near = [each.point for each in pages.values()]
         weights = await self._store.idf(sight.reach, sparse.indices, near=near) if sparse.indices else {}
         similar = None if dense is None else {sight.address(n): dense[n] for n in pages if n in dense}
@@ -176,7 +183,9 @@ class Retrieval:
             best = [found[number] for number in scores if number in found]
             skip, notice = query.skip_resident, _damage(damaged)
             only = {found[number].address for number in asking}
-            outcome, answers = judge(best, terms, question, asking=only, limit=query.limit, skip_resident=skip)
+            outcome, answers = judge(
+                best, terms, question, asking=only, behind=behind, limit=query.limit, skip_resident=skip
+            )
             room = query.budget - (counter.count(notice) if notice else 0)
             addresses = starts(answers, weights, room, skip_resident=skip)
             text = render(answers, outcome, counter=counter, budget=room, addresses=addresses, skip_resident=skip)
@@ -326,13 +335,15 @@ class Retrieval:
         self, sight: Sight, ranked: Sequence[tuple[int, float]], query: Query, asked: Question
     ) -> _Gathered:
         """The best pages, some more at a time until enough of them can answer: copies of a question come before it."""
-        got = _Gathered({}, {}, set(), [])
+        got = _Gathered({}, {}, set(), {}, [])
         size, best = max(JUDGED, 2 * query.limit), 0.0
+        ahead = [each for number, _ in ranked[: FOLLOWED + 1] for each in sight.following(number, NEXT)]
         for first in range(0, len(ranked), size):
             if len(got.found) - len(got.asking) >= query.limit or ranked[first][1] < NEAR * best:
                 break
             batch = dict(ranked[first : first + size])
-            pages, damaged = await self._load_intact(sight, list(batch))
+            pages, damaged = await self._load_intact(sight, list(dict.fromkeys([*batch, *([] if first else ahead)])))
+            got.beside.update((number, pages.pop(number)) for number in ahead if number in pages.keys() - batch.keys())
             got.pages.update(pages)
             got.damaged.extend(damaged)
             for number, each in pages.items():
@@ -342,6 +353,29 @@ class Retrieval:
                 else:
                     got.asking.add(number)
         return got
+
+    async def _behind(
+        self, sight: Sight, ranked: Sequence[tuple[int, float]], query: Query, asked: Question, got: _Gathered
+    ) -> dict[str, RecalledPage]:
+        """The remark right behind each of the best messages, and of the best ones that only ask, by their address."""
+        said = [n for n, _ in ranked if n in got.found and is_said(got.pages[n].page) and n != asked.request]
+        evident, asking = [n for n in said if n not in got.asking], [n for n in said if n in got.asking]
+        following = {n: sight.following(n, NEXT) for n in (*evident[:FOLLOWED], *asking[:FOLLOWED])}
+        known = got.pages | got.beside
+        if rest := sorted({each for some in following.values() for each in some} - known.keys()):
+            pages, damaged = await self._load_intact(sight, rest)
+            known.update(pages)
+            got.damaged.extend(damaged)
+
+        def remark(number: int, before: int) -> RecalledPage | None:
+            each = known[number]
+            page = got.found.get(number) or _recalled(each.page, 0.0, sight, number)
+            is_one = is_remark(page.page, each.terms, asked.terms, to_question=before in got.asking)
+            is_one = is_one and query.is_in_time(page.page.created_at) and counts(page, each.terms, asked)
+            return page if is_one else None
+
+        remarks = {at: (page for n in some if n in known and (page := remark(n, at))) for at, some in following.items()}
+        return {sight.address(at): first for at, some in remarks.items() if (first := next(some, None)) is not None}
 
     async def _load_intact(self, sight: Sight, numbers: Sequence[int]) -> tuple[dict[int, Read], list[str]]:
         """As ``_load``, but what is damaged is left out and named: it must not hide the others."""

@@ -182,7 +182,8 @@ class Fuzz:
         few = space.recall("needle", limit=3, path=past, budget=300)
         assert len(few.pages) == min(3, len(everything)), "pages of other paths take nobody's place"
         for page in (*seen.pages, *few.pages):
-            assert page.page.messages[-1].text == own[page.page.seq - 1]
+            for each in (page, *([page.then] if page.then else [])):
+                assert each.page.messages[-1].text == own[each.page.seq - 1]
         self.checked += 1
 
 

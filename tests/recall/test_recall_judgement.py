@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pagefault.estimate import EstimateCounter
-from pagefault.page import Kind, Page, Projection, Role, SpaceId
+from pagefault.page import Call, Kind, Page, Projection, Role, SpaceId
 from pagefault.recall import (
     Outcome,
     Question,
@@ -16,6 +18,8 @@ from pagefault.recall import (
     document_vector,
     focus,
     is_evidence,
+    is_remark,
+    is_said,
     judge,
     query_vector,
     render,
@@ -115,21 +119,81 @@ def test_only_a_user_asks():
     assert is_evidence(one, TERMS, words(one))
 
 
-def judged(pages, *, skip_resident=False, dense=None, limit=10, request=0):
+def judged(pages, *, skip_resident=False, dense=None, limit=10, request=0, behind=None):
     terms = {p.address: words(p.page) for p in pages}
     weights = {t: 2.0 for p in pages for t in terms[p.address] if t in TERMS}
     question = Question(terms=TERMS, weights=weights, dense=dense, pages=50, request=request)
     asking = {p.address for p in pages if not counts(p, terms[p.address], question)}
-    return judge(pages, terms, question, asking=asking, limit=limit, skip_resident=skip_resident)
+    return judge(pages, terms, question, asking=asking, behind=behind or {}, limit=limit, skip_resident=skip_resident)
 
 
 def test_the_question_alone_answers_nothing():
     assert judged([found(user(3, QUERY))]) == (Outcome.ABSTAIN, [])
 
 
-def test_evidence_comes_before_what_only_asks():
+def test_what_only_asks_is_not_shown_beside_evidence():
     asks, says = found(user(9, QUERY)), found(user(2, "The name of my dog is Rex."))
-    assert judged([asks, says]) == (Outcome.ANSWER, [says, asks])
+    assert judged([asks, says]) == (Outcome.ANSWER, [says])
+
+
+def test_a_question_that_was_replied_to_is_weak_evidence_with_its_reply():
+    asks, reply = found(user(3, QUERY)), found(page(4, (Role.ASSISTANT, "Rex.")))
+    (outcome, shown) = judged([asks], behind={"3": reply})
+    assert (outcome, shown) == (Outcome.WEAK, [replace(asks, then=reply)])
+    here = replace(reply, resident=True)
+    assert judged([asks], behind={"3": here}, skip_resident=True) == (Outcome.ABSTAIN, [])
+    assert judged([asks], behind={"3": here})[0] is Outcome.WEAK
+
+
+def test_a_reply_comes_behind_an_answer_and_before_what_is_weak():
+    asks, reply = found(user(3, QUERY)), found(page(4, (Role.ASSISTANT, "Rex.")))
+    says, vague = found(user(2, "The name of my dog is Rex.")), found(user(2, "Something else about a dog."))
+    both = replace(asks, then=reply)
+    assert judged([asks, says], behind={"3": reply}) == (Outcome.ANSWER, [says, both])
+    assert judged([asks, says], behind={"3": reply}, limit=1) == (Outcome.ANSWER, [says])
+    assert judged([asks, vague], behind={"3": reply}) == (Outcome.WEAK, [both, vague])
+    near = replace(vague, resident=True)
+    assert judged([asks, near], behind={"3": reply}, skip_resident=True) == (Outcome.WEAK, [both])
+    there = replace(says, resident=True)
+    assert judged([asks, there], behind={"3": reply}, skip_resident=True) == (Outcome.ANSWER, [there])
+
+
+def test_what_is_shown_anyway_is_not_shown_again_behind_another_page():
+    says, corrects = found(user(2, "The name of my dog is Rex.")), found(user(3, "His name, my dog's name, is Max."))
+    assert judged([says, corrects], behind={"2": corrects}) == (Outcome.ANSWER, [says, corrects])
+    outside = found(user(4, "Sorry, Max."))
+    (_, shown) = judged([says, corrects], behind={"2": outside, "3": outside})
+    assert [page.then for page in shown] == [outside, None]
+
+
+@pytest.mark.parametrize(
+    ("role", "text", "to_question", "is_one"),
+    [
+        (Role.USER, "Sorry, it should be Max.", False, True),
+        (Role.USER, "4712", False, True),
+        (Role.USER, "Yes.", False, True),
+        (Role.ASSISTANT, "It is Rex.", True, True),
+        (Role.ASSISTANT, "It is Rex.", False, False),
+        (Role.USER, "It is Rex.", True, False),
+        (Role.TOOL, "Rex", True, False),
+        (Role.ASSISTANT, "Let me look. One moment, please.", True, False),
+        (Role.ASSISTANT, "I do not know the name of the dog.", True, False),
+        (Role.USER, "Ok, thanks!", False, False),
+        (Role.USER, "", False, False),
+        (Role.USER, "Sorry, it should be Max. " * 30, False, False),
+    ],
+)
+def test_a_remark_is_short_and_says_something_new(role, text, to_question, is_one):
+    one = page(4, (role, text))
+    assert is_remark(one, words(one), TERMS, to_question=to_question) is is_one
+
+
+def test_a_message_with_a_call_or_with_a_result_is_nothing_said():
+    call = Projection(role=Role.ASSISTANT, text="It is Rex.", calls=(Call(id="c", name="look", arguments="{}"),))
+    with_call = replace(page(4, (Role.ASSISTANT, "")), messages=(call,))
+    assert not is_said(with_call)
+    assert not is_said(page(4, (Role.ASSISTANT, "a"), (Role.TOOL, "b")))
+    assert is_said(page(4, (Role.ASSISTANT, "a")))
 
 
 def test_what_is_in_the_window_is_no_news_to_the_model():

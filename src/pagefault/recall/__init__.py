@@ -2,6 +2,7 @@
 
 from pagefault.recall.evidence import is_evidence
 from pagefault.recall.focus import focus
+from pagefault.recall.following import FOLLOWED, NEXT, is_remark, is_said
 from pagefault.recall.fusion import fuse
 from pagefault.recall.gate import DEFAULT_THRESHOLDS, Evidence, Outcome, Thresholds, coverage, decide
 from pagefault.recall.judgement import NEAR, Question, counts, judge, starts
@@ -22,7 +23,9 @@ from pagefault.recall.terms import document_vector, query_vector, split_terms, t
 __all__ = [
     "DEFAULT_THRESHOLDS",
     "FIELD",
+    "FOLLOWED",
     "NEAR",
+    "NEXT",
     "Evidence",
     "Found",
     "ItemEvidence",
@@ -43,6 +46,8 @@ __all__ = [
     "focus",
     "fuse",
     "is_evidence",
+    "is_remark",
+    "is_said",
     "judge",
     "judge_items",
     "judge_passages",

@@ -46,7 +46,7 @@ _ASKING_WORDS: Final = """
     please tell told give show say said mention mentioned know known remember recall remind need want find look search
     check help forgot forget forgotten lost again idea moment quick quickly thanks thank hello hi hey sorry
 """
-_ASKING: Final = frozenset(map(term_id, split_terms(_ASKING_WORDS)))
+ASKING: Final = frozenset(map(term_id, split_terms(_ASKING_WORDS)))
 """Words of a request that say nothing of what is asked for."""
 
 
@@ -65,7 +65,7 @@ def is_evidence(page: Page, query_terms: Collection[int], page_terms: Collection
     spoken = page.messages[0]
     if len(page.messages) > 1 or spoken.role is not Role.USER:
         return True
-    query, own = set(query_terms), set(page_terms) - _ASKING
+    query, own = set(query_terms), set(page_terms) - ASKING
     return 2 * len(own & query) < len(own) or says(spoken.text, query)
 
 
@@ -117,7 +117,7 @@ def _asks(sentence: str) -> bool:
 def _tells(sentence: str, query: set[int]) -> bool:
     """Whether a sentence of a message that asks says something all the same."""
     words = {term_id(term): term for term in split_terms(_MISSING.sub(" ", sentence))}
-    new = words.keys() - query - _ASKING
+    new = words.keys() - query - ASKING
     if not new or any(letter.isdigit() for term in new for letter in words[term]):
         return bool(new)
     if not _is_question(sentence):

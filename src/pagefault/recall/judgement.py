@@ -9,6 +9,7 @@ from typing import Final
 from pagefault.page import Address
 from pagefault.recall.evidence import is_evidence
 from pagefault.recall.focus import focus
+from pagefault.recall.following import FOLLOWED, follow
 from pagefault.recall.gate import Evidence, Outcome, decide, share, weigh
 from pagefault.recall.rendering import PAGE_TOKENS, QUOTE_CHARS, QUOTED, RecalledPage
 from pagefault.recall.slices import reading
@@ -47,16 +48,21 @@ def judge(
     question: Question,
     *,
     asking: Collection[str],
+    behind: Mapping[str, RecalledPage],
     limit: int,
     skip_resident: bool,
 ) -> tuple[Outcome, list[RecalledPage]]:
     """The outcome, and the pages to show: evidence first, word for word the same once, none far behind the best one.
+
+    A message that asks what the query asks is no evidence, but what was replied to it may answer: it is shown with
+    that, as weak evidence where there is no other.
 
     Args:
         found: Candidates, best first.
         terms: Term ids of each candidate, by address.
         question: What they shall answer.
         asking: Addresses of those that do not count (``counts``).
+        behind: The remark right behind some of them, by address.
         limit: Pages to show at most. The one that speaks most for the outcome is among them.
         skip_resident: The asker sees its window: pages in it are no news, and count only when
             nothing outside of it answers; so a model does not say that it does not know what it can read. Then
@@ -65,17 +71,21 @@ def judge(
     weighed = _weighed(found, terms, question)
     evident = [p for p in found if p.address not in asking]
     away = [p for p in evident if not (skip_resident and p.resident)]
+    asks = [p for p in found if p.address in asking and decide(weighed[p.address]) is Outcome.ANSWER]
+    with_replies = follow(asks, behind, skip_resident=skip_resident)
+    replied = [p for p, each in zip(asks, with_replies, strict=True) if each.then][:FOLLOWED]
     outcome = _decided(away, weighed)
     if outcome is not Outcome.ABSTAIN:
-        others = [p for p in found if p.address in asking and not (skip_resident and p.resident)]
-        near = _near([*evident, *others], away[0].score)
-        return outcome, _with(_strongest(away, weighed), near, limit)
-    if not skip_resident:
-        return Outcome.ABSTAIN, []
-    here = [p for p in evident if p.resident]
+        first = _with(_strongest(away, weighed), _near(evident, away[0].score), max(1, limit - len(replied)))
+        both = [*first, *replied] if outcome is Outcome.ANSWER else [*replied, *first]
+        return outcome, follow(both[:limit], behind, skip_resident=skip_resident)
+    here = [p for p in evident if skip_resident and p.resident]
     outcome = _decided(here, weighed)
-    if outcome is not Outcome.ABSTAIN:
+    if outcome is Outcome.ANSWER or (outcome is Outcome.WEAK and not replied):
         return outcome, _with(_strongest(here, weighed), _near(here, here[0].score), limit)
+    if replied or not skip_resident:
+        shown = follow(replied[:limit], behind, skip_resident=skip_resident)
+        return (Outcome.WEAK if replied else Outcome.ABSTAIN), shown
     asked = [p for p in found if _is_request(p, question) and is_evidence(p.page, question.terms, terms[p.address])]
     is_said = _decided(asked, weighed) is not Outcome.ABSTAIN
     return (Outcome.WEAK, asked) if is_said else (Outcome.ABSTAIN, [])

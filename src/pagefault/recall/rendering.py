@@ -59,6 +59,7 @@ class RecalledPage:
         resident: It is in the window already.
         superseded_by: Address of what replaced it, ``None`` when nothing did.
         space: Whose page it is, where it is from another conversation of the user; ``None`` for one's own.
+        then: What was said right after it, where that may correct or answer it, quoted behind it; else ``None``.
     """
 
     address: str
@@ -69,6 +70,7 @@ class RecalledPage:
     resident: bool
     superseded_by: str | None
     space: SpaceId | None = None
+    then: RecalledPage | None = None
 
     @property
     def whole(self) -> Address:
@@ -104,6 +106,12 @@ class _Item:
 
     recalled: RecalledPage
     address: Address
+    after: str = ""
+
+    @property
+    def origin(self) -> str:
+        said = f" | said after {self.after}" if self.after else ""
+        return _origin(self.recalled) + said
 
     def piece(self, chars: int) -> Slice:
         return slice_page(self.recalled.page, self.address, chars)
@@ -140,7 +148,7 @@ def render(
     if outcome is Outcome.ABSTAIN:
         return _ABSTAINED
     hidden = [recalled for recalled in pages if skip_resident and recalled.resident]
-    items = [item for r in pages if not (skip_resident and r.resident) for item in _items(r, addresses)]
+    items = [i for r in pages if not (skip_resident and r.resident) for i in [*_items(r, addresses), *_after(r)]]
     notes = [_WEAK] if outcome is Outcome.WEAK and items else []
     if any(item.recalled.space is not None for item in items):
         notes.append(_ELSEWHERE)
@@ -199,6 +207,11 @@ def _items(recalled: RecalledPage, addresses: Sequence[Address]) -> list[_Item]:
     return [_Item(recalled=recalled, address=address) for address in named or [whole]]
 
 
+def _after(recalled: RecalledPage) -> list[_Item]:
+    then = recalled.then
+    return [] if then is None else [_Item(recalled=then, address=then.whole, after=recalled.address)]
+
+
 def _entire(items: Sequence[_Item], notes: Sequence[str], costs: _Costs, budget: int) -> str | None:
     """Everything, where it fits: the usual case, in which nothing has to be counted by itself."""
     limit = max(0, budget) * _CHARS_PER_TOKEN
@@ -227,7 +240,7 @@ def _tried(items: Sequence[_Item], costs: _Costs, room: int) -> list[tuple[_Item
         cuts = left >= PAGE_TOKENS or not tried  # else only what fits whole
         limit = int(room if cuts else left) * _CHARS_PER_TOKEN  # beyond it a text cannot fit and need not be counted
         piece = item.piece(limit)
-        size = costs.of(_block(piece, _origin(item.recalled), "00000000")) if piece.rest is None else math.inf
+        size = costs.of(_block(piece, item.origin, "00000000")) if piece.rest is None else math.inf
         if cuts or size <= left:
             tried.append((item, piece, size))
             left = max(0.0, left - min(size, PAGE_TOKENS))
@@ -258,7 +271,7 @@ def _choose(items: Sequence[_Item], costs: _Costs, room: int) -> list[tuple[_Ite
 
 def _fitting(item: _Item, text: str, costs: _Costs, share: float) -> int:
     """About the most characters whose block stays within a share of the room; 0 if none do."""
-    chars, origin = min(len(text), int(share * _CHARS_PER_TOKEN)), _origin(item.recalled)
+    chars, origin = min(len(text), int(share * _CHARS_PER_TOKEN)), item.origin
     while chars > 0:
         cost = costs.of(_block(item.piece(chars), origin, "00000000"))
         if cost <= share:
@@ -275,7 +288,7 @@ def _less(shown: list[tuple[_Item, int]]) -> list[tuple[_Item, int]]:
 
 def _frame(shown: Sequence[tuple[_Item, Slice]], items: Sequence[_Item], notes: Sequence[str]) -> str:
     """The whole text."""
-    origins = [_origin(item.recalled) for item, _ in shown]
+    origins = [item.origin for item, _ in shown]
     fence = fence_of([text for (_, piece), origin in zip(shown, origins, strict=True) for text in (piece.text, origin)])
     there = {id(item) for item, _ in shown}
     missing = [item for item in items if id(item) not in there]

@@ -1,0 +1,73 @@
+"""What was said right after a page: a correction, or the reply to a question, need not share a word with it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from typing import Final
+
+from pagefault.page import Page, Role
+from pagefault.recall.evidence import ASKING
+from pagefault.recall.rendering import RecalledPage
+from pagefault.recall.terms import split_terms, term_id
+
+FOLLOWED: Final = 2
+"""So many of the best pages, and of those that only ask, are shown with what came after them."""
+NEXT: Final = 2
+"""Pages behind each among which the first remark counts: "Noted." may stand before "No, it is 4712."."""
+MAX_CHARS: Final = 400
+"""A remark is no longer than this."""
+_TALK: Final = (Role.USER, Role.ASSISTANT)
+_IDLE_WORDS: Final = """
+    ok okay yep noted sure fine alright understood great done hm hmm well let see wait think course will unfortunately
+    unknown information certain nothing reliable found earlier conversation happy glad one just second minute
+"""
+_IDLE: Final = frozenset(map(term_id, split_terms(_IDLE_WORDS)))
+"""Words that say nothing of what was asked or told; "yes" and "no" are none."""
+
+
+def is_said(page: Page) -> bool:
+    """Whether a page is one message of the user or the assistant, without calls."""
+    message = page.messages[0]
+    return len(page.messages) == 1 and message.role in _TALK and not message.calls
+
+
+def is_remark(page: Page, terms: Collection[int], query_terms: Collection[int], *, to_question: bool) -> bool:
+    """Whether a page may answer or correct what stands before it.
+
+    That is a short message: the assistant's behind a user's question, the user's behind anything else. It has a word
+    that neither the query has nor what only keeps a talk going ("Noted.", "Let me look.", "I do not know."). In other
+    languages that is not known, and the remark is shown.
+
+    Args:
+        page: The page.
+        terms: Its term ids.
+        query_terms: Term ids of the query.
+        to_question: Whether the user asks in the page before it what the query asks.
+    """
+    message = page.messages[0]
+    if not is_said(page) or message.role is not (Role.ASSISTANT if to_question else Role.USER):
+        return False
+    return len(message.text) <= MAX_CHARS and bool(set(terms) - set(query_terms) - ASKING - _IDLE)
+
+
+def follow(
+    pages: Sequence[RecalledPage], behind: Mapping[str, RecalledPage], *, skip_resident: bool
+) -> list[RecalledPage]:
+    """The pages, each with what was said after it, if that is not shown anyway.
+
+    Args:
+        pages: The pages to show.
+        behind: The remark behind some of them, by address.
+        skip_resident: The asker sees its window: what is in it is not repeated.
+    """
+    shown = {page.address for page in pages}
+    done: list[RecalledPage] = []
+    for page in pages:
+        then = behind.get(page.address)
+        if then is None or then.address in shown or (skip_resident and then.resident):
+            done.append(page)
+            continue
+        shown.add(then.address)
+        done.append(replace(page, then=then))
+    return done
