@@ -70,13 +70,19 @@ async def verify(store: PageStore, progress: Progress = lambda _done, _total: No
     """
     census = await store.census()
     total = sum(tally.count for tally in census)
+    kinds: dict[Scope, list[RecordKind]] = {}
+    for tally in census:
+        kinds.setdefault(tally.scope, []).append(tally.kind)
     findings: list[Finding] = []
     checked: dict[str, int] = {}
     done = 0
-    for scope in dict.fromkeys(tally.scope for tally in census):
+    for scope, there in kinds.items():
+        # Before its pages: an agent at work adds pages first, and then says so in its head.
+        head = await _head(store, scope)
         parents: dict[str, tuple[int, str]] = {}
-        for tally in (tally for tally in census if tally.scope == scope):
-            listed = await store.scan(scope, Where(kind=tally.kind), limit=2 * tally.count + WINDOW)
+        for kind in there:
+            count = await store.count(scope, Where(kind=kind))
+            listed = await store.scan(scope, Where(kind=kind), limit=2 * count + WINDOW)
             for first in range(0, len(listed), WINDOW):
                 window = listed[first : first + WINDOW]
                 found = await _bodies(store, scope, window, findings)
@@ -86,13 +92,10 @@ async def verify(store: PageStore, progress: Progress = lambda _done, _total: No
                         findings.append(_finding(scope, record, what))
                 done += len(window)
                 progress(done, max(total, done))
-            if tally.kind == "page":
+            if kind == "page":
                 parents = {str(r.fields.get("chain")): (r.seq, str(r.fields.get("parent"))) for r in listed}
-            checked[tally.kind] = checked.get(tally.kind, 0) + len(listed)
-        findings += await _broken_heads(store, scope, parents)
-    kinds: dict[Scope, set[str]] = {}
-    for tally in census:
-        kinds.setdefault(tally.scope, set()).add(tally.kind)
+            checked[kind] = checked.get(kind, 0) + len(listed)
+        findings += _broken_head(scope, head, parents)
     shelves = sum(map(is_shelf, kinds.values()))
     return Verified(
         tenants=len({scope.tenant for scope in kinds}),
@@ -101,6 +104,15 @@ async def verify(store: PageStore, progress: Progress = lambda _done, _total: No
         checked=checked,
         findings=tuple(findings),
     )
+
+
+async def _head(store: PageStore, scope: Scope) -> Record | None:
+    """The head of a space, if it has one that can be read; one that cannot is found among its records."""
+    id_ = head_id(scope.space)
+    try:
+        return (await store.get(scope, [id_])).get(id_)
+    except CorruptPage:
+        return None
 
 
 async def _bodies(store: PageStore, scope: Scope, listed: Sequence[Record], findings: list[Finding]) -> list[Record]:
@@ -134,10 +146,8 @@ def _wrong(scope: Scope, record: Record) -> str:
     return ""
 
 
-async def _broken_heads(store: PageStore, scope: Scope, parents: Mapping[str, tuple[int, str]]) -> list[Finding]:
+def _broken_head(scope: Scope, head: Record | None, parents: Mapping[str, tuple[int, str]]) -> list[Finding]:
     """A head names the last page of its chain; from there every parent must be there, down to the first page."""
-    id_ = head_id(scope.space)
-    head = (await store.get(scope, [id_])).get(id_)
     if head is None or canonical.sha256(head.body.encode("ascii", "replace").decode("ascii")) != head.sha256:
         return []
     tip, seq = str(canonical.load(head.body)["tip"]), head.seq
