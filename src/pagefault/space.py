@@ -325,6 +325,9 @@ class Space:
     def pin(self, addresses: str | int, *, path: Lineage | None = None) -> None:
         """Keep these pages in every prompt. A page that had left comes back: a reclaim of its own.
 
+        In a conversation that a framework's state keeps, the next model call writes it there; until then it is known
+        to this process alone. The same holds for :meth:`release` and :meth:`pin_item`.
+
         Raises:
             PageNotFound: No such page.
         """

@@ -24,7 +24,7 @@ from pagefault_langgraph.identity import Identity
 from pagefault_langgraph.locate import Budgets, identify
 from pagefault_langgraph.messages import LANGCHAIN, lead_of
 from pagefault_langgraph.model import NotPageable
-from pagefault_langgraph.state import PROMPT_KEY, VIEW_KEY, OneStep
+from pagefault_langgraph.state import PROMPT_KEY, VIEW_KEY, OneStep, read
 
 _log: Final = logging.getLogger("pagefault")
 _SHOWN: Final = ("blocks", "previews", "notes", "items")
@@ -67,7 +67,7 @@ class _Pager:
         return self._budgets.fixed
 
     def turn(self, state: Any, config: Mapping[str, Any]) -> _Turn:
-        messages = _read(state, self._key)
+        messages = read(state, self._key)
         if not isinstance(messages, list):
             raise NotPageable(
                 f"the state has no list of messages under {self._key!r}, got {type(messages).__name__}; "
@@ -75,7 +75,7 @@ class _Pager:
             )
         space = self.memory.at(identify(self._identity, config, messages))
         told = standing(messages, space.assembly(LANGCHAIN).known(messages))
-        return _Turn(space, messages, told, _read(state, VIEW_KEY))
+        return _Turn(space, messages, told, read(state, VIEW_KEY))
 
     def rejoin(self, turn: _Turn) -> Rejoined | None:
         if turn.state.dropped is None:
@@ -284,16 +284,16 @@ def prompt_of(state: Any, *, messages_key: str = "messages", prompt_key: str = P
     Raises:
         NotPaged: The history alone would show what has left the window.
     """
-    prompt: list[BaseMessage] | None = _read(state, prompt_key)
+    prompt: list[BaseMessage] | None = read(state, prompt_key)
     if prompt is not None:
         return prompt
-    record = _read(state, VIEW_KEY)
+    record = read(state, VIEW_KEY)
     if record is None:
         raise NotPaged(
             f"this state has no {VIEW_KEY!r}; build the graph with StateGraph(PagedState), or have this "
             f"node's input_schema name {VIEW_KEY!r} and {prompt_key!r}"
         )
-    history: list[BaseMessage] = _read(state, messages_key) or []
+    history: list[BaseMessage] = read(state, messages_key) or []
     told = standing(history)
     if (told.dropped or any(record.get(key) for key in _SHOWN)) and not _is_shown(told, record):
         raise NotPaged(
@@ -306,10 +306,6 @@ def prompt_of(state: Any, *, messages_key: str = "messages", prompt_key: str = P
 def _is_shown(told: Standing, record: Mapping[str, Any] | None) -> bool:
     """Whether the state's messages are themselves the prompt."""
     return told.dropped is not None and told.dropped.shown > 0 and told.dropped.shown == (record or {}).get("gen")
-
-
-def _read(state: Any, key: str) -> Any:
-    return state.get(key) if isinstance(state, Mapping) else getattr(state, key, None)
 
 
 def _text(path: Lineage) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Final, NotRequired
 
 from langchain.agents.middleware.types import AgentState, PrivateStateAttr
@@ -18,10 +19,18 @@ OneStep: Final[EphemeralValue[list[Any]]] = EphemeralValue(list, guard=False)
 """A value that the next superstep reads, after which it is gone: no checkpoint keeps a second history."""
 
 
-class PagingState(AgentState[Any]):
-    """Agent state with the view record: checkpointed, never part of input or output."""
+def read(state: Any, key: str) -> Any:
+    """A key of a state, be it a dictionary, a dataclass or a model; ``None`` where it is not there."""
+    return state.get(key) if isinstance(state, Mapping) else getattr(state, key, None)
 
-    pagefault_view: NotRequired[Annotated[dict[str, Any], merge_records, PrivateStateAttr]]
+
+class PagingState(AgentState[Any]):
+    """Agent state with the view record: checkpointed, never part of input or output.
+
+    LangGraph takes a reducer only where it is the last annotation.
+    """
+
+    pagefault_view: NotRequired[Annotated[dict[str, Any], PrivateStateAttr, merge_records]]
 
 
 class PagedState(TypedDict):

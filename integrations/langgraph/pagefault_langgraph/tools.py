@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, NamedTuple
 
 from langchain.tools import ToolRuntime
 from langchain_core.messages import AIMessage, BaseMessage
@@ -23,7 +23,8 @@ from pagefault_langgraph.drop import Standing, standing
 from pagefault_langgraph.identity import Identity
 from pagefault_langgraph.locate import identify
 from pagefault_langgraph.messages import LANGCHAIN, lead_of
-from pagefault_langgraph.state import VIEW_KEY
+from pagefault_langgraph.model import NotPageable
+from pagefault_langgraph.state import VIEW_KEY, read
 
 _log: Final = logging.getLogger("pagefault")
 Answer = tuple[str, dict[str, Any]]
@@ -39,6 +40,7 @@ def recall_tool(
     budget: Budget | None = None,
     scope: ScopeName = "thread",
     sources: Sequence[Source] = (),
+    messages_key: str = "messages",
 ) -> BaseTool:
     """The ``recall`` tool for an agent or a ``ToolNode``.
 
@@ -52,18 +54,20 @@ def recall_tool(
             of it. By default the budget that the agent's last call had.
         scope: ``"user"`` lets it find pages of all conversations of this user, marked; the model cannot set it.
         sources: Asked at each query as well, such as a :class:`StoreSource`; what they say stands apart.
+        messages_key: Where the state has its messages; the same as given to ``paging_node`` and ``ToolNode``.
 
     Raises:
         ValueError: No such scope.
     """
+    asker = Asker(memory, identity, messages_key)
 
     def recall(
         runtime: ToolRuntime[Any, Any],
         addresses: Annotated[SaidAddresses, ADDRESSES] = "",
         query: Annotated[Said, QUERY] = "",
     ) -> Answer:
-        space, past = past_of(memory, identity, runtime)
-        how: Any = {"path": past, "budget": _share(space, budget, runtime), "scope": scope}
+        space, past = asker.past(runtime)
+        how: Any = {"path": past, "budget": asker.share(space, budget, runtime), "scope": scope}
         try:
             if addresses:
                 return _answer(space.fault(addresses, **how))
@@ -76,8 +80,8 @@ def recall_tool(
         addresses: Annotated[SaidAddresses, ADDRESSES] = "",
         query: Annotated[Said, QUERY] = "",
     ) -> Answer:
-        space, past = await apast_of(memory, identity, runtime)
-        how: Any = {"path": past, "budget": _share(space, budget, runtime), "scope": scope}
+        space, past = await asker.apast(runtime)
+        how: Any = {"path": past, "budget": asker.share(space, budget, runtime), "scope": scope}
         try:
             if addresses:
                 return _answer(await space.afault(addresses, **how))
@@ -86,47 +90,61 @@ def recall_tool(
             return _refusal(error)
 
     return StructuredTool.from_function(
-        func=recall,
-        coroutine=arecall,
-        name=NAME,
-        description=description_of(scope),
-        response_format="content_and_artifact",
+        recall, arecall, name=NAME, description=description_of(scope), response_format="content_and_artifact"
     )
 
 
-def past_of(memory: Memory, identity: Identity | None, runtime: ToolRuntime[Any, Any]) -> tuple[Space, Past]:
-    """The conversation that a tool call is part of, up to that call."""
-    space, told = _located(memory, identity, runtime)
-    record = runtime.state.get(VIEW_KEY)
-    if told.dropped is None:
-        return space, Past(space.path(told.kept, LANGCHAIN, record=record), len(told.kept))
-    joined = space.assembly(LANGCHAIN).rejoin(told.kept, told.dropped, record=record)
-    return space, Past(joined.path, len(joined.natives))
+class Asker(NamedTuple):
+    """Whose tool call it is, and of what it may speak.
 
+    Attributes:
+        memory: The memory.
+        identity: The same as given to the middleware.
+        messages_key: Where the state has its messages.
+    """
 
-async def apast_of(memory: Memory, identity: Identity | None, runtime: ToolRuntime[Any, Any]) -> tuple[Space, Past]:
-    """Async twin of :func:`past_of`."""
-    space, told = _located(memory, identity, runtime)
-    record = runtime.state.get(VIEW_KEY)
-    if told.dropped is None:
-        return space, Past(space.path(told.kept, LANGCHAIN, record=record), len(told.kept))
-    joined = await space.assembly(LANGCHAIN).arejoin(told.kept, told.dropped, record=record)
-    return space, Past(joined.path, len(joined.natives))
+    memory: Memory
+    identity: Identity | None
+    messages_key: str
 
+    def past(self, runtime: ToolRuntime[Any, Any]) -> tuple[Space, Past]:
+        """The conversation that a tool call is part of, up to that call."""
+        space, told, record = self._located(runtime)
+        if told.dropped is None:
+            return space, Past(space.path(told.kept, LANGCHAIN, record=record), len(told.kept))
+        joined = space.assembly(LANGCHAIN).rejoin(told.kept, told.dropped, record=record)
+        return space, Past(joined.path, len(joined.natives))
 
-def _located(memory: Memory, identity: Identity | None, runtime: ToolRuntime[Any, Any]) -> tuple[Space, Standing]:
-    history = runtime.state["messages"]
-    space = memory.at(identify(identity, runtime.config, history))
-    lead = lead_of(history)
-    if 0 < lead < len(history) and space.begins_with(history[lead], LANGCHAIN):
-        history = history[lead:]  # a paged model does not number the system messages at the start
-    return space, standing(history)
+    async def apast(self, runtime: ToolRuntime[Any, Any]) -> tuple[Space, Past]:
+        """Async twin of :meth:`past`."""
+        space, told, record = self._located(runtime)
+        if told.dropped is None:
+            return space, Past(space.path(told.kept, LANGCHAIN, record=record), len(told.kept))
+        joined = await space.assembly(LANGCHAIN).arejoin(told.kept, told.dropped, record=record)
+        return space, Past(joined.path, len(joined.natives))
 
+    def share(self, space: Space, budget: Budget | None, runtime: ToolRuntime[Any, Any]) -> int:
+        """Tokens that one result may use."""
+        limit = space.share if budget is None else min(space.share, budget.target // 4)
+        return min(limit, 2 * limit // max(1, _asked_at_once(self._history(runtime))))
 
-def _share(space: Space, budget: Budget | None, runtime: ToolRuntime[Any, Any]) -> int:
-    """Tokens that one result may use."""
-    limit = space.share if budget is None else min(space.share, budget.target // 4)
-    return min(limit, 2 * limit // max(1, _asked_at_once(runtime.state["messages"])))
+    def _located(self, runtime: ToolRuntime[Any, Any]) -> tuple[Space, Standing, Any]:
+        history = self._history(runtime)
+        space = self.memory.at(identify(self.identity, runtime.config, history))
+        lead = lead_of(history)
+        if 0 < lead < len(history) and space.begins_with(history[lead], LANGCHAIN):
+            history = history[lead:]  # a paged model does not number the system messages at the start
+        return space, standing(history), read(runtime.state, VIEW_KEY)
+
+    def _history(self, runtime: ToolRuntime[Any, Any]) -> list[Any]:
+        state: Any = runtime.state
+        history = state if isinstance(state, list) else read(state, self.messages_key)
+        if not isinstance(history, list):
+            raise NotPageable(
+                f"the state of this tool call has no list of messages under {self.messages_key!r}, got "
+                f"{type(history).__name__}; say where they are with messages_key='...', to the tool as to its ToolNode"
+            )
+        return history
 
 
 def _asked_at_once(history: Sequence[BaseMessage]) -> int:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Final
 
 from langchain.tools import ToolRuntime
+from langchain_core.messages import ToolMessage
 from langchain_core.tools import BaseTool, StructuredTool
+from langgraph.types import Command
 
 from pagefault import Memory
 from pagefault.arguments import numbers
 from pagefault.errors import PagefaultError
 from pagefault.lineage import Lineage
+from pagefault.view import to_record
 from pagefault_langgraph.identity import Identity
-from pagefault_langgraph.tools import Said, SaidAddresses, apast_of, past_of
+from pagefault_langgraph.state import VIEW_KEY
+from pagefault_langgraph.tools import Asker, Said, SaidAddresses
 
 RELEASE: Final = (
     "Let pages of this conversation that you are done with leave your context window first, by page number, such as "
@@ -26,43 +31,48 @@ Runtime = ToolRuntime[Any, Any]
 Pages = Annotated[SaidAddresses, "Page numbers, such as '12' or '12-14'"]
 Key = Annotated[Said, "A short name"]
 Text = Annotated[Said, "What to keep"]
+Answer = str | Command[Any]
 
 
-def window_tools(memory: Memory, *, identity: Identity | None = None) -> list[BaseTool]:
+def window_tools(memory: Memory, *, identity: Identity | None = None, messages_key: str = "messages") -> list[BaseTool]:
     """The tools ``release`` and ``pin_item``; ``PagingMiddleware(manage=True)`` brings them along.
 
-    A model cannot undo pins that the application made.
+    A model cannot undo pins that the application made. Where the state has a key for the view record, as
+    :class:`PagedState` has, what a tool changed is in the state at once, so a restart before the next model call loses
+    nothing.
 
     Args:
         memory: From ``pagefault.open(...)``.
         identity: The same as given to the middleware.
+        messages_key: Where the state has its messages.
     """
-    return [_release_tool(memory, identity), _pin_item_tool(memory, identity)]
+    asker = Asker(memory, identity, messages_key)
+    return [_release_tool(asker), _pin_item_tool(asker)]
 
 
-def _release_tool(memory: Memory, identity: Identity | None) -> BaseTool:
-    def release(runtime: Runtime, addresses: Pages) -> str:
-        space, past = past_of(memory, identity, runtime)
+def _release_tool(asker: Asker) -> BaseTool:
+    def release(runtime: Runtime, addresses: Pages) -> Answer:
+        space, past = asker.past(runtime)
         try:
             space.release(addresses, path=past.path, unpin=False)
         except PagefaultError as error:
             return _refused("release", error)
-        return _released(addresses, past.path)
+        return _kept(asker, _released(addresses, past.path), past.path, runtime)
 
-    async def arelease(runtime: Runtime, addresses: Pages) -> str:
-        space, past = await apast_of(memory, identity, runtime)
+    async def arelease(runtime: Runtime, addresses: Pages) -> Answer:
+        space, past = await asker.apast(runtime)
         try:
             await space.arelease(addresses, path=past.path, unpin=False)
         except PagefaultError as error:
             return _refused("release", error)
-        return _released(addresses, past.path)
+        return _kept(asker, _released(addresses, past.path), past.path, runtime)
 
     return StructuredTool.from_function(release, arelease, name="release", description=RELEASE)
 
 
-def _pin_item_tool(memory: Memory, identity: Identity | None) -> BaseTool:
-    def pin_item(runtime: Runtime, key: Key, text: Text) -> str:
-        space, past = past_of(memory, identity, runtime)
+def _pin_item_tool(asker: Asker) -> BaseTool:
+    def pin_item(runtime: Runtime, key: Key, text: Text) -> Answer:
+        space, past = asker.past(runtime)
         try:
             if text.strip():
                 space.pin_item(key, text, path=past.path)
@@ -70,10 +80,10 @@ def _pin_item_tool(memory: Memory, identity: Identity | None) -> BaseTool:
                 space.unpin_item(key, path=past.path)
         except PagefaultError as error:
             return _refused("pin_item", error)
-        return _pinned(key, text)
+        return _kept(asker, _pinned(key, text), past.path, runtime)
 
-    async def apin_item(runtime: Runtime, key: Key, text: Text) -> str:
-        space, past = await apast_of(memory, identity, runtime)
+    async def apin_item(runtime: Runtime, key: Key, text: Text) -> Answer:
+        space, past = await asker.apast(runtime)
         try:
             if text.strip():
                 await space.apin_item(key, text, path=past.path)
@@ -81,9 +91,19 @@ def _pin_item_tool(memory: Memory, identity: Identity | None) -> BaseTool:
                 await space.aunpin_item(key, path=past.path)
         except PagefaultError as error:
             return _refused("pin_item", error)
-        return _pinned(key, text)
+        return _kept(asker, _pinned(key, text), past.path, runtime)
 
     return StructuredTool.from_function(pin_item, apin_item, name="pin_item", description=PIN_ITEM)
+
+
+def _kept(asker: Asker, said: str, path: Lineage, runtime: Runtime) -> Answer:
+    """What the model reads, and with it the decision for the state, where that has a key for it."""
+    state: Any = runtime.state
+    has_key = VIEW_KEY in state if isinstance(state, Mapping) else hasattr(state, VIEW_KEY)
+    if not has_key:
+        return said
+    result = ToolMessage(said, tool_call_id=runtime.tool_call_id)
+    return Command(update={asker.messages_key: [result], VIEW_KEY: to_record(path.view)})
 
 
 def _refused(tool: str, error: PagefaultError) -> str:

@@ -1,0 +1,161 @@
+"""Tools of ours in states that are no ``MessagesState``, and what they decide between two model calls."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import pytest
+from langchain.agents import create_agent
+from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMessage, ToolMessage
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.graph import END, START, MessagesState, StateGraph
+from langgraph.graph.message import add_messages
+from langgraph.prebuilt import ToolNode, tools_condition
+from langgraph.types import Send
+from pydantic import BaseModel
+from typing_extensions import TypedDict
+
+import pagefault
+from pagefault_langgraph import (
+    NotPageable,
+    PagedState,
+    PagingMiddleware,
+    paged,
+    paging_node,
+    prompt_of,
+    recall_tool,
+    window_tools,
+)
+from tests.langgraph.scripted import ScriptedModel, problems
+
+BUDGET = pagefault.Budget(window=4_000)
+CONFIG: Any = {"configurable": {"thread_id": "odd"}, "recursion_limit": 100}
+
+
+class Validated(BaseModel):
+    """A state that Pydantic checks."""
+
+    messages: Annotated[list[AnyMessage], add_messages] = []
+
+
+@dataclass
+class Plain:
+    """A state that is a dataclass."""
+
+    messages: Annotated[list[AnyMessage], add_messages] = field(default_factory=list)
+
+
+class Other(TypedDict):
+    """A state with its messages under a key of its own."""
+
+    chat: Annotated[list[AnyMessage], add_messages]
+
+
+def asking(name: str, **args: Any) -> Any:
+    def script(call: int, messages: list[BaseMessage]) -> AIMessage:
+        return AIMessage("", tool_calls=[{"name": name, "args": args, "id": "c1"}] if call == 1 else [])
+
+    return script
+
+
+def of(state: Any, key: str) -> Any:
+    return state[key] if isinstance(state, dict) else getattr(state, key)
+
+
+@pytest.mark.parametrize(
+    ("schema", "key", "name"),
+    [
+        (Validated, "messages", "recall"),
+        (Plain, "messages", "pin_item"),
+        (Other, "chat", "recall"),
+        (Other, "chat", "release"),
+    ],
+)
+def test_tools_find_the_messages_of_any_state(schema: type, key: str, name: str) -> None:
+    args: Any = {"key": "goal", "text": "count"} if name == "pin_item" else {"addresses": "1"}
+    with pagefault.open(":memory:", embedder=None) as memory:
+        model = paged(ScriptedModel(asking(name, **args)), memory, budget=BUDGET)
+        tools = [recall_tool(memory, messages_key=key), *window_tools(memory, messages_key=key)]
+        builder: Any = StateGraph(schema)
+        builder.add_node("model", lambda state: {key: [model.invoke(of(state, key))]})
+        builder.add_node("tools", ToolNode(tools, messages_key=key, handle_tool_errors=False))
+        builder.add_edge(START, "model")
+        builder.add_conditional_edges("model", lambda state: "tools" if of(state, key)[-1].tool_calls else END)
+        builder.add_edge("tools", "model")
+        done = builder.compile().invoke({key: [HumanMessage("the gate PIN is 4712", id="h")]}, CONFIG)
+        said = {"recall": "4712", "release": "pages 1 leave first", "pin_item": "goal is kept in sight"}[name]
+        assert said in next(m.content for m in done[key] if isinstance(m, ToolMessage))
+
+
+def test_a_tool_that_finds_no_messages_says_where_to_name_them() -> None:
+    with pagefault.open(":memory:", embedder=None) as memory:
+        builder = StateGraph(Other)
+        builder.add_node("tools", ToolNode([recall_tool(memory)], messages_key="chat", handle_tool_errors=False))
+        builder.add_edge(START, "tools")
+        call: Any = {"name": "recall", "args": {"addresses": "1"}, "id": "c1"}
+        with pytest.raises(NotPageable, match="messages_key"):
+            builder.compile().invoke({"chat": [AIMessage("", tool_calls=[call])]}, CONFIG)
+
+
+def by_node(memory: pagefault.Memory, model: Any, saver: Any) -> Any:
+    builder = StateGraph(PagedState)
+    builder.add_node("page", paging_node(memory, budget=BUDGET))
+    builder.add_node("model", lambda state: {"messages": [model.invoke(prompt_of(state))]})
+    builder.add_node("tools", ToolNode(window_tools(memory)))
+    builder.add_edge(START, "page").add_edge("page", "model").add_edge("tools", "page")
+    builder.add_conditional_edges("model", tools_condition)
+    return builder.compile(checkpointer=saver, interrupt_after=["tools"])
+
+
+def by_middleware(memory: pagefault.Memory, model: Any, saver: Any) -> Any:
+    paging = PagingMiddleware(memory, budget=BUDGET, manage=True)
+    return create_agent(model, middleware=[paging], checkpointer=saver, interrupt_after=["tools"])
+
+
+@pytest.mark.parametrize("build", [by_node, by_middleware])
+def test_what_a_model_pinned_survives_a_restart_before_its_next_call(build: Any, tmp_path: Path) -> None:
+    """Two items and a release in one step, which run side by side."""
+
+    def script(call: int, messages: list[BaseMessage]) -> AIMessage:
+        asked: Any = [("pin_item", {"key": k, "text": f"{k} stays"}) for k in ("goal", "rule")]
+        asked.append(("release", {"addresses": "1"}))
+        calls = [{"name": name, "args": args, "id": f"c{n}"} for n, (name, args) in enumerate(asked)]
+        return AIMessage("", tool_calls=calls if call == 1 else [])
+
+    model, saver = ScriptedModel(script), InMemorySaver()
+    with pagefault.open(tmp_path / "one", embedder=None) as memory:
+        build(memory, model, saver).invoke({"messages": [HumanMessage("go", id="h")]}, CONFIG)
+    with pagefault.open(tmp_path / "one", embedder=None) as memory:
+        build(memory, model, saver).invoke(None, CONFIG)
+        assert memory.space(thread="odd").pinned_items() == {"goal": "goal stays", "rule": "rule stays"}
+    text = "\n".join(str(m.content) for m in model.requests[-1])
+    assert "goal: goal stays" in text
+    assert "rule: rule stays" in text
+    assert not problems(model.requests[-1])
+
+
+def test_what_many_conversations_of_one_space_pinned_stays_in_each() -> None:
+    """Workers of a ``Send`` share a thread and a name; each keeps to its own path."""
+    workers = [f"worker-{n}" for n in range(7)]
+
+    def script(call: int, messages: list[BaseMessage]) -> AIMessage:
+        name = next(str(m.content) for m in messages if str(m.content).startswith("worker-"))
+        if any(isinstance(m, ToolMessage) for m in messages):
+            return AIMessage("done")
+        args = {"key": "goal", "text": f"of {name}"}
+        return AIMessage("", tool_calls=[{"name": "pin_item", "args": args, "id": f"c-{name}"}])
+
+    model = ScriptedModel(script)
+    with pagefault.open(":memory:", embedder=None) as memory:
+        paging = PagingMiddleware(memory, budget=BUDGET, manage=True)
+        builder = StateGraph(MessagesState)
+        builder.add_node("worker", create_agent(model, middleware=[paging], name="worker"))
+        builder.add_conditional_edges(
+            START, lambda _: [Send("worker", {"messages": [HumanMessage(name, id=name)]}) for name in workers]
+        )
+        builder.compile().invoke({"messages": []}, CONFIG)
+    last = ["\n".join(str(m.content) for m in request) for request in model.requests if len(request) > 2]
+    for name in workers:
+        assert [text for text in last if f"goal: of {name}" in text and text.startswith(name)], name
