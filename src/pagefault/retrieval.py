@@ -35,6 +35,7 @@ from pagefault.recall import (
     is_said,
     judge,
     query_vector,
+    query_words,
     render,
     starts,
     trust_of,
@@ -161,11 +162,12 @@ class Retrieval:
         if query.crosses:
             sight = replace(sight, places=list((await self._others.of(paging.space)).values()))
         sparse = query_vector(query.text)
-        dense, words = await self._candidates(sight, query, vector, sparse)
-        ranked = fuse(dense or {}, words)
+        dense, sparsely = await self._candidates(sight, query, vector, sparse)
+        ranked = fuse(dense or {}, sparsely)
         with paging.lock:
             request = lineage.request if query.skip_resident and lineage.is_shown(lineage.request) else 0
-        asked = Question(terms=sparse.indices, weights={}, dense=None, pages=sight.pages, request=request)
+        words = query_words(query.text)
+        asked = Question(terms=sparse.indices, words=words, weights={}, dense=None, pages=sight.pages, request=request)
         got = await self._gather(sight, ranked, query, asked)
         behind = await self._behind(sight, ranked, query, asked, got)
         pages, found, asking, _, damaged = got
@@ -177,7 +179,7 @@ class Retrieval:
         def judged() -> Found:
             scores, terms = dict(ranked), {page.address: pages[number].terms for number, page in found.items()}
             if asking:
-                rest = [{s: v for s, v in part.items() if s not in asking} for part in (dense or {}, words)]
+                rest = [{s: v for s, v in part.items() if s not in asking} for part in (dense or {}, sparsely)]
                 scores = dict(fuse(*rest)) | dict.fromkeys(sorted(asking, reverse=True), 0.0)
                 found.update({number: replace(page, score=scores[number]) for number, page in found.items()})
             best = [found[number] for number in scores if number in found]
@@ -370,7 +372,7 @@ class Retrieval:
         def remark(number: int, before: int) -> RecalledPage | None:
             each = known[number]
             page = got.found.get(number) or _recalled(each.page, 0.0, sight, number)
-            is_one = is_remark(page.page, each.terms, asked.terms, to_question=before in got.asking)
+            is_one = is_remark(page.page, each.terms, asked.words, to_question=before in got.asking)
             is_one = is_one and query.is_in_time(page.page.created_at) and counts(page, each.terms, asked)
             return page if is_one else None
 

@@ -101,7 +101,7 @@ def test_a_short_statement_is_evidence_although_the_question_has_nearly_all_its_
 
 def test_the_request_itself_never_counts():
     one = user(7, "I need the name of the dog, please, since the vet wants to know.")
-    question = Question(terms=TERMS, weights={}, dense=None, pages=9, request=7)
+    question = Question(terms=TERMS, words=TERMS, weights={}, dense=None, pages=9, request=7)
     assert not counts(found(one), words(one), question)
     assert counts(found(user(6, "My dog is called Rex.")), {1, 2, 3}, question)
     elsewhere = SpaceId(tenant="t", user="u", thread="another", agent="")
@@ -122,7 +122,7 @@ def test_only_a_user_asks():
 def judged(pages, *, skip_resident=False, dense=None, limit=10, request=0, behind=None):
     terms = {p.address: words(p.page) for p in pages}
     weights = {t: 2.0 for p in pages for t in terms[p.address] if t in TERMS}
-    question = Question(terms=TERMS, weights=weights, dense=dense, pages=50, request=request)
+    question = Question(terms=TERMS, words=TERMS, weights=weights, dense=dense, pages=50, request=request)
     asking = {p.address for p in pages if not counts(p, terms[p.address], question)}
     return judge(pages, terms, question, asking=asking, behind=behind or {}, limit=limit, skip_resident=skip_resident)
 

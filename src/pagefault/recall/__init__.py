@@ -18,7 +18,7 @@ from pagefault.recall.pieces import FIELD, pieces_of
 from pagefault.recall.remembered import ItemEvidence, RecalledItem, best_of, judge_items, render_items, with_items
 from pagefault.recall.rendering import Found, RecalledPage, fence_of, render
 from pagefault.recall.slices import Slice, reading, slice_page, trust_of
-from pagefault.recall.terms import document_vector, query_vector, split_terms, term_id
+from pagefault.recall.terms import document_vector, query_vector, query_words, split_terms, term_id
 
 __all__ = [
     "DEFAULT_THRESHOLDS",
@@ -53,6 +53,7 @@ __all__ = [
     "judge_passages",
     "pieces_of",
     "query_vector",
+    "query_words",
     "reading",
     "render",
     "render_items",

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator
 from typing import Final
 
 from pagefault.page import Page, Role
+from pagefault.recall import languages
 from pagefault.recall.terms import split_terms, term_id
 
 MAX_CHARS: Final = 20_000
@@ -111,7 +112,9 @@ def _is_question(sentence: str) -> bool:
 
 
 def _asks(sentence: str) -> bool:
-    return _is_question(sentence) or _REQUEST.match(sentence) is not None or _INVERTED.match(sentence) is not None
+    if _is_question(sentence) or _REQUEST.match(sentence) is not None or _INVERTED.match(sentence) is not None:
+        return True
+    return languages.asks(sentence)
 
 
 def _tells(sentence: str, query: set[int]) -> bool:

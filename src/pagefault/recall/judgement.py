@@ -28,7 +28,8 @@ class Question:
     """What is known of a query once it was searched for.
 
     Attributes:
-        terms: Term ids of the query.
+        terms: Term ids of the query, as it was searched for.
+        words: Term ids of all its words.
         weights: IDF of those that occur where was searched.
         dense: Similarity by address, ``None`` without an embedder.
         pages: Pages where was searched.
@@ -36,6 +37,7 @@ class Question:
     """
 
     terms: Sequence[int]
+    words: Collection[int]
     weights: Mapping[int, float]
     dense: Mapping[str, float] | None
     pages: int
@@ -86,7 +88,7 @@ def judge(
     if replied or not skip_resident:
         shown = follow(replied[:limit], behind, skip_resident=skip_resident)
         return (Outcome.WEAK if replied else Outcome.ABSTAIN), shown
-    asked = [p for p in found if _is_request(p, question) and is_evidence(p.page, question.terms, terms[p.address])]
+    asked = [p for p in found if _is_request(p, question) and is_evidence(p.page, question.words, terms[p.address])]
     is_said = _decided(asked, weighed) is not Outcome.ABSTAIN
     return (Outcome.WEAK, asked) if is_said else (Outcome.ABSTAIN, [])
 
@@ -159,7 +161,7 @@ def _is_request(found: RecalledPage, question: Question) -> bool:
 
 def counts(found: RecalledPage, terms: Collection[int], question: Question) -> bool:
     """Whether a page may answer the question at all; the request that led to it never does."""
-    return not _is_request(found, question) and is_evidence(found.page, question.terms, terms)
+    return not _is_request(found, question) and is_evidence(found.page, question.words, terms)
 
 
 def starts(

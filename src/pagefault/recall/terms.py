@@ -18,6 +18,7 @@ from typing import Final
 import snowballstemmer
 
 from pagefault.ports import Sparse
+from pagefault.recall.languages import function_words
 
 K1: Final = 1.2
 B: Final = 0.75
@@ -103,9 +104,28 @@ def document_vector(text: str) -> Sparse:
 
 
 def query_vector(text: str) -> Sparse:
-    """Weight 1 for each distinct term of a query; empty when it holds no word."""
-    indices = tuple(sorted(_counts(text)))
+    """Weight 1 for each distinct term of a query; empty when it holds no word.
+
+    Function words of a language besides English are left out where a query is in it, unless nothing else is there.
+
+    Example:
+        >>> query_vector("Wo liegt der Garten?").indices == tuple(sorted(map(term_id, ["liegt", "garten"])))
+        True
+    """
+    indices = tuple(sorted(_sums(_said(_count_words(text)), stops=False) or query_words(text)))
     return Sparse(indices=indices, values=(1.0,) * len(indices))
+
+
+def query_words(text: str) -> frozenset[int]:
+    """Term ids of all words of a query, as a page would have them."""
+    return frozenset(_counts(text))
+
+
+def _said(words: Counter[str]) -> Counter[str]:
+    """The words without those that say nothing in their language."""
+    folded = {word: _fold(word) for word in words}
+    idle = function_words(folded.values(), STOP_WORDS)
+    return Counter({word: times for word, times in words.items() if folded[word] not in idle}) if idle else words
 
 
 def _counts(text: str) -> dict[int, int]:
