@@ -12,7 +12,7 @@ import threading
 import uuid
 import weakref
 from collections import OrderedDict
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Literal, Self
@@ -193,6 +193,7 @@ class Memory:
         self._holders = 1 if place is None else 0
         self._given_back: weakref.WeakSet[Memory] = weakref.WeakSet()
         self._closed = False
+        self._closing: Future[None] | None = None
         self._lock = threading.Lock()
         self._recent: OrderedDict[SpaceId, Space] = OrderedDict()
         self._spaces: weakref.WeakValueDictionary[SpaceId, Paging] = weakref.WeakValueDictionary()
@@ -240,6 +241,7 @@ class Memory:
     def _after_fork(self) -> None:
         """In a forked child: none of the parent's threads exist, so start afresh."""
         self._lock = threading.Lock()
+        self._closing = None  # the parent's, whose end the child would wait for in vain
         self.is_ready = False
         for paging in list(self._spaces.values()):
             paging.after_fork()
@@ -384,7 +386,8 @@ class Memory:
     def close(self) -> None:
         """Give back what ``open`` gave; the last one flushes and releases the store. Idempotent.
 
-        Verbs that are running end first. While others have the same place open, the memory stays open.
+        Verbs that are running end first. While others have the same place open, the memory stays open. Where it is
+        being closed already, as by an ``aclose`` that was cancelled, this waits until that is done.
 
         Raises:
             PagefaultError: The last flush failed; the memory is closed all the same.
@@ -396,6 +399,9 @@ class Memory:
                 closing.result()
             finally:
                 self._kernel.join()
+        elif self._closing is not None:
+            wait([self._closing])  # its error is for whoever began it
+            self._kernel.join()
 
     async def aclose(self) -> None:
         """Async twin of :meth:`close`. Cancelling it does not stop the closing."""
@@ -406,19 +412,23 @@ class Memory:
     def _last_close(self) -> Future[None] | None:
         """Begin to close when nobody else holds this memory and something runs."""
         with _lock:
-            if self._closed or self in self._given_back:
+            if not self._closed:
+                if self in self._given_back:
+                    return None
+                self._given_back.add(self)
+                self._holders -= 1
+                if self._holders > 0:
+                    return None
+                self._closed = True
+                if (known := _open.get(self._key)) is not None and known.__dict__ is self.__dict__:
+                    del _open[self._key]
+            if self._closing is not None:
                 return None
-            self._given_back.add(self)
-            self._holders -= 1
-            if self._holders > 0:
-                return None
-            self._closed = True
-            if (known := _open.get(self._key)) is not None and known.__dict__ is self.__dict__:
-                del _open[self._key]
-        closing = self._kernel.finish(self._shut())
-        if closing is None:
+            _living.add(self)  # this handle lives until all is written, the first may not: at exit that is waited for
+            self._closing = self._kernel.finish(self._shut())  # also where an interrupt cut it short before
+        if self._closing is None:
             self._writeback.refuse()
-        return closing
+        return self._closing
 
     async def _shut(self) -> None:
         try:
@@ -451,7 +461,7 @@ class Memory:
 
 
 def _close_all() -> None:
-    """At interpreter exit: write what was accepted."""
+    """At interpreter exit: write what was accepted, and wait for those who are closing already."""
     for memory in list(_living):
         memory._holders = 1
         memory._given_back.clear()

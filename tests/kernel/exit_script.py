@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import sys
 import threading
+from typing import Any
 
 import pagefault
+from tests.kernel.support import until
 
 COUNT = 40
+
+
+async def _leave_while_closing(space: pagefault.Space, batch: list[dict[str, Any]]) -> None:
+    await space.aappend(batch)
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(space._memory.aclose(), 0.001)
 
 
 def main(directory: str, how: str) -> None:
@@ -24,6 +33,12 @@ def main(directory: str, how: str) -> None:
     elif how == "thread":
         thread = threading.Thread(target=space.append, args=(batch,))
         thread.start()
+    elif how == "closing":  # and does not wait for it
+        space.append(batch)
+        threading.Thread(target=space._memory.close, daemon=True).start()
+        until(lambda: space._memory._closed, "the closing")
+    elif how == "cancelled":
+        asyncio.run(_leave_while_closing(space, batch))
     elif how == "error":
         space.append(batch)
         raise SystemExit(3)

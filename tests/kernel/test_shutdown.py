@@ -29,7 +29,7 @@ def run(*command: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(arguments, cwd=ROOT, env=env, capture_output=True, text=True, timeout=100, check=False)
 
 
-@pytest.mark.parametrize("how", ["plain", "async", "thread", "error", "twice"])
+@pytest.mark.parametrize("how", ["plain", "async", "thread", "error", "twice", "closing", "cancelled"])
 def test_a_script_that_never_closes_loses_nothing(tmp_path, how):
     left = run("tests.kernel.exit_script", tmp_path / "data", how)
     assert left.returncode == (3 if how == "error" else 0)
