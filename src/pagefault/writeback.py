@@ -16,7 +16,7 @@ import time
 from collections.abc import Awaitable, Iterator, Sequence
 from typing import Final
 
-from pagefault.errors import EmbedderError, MemoryClosed, PagefaultError, StoreError
+from pagefault.errors import EmbedderError, MemoryClosed, PagefaultError, StoreError, StoreUnreachable
 from pagefault.indexing import Indexer
 from pagefault.kernel import Kernel
 from pagefault.lineage import Lineage
@@ -203,21 +203,29 @@ class WriteBack:
         """Everything accepted is stored, indexed and durable on return.
 
         Raises:
-            PagefaultError: Something failed; all else is done, nothing is lost, call again.
+            PagefaultError: Something failed; nothing is lost, call again. All else is done, unless nobody answers:
+                then it is not asked once more for each path, of which there may be hundreds.
         """
         await self.open()
         errors: list[PagefaultError] = []
         with self._gate:
             queued = [Task(paging, lineage) for lineage, paging in self._queue.items()]
             tasks = {task.lineage: task for task in [*queued, *self._active, *self._writer.behind.values()]}
-        for task in tasks.values():
-            await self._collect(errors, self._writer.path(task.lineage).patience, self.drain(task.paging, task.lineage))
-        await self._collect(errors, self._patience["index"], self._indexer.finish())
-        for task in (tasks | self._writer.behind).values():  # now that the heads can say so
-            await self._collect(errors, self._writer.path(task.lineage).patience, self._writer.unit(task))
-        await self._collect(errors, self._patience["sync"], self._writer.sync())
+        for work in self._remains(tasks):
+            await self._collect(errors, *work)
+            if errors and isinstance(errors[-1], StoreUnreachable):
+                break
         if errors:
             raise errors[0]
+
+    def _remains(self, tasks: dict[Lineage, Task]) -> Iterator[tuple[Patience, Awaitable[None]]]:
+        """What a flush has to do, one after the other."""
+        for task in tasks.values():
+            yield self._writer.path(task.lineage).patience, self.drain(task.paging, task.lineage)
+        yield self._patience["index"], self._indexer.finish()
+        for task in (tasks | self._writer.behind).values():  # now that the heads can say so
+            yield self._writer.path(task.lineage).patience, self._writer.unit(task)
+        yield self._patience["sync"], self._writer.sync()
 
     async def close(self) -> None:
         """Refuse what comes from now on, flush, and end the writer.

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from pagefault.errors import StoreError
+from pagefault.errors import StoreError, StoreUnreachable
 from pagefault.testing.embedders import HashingEmbedder
 from pagefault.testing.faults import FlakyStore, SlowStore
 from tests.kernel.support import PATIENCE, records, store_alone, texts, until, user, users, wrapped
@@ -264,3 +264,24 @@ def test_under_steady_load_pages_become_durable_all_the_same(monkeypatch):
             n += 1
             space.append(user(str(n)))
         assert store.calls["sync"] >= synced + 3
+
+
+def test_a_flush_asks_a_store_that_nobody_answers_at_once_and_not_for_each_conversation(monkeypatch):
+    """Each such question can take twenty seconds, and closing a memory flushes."""
+    with wrapped(monkeypatch, FlakyStore) as (memory, store):
+        spaces = [memory.space(thread=f"t{n}") for n in range(5)]
+        for space in spaces:
+            space.append(user("hi"))
+        memory.flush()
+        monkeypatch.setattr("pagefault.patience.PAUSES", (1_000.0,))  # the pump tries each of them once
+        written = store.calls["put"]
+        store.fail("put", error=StoreUnreachable("nobody answers"))
+        for space in spaces:
+            space.append(user("hello"))
+        until(lambda: store.calls["put"] == written + 5, "the pump to try each")
+        with pytest.raises(StoreUnreachable):
+            memory.flush()
+        assert store.calls["put"] == written + 6
+        store.heal()
+        memory.flush()
+        assert [texts(space) for space in spaces] == [["hi", "hello"]] * 5
