@@ -70,6 +70,8 @@ def answered(status, content=b"", **headers):
         (httpx.InvalidURL("bad"), StoreError, False, 0),
         (ConnectionResetError("reset"), StoreUnreachable, True, 0),
         (AssertionError("returned None"), StoreError, False, 0),
+        (RecursionError("too deep"), StoreError, False, 0),
+        (TimeoutError(), StoreUnreachable, True, 0),
         (UnconfirmedError("not confirmed"), StoreUnreachable, True, 0),
     ],
     ids=lambda value: f"{value!r:.60}",

@@ -567,6 +567,26 @@ def test_a_store_opens_after_the_server_came_back():
     asyncio.run(main())
 
 
+def test_an_answer_that_never_ends_is_given_up(monkeypatch):
+    """Each word of it begins the client's own time-out anew."""
+    monkeypatch.setattr("pagefault.stores.server_link.WHOLE", 0.002)
+
+    async def fault(*_: object) -> httpx.Response:
+        await asyncio.Event().wait()
+        raise AssertionError("nobody sets it")
+
+    message = failing(RestServer(fault=fault), nothing, StoreUnreachable)
+    assert "after 6 attempts" in message
+    assert "no answer in time (TimeoutError)" in message
+
+
+def test_a_key_in_a_reason_that_is_cut_short():
+    for room in range(len(KEY) + 1):
+        text = "x" * (300 - len("status 403: ") - room)
+        message = failing(RestServer(fault=always(lambda: said(403, text + KEY))), nothing, StoreDenied)  # noqa: B023  # used at once
+        assert KEY[:4] not in message
+
+
 def test_a_wait_beyond_our_patience_is_not_begun():
     waits = Waits()
     answer = lambda: said(429, "Rate limiting", {"Retry-After": "3600"})  # noqa: E731  # a table entry elsewhere

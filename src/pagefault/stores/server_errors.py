@@ -16,6 +16,11 @@ from pagefault.errors import StoreDenied, StoreError, StoreUnreachable
 
 _MAX_REASON: Final = 300
 _DENIED: Final = frozenset({401, 403})
+_GONE: Final = 404
+_WHY_GONE: Final = (
+    " (either the URL's path is wrong, or the collection was deleted: restore it from a snapshot, and what waits is "
+    "written; a memory that is opened anew makes an empty one)"
+)
 _PASSING: Final = frozenset({408, 429, 502, 503, 504})
 _DENIED_CODES: Final = frozenset({grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED})
 _PASSING_CODES: Final = frozenset(
@@ -51,7 +56,8 @@ class Verdict:
 
 
 # What the client raises; anything else is a defect and passes through. It asserts on answers
-# without a result, and lets the errors of its JSON and model parsers (ValueErrors) through.
+# without a result, and lets the errors of its JSON and model parsers through (ValueErrors, or
+# a RecursionError).
 CLIENT_ERRORS: Final = (
     ApiException,
     QdrantException,
@@ -60,6 +66,7 @@ CLIENT_ERRORS: Final = (
     httpx.HTTPError,
     AssertionError,
     ValueError,
+    RecursionError,
     OSError,
 )
 
@@ -84,6 +91,8 @@ def _busy(error: QdrantException) -> Verdict:
 def _answered(error: UnexpectedResponse) -> Verdict:
     status = error.status_code or 0
     reason = f"status {status}: {_said(error)}"
+    if status == _GONE:
+        reason += _WHY_GONE
     if status in _DENIED:
         return Verdict(kind=StoreDenied, reason=reason)
     if status in _PASSING:
@@ -107,7 +116,7 @@ def _unconfirmed(error: UnconfirmedError) -> Verdict:
     return Verdict(kind=StoreUnreachable, reason=str(error), again=True)
 
 
-def _late(error: httpx.TimeoutException) -> Verdict:
+def _late(error: Exception) -> Verdict:
     return Verdict(kind=StoreUnreachable, reason=f"no answer in time ({type(error).__name__})", again=True)
 
 
@@ -133,9 +142,9 @@ _VERDICTS: Final[tuple[tuple[Any, Callable[[Any], Verdict]], ...]] = (
     (grpc.RpcError, _grpc),
     (UnconfirmedError, _unconfirmed),
     (httpx.UnsupportedProtocol, _unforeseen),
-    (httpx.TimeoutException, _late),
+    ((httpx.TimeoutException, TimeoutError), _late),
     ((httpx.TransportError, OSError), _away),
-    ((AssertionError, ValueError), _garbled),
+    ((AssertionError, ValueError, RecursionError), _garbled),
 )
 
 

@@ -19,6 +19,8 @@ from pagefault.stores.server_settings import ServerSettings
 
 T = TypeVar("T")
 
+WHOLE: Final = 3
+"""So many times the time-out is a whole answer given: the time-out by itself begins anew with each word of it."""
 _LOG: Final = logging.getLogger(__name__)
 
 
@@ -86,7 +88,8 @@ class Link:
         while True:
             tried += 1
             try:
-                return await ask(self._client)
+                async with asyncio.timeout(None if self._given else WHOLE * self.settings.timeout):
+                    return await ask(self._client)
             except CLIENT_ERRORS as error:
                 verdict, cause = judge(error), error
             spent = self._pace.clock() - started
@@ -140,7 +143,11 @@ class Link:
 
     def _clean(self, text: str) -> str:
         key = self.settings.api_key
-        return text.replace(key, "***") if key else text
+        if not key:
+            return text
+        text = text.replace(key, "***")
+        cut = next((n for n in range(len(key) - 1, 3, -1) if text.endswith(key[:n])), 0)  # long reasons are cut short
+        return f"{text[:-cut]}***" if cut else text
 
     def _shown(self, error: Exception) -> Exception | None:
         """The cause to show in tracebacks: not one that repeats the key, as some proxies do."""

@@ -48,7 +48,8 @@ class ServerSettings:
             write out of reads; asking several returns only what they agree on.
         shard_number: How many shards the collection gets when it is created. The server takes term
             statistics in each shard by itself, so with more than one, full-text scores are approximate.
-        timeout: Seconds that one request may take.
+        timeout: Seconds without a word of an answer after which a request is given up. A whole answer may take
+            three times as many.
         allow_shared_idf: Accept a server older than 1.19, where text of other tenants changes
             full-text scores.
     """
