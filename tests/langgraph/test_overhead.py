@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from langchain.agents import create_agent
 from langchain.agents.middleware import wrap_model_call
-from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
+from langchain.agents.structured_output import AutoStrategy, ProviderStrategy, ToolStrategy
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 from langchain_core.tools import StructuredTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
@@ -43,6 +45,25 @@ def test_tool_schemas_and_system_prompt(memory: pagefault.Memory) -> None:
     check(model.requests, schemas([*TOOLS, LARGE]))
 
 
+SHAPE: Any = {
+    "title": "Shape",
+    "type": "object",
+    "properties": {"a": {"type": "string", "description": words("s", 180)}},
+}
+
+
+@pytest.mark.parametrize("shape", [ToolStrategy(SHAPE), ProviderStrategy(SHAPE), AutoStrategy(SHAPE), SHAPE])
+def test_the_shape_of_a_structured_answer(memory: pagefault.Memory, shape: Any) -> None:
+    def script(call: int, messages: list[BaseMessage]) -> AIMessage:
+        return AIMessage('{"a": "done"}') if call == STEPS else worker_script(STEPS)(call, messages)
+
+    model = ScriptedModel(script)
+    paging = PagingMiddleware(memory, budget=BUDGET, recall=False)
+    agent: Any = create_agent(model, TOOLS, middleware=[paging], response_format=shape)
+    agent.invoke({"messages": [("user", "go")]}, CONFIG)
+    check(model.requests, schemas(TOOLS) + default_counter().count(compact(SHAPE)))
+
+
 def test_messages_of_other_middleware(memory: pagefault.Memory) -> None:
     hint = HumanMessage(words("hint", 160))
 
@@ -58,11 +79,13 @@ def test_messages_of_other_middleware(memory: pagefault.Memory) -> None:
     check([request[:-1] for request in model.requests], tokens([hint]) + schemas(TOOLS))
 
 
-def test_what_a_paged_model_is_bound_to(memory: pagefault.Memory) -> None:
+@pytest.mark.parametrize("is_shape", [False, True])
+def test_what_a_paged_model_is_bound_to(memory: pagefault.Memory, *, is_shape: bool) -> None:
     base = ScriptedModel(worker_script(STEPS))
     place = pagefault.SpaceId(tenant="default", user="", thread="t", agent="")
     model = paged(base, memory, budget=BUDGET, identity=lambda config: place)
-    bound = model.bind(tools=[convert_to_openai_tool(tool) for tool in (*TOOLS, LARGE)])
+    tools = [convert_to_openai_tool(tool) for tool in (*TOOLS, LARGE)]
+    bound = model.bind(tools=tools[:2], response_format=tools[2]) if is_shape else model.bind(tools=tools)
     history: list[Any] = [HumanMessage("go", id="h")]
     for number in range(STEPS):
         answer = bound.invoke([SystemMessage("Be careful.", id="s"), *history])

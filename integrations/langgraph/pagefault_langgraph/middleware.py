@@ -28,7 +28,7 @@ from pagefault.paging import Prompt
 from pagefault_langgraph.identity import Identity, calling, space_of, watch
 from pagefault_langgraph.locate import IN_TURN, OWNED, Budgets
 from pagefault_langgraph.messages import LANGCHAIN
-from pagefault_langgraph.overhead import Overhead
+from pagefault_langgraph.overhead import Overhead, shapes
 from pagefault_langgraph.state import VIEW_KEY, PagingState
 from pagefault_langgraph.tools import recall_tool
 from pagefault_langgraph.window import window_tools
@@ -36,6 +36,7 @@ from pagefault_langgraph.window import window_tools
 _log: Final = logging.getLogger("pagefault")
 Answer = ToolMessage | Command[Any]
 Response = ModelResponse[Any] | AIMessage | ExtendedModelResponse[Any]
+_Around = tuple[BaseChatModel | None, Any, list[Any], Any, Gauge, int]
 
 
 class PagingMiddleware(AgentMiddleware[PagingState, Any, Any]):
@@ -87,7 +88,7 @@ class PagingMiddleware(AgentMiddleware[PagingState, Any, Any]):
         self._last: tuple[SpaceId, Space, bool] | tuple[None, None, None] = None, None, None
         self._budgets = Budgets(memory, budget)
         self._overhead = Overhead(lambda: memory.counter)
-        self._around: tuple[BaseChatModel | None, Any, list[Any], Gauge, int] = None, None, [], Gauge(Budget()), 0
+        self._around: _Around = None, None, [], None, Gauge(Budget()), 0
         self._manage = manage
         self._has_warned = False
         tools = [recall_tool(memory, identity=identity, budget=budget, scope=scope, sources=sources)] if recall else []
@@ -136,8 +137,13 @@ class PagingMiddleware(AgentMiddleware[PagingState, Any, Any]):
         requested: list[Any] | None = request.messages
         if requested is history or requested == history:
             requested = None
-        model, system, tools, gauge, overhead = self._around  # an agent calls many times in a row
-        if model is not request.model or system is not request.system_message or tools != request.tools:
+        model, system, tools, shape, gauge, overhead = self._around  # an agent calls many times in a row
+        if (
+            model is not request.model
+            or system is not request.system_message
+            or shape is not request.response_format
+            or tools != request.tools
+        ):
             gauge, overhead = self._look_around(request)
         if requested is not None:
             overhead += self._overhead.transient(requested, history)
@@ -164,10 +170,10 @@ class PagingMiddleware(AgentMiddleware[PagingState, Any, Any]):
 
     def _look_around(self, request: ModelRequest[Any]) -> tuple[Gauge, int]:
         """The budget of the model of this call, and the tokens of what surrounds its conversation."""
-        model, system, tools = request.model, request.system_message, request.tools
-        gauge, overhead = self._budgets.of(model), self._overhead.of(system, tools)
+        model, system, tools, shape = request.model, request.system_message, request.tools, request.response_format
+        gauge, overhead = self._budgets.of(model), self._overhead.of(system, [*tools, *shapes(shape)])
         if isinstance(model, BaseChatModel):  # of any other, the run's config may choose what is called
-            self._around = model, system, list(tools), gauge, overhead
+            self._around = model, system, list(tools), shape, gauge, overhead
         return gauge, overhead
 
     def _check_order(self) -> None:

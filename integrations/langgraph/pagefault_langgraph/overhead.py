@@ -1,10 +1,11 @@
-"""Tokens of a request besides its conversation: system prompt, tool schemas, transient messages."""
+"""Tokens of a request besides its conversation: system prompt, schemas of tools and answers, transient messages."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
+from langchain.agents.structured_output import AutoStrategy, ProviderStrategy, ToolStrategy
 from langchain_core.messages import BaseMessage
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
@@ -15,6 +16,8 @@ from pagefault.ports import TokenCounter
 from pagefault_langgraph.messages import LANGCHAIN
 
 TOOL_OVERHEAD: Final = 8
+_SHAPES: Final = ("response_format", "response_schema", "response_json_schema", "output_config", "format", "functions")
+"""By these a request tells its provider what the answer looks like, besides tools."""
 
 
 class Overhead:
@@ -27,7 +30,7 @@ class Overhead:
         self._tokens = 0
 
     def of(self, system: BaseMessage | None, tools: Sequence[Any]) -> int:
-        """Tokens of a request's system message and tool schemas."""
+        """Tokens of a request's system message, tool schemas and what :func:`shapes` gave."""
         if system is not self._system or tools != self._tools:
             tokens = self.messages([system] if system is not None else []) + self._schemas(tools)
             self._system, self._tools, self._tokens = system, list(tools), tokens
@@ -50,10 +53,32 @@ class Overhead:
         return reserved(sum(counter.count(compact(_schema(tool))) + TOOL_OVERHEAD for tool in tools), counter)
 
 
+def shapes(response_format: Any) -> list[Any]:
+    """The schemas that an agent's ``response_format`` adds to a request, as a tool or beside the tools."""
+    if response_format is None:
+        return []
+    if isinstance(response_format, ProviderStrategy):
+        return [response_format.to_model_kwargs()]
+    if not isinstance(response_format, ToolStrategy):
+        is_auto = isinstance(response_format, AutoStrategy)
+        response_format = ToolStrategy(response_format.schema if is_auto else response_format)
+    return [
+        {"name": spec.name, "description": spec.description, "parameters": spec.json_schema}
+        for spec in response_format.schema_specs
+    ]
+
+
+def shapes_of(extra: Mapping[str, Any]) -> list[Any]:
+    """The schemas among what a request passes to its model besides messages and tools."""
+    return [extra[name] for name in _SHAPES if extra.get(name)]
+
+
 def _schema(tool: Any) -> Any:
     """What of a tool is sent; a kind that only its provider knows is counted as it prints."""
     if isinstance(tool, dict | str):
         return tool
+    if isinstance(tool, list | tuple):
+        return [_schema(each) for each in tool]
     try:
         return convert_to_openai_tool(tool)
     except (TypeError, ValueError):
