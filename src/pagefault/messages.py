@@ -17,13 +17,17 @@ from pagefault.page import Call, Projection, Role
 MEDIA_TYPES: Final = frozenset(
     [
         *("image", "image_url", "input_image", "audio", "input_audio", "video", "video_url", "input_video"),
-        *("file", "input_file", "media"),
+        *("file", "input_file", "media", "image_generation_call"),
     ]
 )
 RECALL_MARK: Final = "pagefault.recalled"
 NATIVE_MARK: Final = "__pagefault__"
 """In a LlamaIndex body: a value that JSON does not know stands here."""
 
+_BARE_MEDIA: Final = ("image", "document", "video")
+"""Amazon's parts have no type: ``{"image": {"format": "png", "source": {"bytes": ...}}}``."""
+_NESTED: Final = 32
+"""How deep media are looked for inside a part that holds something else."""
 _MEDIA_BLOCKS: Final = frozenset(["image", "audio", "video", "document"])
 _HIDDEN_KEYS: Final = ("reasoning_content", "reasoning", "thinking")
 _TEXT_KEYS: Final = ("text", "thinking", "reasoning", "refusal")
@@ -78,15 +82,26 @@ def read_content(content: object) -> tuple[tuple[str, ...], int]:
         return (), 0
     if isinstance(content, str):
         return (content,), 0
-    parts: list[str] = []
-    media = 0
-    for part in content if isinstance(content, Sequence) else [content]:
-        if isinstance(part, Mapping) and str(part.get("type")) in MEDIA_TYPES:
-            media += 1
-            parts.append("")
-        else:
-            parts.append(_part_text(part))
-    return tuple(parts), media
+    read = [_read_part(part) for part in (content if isinstance(content, Sequence) else [content])]
+    return tuple(text for text, _ in read), sum(media for _, media in read)
+
+
+def is_media(part: Mapping[Any, Any]) -> bool:
+    """Whether a part of a content is an image, a sound, a film or a file, however its provider writes it.
+
+    Example:
+        >>> is_media({"type": "document", "source": {"type": "base64", "data": "JVBERi0="}})
+        True
+    """
+    kind = part.get("type")
+    if kind is None:
+        return any(isinstance(inner := part.get(name), Mapping) and "source" in inner for name in _BARE_MEDIA)
+    if kind == "document":  # Anthropic's, which may be plain text as well
+        source = part.get("source")
+        return isinstance(source, Mapping) and source.get("type") in {"base64", "url", "file"}
+    if kind == "non_standard":
+        return isinstance(value := part.get("value"), Mapping) and is_media(value)
+    return isinstance(kind, str) and kind in MEDIA_TYPES
 
 
 def replace_parts(content: object, texts: Sequence[str | None]) -> Any:
@@ -107,14 +122,32 @@ def _with_text(part: object, text: str) -> Any:
     return {"type": "text", "text": text}
 
 
-def _part_text(part: object) -> str:
+def _read_part(part: object) -> tuple[str, int]:
+    """Text of a part, and how many media it is or holds."""
     if isinstance(part, str):
-        return part
+        return part, 0
     if isinstance(part, Mapping):
+        if is_media(part):
+            return "", 1
         for key in _TEXT_KEYS:
             if isinstance(part.get(key), str):
-                return str(part[key])
-    return compact(part)
+                return str(part[key]), 0
+    left, media = _without_media(part, _NESTED)
+    return compact(left), media
+
+
+def _without_media(value: object, depth: int) -> tuple[Any, int]:
+    """A value whose media are left out, such as a tool's result with an image in it, and how many those are."""
+    if isinstance(value, Mapping):
+        if is_media(value):
+            return {"type": value.get("type")}, 1
+        if depth:
+            inner = {key: _without_media(each, depth - 1) for key, each in value.items()}
+            return {key: left for key, (left, _) in inner.items()}, sum(media for _, media in inner.values())
+    elif isinstance(value, list | tuple) and depth:
+        read = [_without_media(each, depth - 1) for each in value]
+        return [left for left, _ in read], sum(media for _, media in read)
+    return value, 0
 
 
 def compact(value: object) -> str:
@@ -129,7 +162,7 @@ def compact(value: object) -> str:
 
 def _read_langchain(data: Mapping[str, Any]) -> Projection:
     kind = str(data.get("type"))
-    role = _LANGCHAIN_ROLES.get(kind) or chat_role(data.get("role"))
+    role = _LANGCHAIN_ROLES.get(kind) or _named_role(data.get("role"))
     parts, media = read_content(data.get("content"))
     extra = data.get("additional_kwargs") or {}
     hidden = [str(extra[k]) for k in ("reasoning_content",) if isinstance(extra.get(k), str)]
@@ -222,6 +255,13 @@ def chat_role(role: object) -> Role:
     if known is None:
         raise UnsupportedMessage(f"role {role!r:.60} is not one of {sorted(_CHAT_ROLES)}")
     return known
+
+
+def _named_role(role: object) -> Role:
+    """As :func:`chat_role`, for a message that may give its speaker any name."""
+    if role and isinstance(role, str) and role not in _CHAT_ROLES:
+        return Role.SYSTEM if role == "control" else Role.USER
+    return chat_role(role)
 
 
 def _projection(  # noqa: PLR0917  # one call for each format, the names are the fields'

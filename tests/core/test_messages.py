@@ -53,7 +53,10 @@ def test_every_type_of_langchain(type_, expected):
 
 @pytest.mark.parametrize("role", [None, "critic", 7, ["user"], "", "USER"])
 def test_an_unknown_role_is_refused_by_name(role):
-    for data, format_ in (({"role": role}, "chat/1"), ({"type": "chat", "role": role}, "langchain/1")):
+    asked = [({"role": role}, "chat/1")]
+    if role not in ("critic", "USER"):  # LangChain's own message for speakers of any name
+        asked.append(({"type": "chat", "role": role}, "langchain/1"))
+    for data, format_ in asked:
         with pytest.raises(UnsupportedMessage) as caught:
             project(format_, data)
         assert repr(role) in str(caught.value)
@@ -67,6 +70,7 @@ def test_an_unknown_format_is_refused():
         project("pickle/1", {})
 
 
+DOCUMENT = '{"type":"document","source":{"type":"text","data":"a"}}'
 CONTENTS = [
     ("plain", ("plain",), 0),
     ("", ("",), 0),
@@ -83,6 +87,18 @@ CONTENTS = [
     ([7, None, ["x"]], ("7", "null", '["x"]'), 0),
     ({"type": "text", "text": "alone"}, ("alone",), 0),
     (3.5, ("3.5",), 0),
+    ([{"type": "document", "source": {"type": "base64", "data": "JVBE"}, "title": "a"}, "b"], ("", "b"), 1),
+    ([{"type": "document", "source": {"type": "text", "data": "a"}}], (DOCUMENT,), 0),
+    ([{"type": "document", "source": "a"}], ('{"type":"document","source":"a"}',), 0),
+    ([{"image": {"format": "png", "source": {"bytes": b"a"}}}], ("",), 1),
+    ([{"image": "a"}], ('{"image":"a"}',), 0),
+    ([{"type": "non_standard", "value": {"type": "image", "data": "a"}}], ("",), 1),
+    ([{"type": "non_standard", "value": "a"}], ('{"type":"non_standard","value":"a"}',), 0),
+    (
+        [{"type": "tool_result", "content": [{"type": "image", "data": "x" * 1000}, "b"]}],
+        ('{"type":"tool_result","content":[{"type":"image"},"b"]}',),
+        1,
+    ),
 ]
 
 
@@ -98,6 +114,18 @@ def test_content_of_every_shape(read, content, parts, media):
 def test_media_are_counted_not_read(type_):
     found = chat([{"type": type_, "text": "not text", "data": "x" * 1000}, "seen"])
     assert (found.media, found.parts, found.text) == (1, ("", "seen"), "seen")
+
+
+def test_media_are_looked_for_only_so_deep():
+    part = {"type": "image"}
+    for _ in range(40):
+        part = {"in": part}
+    assert read_content([part]) == ((compact(part),), 0)
+
+
+@pytest.mark.parametrize(("name", "role"), [("control", Role.SYSTEM), ("critic", Role.USER), ("USER", Role.USER)])
+def test_a_speaker_of_any_name(name, role):
+    assert langchain("hm", type_="chat", role=name).role is role
 
 
 def test_tool_calls_of_both_shapes():

@@ -28,7 +28,7 @@ from pagefault_langgraph import (
     recall_tool,
     window_tools,
 )
-from tests.langgraph.scripted import ScriptedModel, problems
+from tests.langgraph.scripted import ScriptedModel, problems, words
 
 BUDGET = pagefault.Budget(window=4_000)
 CONFIG: Any = {"configurable": {"thread_id": "odd"}, "recursion_limit": 100}
@@ -159,3 +159,24 @@ def test_what_many_conversations_of_one_space_pinned_stays_in_each() -> None:
     last = ["\n".join(str(m.content) for m in request) for request in model.requests if len(request) > 2]
     for name in workers:
         assert [text for text in last if f"goal: of {name}" in text and text.startswith(name)], name
+
+
+@pytest.mark.parametrize("name", ["", None])
+def test_calls_without_ids_stay_with_their_results(name: str | None) -> None:
+    """As some local models make them."""
+    history: list[BaseMessage] = []
+    for turn in range(12):
+        calls: Any = [{"name": "lookup", "args": {"key": "k"}, "id": name}]
+        history.append(HumanMessage(words(f"u{turn}", 60), id=f"h{turn}"))
+        history.append(AIMessage("", tool_calls=calls, id=f"a{turn}"))
+        history.append(ToolMessage(words(f"t{turn}", 40), tool_call_id="", id=f"t{turn}"))
+    model = ScriptedModel(lambda call, messages: AIMessage("done"))
+    place = pagefault.SpaceId(tenant="default", user="", thread="odd", agent="")
+    with pagefault.open(":memory:", embedder=None) as memory:
+        calling = paged(model, memory, budget=BUDGET, identity=lambda config: place)
+        for stop in range(3, len(history) + 1, 3):
+            calling.invoke(history[:stop])
+    assert len(model.requests[-1]) < len(history)
+    for request in model.requests:
+        kinds = [m.type for m in request if m.type != "human"]
+        assert kinds == ["ai", "tool"] * (len(kinds) // 2)

@@ -23,7 +23,7 @@ from langchain_core.messages import (
 )
 
 from pagefault.errors import UnsupportedMessage
-from pagefault.messages import MEDIA_TYPES, is_recalled, project, replace_parts
+from pagefault.messages import is_media, is_recalled, project, replace_parts
 from pagefault.page import Role
 from pagefault.ports import Sketch
 from pagefault.tokens import MEDIA_TOKENS, upper_bound
@@ -110,7 +110,7 @@ class LangChainCodec:
         calls = fields.get("tool_calls") or ()
         if broken := fields.get("invalid_tool_calls"):
             calls = [*calls, *broken]
-        ids = tuple([call["id"] for call in calls if call.get("id")]) if calls else ()
+        ids = tuple([call.get("id") or "" for call in calls]) if calls else ()
         return _tuple(Sketch, (role, ids, "", False))
 
     def encode(self, message: Any) -> Any:
@@ -257,7 +257,7 @@ def _bound(value: Any) -> int:
     if isinstance(value, str):
         return upper_bound(value) + 8
     if isinstance(value, Mapping):
-        if value.get("type") in MEDIA_TYPES:
+        if is_media(value):
             return MEDIA_TOKENS
         return 8 + sum(upper_bound(str(name)) + _bound(part) + 4 for name, part in value.items())
     if isinstance(value, list | tuple):
