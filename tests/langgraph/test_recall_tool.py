@@ -161,8 +161,7 @@ def test_a_request_is_no_evidence_for_itself(memory: pagefault.Memory) -> None:
     model = ScriptedModel(script)
     agent = create_agent(model, TOOLS, middleware=[PagingMiddleware(memory, budget=BUDGET)])
     messages = agent.invoke({"messages": [("user", "I need the IBAN of Acme Corporation.")]}, CONFIG)["messages"]
-    assert messages[-1].content.startswith("Nothing certain was found in the earlier conversation.")
-    assert "else say that it is not known.\n" in messages[-1].content
+    assert messages[-1].content.startswith("Nothing reliable was found in the earlier conversation.")
 
 
 def test_what_a_model_asked_recall_beside_another_tool_is_no_evidence_for_it(memory: pagefault.Memory) -> None:

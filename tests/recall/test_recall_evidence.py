@@ -48,7 +48,8 @@ def says(text, asked):
         ("How about 4712 as the gate PIN", "gate PIN 4712"),
         ("The gate PIN is 4712, right?", "Is the gate PIN 4712?"),
         ("Is the port 8443?", "port"),
-        ("I need the PIN for the gate.", PIN),
+        ("I need the PIN for the gate: I am at 4 Elm Street.", PIN),
+        ("I want a PIN for the gate without zeros.", PIN),
         (PIN * 1_000, PIN),
         ("Could you tell Anna the gate PIN?", PIN),
         ("What is the PIN for the gate? The PIN for the gate was changed.", PIN),
@@ -64,6 +65,8 @@ def test_what_says_something_new_is_evidence_whatever_it_asks_beside(text, asked
         ("I can't find the gate PIN, what was it?", PIN),
         ("I can't find the gate PIN. What was it?", PIN),
         ("I forgot the gate PIN. What is it?", PIN),
+        ("I need the PIN for the gate.", PIN),
+        ("We are looking for the PIN for the gate!", PIN),
         ("The meeting with Okafor tomorrow: when is it?", "When is the meeting with Okafor tomorrow?"),
         (
             "One more thing, about the meeting with Okafor tomorrow: when is it?",

@@ -24,8 +24,12 @@ _WH: Final = r"(?:wh(?:at|o|om|ose|ich|en|ere|y)|how(?! about\b.*\d))\b"
 _SEEK: Final = (
     r"(?:(?:tell|give|show|send|get|remind) (?:me|us)|find|look|search|check|explain|know|remember|recall|help)\b"
 )
+_WISH: Final = (
+    r"(?:i|we)(?: (?:just|really|still|also|urgently))? (?:need|want|forgot|lost)\b"
+    r"|(?:i|we) (?:would|have|am|are) (?:like|forgotten|lost|looking for)\b|(?:i['\u2019]m|we['\u2019]re) looking for\b"
+)
 _REQUEST: Final = re.compile(
-    rf"(?:please,? )?(?:(?:tell|give|show) (?:me|us)\b|(?:find|look up)\b|{_WH})", re.IGNORECASE
+    rf"(?:please,? )?(?:(?:tell|give|show) (?:me|us)\b|(?:find|look up)\b|{_WH}|{_WISH})", re.IGNORECASE
 )
 _INVERTED: Final = re.compile(
     r"(?:do|does|did|is|are|was|were|can|could|would|will|have|has) "
