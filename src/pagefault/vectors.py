@@ -165,7 +165,7 @@ def header_of(embedder: Embedder | None) -> Header:
     name, dimension = identity_of(embedder)
     try:
         probe = fingerprint(embedder)
-    except PagefaultError:
+    except (PagefaultError, KeyboardInterrupt):
         raise
     except BaseException as error:  # an exit or a panic, too: the worker thread it runs on is ours
         raise EmbedderError(f"embedder {name!r} failed on a probe: {error!r:.200}") from error
@@ -204,7 +204,7 @@ def embed_queries(embedder: Embedder | None, texts: Sequence[str]) -> Sequence[S
     try:
         vectors = asked(texts)
         validate_vectors(embedder, texts, vectors)
-    except PagefaultError:
+    except (PagefaultError, KeyboardInterrupt):
         raise
     except BaseException as error:  # as above
         raise EmbedderError(f"embedder {embedder.name!r} failed on a question: {error!r:.200}") from error
@@ -231,7 +231,7 @@ def embed(embedder: Embedder | None, texts: Sequence[str]) -> Sequence[Sequence[
     try:
         vectors = embedder.embed(texts)
         validate_vectors(embedder, texts, vectors)
-    except PagefaultError:
+    except (PagefaultError, KeyboardInterrupt):
         raise
     except BaseException as error:  # as above
         raise EmbedderError(f"embedder {embedder.name!r} failed on {len(texts)} texts: {error!r:.200}") from error

@@ -208,12 +208,24 @@ def test_damage_that_the_engine_trips_over_is_told_as_damage(place, damage):
 
 
 def test_a_header_file_that_is_gone_or_broken_is_damage(place):
-    (place / "pagefault.json").write_text("{")
-    assert "is not a pagefault header" in call("stat", place, code=1).stderr
+    for written in (b"{", b'{"version": \xff', b'{"dimension": 1e999}', b"[" * 100_000):
+        (place / "pagefault.json").write_bytes(written)
+        assert "is not a pagefault header" in call("stat", place, code=1).stderr
     (place / "pagefault.json").unlink()
     for command in ("stat", "verify", "vacuum"):
         assert "holds a shard but no pagefault.json" in call(command, place, code=1).stderr
     assert "restore that file from a backup" in data("verify", place, code=1)["message"]
+
+
+def test_what_a_killed_rebuild_left_is_cleared_away(place):
+    for name in ("shard.new-0123", "shard-4567"):
+        (place / name / "wal").mkdir(parents=True)
+    call("stat", place)
+    assert {each.name for each in place.iterdir()} == {"pagefault.json", "pagefault.lock", "shard"}
+
+
+def test_a_user_that_there_is_not():
+    assert data("stat", "~nobody-of-this-name/memory", code=3)["error"] == "InvalidId"
 
 
 def test_a_machine_without_open_files_is_no_damage(tmp_path):
@@ -229,7 +241,16 @@ def test_an_empty_place_is_not_the_current_directory(place, monkeypatch, command
 
 
 @pytest.mark.parametrize(
-    "args", [["stat"], ["show", "data"], ["top", "data", "--every", 0], ["bogus"], ["stat", "data", "--bogus"], []]
+    "args",
+    [
+        ["stat"],
+        ["show", "data"],
+        ["top", "data", "--every", 0],
+        ["top", "data", "--every", "inf"],
+        ["bogus"],
+        ["stat", "data", "--bogus"],
+        [],
+    ],
 )
 def test_wrong_usage_is_one_document_as_well(args):
     result = call(*args, "--json", code=2)
@@ -271,6 +292,9 @@ def test_top_shows_no_rate_of_what_it_cannot_count(place):
         ("fastembed:nobody/nothing", "knows no model"),
         ("no.such.module:x", "cannot be imported"),
         ("json:loads", "embedder"),
+        (":x", "cannot be imported"),
+        ("..a:b", "cannot be imported"),
+        ("sys:exit", "makes no embedder"),
     ],
 )
 def test_an_embedder_that_cannot_be_one(place, name, message):
@@ -317,6 +341,57 @@ def test_an_embedder_that_fails_changes_nothing(place, tmp_path, monkeypatch):
     assert len(list(place.glob("shard*"))) == 1
     done = data("reindex", place, "--embedder", "broken_model:Broken")  # all but those with the poison
     assert (done["vectors"], len(done["without"])) == (42, 4)
+
+
+def test_an_interrupt_is_no_failure_of_the_embedder(place, tmp_path, monkeypatch):
+    (tmp_path / "interrupted_model.py").write_text(
+        "from pagefault.testing.embedders import HashingEmbedder\n"
+        "class Interrupted(HashingEmbedder):\n"
+        "    def embed(self, texts):\n"
+        "        if len(texts) > 1: raise KeyboardInterrupt\n"
+        "        return super().embed(texts)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    assert data("reindex", place, "--embedder", "interrupted_model:Interrupted", code=130)["error"] == "Interrupted"
+    holds_all(place, OLD)
+
+
+def test_what_root_writes_is_the_owners(place, monkeypatch):
+    """The parts of root and of somebody else are played by whoever runs this."""
+    given = []
+    monkeypatch.setattr("pagefault.stores.ownership.ROOT", os.geteuid())
+    monkeypatch.setattr("pagefault.stores.ownership._owner", lambda directory: (4711, 4712))
+    monkeypatch.setattr(
+        os, "chown", lambda name, *to, dir_fd, follow_symlinks: given.append((name, to, follow_symlinks))
+    )
+    call("stat", place)
+    assert {name for name, *_ in given} >= {"pagefault.lock", "pagefault.json", "shard", "segments", "segment.json"}
+    assert {each[1:] for each in given} == {((4711, 4712), False)}
+
+
+def test_output_that_goes_nowhere(filled):
+    """Nobody reads it, the disk has no room for it, or it is closed."""
+    command = f"{sys.executable} -m pagefault stat {filled}"
+    for end, code, told in (
+        (" | true; exit ${PIPESTATUS[0]}", 141, ""),
+        (" >/dev/full", 3, "it is the output"),
+        (" >&-", 0, ""),
+    ):
+        done = subprocess.run(["bash", "-c", command + end], capture_output=True, text=True, check=False)
+        assert done.returncode == code
+        assert told in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_names_in_letters_that_the_terminal_has_not(tmp_path):
+    with pagefault.open(tmp_path / "m", embedder=None) as memory:
+        memory.space(thread="日本").append({"role": "user", "content": "ü"})
+    command, ascii_only = (
+        [SCRIPT, "show", str(tmp_path / "m"), "--thread", "日本"],
+        os.environ | {"PYTHONIOENCODING": "ascii"},
+    )
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=ascii_only)
+    assert "thread '??'" in done.stdout
 
 
 @pytest.mark.parametrize("command", ["reindex", "vacuum"])

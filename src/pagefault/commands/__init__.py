@@ -1,11 +1,12 @@
 """The `pagefault` command: look at a memory, verify it, rebuild it.
 
 Exit codes: 0 done · 1 damage · 2 wrong usage · 3 the place cannot be used · 4 another
-process has it open · 5 the embedder fails · 130 interrupted.
+process has it open · 5 the embedder fails · 130 interrupted · 141 nobody reads the output.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 
@@ -24,4 +25,7 @@ def main() -> None:
             sys.stdout.write(json.dumps({"error": "MissingDependency", "message": message}) + "\n")
         sys.stderr.write(f"pagefault: {message}\n")
         raise SystemExit(2) from error
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a name in letters that this terminal has not ends no command
     app()

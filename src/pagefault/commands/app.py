@@ -44,7 +44,7 @@ app: Final = typer.Typer(
     help="Look at a pagefault memory, verify it, rebuild it.",
     cls=Commands,
     epilog="Exit codes: 0 done, 1 damage, 2 wrong usage, 3 the place cannot be used, "
-    "4 another process has it open, 5 the embedder fails, 130 interrupted.",
+    "4 another process has it open, 5 the embedder fails, 130 interrupted, 141 nobody reads the output.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -84,7 +84,7 @@ def stat(
 def top(
     place: Place,
     *,
-    every: Annotated[float, typer.Option(min=0.2, help="Seconds between two looks.")] = 2.0,
+    every: Annotated[float, typer.Option(min=0.2, max=86_400.0, help="Seconds between two looks.")] = 2.0,
     count: Annotated[int, typer.Option(min=0, help="Looks, 0 for no end.")] = 0,
     as_json: AsJson = False,
 ) -> None:

@@ -7,8 +7,8 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any, Final, cast
+from contextlib import contextmanager, suppress
+from typing import Any, Final, TextIO, cast
 
 import typer
 from rich.console import Console
@@ -24,6 +24,8 @@ UNUSABLE: Final = 3
 LOCKED: Final = 4
 EMBEDDER: Final = 5
 INTERRUPTED: Final = 130
+UNREAD: Final = 141
+"""As of a program that SIGPIPE ends."""
 _PIPE_WIDTH: Final = 200
 _UsageError: Final = cast("type[typer.BadParameter]", typer.BadParameter.__mro__[1])
 """All that is wrong with a command line: its base, whose module depends on the version of typer."""
@@ -61,11 +63,18 @@ def _usage_told(*, as_json: bool) -> Iterator[None]:
         raise
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Nobody reads on, as with ``| head``: no damage, which rich's own exit code would say."""
+        _let_go_of_output()
+        raise SystemExit(UNREAD)
+
+
 def console(*, stderr: bool = False) -> Console:
     """Where to print: as wide as the terminal, wide enough for a pipe; colours where the reader has them."""
-    stream = sys.stderr if stderr else sys.stdout
-    width = None if stream.isatty() or "COLUMNS" in os.environ else _PIPE_WIDTH
-    return Console(stderr=stderr, width=width, highlight=False)
+    stream: TextIO | None = sys.stderr if stderr else sys.stdout  # None where the caller has closed it
+    width = None if (stream is not None and stream.isatty()) or "COLUMNS" in os.environ else _PIPE_WIDTH
+    return _Console(stderr=stderr, width=width, highlight=False)
 
 
 def emit(data: Any) -> None:
@@ -82,14 +91,31 @@ def errors_told(*, as_json: bool) -> Iterator[None]:
         _tell(type(error).__name__, str(error), as_json=as_json)
         raise typer.Exit(_code(error)) from error
     except KeyboardInterrupt as error:
-        _tell("Interrupted", "interrupted; the memory is as it was", as_json=as_json)
+        _tell("Interrupted", "interrupted; the memory is whole: as it was, unless all was done", as_json=as_json)
         raise typer.Exit(INTERRUPTED) from error
+    except BrokenPipeError as error:
+        _let_go_of_output()
+        raise typer.Exit(UNREAD) from error
+    except OSError as error:
+        message = f"reading or writing was refused ({error}); where no file is named, it is the output"
+        try:
+            _tell(type(error).__name__, message, as_json=as_json)
+            print(end="", flush=True)  # noqa: T201  # unlike others it takes an output that is closed
+        except OSError:
+            _let_go_of_output()
+        raise typer.Exit(UNUSABLE) from error
+
+
+def _let_go_of_output() -> None:
+    """What is left in the buffer goes nowhere, rather than to fail once more as the interpreter ends."""
+    with suppress(OSError, ValueError, AttributeError):  # closed, or none of the system's
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _tell(name: str, message: str, *, as_json: bool) -> None:
+    typer.echo(f"pagefault: {plain(message)}", err=True)
     if as_json:
         _emit_error(name, message)
-    typer.echo(f"pagefault: {plain(message)}", err=True)
 
 
 def _emit_error(name: str, message: str) -> None:

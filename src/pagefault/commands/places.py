@@ -27,7 +27,7 @@ def directory_of(place: str) -> Path | None:
     """The data directory, ``None`` for a server.
 
     Raises:
-        InvalidId: It is empty.
+        InvalidId: It is empty, or no path.
         StoreMissing: There is no memory there.
         StoreDamaged: Its header file is gone or broken.
         StoreUnwritable: It is no directory, or may not be read.
@@ -38,7 +38,12 @@ def directory_of(place: str) -> Path | None:
         return None
     if "://" in place or place == ":memory:":
         raise StoreMissing(f"{place!r} is no place to look at; give a data directory or qdrant://host:6333")
-    directory = Path(place).expanduser()
+    try:
+        directory = Path(place).expanduser()
+    except RuntimeError as error:  # of a user that there is not
+        raise InvalidId(
+            f"{place!r:.60} is no path ({error}); give the directory that pagefault.open(...) was given"
+        ) from error
     try:
         header = headers.read(directory)
     except StoreMismatch as error:
@@ -154,14 +159,14 @@ def _imported(module: str, attribute: str) -> Embedder:
     with _current_directory_on_path():
         try:
             found = getattr(importlib.import_module(module), attribute)
-        except (ImportError, AttributeError) as error:
+        except (Exception, SystemExit) as error:  # a module may do anything as it is imported
             raise EmbedderError(
-                f"{module}:{attribute} cannot be imported ({error}); run the command in the directory of that module, "
-                "or in an environment where it is installed"
+                f"{module}:{attribute} cannot be imported ({error!r:.200}); run the command in the "
+                "directory of that module, or in an environment where it is installed"
             ) from error
         try:
             made = found if callable(getattr(found, "embed", None)) and not isinstance(found, type) else found()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise EmbedderError(f"{module}:{attribute} makes no embedder: {error!r:.200}") from error
     if not callable(getattr(made, "embed", None)):
         raise EmbedderError(f"{module}:{attribute} gives {made!r:.60}, which is no embedder: it has no embed(texts)")

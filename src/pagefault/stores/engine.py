@@ -47,6 +47,7 @@ from pagefault.stores.durability import WalSync, sync_directory
 from pagefault.stores.layout import PIECED, SCOPE_KEY, TAGS, USER_KEY
 from pagefault.stores.lists import names
 from pagefault.stores.lock import DirectoryLock
+from pagefault.stores.ownership import give_back
 from pagefault.stores.room import TO_FLUSH, TO_WRITE, check_room, check_room_to_create, check_room_to_load, has_room
 from pagefault.stores.vectors import DENSE, PIECES
 
@@ -54,6 +55,8 @@ T = TypeVar("T")
 
 REBUILT: Final = f"{headers.SHARD}-"
 """How the names of rebuilt shards begin."""
+_DRAFT: Final = f"{headers.SHARD}.new-"
+"""How those begin that are not made yet."""
 
 
 class Engine:
@@ -136,6 +139,8 @@ class Engine:
         try:
             self._close_shard()
         finally:
+            if self._lock.is_held:
+                give_back(self._directory)
             self._lock.release()
             _OPEN.discard(self)
 
@@ -270,7 +275,7 @@ def _make_directory(directory: Path) -> None:
 def _clear_away(directory: Path, name: str) -> None:
     """What a rebuild that died left behind; whoever holds the shard that counts may."""
     for each in directory.glob(f"{headers.SHARD}*"):
-        if each.name != name and (each.name == headers.SHARD or each.name.startswith(REBUILT)):
+        if each.name != name and (each.name == headers.SHARD or each.name.startswith((REBUILT, _DRAFT))):
             shutil.rmtree(each, ignore_errors=True)
 
 
@@ -281,7 +286,7 @@ def create(shard_dir: Path, header: Header) -> None:
         StoreUnwritable: The disk is nearly full.
     """
     check_room_to_create(shard_dir.parent)
-    draft = shard_dir.with_name(f"{headers.SHARD}.new-{uuid.uuid4().hex}")
+    draft = shard_dir.with_name(f"{_DRAFT}{uuid.uuid4().hex}")
     draft.mkdir(mode=0o700)
     try:
         shard = EdgeShard.create(str(draft), _config(header))

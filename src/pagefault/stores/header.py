@@ -37,11 +37,11 @@ def read_both(directory: Path) -> tuple[Header | None, str]:
     """
     file = directory / FILE
     try:
-        text = file.read_text(encoding="utf-8")
+        written = file.read_bytes()
     except FileNotFoundError:
         return None, SHARD
     try:
-        data = json.loads(text)
+        data = json.loads(written)
         shard = str(data.get("shard", SHARD))
         if Path(shard).name != shard or not shard.startswith(SHARD):
             raise ValueError(f"{shard!r} names no shard")  # noqa: TRY301  # told like every other damage
@@ -51,7 +51,7 @@ def read_both(directory: Path) -> tuple[Header | None, str]:
             fingerprint=str(data["fingerprint"]),
             version=int(data["version"]),
         )
-    except (AttributeError, ValueError, KeyError, TypeError) as error:
+    except (AttributeError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise StoreMismatch(f"{file} is not a pagefault header ({error}); restore it from a backup") from error
     return header, shard
 

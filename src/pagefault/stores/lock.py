@@ -28,6 +28,11 @@ class DirectoryLock:
         self._file = directory / FILE
         self._descriptor: int | None = None
 
+    @property
+    def is_held(self) -> bool:
+        """Whether the directory is ours."""
+        return self._descriptor is not None
+
     def take(self) -> bool:
         """Whether the directory is now ours; does not wait.
 
