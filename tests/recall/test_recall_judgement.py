@@ -142,8 +142,16 @@ def test_a_question_that_was_replied_to_is_weak_evidence_with_its_reply():
     (outcome, shown) = judged([asks], behind={"3": reply})
     assert (outcome, shown) == (Outcome.WEAK, [replace(asks, then=reply)])
     here = replace(reply, resident=True)
-    assert judged([asks], behind={"3": here}, skip_resident=True) == (Outcome.ABSTAIN, [])
-    assert judged([asks], behind={"3": here})[0] is Outcome.WEAK
+    assert judged([asks], behind={"3": here}, skip_resident=True) == (Outcome.WEAK, [replace(asks, then=here)])
+
+
+def test_a_statement_of_the_window_is_not_pointed_at_without_its_correction():
+    says = found(user(2, "The name of my dog is Rex."), resident=True)
+    corrects = found(user(3, "Sorry, it should be Max."), resident=True)
+    outcome, shown = judged([says], behind={"2": corrects}, skip_resident=True)
+    assert (outcome, shown) == (Outcome.ANSWER, [replace(says, then=corrects)])
+    text = render(shown, outcome, counter=EstimateCounter(), budget=500, skip_resident=True)
+    assert text.index("is Rex") < text.index("should be Max")
 
 
 def test_a_reply_comes_behind_an_answer_and_before_what_is_weak():

@@ -51,21 +51,20 @@ def is_remark(page: Page, terms: Collection[int], query_terms: Collection[int], 
     return len(message.text) <= MAX_CHARS and bool(set(terms) - set(query_terms) - ASKING - _IDLE)
 
 
-def follow(
-    pages: Sequence[RecalledPage], behind: Mapping[str, RecalledPage], *, skip_resident: bool
-) -> list[RecalledPage]:
+def follow(pages: Sequence[RecalledPage], behind: Mapping[str, RecalledPage]) -> list[RecalledPage]:
     """The pages, each with what was said after it, if that is not shown anyway.
+
+    A remark in the asker's window is shown, too: what it corrects must not be read without it.
 
     Args:
         pages: The pages to show.
         behind: The remark behind some of them, by address.
-        skip_resident: The asker sees its window: what is in it is not repeated.
     """
     shown = {page.address for page in pages}
     done: list[RecalledPage] = []
     for page in pages:
         then = behind.get(page.address)
-        if then is None or then.address in shown or (skip_resident and then.resident):
+        if then is None or then.address in shown:
             done.append(page)
             continue
         shown.add(then.address)

@@ -74,19 +74,18 @@ def judge(
     evident = [p for p in found if p.address not in asking]
     away = [p for p in evident if not (skip_resident and p.resident)]
     asks = [p for p in found if p.address in asking and decide(weighed[p.address]) is Outcome.ANSWER]
-    with_replies = follow(asks, behind, skip_resident=skip_resident)
-    replied = [p for p, each in zip(asks, with_replies, strict=True) if each.then][:FOLLOWED]
+    replied = [p for p in asks if p.address in behind][:FOLLOWED]
     outcome = _decided(away, weighed)
     if outcome is not Outcome.ABSTAIN:
         first = _with(_strongest(away, weighed), _near(evident, away[0].score), max(1, limit - len(replied)))
         both = [*first, *replied] if outcome is Outcome.ANSWER else [*replied, *first]
-        return outcome, follow(both[:limit], behind, skip_resident=skip_resident)
+        return outcome, follow(both[:limit], behind)
     here = [p for p in evident if skip_resident and p.resident]
     outcome = _decided(here, weighed)
     if outcome is Outcome.ANSWER or (outcome is Outcome.WEAK and not replied):
-        return outcome, _with(_strongest(here, weighed), _near(here, here[0].score), limit)
+        return outcome, follow(_with(_strongest(here, weighed), _near(here, here[0].score), limit), behind)
     if replied or not skip_resident:
-        shown = follow(replied[:limit], behind, skip_resident=skip_resident)
+        shown = follow(replied[:limit], behind)
         return (Outcome.WEAK if replied else Outcome.ABSTAIN), shown
     asked = [p for p in found if _is_request(p, question) and is_evidence(p.page, question.words, terms[p.address])]
     is_said = _decided(asked, weighed) is not Outcome.ABSTAIN

@@ -157,7 +157,8 @@ def render(
     costs = _Costs(counter)
     if not items:
         note = _ONLY_THERE.format(notes[-1]) if hidden and outcome is Outcome.WEAK else "\n".join(notes) or _ABSTAINED
-        return _pointed([item for r in hidden[:QUOTED] for item in _items(r, addresses)], note, costs, budget)
+        pointed = [item for r in hidden[:QUOTED] for item in [*_items(r, addresses), *_after(r)]]
+        return _pointed(pointed, note, costs, budget)
     if (text := _entire(items, notes, costs, budget)) is not None:
         return text
     shown = _choose(items, costs, budget - costs.of("\n".join([_HEADER, *notes, _missing(items)])))
