@@ -31,7 +31,8 @@ from pagefault.slot import Slot
 from pagefault.tokens import lines_add_up
 from pagefault.view import Pin, View, from_record, generation_of, to_record
 
-MAX_LINEAGES: Final = 4
+MAX_LINEAGES: Final = 16
+"""Paths of one space that are remembered, such as those of workers side by side; of an older one only its record is."""
 MESSAGE_OVERHEAD: Final = 8
 _log: Final = logging.getLogger("pagefault")
 _tuple: Final = tuple.__new__
@@ -290,7 +291,7 @@ class Paging:
             if (refused := generation_of(record)) is not None:  # the next decision must win over it
                 lineage.view = replace(lineage.view, generation=max(refused, lineage.view.generation))
             return
-        lineage.adopt(view)
+        _carry(lineage, view)
 
     def after_fork(self) -> None:
         """In a forked child: the parent's threads are gone, and with them their locks and queue."""
@@ -339,7 +340,7 @@ class Paging:
         child = lineage.fork(changed.start)
         child.is_sole, child.keeps_head = lineage.is_sole, lineage.keeps_head
         child.extend(lineage.seen[len(child.seen) :], now=now)
-        child.adopt(lineage.view)
+        _carry(child, lineage.view)
         child.count_exactly()
         self.lineages = [child, *(x for x in self.lineages if x is not lineage)]
         return child
@@ -400,6 +401,15 @@ def _judged(prompt: Prompt, budget: Budget, gauge: Gauge | None, overhead: int) 
         lineage.sent = Sent(gauge, len(lineage.seen), overhead, generation) if due else None
     if generation:
         lineage.calm = -1
+
+
+def _carry(lineage: Lineage, view: View) -> None:
+    """Adopt a view with all its pinned items: they outlive an edit of the messages before them."""
+    lineage.adopt(view)
+    if lineage.view.items != view.items:
+        at = lineage.length
+        whole = lineage.view.with_items_of(view, at, lineage.chain_at(at) or "")
+        lineage.adopt(whole.with_items_folded(lambda text: _message_cost(lineage, text)))
 
 
 def _staying(lineage: Lineage) -> set[int]:

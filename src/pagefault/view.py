@@ -121,6 +121,11 @@ class View:
         others = [i for i in self.items if i.key != key]
         return replace(self, generation=self.generation + 1, items=(*others, *([item] if item else [])))
 
+    def with_items_of(self, other: View, at: int, chain: str) -> View:
+        """The view with the items of ``other``; those that it lacks count as set after page ``at``."""
+        items = tuple(i if i in self.items else replace(i, at=at, chain=chain) for i in other.items)
+        return replace(self, generation=self.generation + 1, items=items)
+
     def with_released(self, pages: Iterable[Pin]) -> View:
         """The view with these pages the first to leave."""
         found = {p.seq: p for p in (*self.released, *pages)}

@@ -163,6 +163,55 @@ def test_an_older_state_has_its_own_items():
     assert "goal: new" not in text_of(c.sent(prompt, older))
 
 
+def rewritten(messages, how):
+    if how == "an edit":
+        return [messages[0], c.user("begin anew"), *messages[2:]]
+    if how == "a removal":
+        return [messages[0], *messages[2:]]
+    return [messages[0], c.user("summary of all"), *messages[-3:]]
+
+
+@pytest.mark.parametrize("how", ["an edit", "a removal", "a summary"])
+@pytest.mark.parametrize("folded", [False, True])
+@pytest.mark.parametrize("restarted", [False, True])
+def test_items_outlive_what_is_done_to_the_messages_before_them(how, folded, restarted):
+    run = Run()
+    for key in ("goal", "rule"):
+        run.messages += [c.said("ok"), c.user("go on")]
+        run.step()
+        run.paging.pin_item(run.lineage, key, "stays", LIMIT)
+    run.step()
+    while folded and not run.reclaims:
+        run.messages += [c.said("so " * 40), c.user("and?")]
+        run.step()
+    paging = c.paging() if restarted else run.paging
+    record, messages = run.record, rewritten(run.messages, how)
+    for _ in range(2):
+        prompt = paging.step(messages, CHAT, BUDGET, now=2.0, record=record)
+        shown = c.sent(prompt, messages)
+        assert shown[1]["content"] == "[pagefault: pinned items, always in this window]\ngoal: stays\nrule: stays"
+        assert text_of(shown).count("goal: stays") == 1
+        record = json.loads(json.dumps(prompt.record)) if prompt.record else record
+        messages = [*messages, c.said("well"), c.user("next")]
+    before = c.paging().step(messages[:2], CHAT, BUDGET, now=3.0, record=None)
+    assert not before.lineage.view.items
+    assert not paging.step(messages[:2], CHAT, BUDGET, now=3.0, record=None).lineage.view.items
+
+
+def test_items_outlive_a_message_that_was_changed_in_place():
+    run = Run()
+    run.messages += [c.said("ok"), c.user("go on")]
+    run.step()
+    run.paging.pin_item(run.lineage, "goal", "stays", LIMIT)
+    run.messages[1]["content"] = "begin anew"
+    for _ in range(40):
+        run.messages += [c.said("so " * 40), c.user("and?")]
+        prompt = run.paging.step(run.messages, CHAT, BUDGET, now=1.0, record=run.record)
+        run.record = prompt.record or run.record
+        assert "goal: stays" in text_of(c.sent(prompt, run.messages))
+    assert prompt.lineage.view.absent
+
+
 def test_notes_keep_their_place_where_other_middleware_changed_the_request():
     run = Run()
     run.paging.pin_item(run.lineage, "goal", "finish", LIMIT)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -28,7 +29,7 @@ from pagefault_langgraph import (
     recall_tool,
     window_tools,
 )
-from tests.langgraph.scripted import ScriptedModel, problems, words
+from tests.langgraph.scripted import ScriptedModel, is_extension, problems, words
 
 BUDGET = pagefault.Budget(window=4_000)
 CONFIG: Any = {"configurable": {"thread_id": "odd"}, "recursion_limit": 100}
@@ -180,3 +181,19 @@ def test_calls_without_ids_stay_with_their_results(name: str | None) -> None:
     for request in model.requests:
         kinds = [m.type for m in request if m.type != "human"]
         assert kinds == ["ai", "tool"] * (len(kinds) // 2)
+
+
+def test_prompts_of_workers_side_by_side_only_grow_between_reclaims() -> None:
+    model = ScriptedModel(lambda call, messages: AIMessage(words(f"a{call}", 40), id=f"a{call}"))
+    place = pagefault.SpaceId(tenant="default", user="", thread="odd", agent="")
+    histories: list[list[BaseMessage]] = [[] for _ in range(7)]
+    with pagefault.open(":memory:", embedder=None) as memory:
+        calling = paged(model, memory, budget=BUDGET, identity=lambda config: place)
+        for turn in range(16):
+            for number, history in enumerate(histories):
+                history.append(HumanMessage(words(f"{number}/{turn}", 40), id=f"h{number}/{turn}"))
+                history.append(calling.invoke(history))
+    for number in range(len(histories)):
+        sent = model.requests[number :: len(histories)]
+        breaks = sum(not is_extension(one, other) for one, other in pairwise(sent))
+        assert 1 <= breaks <= 4
