@@ -78,17 +78,17 @@ class Held:
         self._admit(natives)
 
     def _admit(self, natives: list[Any]) -> None:
-        with self.memory._writeback.accepting():
-            with self._paging.lock:
-                lineage = self._mine()  # another thread may have changed it since
-                branches, self._paging.branches = self._paging.branches, []
-                for branch in branches:
-                    if branch.goes_on_from(lineage) and _begins_with(natives, branch.tail, self._codec):
-                        natives = natives[len(branch.tail) :]
-                        lineage = self._promote(branch)
-                        break
-                lineage.extend(natives, now=time.time())
-            self.memory._writeback.note(self._paging, lineage)
+        with self._paging.lock:
+            lineage = self._mine()  # another thread may have changed it since
+            onward = (each for each in self._paging.branches if each.goes_on_from(lineage))
+            branch = next((each for each in onward if _begins_with(natives, each.tail, self._codec)), None)
+            path = lineage if branch is None else branch.path
+            with self.memory._writeback.growing(self._paging, path):
+                self._paging.branches = []
+                if branch is not None:
+                    natives = natives[len(branch.tail) :]
+                    self._promote(branch)
+                path.extend(natives, now=time.time())
 
     def replace(self, natives: list[Any]) -> None:
         """Make these messages the conversation; what they have in common with it is not written again."""
@@ -101,25 +101,25 @@ class Held:
         self._replace(natives)
 
     def _replace(self, natives: list[Any]) -> None:
-        with self.memory._writeback.accepting():
-            with self._paging.lock:
-                lineage = self._mine()
+        with self._paging.lock:
+            lineage = path = self._mine()
+            shown = lineage.rendered if lineage.view.generation else None
+            if shown is not None and _begins_with(natives, shown, self._codec):
+                natives = natives[len(shown) :]  # what was shown, blocks and all, goes on
+            elif _continues(lineage, natives):
+                natives = natives[len(lineage.seen) :]
+            else:
+                path = self._anew()
+            with self.memory._writeback.growing(self._paging, path):
                 self._paging.branches = []
-                shown = lineage.rendered if lineage.view.generation else None
-                if shown is not None and _begins_with(natives, shown, self._codec):
-                    lineage.extend(natives[len(shown) :], now=time.time())  # what was shown, blocks and all, goes on
-                elif _continues(lineage, natives):
-                    lineage.extend(natives[len(lineage.seen) :], now=time.time())
-                else:
-                    lineage = self._begin_anew(lineage)
-                    lineage.extend(natives, now=time.time())
-            self.memory._writeback.note(self._paging, lineage)
+                if path is not lineage:
+                    self._take_over(path, lineage)
+                path.extend(natives, now=time.time())
 
-    def _begin_anew(self, old: Lineage) -> Lineage:
+    def _anew(self) -> Lineage:
         """A path with a root of its own, so that no page of the old one seems to follow it."""
         fresh = Lineage(self._codec, self.memory.counter)
         fresh.root = uuid.uuid4().hex
-        self._take_over(fresh, old)
         return fresh
 
     def _take_over(self, lineage: Lineage, old: Lineage) -> None:
@@ -180,11 +180,11 @@ class Held:
         self, base: Lineage, shared: int, tail: list[Any], budget: Budget, *, overhead: int = 0, by_turns: bool = False
     ) -> Shown:
         """What to send when a run adds ``tail`` to the first ``shared`` messages of ``base``. Does no I/O."""
-        with self.memory._writeback.accepting():
-            with self._paging.lock:
-                path = self._branch(base, shared, tail)
-                prompt = self._paging.decide(path, budget, now=time.time(), overhead=overhead, by_turns=by_turns)
-                shown = _shown(prompt)
+        with self._paging.lock:
+            path = self._branch(base, shared, tail)
+            prompt = self._paging.decide(path, budget, now=time.time(), overhead=overhead, by_turns=by_turns)
+            shown = _shown(prompt)
+        if shown.lineage is not path:
             self.memory._writeback.note(self._paging, shown.lineage)
         return shown
 
@@ -198,18 +198,18 @@ class Held:
             path.keeps_head = False
             path.extend(base.seen[len(path.seen) : shared], now=now)
             known = Branch(base, shared, path, _question(path))
-        known.path.extend(tail[len(known.tail) :], now=now)
+        with self.memory._writeback.growing(self._paging, known.path):
+            known.path.extend(tail[len(known.tail) :], now=now)
         if known.question and known.path.request != known.question:
             self._paging.pin(known.path, [known.question])
         self._paging.branches = [known, *(b for b in others if b is not known)][:MAX_BRANCHES]
         return known.path
 
-    def _promote(self, branch: Branch) -> Lineage:
+    def _promote(self, branch: Branch) -> None:
         """The run's messages are the conversation's now."""
         self._take_over(branch.path, branch.base)
         if branch.question in branch.path.view.pinned - branch.base.view.pinned:
             self._paging.release(branch.path, [branch.question])
-        return branch.path
 
     @property
     def space(self) -> SpaceId:

@@ -34,7 +34,7 @@ from pagefault.stores import EdgeStore
 from pagefault.stores.server_settings import is_server_url, server_settings
 from pagefault.tokens import check_counter, default_counter
 from pagefault.vectors import Vectors
-from pagefault.writeback import WriteBack
+from pagefault.writeback import WriteBack, refuse_in_between
 
 MAX_LIVE_SPACES: Final = 512
 DEFAULT_TENANT: Final = "default"
@@ -376,7 +376,9 @@ class Memory:
 
         Raises:
             PagefaultError: The store or embedder failed; nothing is lost, call again.
+            RuntimeError: As for :meth:`close`.
         """
+        refuse_in_between(self._spaces.valuerefs())
         self._kernel.call(self._writeback.flush())
 
     async def aflush(self) -> None:
@@ -391,8 +393,11 @@ class Memory:
 
         Raises:
             PagefaultError: The last flush failed; the memory is closed all the same.
+            RuntimeError: In a signal handler that broke into another verb, which would be waited for in vain. Raise
+                there instead, as ``sys.exit()`` does: a ``with`` block closes it then, and so does the interpreter.
         """
         self._kernel.refuse_own_threads()
+        refuse_in_between(self._spaces.valuerefs())
         closing = self._last_close()
         if closing is not None:
             try:

@@ -13,8 +13,9 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Awaitable, Iterator, Sequence
-from typing import Final
+from collections.abc import Awaitable, Iterable, Iterator, Sequence
+from typing import Any, Final
+from weakref import ref
 
 from pagefault.errors import EmbedderError, MemoryClosed, PagefaultError, StoreError, StoreUnreachable
 from pagefault.indexing import Indexer
@@ -50,7 +51,7 @@ class WriteBack:
         self._gate = threading.Lock()
         self._queue: dict[Lineage, Paging] = {}
         self._closed = False
-        self._accepting = 0
+        self._growing: dict[Lineage, Paging] = {}
         self._awake = False
         self._active: list[Task] = []
         self._opening: asyncio.Task[None] | None = None
@@ -61,20 +62,26 @@ class WriteBack:
     # -- from any thread -------------------------------------------------------------------
 
     @contextlib.contextmanager
-    def accepting(self) -> Iterator[None]:
-        """While something is taken in and noted: closing waits for it, so that it is stored or refused.
+    def growing(self, paging: Paging, lineage: Lineage) -> Iterator[None]:
+        """While a path grows, with its space's lock held; it is noted then, whatever cuts that short.
+
+        Closing waits for that lock, not for us: an exception from outside, as a signal handler's, may keep us from
+        saying that it is over. So what is added is stored or refused.
 
         Raises:
             MemoryClosed: It would not be written any more.
         """
         with self._gate:
             self._refuse_closed()
-            self._accepting += 1
+            self._growing[lineage] = paging
         try:
             yield
         finally:
             with self._gate:
-                self._accepting -= 1
+                self._enqueue(paging, lineage)
+                self._growing.pop(lineage, None)
+                wakes, self._awake = not self._awake, True
+            self._signal(wakes=wakes)
 
     def note(self, paging: Paging, lineage: Lineage) -> None:
         """A path has something to write. Never blocks on the store.
@@ -83,10 +90,12 @@ class WriteBack:
             MemoryClosed: It will not be written any more.
         """
         with self._gate:
-            if self._closed and not self._accepting:
-                self._refuse_closed()
+            self._refuse_closed()
             self._enqueue(paging, lineage)
             wakes, self._awake = not self._awake, True
+        self._signal(wakes=wakes)
+
+    def _signal(self, *, wakes: bool) -> None:
         if wakes:
             with contextlib.suppress(MemoryClosed):  # it closes just now: its last flush sees the queue
                 self._kernel.signal(self._wake)
@@ -209,7 +218,7 @@ class WriteBack:
         await self.open()
         errors: list[PagefaultError] = []
         with self._gate:
-            queued = [Task(paging, lineage) for lineage, paging in self._queue.items()]
+            queued = [Task(paging, lineage) for lineage, paging in (self._queue | self._growing).items()]
             tasks = {task.lineage: task for task in [*queued, *self._active, *self._writer.behind.values()]}
         for work in self._remains(tasks):
             await self._collect(errors, *work)
@@ -234,9 +243,7 @@ class WriteBack:
             PagefaultError: As for ``flush``; it is closed all the same.
         """
         self.refuse()
-        while self._accepting:  # noqa: ASYNC110  # it is counted by other threads, for microseconds
-            await asyncio.sleep(0.001)
-        if self.has_work:
+        if self.has_work or self._growing:
             await self.flush()
 
     # -- the pump --------------------------------------------------------------------------
@@ -367,6 +374,23 @@ class WriteBack:
         except EmbedderError as error:
             _log.warning("pages are stored and found by full text alone for now: %s", error)
             return header, False
+
+
+def refuse_in_between(spaces: Iterable[ref[Paging]]) -> None:
+    """Where a signal handler broke into a verb on this thread, what waits for that verb would wait for ever.
+
+    Raises:
+        RuntimeError: One of these spaces is being worked on by the thread that calls.
+    """
+    if any(_is_mine(paging.lock) for each in spaces if (paging := each()) is not None):
+        raise RuntimeError(
+            "a signal handler broke into a verb of this memory, and would wait for that verb, which waits for it; "
+            "raise in the handler instead (sys.exit()): leaving the `with` block, or the interpreter, closes it"
+        )
+
+
+def _is_mine(lock: Any) -> bool:
+    return bool(lock._is_owned())  # as ``threading.Condition`` asks it
 
 
 def is_crowded(paging: Paging, lineage: Lineage, limit: int) -> bool:

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from pagefault.errors import EmbedderError, MemoryClosed, StoreError
 from pagefault.lineage import Lineage
 from pagefault.testing.embedders import HashingEmbedder
 from pagefault.testing.faults import BrokenEmbedder, FlakyStore, SlowStore
+from tests.cut_short import cut_short
 from tests.kernel.exit_script import COUNT
 from tests.kernel.support import texts, threads_since, until, user, users, wrapped
 
@@ -224,7 +226,7 @@ def test_closing_waits_for_an_append_that_was_let_in(monkeypatch, tmp_path):
     entered.wait()
     closing = threading.Thread(target=memory.close)
     closing.start()
-    until(lambda: memory._writeback._closed, "the closing")
+    until(lambda: memory._closed, "the closing")
     gate.set()
     appending.join()
     closing.join()
@@ -316,3 +318,47 @@ def test_a_forked_child_starts_afresh_and_the_parent_goes_on(tmp_path):
         "parent: ['one', 'two', 'three']",
         "parent, throw-away: ['the cat is called Turing', 'old two']",
     ]
+
+
+def test_an_exception_from_outside_at_any_line_of_an_append_keeps_no_memory_from_closing(tmp_path):
+    memory = pagefault.open(tmp_path, embedder=None)
+    space = memory.space(thread="t")
+    space.append(user("0"))
+    said = ["0"]
+
+    def append(step):
+        space.append(user(f"cut at {step}"))
+
+    step = 1
+    while cut_short(partial(append, step), step):
+        space.append(user(str(step)))
+        said.append(str(step))
+        step += 1
+    closing = threading.Thread(target=memory.close, daemon=True)
+    closing.start()
+    until(lambda: not closing.is_alive(), "the closing")
+    with pagefault.open(tmp_path, embedder=None) as memory:
+        view = memory.space(thread="t").view(budget=pagefault.Budget(window=10**9, target=5 * 10**8))
+        assert step > 20
+        assert set(said) <= {m["content"] for m in view}
+
+
+def test_closing_or_flushing_in_a_signal_handler_that_broke_into_an_append_says_so(monkeypatch, tmp_path):
+    memory = pagefault.open(tmp_path, embedder=None)
+    space = memory.space(thread="t")
+    space.append(user("one"))
+    extend, verbs = Lineage.extend, [memory.flush, memory.close]
+
+    def interrupted(*args, **kwargs):  # as by a handler: on the same thread, in the middle
+        for verb in verbs:
+            with pytest.raises(RuntimeError, match=r"sys\.exit"):
+                verb()
+        extend(*args, **kwargs)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Lineage, "extend", interrupted)
+        space.append(user("two"))
+    memory.flush()
+    memory.close()
+    with pagefault.open(tmp_path, embedder=None) as memory:
+        assert [m["content"] for m in memory.space(thread="t").view()] == ["one", "two"]
