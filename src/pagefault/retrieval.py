@@ -372,7 +372,8 @@ class Retrieval:
         def remark(number: int, before: int) -> RecalledPage | None:
             each = known[number]
             page = got.found.get(number) or _recalled(each.page, 0.0, sight, number)
-            is_one = is_remark(page.page, each.terms, asked.words, to_question=before in got.asking)
+            after, asks = known[before].page, before in got.asking
+            is_one = is_remark(page.page, each.terms, asked.words, before=after, asks=asks)
             is_one = is_one and query.is_in_time(page.page.created_at) and counts(page, each.terms, asked)
             return page if is_one else None
 

@@ -123,6 +123,18 @@ def test_documents_say_where_they_come_from(memory):
     assert retriever.invoke("capital of France") == []
 
 
+def test_a_correction_follows_what_it_corrects(memory):
+    space = memory.space(user="ada", thread="corrected")
+    space.append([{"role": "user", "content": text} for text in ("The gate PIN is 8443.", "Sorry, it should be 4712.")])
+    found = PagefaultRetriever(memory=memory, space=space.id).invoke("gate PIN")
+    assert [document.page_content for document in found] == [
+        "user: The gate PIN is 8443.",
+        "user: Sorry, it should be 4712.",
+    ]
+    assert found[0].metadata["score"] == found[1].metadata["score"]
+    assert len(PagefaultRetriever(memory=memory, space=space.id, k=1).invoke("gate PIN")) == 1
+
+
 def test_a_run_says_whose_conversation_it_is(memory):
     memory.space(user="ada", thread="whose").append([{"role": "user", "content": "The code word is zebra."}])
     retriever = PagefaultRetriever(memory=memory, k=1)

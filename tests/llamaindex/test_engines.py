@@ -149,6 +149,8 @@ def test_a_session_as_a_retriever():
         assert found.node.metadata["address"] == "1"
         assert asyncio.run(retriever.aretrieve("cat Turing"))[0].node.node_id == found.node.node_id
         assert retriever.retrieve("zebra stripes") == []
+        memory.put_messages([say("The gate PIN is 8443."), say("Sorry, it should be 4712.")])
+        assert [found.node.text[-5:] for found in retriever.retrieve("gate PIN")] == ["8443.", "4712."]
         assert PagefaultRetriever(memory.space, limit=1).retrieve("cat Turing")[0].score == found.score
         with pytest.raises(TypeError, match="a PagefaultMemory or a Space"):
             PagefaultRetriever(backend)

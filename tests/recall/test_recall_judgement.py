@@ -176,25 +176,26 @@ def test_what_is_shown_anyway_is_not_shown_again_behind_another_page():
 
 
 @pytest.mark.parametrize(
-    ("role", "text", "to_question", "is_one"),
+    ("before", "asks", "role", "text", "is_one"),
     [
-        (Role.USER, "Sorry, it should be Max.", False, True),
-        (Role.USER, "4712", False, True),
-        (Role.USER, "Yes.", False, True),
-        (Role.ASSISTANT, "It is Rex.", True, True),
-        (Role.ASSISTANT, "It is Rex.", False, False),
-        (Role.USER, "It is Rex.", True, False),
-        (Role.TOOL, "Rex", True, False),
-        (Role.ASSISTANT, "Let me look. One moment, please.", True, False),
-        (Role.ASSISTANT, "I do not know the name of the dog.", True, False),
-        (Role.USER, "Ok, thanks!", False, False),
-        (Role.USER, "", False, False),
-        (Role.USER, "Sorry, it should be Max. " * 30, False, False),
+        (Role.USER, False, Role.USER, "Sorry, it should be Max.", True),
+        (Role.USER, False, Role.USER, "4712", True),
+        (Role.USER, False, Role.ASSISTANT, "It is Rex.", False),
+        (Role.USER, True, Role.ASSISTANT, "It is Rex.", True),
+        (Role.USER, True, Role.USER, "It is Rex.", False),
+        (Role.ASSISTANT, False, Role.USER, "Yes.", True),
+        (Role.ASSISTANT, False, Role.ASSISTANT, "Sorry, it should be Max.", True),
+        (Role.USER, True, Role.TOOL, "Rex", False),
+        (Role.USER, True, Role.ASSISTANT, "Let me look. One moment, please.", False),
+        (Role.USER, True, Role.ASSISTANT, "I do not know the name of the dog.", False),
+        (Role.USER, False, Role.USER, "Ok, thanks!", False),
+        (Role.USER, False, Role.USER, "", False),
+        (Role.USER, False, Role.USER, "Sorry, it should be Max. " * 30, False),
     ],
 )
-def test_a_remark_is_short_and_says_something_new(role, text, to_question, is_one):
-    one = page(4, (role, text))
-    assert is_remark(one, words(one), TERMS, to_question=to_question) is is_one
+def test_a_remark_is_short_and_says_something_new(before, asks, role, text, is_one):
+    one, earlier = page(4, (role, text)), page(3, (before, "..."))
+    assert is_remark(one, words(one), TERMS, before=earlier, asks=asks) is is_one
 
 
 def test_a_message_with_a_call_or_with_a_result_is_nothing_said():

@@ -28,7 +28,8 @@ class PagefaultRetriever(BaseRetriever):
 
     An abstention gives no documents. A page's document is its reading, verbatim, with ``address``,
     ``seq``, ``created_at``, ``trust``, ``score`` and ``outcome`` as metadata; an item's has its
-    ``key``, ``version`` and ``updated_at``. A page of another conversation (``scope="user"``) also has its
+    ``key``, ``version`` and ``updated_at``. Behind the best pages stands what was said right after them, if that may
+    correct or answer them. A page of another conversation (``scope="user"``) also has its
     ``thread`` and ``agent``. A passage of a source outside has the name of its ``source``, and its ``address`` there.
 
     Args:
@@ -130,7 +131,7 @@ def _documents(found: Found, limit: int) -> list[Document]:
                 **_elsewhere(recalled.space),
             },
         )
-        for recalled in found.pages
+        for recalled in found.quoted
     ]
     outside = [
         Document(

@@ -154,7 +154,7 @@ def _asked_at_once(history: Sequence[BaseMessage]) -> int:
 
 
 def _answer(found: Found) -> Answer:
-    return found.text, {RECALL_MARK: [page.address for page in found.pages], "outcome": found.outcome.value}
+    return found.text, {RECALL_MARK: [page.address for page in found.quoted], "outcome": found.outcome.value}
 
 
 def _refusal(error: Exception) -> Answer:

@@ -17,6 +17,8 @@ from pagefault_llamaindex.memory import PagefaultMemory
 class PagefaultRetriever(BaseRetriever):
     """Finds pages of a session, verbatim; nothing when the evidence is not good enough.
 
+    Behind the best pages stands what was said right after them, if that may correct or answer them.
+
     Args:
         memory: The session's memory, or a space.
         limit: Nodes returned at most.
@@ -66,7 +68,7 @@ class PagefaultRetriever(BaseRetriever):
         return self._memory if isinstance(self._memory, Space) else self._memory.space
 
     def _nodes(self, found: Found) -> list[NodeWithScore]:
-        spaces = [page.space or self._space.id for page in found.pages]
+        spaces = [page.space or self._space.id for page in found.quoted]
         pages = [
             NodeWithScore(
                 node=TextNode(
@@ -85,7 +87,7 @@ class PagefaultRetriever(BaseRetriever):
                 ),
                 score=page.score,
             )
-            for page, space in zip(found.pages, spaces, strict=True)
+            for page, space in zip(found.quoted, spaces, strict=True)
         ]
         outside = [
             NodeWithScore(

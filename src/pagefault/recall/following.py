@@ -32,21 +32,23 @@ def is_said(page: Page) -> bool:
     return len(page.messages) == 1 and message.role in _TALK and not message.calls
 
 
-def is_remark(page: Page, terms: Collection[int], query_terms: Collection[int], *, to_question: bool) -> bool:
+def is_remark(page: Page, terms: Collection[int], query_terms: Collection[int], *, before: Page, asks: bool) -> bool:
     """Whether a page may answer or correct what stands before it.
 
-    That is a short message: the assistant's behind a user's question, the user's behind anything else. It has a word
-    that neither the query has nor what only keeps a talk going ("Noted.", "Let me look.", "I do not know."). In other
-    languages that is not known, and the remark is shown.
+    That is a short message: of the assistant behind a user's question, of the user behind anything else the user said,
+    of either behind what the assistant said. It has a word that neither the query has nor what only keeps a talk going
+    ("Noted.", "Let me look.", "I do not know."). In other languages that is not known, and the remark is shown.
 
     Args:
         page: The page.
         terms: Its term ids.
         query_terms: Term ids of the query.
-        to_question: Whether the user asks in the page before it what the query asks.
+        before: The message that it may be about.
+        asks: Whether that asks what the query asks.
     """
     message = page.messages[0]
-    if not is_said(page) or message.role is not (Role.ASSISTANT if to_question else Role.USER):
+    speakers = _TALK if before.messages[0].role is Role.ASSISTANT else (Role.ASSISTANT if asks else Role.USER,)
+    if not is_said(page) or message.role not in speakers:
         return False
     return len(message.text) <= MAX_CHARS and bool(set(terms) - set(query_terms) - ASKING - _IDLE)
 
@@ -68,5 +70,5 @@ def follow(pages: Sequence[RecalledPage], behind: Mapping[str, RecalledPage]) ->
             done.append(page)
             continue
         shown.add(then.address)
-        done.append(replace(page, then=then))
+        done.append(replace(page, then=replace(then, score=page.score)))  # it counts as much as what it is about
     return done

@@ -99,6 +99,11 @@ class Found:
     passages: tuple[RecalledPassage, ...] = ()
     failed: tuple[str, ...] = ()
 
+    @property
+    def quoted(self) -> tuple[RecalledPage, ...]:
+        """The pages, each with what was said right after it (``then``) behind it."""
+        return tuple(each for page in self.pages for each in (page, page.then) if each is not None)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Item:
