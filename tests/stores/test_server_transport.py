@@ -271,7 +271,9 @@ TEXT = {name: models.SparseVectorParams(modifier=models.Modifier.IDF) for name i
 def test_a_collection_with_other_vectors_is_left_alone(vectors, sparse):
     server = RestServer()
     asyncio.run(server.local.create_collection("pagefault", vectors_config=vectors, sparse_vectors_config=sparse))
-    assert "other vectors" in failing(server, nothing, StoreMismatch)
+    message = failing(server, nothing, StoreMismatch)
+    assert "other vectors" in message
+    assert f"needed dense ({HEADER.dimension}, Cosine), pieces ({HEADER.dimension}, Cosine), text" in message
     assert {each.method for each in server.seen} <= {"GET", "POST"}
 
 
@@ -669,7 +671,7 @@ def test_a_server_without_insert_only_is_refused(version):
 def test_shared_statistics_are_refused_unless_allowed(version, caplog):
     message = failing(RestServer(version=version), nothing, StoreError)
     assert "1.19" in message
-    assert "allow_shared_idf=True" in message
+    assert "?allow_shared_idf=true" in message
     server = RestServer(version=version)
 
     async def use(store: ServerStore) -> None:

@@ -171,7 +171,9 @@ def _from_query(shown: str, query: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in parse_qsl(query, keep_blank_values=True):
         if "key" in name.lower() or "token" in name.lower():
-            raise StoreError(f"{shown}: an API key does not belong into a URL; give it as api_key=... instead")
+            raise StoreError(
+                f"{shown}: an API key does not belong into a URL; set the environment variable QDRANT_API_KEY instead"
+            )
         if name not in _IN_URL or name in found:
             again = " again" if name in found else ""
             raise StoreError(f"{shown}: {name!r:.40}{again} in the URL; it takes, once each, {', '.join(_IN_URL)}")

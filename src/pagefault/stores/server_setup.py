@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 from uuid import UUID
@@ -59,7 +59,7 @@ async def check_version(link: Link) -> bool:
         raise StoreError(
             f"{place} runs Qdrant {info.version}, which takes term statistics over all tenants together, so that one "
             "tenant's text changes another's full-text scores; upgrade it to 1.19, or accept that with "
-            "allow_shared_idf=True (safe where there is one tenant)"
+            "?allow_shared_idf=true in the URL (safe where there is one tenant)"
         )
     return version >= SCOPED_IDF
 
@@ -184,15 +184,23 @@ async def _check_ours(link: Link, info: models.CollectionInfo, header: Header) -
         raise StoreMismatch(f"{place} holds points but no pagefault header, so it is something else's; {way_out}")
     named = params.vectors if isinstance(params.vectors, dict) else {}
     sizes = {name: vector.size for name, vector in named.items()}
+    wanted = dict.fromkeys((DENSE, PIECES), header.dimension) if header.dimension else {}
     text = params.sparse_vectors or {}
     if (
-        sizes != (dict.fromkeys((DENSE, PIECES), header.dimension) if header.dimension else {})
+        sizes != wanted
         or any(vector.distance != models.Distance.COSINE for vector in named.values())
         or any(name not in text or text[name].modifier != models.Modifier.IDF for name in names(header))
     ):
+        found = [f"{name} ({vector.size}, {vector.distance.value})" for name, vector in named.items()]
+        needed = [f"{name} ({size}, Cosine)" for name, size in wanted.items()]
         raise StoreMismatch(
-            f"{place} exists with other vectors than pagefault needs (found {[*sizes.items(), *text]}); {way_out}"
+            f"{place} exists with other vectors than pagefault needs: found {_listed([*found, *text])}, needed "
+            f"{_listed([*needed, *names(header)])} with IDF; {way_out}"
         )
+
+
+def _listed(vectors: Sequence[str]) -> str:
+    return ", ".join(vectors) or "none by name"
 
 
 async def _settle(link: Link, stored: Header | None, header: Header) -> Header:
