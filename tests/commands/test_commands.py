@@ -16,6 +16,7 @@ import pagefault
 from pagefault.commands.app import app
 from pagefault.commands.places import damage_told
 from pagefault.errors import StoreError, StoreMismatch
+from pagefault.stores.engine import _OPEN, Engine
 from pagefault.testing.embedders import HashingEmbedder
 from tests.commands.support import OLD, corrupt, drop_page, holds_all
 
@@ -367,6 +368,16 @@ def test_what_root_writes_is_the_owners(place, monkeypatch):
     call("stat", place)
     assert {name for name, *_ in given} >= {"pagefault.lock", "pagefault.json", "shard", "segments", "segment.json"}
     assert {each[1:] for each in given} == {((4711, 4712), False)}
+
+
+def test_a_directory_that_is_removed_under_root_is_closed_all_the_same(place, monkeypatch):
+    monkeypatch.setattr("pagefault.stores.ownership.ROOT", os.geteuid())
+    engine = Engine(place)
+    engine.open(None)
+    shutil.rmtree(place)
+    with pytest.raises(StoreError, match="No such file"):
+        engine.close()
+    assert engine not in _OPEN
 
 
 def test_output_that_goes_nowhere(filled):

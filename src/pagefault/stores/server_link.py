@@ -57,6 +57,8 @@ class Link:
         self._client = client
         self._client_options = client_options
         self._pace = pace
+        has_own = client is not None or "timeout" in client_options
+        self._limit = None if has_own else WHOLE * settings.timeout
 
     def connect(self) -> None:
         """Make the client, in the event loop that it will serve. It connects at its first call."""
@@ -88,7 +90,7 @@ class Link:
         while True:
             tried += 1
             try:
-                async with asyncio.timeout(None if self._given else WHOLE * self.settings.timeout):
+                async with asyncio.timeout(self._limit):
                     return await ask(self._client)
             except CLIENT_ERRORS as error:
                 verdict, cause = judge(error), error
