@@ -24,7 +24,10 @@ OVER: Final = "pagefault_over"
 
 
 class ParallelDrop(PagefaultError, ValueError):
-    """Two nodes of one superstep touched a message that left the state in it; nothing was applied."""
+    """Two nodes of one superstep touched a message that left the state in it; nothing was applied.
+
+    So does a graph that passes its messages on to a subgraph which drops some of them: drop in the outer graph.
+    """
 
 
 class Standing(NamedTuple):
@@ -196,5 +199,5 @@ def _conflict(name: str, what: str) -> ParallelDrop:
     return ParallelDrop(
         f"message {name!r} {what} by another node of the superstep in which paging_node(drop=True) takes messages "
         "out of the state; nothing was applied. Give the paging node a superstep of its own (edges from all branches "
-        "to it), or use drop=False there"
+        "to it), or use drop=False there; a subgraph that shares its messages with the graph around it cannot drop them"
     )
