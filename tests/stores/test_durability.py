@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import os
 
@@ -104,6 +105,20 @@ def test_a_failed_sync_stays_failed(wal, monkeypatch):
     assert isinstance(caught.value.__cause__, OSError)
 
 
+def test_a_log_that_could_not_be_opened_is_synced_when_it_can(wal, synced, monkeypatch):
+    sync = WalSync(wal)
+    with monkeypatch.context() as broken:
+
+        def fail(*_):
+            raise OSError(errno.EMFILE, "Too many open files")
+
+        broken.setattr(os, "open", fail)
+        with pytest.raises(StoreError, match="ulimit -n"):
+            sync.sync()
+    assert sync.sync() == 1
+    assert synced == ["closed-0", "open-1", "open-2", "directory"]
+
+
 def test_no_log_at_all(tmp_path):
     assert WalSync(tmp_path).sync() is None
     assert WalSync(tmp_path / "missing").sync() is None
@@ -144,6 +159,21 @@ def test_without_logs_the_engine_is_flushed_and_it_is_said_once(tmp_path, caplog
     with caplog.at_level(logging.WARNING):
         in_store(tmp_path, body)
     assert len([record for record in caplog.records if "no write-ahead log to sync" in record.message]) == 1
+
+
+def test_a_directory_that_was_moved_away_is_named_as_gone_and_goes_on_when_it_is_back(tmp_path):
+    place, elsewhere = tmp_path / "here", tmp_path / "there"
+
+    async def body(store, run):
+        await store.put(OURS, [page(1)])
+        place.rename(elsewhere)
+        with pytest.raises(StoreError, match="is gone: the data directory was deleted or moved"):
+            await store.sync()
+        elsewhere.rename(place)
+        await store.sync()
+        assert len(await store.get(OURS, [page(1).id])) == 1
+
+    in_store(place, body)
 
 
 def test_many_full_logs_are_flushed_away(tmp_path, monkeypatch):

@@ -7,6 +7,7 @@ meanwhile; syncing the log files from outside costs a millisecond or two and no 
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import threading
@@ -19,6 +20,8 @@ if sys.platform == "darwin":
     import fcntl
 
 _ATTEMPTS: Final = 100
+_UNASKED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.EACCES, errno.EPERM})
+"""Errors of opening a file, before the disk was asked: they say nothing about what it holds."""
 
 
 class WalSync:
@@ -38,14 +41,20 @@ class WalSync:
             How many full log files wait for a flush; ``None`` when there is no log to sync.
 
         Raises:
-            StoreError: The disk refused. Every later call raises too: the kernel reports a
-                failed sync once, and a second one would claim a success that is none.
+            StoreError: The log could not be opened to sync it; call again. Or the disk refused: then every later
+                call raises too, since the kernel reports a failed sync once, and a second one would claim a
+                success that is none.
         """
         with self._lock:
             if self._failure is None:
                 try:
                     return self._sync()
                 except OSError as error:
+                    if error.errno in _UNASKED:
+                        raise StoreError(
+                            f"{self._wal} cannot be opened to sync it ({error}), which is tried again; close files, "
+                            "raise the limit of open files (ulimit -n) or mend its permissions"
+                        ) from error
                     self._failure = error
             raise StoreError(
                 f"syncing {self._wal} failed ({self._failure}), so what was written last may not survive power loss; "

@@ -261,6 +261,11 @@ def _translated(place: str, error: Exception) -> StoreError:
     text = str(error)
     if "Can't init WAL" in text and "WouldBlock" in text:
         return _locked(place)
+    if "No such file or directory" in text and not Path(place).exists():
+        return StoreError(
+            f"{place} is gone: the data directory was deleted or moved while it was open. Move it back, or close this "
+            f"memory and open the place where it is now ({text})"
+        )
     if any(sign in text for sign in ("Permission denied", "Read-only file system", "No space left on device")):
         return StoreUnwritable(f"{place} cannot be written ({text}); free space or fix its permissions")
     return StoreError(f"the engine failed at {place}: {text}")
