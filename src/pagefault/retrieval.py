@@ -9,13 +9,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Final, NamedTuple
 from uuid import UUID
 
-from pagefault.errors import BadAddress, CorruptPage, EmbedderError, PagefaultError, PageNotFound, PagesLost
+from pagefault.errors import BadAddress, EmbedderError, PagefaultError, PageNotFound, PagesLost
 from pagefault.kernel import Kernel
 from pagefault.lineage import Lineage
+from pagefault.loading import Loader, at_hand
 from pagefault.others import Others, Past, Place, Sight, named
 from pagefault.page import Address, Page, SpaceId
 from pagefault.paging import Paging
@@ -40,7 +40,7 @@ from pagefault.recall import (
     starts,
     trust_of,
 )
-from pagefault.restore import Read, intact, read
+from pagefault.restore import Read
 from pagefault.vectors import Vectors
 from pagefault.writeback import WriteBack
 
@@ -110,6 +110,7 @@ class Retrieval:
         self._writeback = writeback
         self._vectors = vectors
         self._others = Others(store)
+        self._loader = Loader(kernel, store, writeback, self._others)
         self._points = Points()
         self._is_deaf = False
 
@@ -144,7 +145,7 @@ class Retrieval:
         if rest := [number for number in wanted if number not in pages]:
             behind = [seq for seq in own if seq not in pages]
             await self._writeback.drain(paging, lineage, behind)  # before all write-backs that it does not need
-            pages |= {number: each.page for number, each in (await self._load(sight, rest)).items()}
+            pages |= {number: each.page for number, each in (await self._loader.pages(sight, rest)).items()}
         _used(sight, wanted)
         found = [_recalled(pages[number], 1.0, sight, number) for number in wanted]
         text = await self._kernel.run(
@@ -203,7 +204,7 @@ class Retrieval:
         """Have the messages of these pages in the path, loading those left behind in the store."""
         with paging.lock:
             missing = lineage.left_behind(seqs)
-        pages = await self._load_own(paging, lineage, missing)
+        pages = await self._loader.own(paging, lineage, missing)
         with paging.lock:
             for each in pages.values():
                 lineage.put_back(each.page)
@@ -344,7 +345,7 @@ class Retrieval:
             if len(got.found) - len(got.asking) >= query.limit or ranked[first][1] < NEAR * best:
                 break
             batch = dict(ranked[first : first + size])
-            pages, damaged = await self._load_intact(sight, list(dict.fromkeys([*batch, *([] if first else ahead)])))
+            pages, damaged = await self._loader.intact(sight, list(dict.fromkeys([*batch, *([] if first else ahead)])))
             got.beside.update((number, pages.pop(number)) for number in ahead if number in pages.keys() - batch.keys())
             got.pages.update(pages)
             got.damaged.extend(damaged)
@@ -365,7 +366,7 @@ class Retrieval:
         following = {n: sight.following(n, NEXT) for n in (*evident[:FOLLOWED], *asking[:FOLLOWED])}
         known = got.pages | got.beside
         if rest := sorted({each for some in following.values() for each in some} - known.keys()):
-            pages, damaged = await self._load_intact(sight, rest)
+            pages, damaged = await self._loader.intact(sight, rest)
             known.update(pages)
             got.damaged.extend(damaged)
 
@@ -379,60 +380,6 @@ class Retrieval:
 
         remarks = {at: (page for n in some if n in known and (page := remark(n, at))) for at, some in following.items()}
         return {sight.address(at): first for at, some in remarks.items() if (first := next(some, None)) is not None}
-
-    async def _load_intact(self, sight: Sight, numbers: Sequence[int]) -> tuple[dict[int, Read], list[str]]:
-        """As ``_load``, but what is damaged is left out and named: it must not hide the others."""
-        pages, failed = await intact(partial(self._load, sight), numbers, CorruptPage, PagesLost)
-        for number, error in sorted(failed.items()):
-            _log.warning("recall in %s leaves out page %s: %s", sight.paging.space, sight.address(number), error)
-        return pages, [sight.address(number) for number in sorted(failed)]
-
-    async def _load(self, sight: Sight, numbers: Sequence[int]) -> dict[int, Read]:
-        """Pages by number, from whichever conversation they are."""
-        grouped: dict[SpaceId | None, tuple[Place | None, list[tuple[int, int]]]] = {}
-        for number in numbers:
-            place, seq = sight.split(number)
-            grouped.setdefault(place.space if place else None, (place, []))[1].append((number, seq))
-        pages: dict[int, Read] = {}
-        for place, wanted in grouped.values():
-            seqs = [seq for _, seq in wanted]
-            if place is None:
-                found = await self._load_own(sight.paging, sight.lineage, seqs)
-            else:
-                path = await self._others.path(place)
-                chains = [(seq, path[seq - 1]) for seq in dict.fromkeys(seqs)]
-                found = await read(self._store, place.scope, chains, words=True)
-            pages |= {number: found[seq] for number, seq in wanted}
-        return pages
-
-    async def _load_own(self, paging: Paging, lineage: Lineage, seqs: Sequence[int]) -> dict[int, Read]:
-        scope = Scope(tenant=paging.space.tenant, space=paging.space.key)
-        with paging.lock:
-            wanted = [(seq, lineage.slots[seq - 1].chain) for seq in dict.fromkeys(seqs)]
-        try:
-            return await read(self._store, scope, wanted, words=True)
-        except PagesLost:
-            if not await self._kernel.run(lambda: _write_again(paging, lineage, seqs), urgent=True):
-                raise
-        await self._writeback.drain(paging, lineage, seqs)
-        return await read(self._store, scope, wanted, words=True)
-
-
-def at_hand(paging: Paging, lineage: Lineage, seqs: Sequence[int]) -> dict[int, Page]:
-    """Those of these pages that can be made here as the store has them, or will have them."""
-    pages: dict[int, Page] = {}
-    for seq in seqs:
-        with paging.lock:  # for each by itself: a step need not wait for all
-            page = lineage.page_at_hand(lineage.slots[seq - 1])
-        if page is not None:
-            pages[seq] = page
-    return pages
-
-
-def _write_again(paging: Paging, lineage: Lineage, seqs: Sequence[int]) -> bool:
-    """Mark pages for writing once more where the framework's state still holds their messages."""
-    with paging.lock:
-        return lineage.doubt(seqs)
 
 
 def _used(sight: Sight, seqs: Sequence[int]) -> None:
