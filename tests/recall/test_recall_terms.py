@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+import tracemalloc
 
 import pytest
 from hypothesis import given
@@ -121,3 +122,22 @@ def test_threads_stem_alike():
     for thread in threads:
         thread.join()
     assert results == [expected] * 8
+
+
+def test_what_hardly_comes_twice_takes_no_memory_for_good():
+    """A process that runs for months reads millions of sentences without a blank, and of encoded files."""
+    runs = ["".join(chr(0x4E00 + (7 * n + place) % 900) for place in range(300)) for n in range(60)]
+    runs += [f"{n:04d}" + "abcdefgh" * 4_000 for n in range(60)]
+    for run in runs:  # what is kept of them for good, such as each pair of signs, is there afterwards
+        document_vector(run)
+        split_terms(run)
+    tracemalloc.start()
+    try:
+        for run in runs:
+            changed = run[:4][::-1] + run[4:]
+            document_vector(changed)
+            split_terms(changed)
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < sum(map(len, runs)) // 4

@@ -36,6 +36,11 @@ MAX_WORD: Final = 128
 
 _CHUNK: Final = 65_536
 
+_KEPT: Final = 65_536
+_KEPT_CHARS: Final = 32
+_UNSPACED_FROM: Final = "\u0e00"
+"""Longer words, and runs of a script without spaces, are not kept: hardly one comes twice, and each has many terms."""
+
 _COMMON: Final = """
     a about after all also am an and any are as at be been before being but by can could did do does doing don't
     for from had has have having he her here hers him his how i i'm if in into is it it's its itself just me more
@@ -77,7 +82,7 @@ def split_terms(text: str) -> list[str]:
     return [_stem(word) for word in kept or words]
 
 
-@lru_cache(maxsize=65_536)
+@lru_cache(maxsize=_KEPT)
 def term_id(term: str) -> int:
     """The index of a term in sparse vectors: its CRC-32, the same in every process and version."""
     return zlib.crc32(term.encode("utf-8", "replace"))
@@ -146,14 +151,17 @@ def _count_words(text: str) -> Counter[str]:
 def _sums(words: Counter[str], *, stops: bool) -> dict[int, int]:
     counts: dict[int, int] = {}
     for word, times in words.items():
-        for index in _ids(word, stops):
+        is_kept = len(word) <= _KEPT_CHARS and word < _UNSPACED_FROM
+        for index in _kept_ids(word, stops) if is_kept else _ids(word, stops):
             counts[index] = counts.get(index, 0) + times
     return counts
 
 
-@lru_cache(maxsize=65_536)
 def _ids(word: str, stops: bool) -> tuple[int, ...]:  # noqa: FBT001  # part of the cache key
     return tuple(term_id(_stem(term)) for term in _terms_of(word) if stops or term not in STOP_WORDS)
+
+
+_kept_ids: Final = lru_cache(maxsize=_KEPT)(_ids)
 
 
 def _words(text: str) -> Iterator[str]:
@@ -180,9 +188,12 @@ def _find(text: str) -> list[str]:
     return _WORD.findall(unicodedata.normalize("NFKC", text))
 
 
-@lru_cache(maxsize=65_536)
 def _terms_of(word: str) -> tuple[str, ...]:
     """The folded term or terms of one word as it is written."""
+    return _kept_terms(word) if len(word) <= _KEPT_CHARS and word < _UNSPACED_FROM else _made_terms(word)
+
+
+def _made_terms(word: str) -> tuple[str, ...]:
     if _UNSPACED_RUN.match(word):
         return tuple(word[i : i + 2] for i in range(max(1, len(word) - 1)))
     word = word[:MAX_WORD].replace("\u2019", "'")
@@ -196,6 +207,9 @@ def _terms_of(word: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys([whole, *parts])) if whole else ()
 
 
+_kept_terms: Final = lru_cache(maxsize=_KEPT)(_made_terms)
+
+
 def _fold(word: str) -> str:
     folded = word.casefold()
     if folded.isascii():
@@ -204,7 +218,7 @@ def _fold(word: str) -> str:
     return bare if bare.isascii() else folded
 
 
-@lru_cache(maxsize=65_536)
+@lru_cache(maxsize=_KEPT)
 def _stem(word: str) -> str:
     """The English stem; words with digits or other letters stay as they are."""
     if not word.replace("'", "").isalpha() or not word.isascii():
