@@ -35,8 +35,10 @@ class Loader:
     async def intact(self, sight: Sight, numbers: Sequence[int]) -> tuple[dict[int, Read], list[str]]:
         """As :meth:`pages`, but what is damaged is left out and named: it must not hide the others."""
         pages, failed = await intact(partial(self.pages, sight), numbers, CorruptPage, PagesLost)
-        for number, error in sorted(failed.items()):
-            _log.warning("recall in %s leaves out page %s: %s", sight.paging.space, sight.address(number), error)
+        if failed:  # in one line, were it hundreds
+            first, more = min(failed), f" and {len(failed) - 1} more" if len(failed) > 1 else ""
+            page = f"page {sight.address(first)}{more}"
+            _log.warning("recall in %s leaves out %s: %s", sight.paging.space, page, failed[first])
         return pages, [sight.address(number) for number in sorted(failed)]
 
     async def pages(self, sight: Sight, numbers: Sequence[int]) -> dict[int, Read]:

@@ -97,6 +97,13 @@ def test_the_servers_words(content, said):
     assert judge(answered(400, content)).reason == f"status 400: {said}"
 
 
+@pytest.mark.parametrize(
+    ("status", "why"), [(302, "a redirect, which is not followed"), (404, "the collection was deleted")]
+)
+def test_a_status_that_says_where_to_look(status, why):
+    assert why in judge(answered(status)).reason
+
+
 def test_words_without_end():
     for error in (answered(400, b"x" * 10_000), rpc(Code.NOT_FOUND, "x" * 10_000), OSError("x" * 10_000)):
         assert len(judge(error).reason) < 400

@@ -32,6 +32,10 @@ _PASSING_CODES: Final = frozenset(
         grpc.StatusCode.CANCELLED,
     }
 )
+_ELSEWHERE: Final = range(300, 400)
+_WHY_ELSEWHERE: Final = (
+    " (a redirect, which is not followed: a proxy's login page, or http:// where https:// is wanted)"
+)
 
 
 class UnconfirmedError(Exception):
@@ -93,6 +97,8 @@ def _answered(error: UnexpectedResponse) -> Verdict:
     reason = f"status {status}: {_said(error)}"
     if status == _GONE:
         reason += _WHY_GONE
+    if status in _ELSEWHERE:
+        reason += _WHY_ELSEWHERE
     if status in _DENIED:
         return Verdict(kind=StoreDenied, reason=reason)
     if status in _PASSING:
