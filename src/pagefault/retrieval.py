@@ -22,6 +22,7 @@ from pagefault.paging import Paging
 from pagefault.points import Points
 from pagefault.ports import Hit, PageStore, Scope, Sparse, TokenCounter, Where
 from pagefault.recall import (
+    ASKED,
     FOLLOWED,
     NEAR,
     NEXT,
@@ -363,7 +364,7 @@ class Retrieval:
         """The remark right behind each of the best messages, and of the best ones that only ask, by their address."""
         said = [n for n, _ in ranked if n in got.found and is_said(got.pages[n].page) and n != asked.request]
         evident, asking = [n for n in said if n not in got.asking], [n for n in said if n in got.asking]
-        following = {n: sight.following(n, NEXT) for n in (*evident[:FOLLOWED], *asking[:FOLLOWED])}
+        following = {n: sight.following(n, NEXT) for n in (*evident[:FOLLOWED], *asking[:ASKED])}
         known = got.pages | got.beside
         if rest := sorted({each for some in following.values() for each in some} - known.keys()):
             pages, damaged = await self._loader.intact(sight, rest)

@@ -52,6 +52,13 @@ def test_a_reply_that_names_nothing_is_shown_as_weak_evidence_behind_its_questio
     assert "said after 3" in found.text
 
 
+def test_a_question_that_was_asked_again_without_a_reply_does_not_hide_the_one_with(memory):
+    question, idle = user("What is the gate PIN?"), said("I do not know.")
+    found = recall(memory, question, said("It is 4712."), *TALK, *(question, idle) * 3)
+    assert found.outcome is Outcome.WEAK
+    assert "It is 4712." in found.text
+
+
 @pytest.mark.parametrize("reply", ["Let me look.", "Hm.", "Unfortunately I do not know."])
 def test_a_reply_that_says_nothing_answers_nothing(memory, reply):
     assert recall(memory, user("What is the gate PIN?"), said(reply)).outcome is Outcome.ABSTAIN

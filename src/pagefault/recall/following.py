@@ -13,6 +13,8 @@ from pagefault.recall.terms import split_terms, term_id
 
 FOLLOWED: Final = 2
 """So many of the best pages, and of those that only ask, are shown with what came after them."""
+ASKED: Final = 4
+"""So many that only ask are looked at for a reply: the last ones may have had none."""
 NEXT: Final = 2
 """Pages behind each among which the first remark counts: "Noted." may stand before "No, it is 4712."."""
 MAX_CHARS: Final = 400
