@@ -241,7 +241,9 @@ class Memory:
     def _after_fork(self) -> None:
         """In a forked child: none of the parent's threads exist, so start afresh."""
         self._lock = threading.Lock()
-        self._closing = None  # the parent's, whose end the child would wait for in vain
+        if self._closed:  # the parent writes what is left, and the child would wait for that in vain
+            self._closing = Future()
+            self._closing.set_result(None)
         self.is_ready = False
         for paging in list(self._spaces.values()):
             paging.after_fork()
@@ -413,6 +415,8 @@ class Memory:
         closing = self._last_close()
         if closing is not None:
             await asyncio.shield(asyncio.wrap_future(closing))
+        elif self._closing is not None:
+            await asyncio.gather(asyncio.shield(asyncio.wrap_future(self._closing)), return_exceptions=True)
 
     def _last_close(self) -> Future[None] | None:
         """Begin to close when nobody else holds this memory and something runs."""

@@ -246,8 +246,9 @@ def test_a_cancelled_close_closes_all_the_same(monkeypatch, tmp_path):
             with pytest.raises(asyncio.CancelledError):
                 await closing
             store.let_go()
-            await asyncio.to_thread(memory._kernel.join)
+            await memory.aclose()
             assert store.calls["close"] == 1
+            await asyncio.to_thread(memory._kernel.join)
 
     asyncio.run(main())
     monkeypatch.undo()
