@@ -357,8 +357,8 @@ class Lineage:
         if not self._knows(seq):
             if base := max((known for known in self.vouched if known < seq), default=0):
                 chain = self.vouched[base]
-                for slot in self.slots[base:seq]:
-                    chain = link(chain, digest(self.natives(slot), self.codec))
+                for slot in self.slots[base:seq]:  # the messages of one that is chained may be left behind
+                    chain = slot.chain or link(chain, digest(self.natives(slot), self.codec))
                 self.vouched[seq] = chain
             else:
                 self.link_up_to(seq)

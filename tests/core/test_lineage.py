@@ -322,6 +322,17 @@ def test_a_seal_spares_the_chains_it_vouches_for():
     assert [slot.chain for slot in other.slots] == c.chains(PLAIN)
 
 
+def test_a_chain_goes_on_from_pages_that_only_the_store_has():
+    view, _ = sealed(PLAIN, 4)
+    other = path(copy.deepcopy(PLAIN))
+    other.adopt(replace(view, pins=()))
+    other.link_up_to(6)
+    other.leave_behind([6])
+    later = [c.user("so?"), c.said("four")]
+    other.extend(later, now=1.0)
+    assert [other.chain_at(n) for n in (8, 7)] == c.chains([*PLAIN, *later])[:5:-1]
+
+
 @given(conversations(), st.data())
 @few
 def test_a_seal_changes_no_decision(messages, data):

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
+from langchain_core.messages import BaseMessage, HumanMessage, RemoveMessage, SystemMessage
 from langchain_core.runnables import RunnableConfig, RunnableLambda
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, MessagesState, StateGraph
+from langgraph.graph.message import REMOVE_ALL_MESSAGES
 from langgraph.prebuilt import ToolNode, tools_condition
 
 import pagefault
@@ -112,6 +113,19 @@ def test_paging_only_when_needed_sends_what_paging_always_sends(memory: pagefaul
         sent.append([[m.content for m in request] for request in model.requests])
     assert sent[0] == sent[1]
     assert supersteps[1] < supersteps[0] - (50 if drop else 10), "the node ran only where it was needed"
+
+
+@pytest.mark.parametrize("drop", [False, True], ids=["view", "drop"])
+def test_paging_when_needed_after_everything_was_removed(memory: pagefault.Memory, *, drop: bool) -> None:
+    model = ScriptedModel(worker_script(25))
+    graph = graph_of(memory, model, drop=drop, asks=True)
+    for turn in range(3):
+        graph.invoke({"messages": [HumanMessage(f"turn {turn}", id=f"h{turn}")]}, CONFIG)
+    assert graph.get_state(CONFIG).values["pagefault_view"]["blocks"]
+    rest = [RemoveMessage(REMOVE_ALL_MESSAGES), HumanMessage("all that was said", id="summary")]
+    graph.update_state(CONFIG, {"messages": rest}, as_node="model")
+    graph.invoke({"messages": [HumanMessage("and now?", id="next")]}, CONFIG)
+    assert [m.id for m in model.requests[-25]] == ["system", "summary", "next"]
 
 
 def test_channels_come_with_the_node(memory: pagefault.Memory) -> None:

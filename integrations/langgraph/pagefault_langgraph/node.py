@@ -98,7 +98,7 @@ class _Pager:
         path = turn.space.path(turn.messages, LANGCHAIN, record=turn.record) if joined is None else joined.path
         if turn.space.assembly(LANGCHAIN).is_due(path, self.budget):
             return True
-        is_away = turn.state.dropped is not None or not path.view.is_plain
+        is_away = turn.state.dropped is not None or not path.view.is_plain or _is_other(turn.record)
         return is_away and not _is_shown(turn.state, turn.record)
 
 
@@ -295,12 +295,17 @@ def prompt_of(state: Any, *, messages_key: str = "messages", prompt_key: str = P
         )
     history: list[BaseMessage] = read(state, messages_key) or []
     told = standing(history)
-    if (told.dropped or any(record.get(key) for key in _SHOWN)) and not _is_shown(told, record):
+    if (told.dropped or _is_other(record)) and not _is_shown(told, record):
         raise NotPaged(
             "some of this history has left the window, and no paging node ran right before this node; add an edge from "
             "the paging node to it, or choose with needs_paging(memory)"
         )
     return history
+
+
+def _is_other(record: Mapping[str, Any] | None) -> bool:
+    """Whether a prompt differs from the history by this record, or did before the history was changed."""
+    return any((record or {}).get(key) for key in _SHOWN)
 
 
 def _is_shown(told: Standing, record: Mapping[str, Any] | None) -> bool:
