@@ -48,6 +48,14 @@ def test_stat_tells_what_there_is(filled):
     assert "helper" in shown
 
 
+def test_a_key_stands_in_one_piece_on_an_ordinary_terminal(filled, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    shown = call("stat", filled, "--spaces").stdout
+    assert all(each["key"] in shown for each in data("stat", filled)["spaces"])
+    monkeypatch.setenv("COLUMNS", "40")
+    assert "acme" in call("stat", filled, "--spaces").stdout
+
+
 def test_show_by_name_and_by_key(filled):
     named = ("--tenant", "acme", "--user", "ada", "--thread", "t1", "--agent", "helper")
     found = data("show", filled, *named, "--pages", "3")

@@ -27,6 +27,7 @@ INTERRUPTED: Final = 130
 UNREAD: Final = 141
 """As of a program that SIGPIPE ends."""
 _PIPE_WIDTH: Final = 200
+_KEY_WIDTH: Final = 32
 _UsageError: Final = cast("type[typer.BadParameter]", typer.BadParameter.__mro__[1])
 """All that is wrong with a command line: its base, whose module depends on the version of typer."""
 _AS_JSON: Final = "pagefault.json"
@@ -146,7 +147,9 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) 
     made = Table(title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for name in columns:
         is_number = bool(rows) and all(isinstance(row[columns.index(name)], int) for row in rows)
-        made.add_column(name, justify="right" if is_number else "left", overflow="fold")
+        # A key is copied in one piece, so others fold first, unless nothing would be left for them.
+        width = _KEY_WIDTH if name == "key" and console().width >= 2 * _KEY_WIDTH else None
+        made.add_column(name, justify="right" if is_number else "left", overflow="fold", width=width)
     for row in rows:
         made.add_row(*(Text(f"{each:,}" if isinstance(each, int) else plain(str(each))) for each in row))
     return made
