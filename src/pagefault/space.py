@@ -57,6 +57,7 @@ class Space:
         """Add chat dictionaries: ``role``, ``content``, ``tool_calls``, ``tool_call_id``.
 
         Accepted on return, stored behind you; ``memory.flush()`` waits until it is durable.
+        One process at a time: what another one adds meanwhile is not seen here.
         Waits first while more than 4,096 pages of this space are not stored yet. What raises
         has added nothing. They come back as JSON has them: tuples as lists.
 
