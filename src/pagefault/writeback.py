@@ -32,6 +32,8 @@ TURN_SECONDS: Final = 0.02
 """Pages of one moment are written together, and the step that noted them is not disturbed."""
 QUIET_TURNS: Final = 10
 """A head that lags behind in what is indexed is brought up to date when nothing else is to do."""
+MAX_BEHIND: Final = 64
+"""Where it is never quiet, no more heads than this lag behind: each holds its conversation in memory."""
 LINGER_TURNS: Final = 50
 """An awake writer needs no signal, which would cost the step a system call."""
 SYNC_SECONDS: Final = 0.5
@@ -285,7 +287,8 @@ class WriteBack:
             return await self._try(patience["sync"], self._writer.sync())
         can_index = self._indexer.has_work and patience["index"].is_over
         task = None if can_index and self._indexer.is_full else self._next()
-        if task is not None or (not can_index and is_quiet and (task := self._lagging()) is not None):
+        is_due = is_quiet or (len(self._writer.behind) > MAX_BEHIND and not self._indexer.has_work)
+        if task is not None or (not can_index and is_due and (task := self._lagging()) is not None):
             return await self._written(task)
         if can_index:
             return await self._try(patience["index"], self._indexer.work())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import random
 import threading
 from collections import Counter
@@ -78,6 +79,21 @@ def test_many_spaces_at_once_keep_apart():
         memory.flush()
         for n in range(40):
             assert len(memory.space(tenant=f"tenant {n % 5}", thread=f"{n}").view()) == 20
+
+
+def test_a_process_that_is_never_quiet_lets_its_conversations_go(monkeypatch):
+    monkeypatch.setattr("pagefault.writeback.QUIET_TURNS", 10**9)
+    monkeypatch.setattr("pagefault.writeback.MAX_BEHIND", 3)
+    monkeypatch.setattr("pagefault.memory.MAX_LIVE_SPACES", 1)
+    with pagefault.open(":memory:", embedder=HashingEmbedder()) as memory:
+        for n in range(12):
+            memory.space(thread=f"{n}").append(user(f"number {n}"))
+        writeback = memory._writeback
+        until(lambda: not writeback._is_busy and len(writeback._writer.behind) <= 3, "the heads of all but three")
+        gc.collect()
+        assert len(memory._spaces) <= 4
+        for n in range(12):
+            assert [m["content"] for m in memory.space(thread=f"{n}").view()] == [f"number {n}"]
 
 
 def test_the_first_use_by_many_at_once_is_one_opening(tmp_path):
