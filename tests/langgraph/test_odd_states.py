@@ -197,3 +197,25 @@ def test_prompts_of_workers_side_by_side_only_grow_between_reclaims() -> None:
         sent = model.requests[number :: len(histories)]
         breaks = sum(not is_extension(one, other) for one, other in pairwise(sent))
         assert 1 <= breaks <= 4
+
+
+def test_what_stands_for_dropped_pages_parts_no_call_from_its_result_beside_pinned_items() -> None:
+    """Page 2 is a call with its result and stays, so the first page to go is the third."""
+    model = ScriptedModel(lambda call, messages: AIMessage(words(f"a{call}", 40), id=f"a{call}"))
+    call: Any = {"name": "lookup", "args": {"key": "k"}, "id": "c"}
+    first = [HumanMessage("go", id="h"), AIMessage("", tool_calls=[call], id="a"), ToolMessage("so", tool_call_id="c")]
+    with pagefault.open(":memory:", embedder=None) as memory:
+        builder = StateGraph(PagedState)
+        builder.add_node("page", paging_node(memory, budget=BUDGET, drop=True))
+        builder.add_node("model", lambda state: {"messages": [model.invoke(prompt_of(state))]})
+        builder.add_edge(START, "page").add_edge("page", "model")
+        graph = builder.compile(checkpointer=InMemorySaver())
+        graph.invoke({"messages": first}, CONFIG)
+        memory.space(thread="odd").pin("2")
+        memory.space(thread="odd").pin("1")
+        memory.space(thread="odd").pin_item("goal", "count")
+        for turn in range(16):
+            graph.invoke({"messages": [HumanMessage(words(f"u{turn}", 40), id=f"h{turn}")]}, CONFIG)
+    assert not any(problems(request) for request in model.requests)
+    breaks = sum(not is_extension(one, other) for one, other in pairwise(model.requests))
+    assert 1 <= breaks <= 4

@@ -338,7 +338,7 @@ def _placed(natives: list[Any], path: Lineage, turn: _Turn, *, drop: bool) -> li
         before = {m.id for m in turn.messages[: _index(turn.messages, message)]}
         at = max((i + 1 for i, m in enumerate(rest) if m.id in before), default=lead)
     elif drop:
-        at = start
+        at = start + bool(path.view.folded)
     return [*rest[:at], first.model_copy(update={"id": name or first.id}), *others, *rest[at:]]
 
 
