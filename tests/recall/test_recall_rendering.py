@@ -14,7 +14,7 @@ from pagefault.errors import PageNotFound
 from pagefault.estimate import EstimateCounter
 from pagefault.page import Address, Call, Kind, Page, Projection, Role, SpaceId
 from pagefault.ports import TokenCounter
-from pagefault.recall import Outcome, RecalledPage, fence_of, reading, render, slice_page, trust_of
+from pagefault.recall import Found, Outcome, RecalledPage, fence_of, reading, render, slice_page, trust_of
 from pagefault.recall.rendering import QUOTE_CHARS
 
 COUNTER: TokenCounter = EstimateCounter()
@@ -241,6 +241,18 @@ class TestOutcomes:
         assert f"\n{reading(pages[1].page)[6 : 6 + QUOTE_CHARS]}\n" in text
         assert all(tokens(show(*pages, skip_resident=True, budget=budget)) <= budget for budget in range(30, 600, 20))
         assert "fact 1" in show(*pages, skip_resident=True, budget=300, outcome=Outcome.WEAK)
+
+
+def test_what_was_found_is_quoted_with_what_was_said_after_it():
+    remark, other = recalled(said(4, "No, 4712.")), recalled(said(9, "something"))
+    page = replace(recalled(said(3, "It is 8443.")), then=remark)
+    found = Found(outcome=Outcome.ANSWER, pages=(page, other), text="")
+    assert found.quoted == (page, remark, other)
+    assert re.findall(r"\] page (\d) \|.*?(said after 3)?\n", show(page, other)) == [
+        ("3", ""),
+        ("4", "said after 3"),
+        ("9", ""),
+    ]
 
 
 class TestBudget:
