@@ -111,10 +111,10 @@ def _answer(question: str, turn: Sequence[BaseMessage], contents: Sequence[str])
 
 
 def _worth_reading(result: str, recalled: Sequence[Passage]) -> list[str]:
-    """Pages that an earlier answer names, that a search showed in part, and that it only named."""
+    """Pages an earlier answer names, the best in the window, those a search showed in part, those it only named."""
     cut = [passage.page for passage in recalled if passage.trust == "tool" and passage.is_cut]
     missing, here = (_NUMBER.findall(" ".join(line.findall(result))) for line in (_NO_ROOM, _HERE))
-    return [*dict.fromkeys([*_named(recalled), *cut, *missing])][:WHOLE] + here[:2]
+    return [*dict.fromkeys([*_named(recalled), *here[:1], *cut, *missing])][:WHOLE] + here[1:2]
 
 
 def _named(recalled: Sequence[Passage]) -> list[str]:
