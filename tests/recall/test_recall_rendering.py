@@ -255,6 +255,14 @@ def test_what_was_found_is_quoted_with_what_was_said_after_it():
     ]
 
 
+def test_a_remark_takes_no_room_from_what_it_is_about():
+    page = recalled(said(3, "It is 8443. And that is all there is to say of it, whatever anybody asks about it."))
+    remark = recalled(said(4, "No, it should be 4712, as I told you already when we met in the garden last week."))
+    for budget in range(20, 400):
+        alone, both = show(page, budget=budget), show(replace(page, then=remark), budget=budget)
+        assert ("8443" in alone) == ("8443" in both), budget
+
+
 class TestBudget:
     @given(
         st.lists(pages_, max_size=8, unique_by=lambda p: p.seq),

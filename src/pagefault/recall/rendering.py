@@ -164,15 +164,26 @@ def render(
         note = _ONLY_THERE.format(notes[-1]) if hidden and outcome is Outcome.WEAK else "\n".join(notes) or _ABSTAINED
         pointed = [item for r in hidden[:QUOTED] for item in [*_items(r, addresses), *_after(r)]]
         return _pointed(pointed, note, costs, budget)
+    text, is_whole = _fitted(items, notes, costs, budget)
+    found = [item for item in items if not item.after]
+    if not is_whole and len(found) < len(items):  # a remark takes no room from the best page
+        alone, is_whole = _fitted(found, notes, costs, budget)
+        text = alone if is_whole or text is None else text
+    return _frame([], found, notes) if text is None else text
+
+
+def _fitted(items: Sequence[_Item], notes: Sequence[str], costs: _Costs, budget: int) -> tuple[str | None, bool]:
+    """As much as fits, ``None`` where that is not even one page, and whether the first one is whole in it."""
     if (text := _entire(items, notes, costs, budget)) is not None:
-        return text
+        return text, True
     shown = _choose(items, costs, budget - costs.of("\n".join([_HEADER, *notes, _missing(items)])))
     while shown:
-        text = _frame([(item, item.piece(chars)) for item, chars in shown], items, notes)
+        pieces = [(item, item.piece(chars)) for item, chars in shown]
+        text = _frame(pieces, items, notes)
         if costs.of(text) <= budget:
-            return text
+            return text, pieces[0][0] is items[0] and pieces[0][1].rest is None
         shown = _less(shown)
-    return _frame([], items, notes)
+    return None, False
 
 
 def fence_of(texts: Sequence[str]) -> str:
