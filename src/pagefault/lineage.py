@@ -22,19 +22,15 @@ from pagefault.chain import ROOT, link
 from pagefault.compaction import Entry
 from pagefault.content import Content, digest, imprint, imprints, materialise, page_of, sum_of
 from pagefault.joined import Joined
-from pagefault.page import Page, Role
+from pagefault.page import Page
 from pagefault.ports import Codec, TokenCounter
 from pagefault.preview import Preview
-from pagefault.slot import LeftBehind, Slot
+from pagefault.slot import Arrival, LeftBehind, Slot, group
 from pagefault.view import Seal, View
 
 if TYPE_CHECKING:
     from pagefault.budget import Budget
     from pagefault.rejoin import Kept
-
-
-_Arrival = tuple[int, float, bool, list[int]]
-"""Messages that came together and are not grouped yet: where they end, when, whether they are new, and their bounds."""
 
 
 class Lineage:
@@ -64,7 +60,7 @@ class Lineage:
         self.seen: list[Any] = []
         self.replaced: list[Any] = []
         self._slots: list[Slot] = []
-        self._arrivals: deque[_Arrival] = deque()
+        self._arrivals: deque[Arrival] = deque()
         self._grouping = threading.Lock()
         self.view = View()
         self.absent: set[int] = set()
@@ -108,15 +104,16 @@ class Lineage:
             return seen == natives
         tail = natives[known:]
         bounds, content = self.codec.measure(tail)
-        is_same = False
-        seen.extend(tail)
+        arrival = (known + len(tail), now, True, bounds)
         try:
-            is_same = seen == natives
-        finally:
-            if not is_same:
+            seen.extend(tail)
+            if is_same := seen == natives:
+                self._admit(tail, arrival, content)
+            else:
                 del seen[known:]
-        if is_same:
-            self._admit(tail, (known + len(tail), now, True, bounds), content)
+        except BaseException:
+            self._take_back(known, arrival)
+            raise
         return is_same
 
     def is_prefix_of(self, natives: list[Any]) -> bool:
@@ -185,12 +182,30 @@ class Lineage:
         Only their size is looked at; they are grouped into slots when someone needs the slots.
         """
         bounds, content = self.codec.measure(natives)
-        if bounds:
+        if not bounds:
+            return
+        known = len(self.seen)
+        arrival = (known + len(bounds), now, fresh, bounds)
+        try:
             self.seen.extend(natives)
-            self._admit(natives, (len(self.seen), now, fresh, bounds), content)
+            self._admit(natives, arrival, content)
+        except BaseException:
+            self._take_back(known, arrival)
+            raise
 
-    def _admit(self, natives: Sequence[Any], arrival: _Arrival, content: Any) -> None:
-        """Account for messages that have just come to the end of ``seen``; ``content`` is the last one's."""
+    def _take_back(self, known: int, arrival: Arrival) -> None:
+        """Forget what an exception from outside kept from arriving; ``loose`` may keep its tokens: it is a bound."""
+        if not self._arrivals or self._arrivals[-1] is not arrival:
+            del self.seen[known:]
+            self.rendered = None
+            if self.seen:
+                self._note_tail()
+
+    def _admit(self, natives: Sequence[Any], arrival: Arrival, content: Any) -> None:
+        """Account for messages that have just come to the end of ``seen``; ``content`` is the last one's.
+
+        They have come once their arrival is noted, which is the last thing to be done.
+        """
         bounds = arrival[3]
         if (peak := max(bounds)) > self.peak:
             self.peak_from = self.peak_from if self.peak else arrival[0] - len(bounds)
@@ -200,10 +215,10 @@ class Lineage:
                 self.rendered = None  # what comes joins a page that stands before a note
             else:
                 self.rendered.extend(natives)
-        self._arrivals.append(arrival)
         self.loose += sum(bounds)
         self._tail = content
         self._tail_size = len(content) if type(content) is list else -1
+        self._arrivals.append(arrival)
 
     @property
     def slots(self) -> list[Slot]:
@@ -211,25 +226,10 @@ class Lineage:
         if self._arrivals:
             with self._grouping:
                 while self._arrivals:
-                    self._group(self._arrivals[0])
+                    arrival, sketch_of, clock = self._arrivals[0], self.codec.sketch, self.view.clock
+                    group(arrival, self.seen, self._slots, self._uncounted, sketch_of=sketch_of, clock=clock)
                     self._arrivals.popleft()
         return self._slots
-
-    def _group(self, arrival: _Arrival) -> None:
-        stop, now, fresh, bounds = arrival
-        sketch_of, slots, clock, assistant = self.codec.sketch, self._slots, self.view.clock, Role.ASSISTANT.value
-        slot = slots[-1] if slots else None
-        first = stop - len(bounds)
-        for index, bound, native in zip(range(first, stop), bounds, self.seen[first:stop], strict=True):
-            sketch = sketch_of(native)
-            if slot is not None and not slot.closed:
-                if sketch.role != assistant:
-                    slot.absorb(sketch, bound)
-                    continue
-                slot.closed = True  # the model was called again: no result will come
-            slot = Slot(len(slots) + 1, index, sketch, bound, now=now, clock=clock, fresh=fresh)
-            slots.append(slot)
-            self._uncounted.append(slot)
 
     def fork(self, messages: int) -> Lineage:
         """A path that shares the first ``messages`` messages, as far as whole closed pages go."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final
 
 from pagefault.chain import ROOT
 from pagefault.compaction import Entry
@@ -14,6 +16,10 @@ from pagefault.preview import Preview
 _USER: Final = Role.USER.value
 _MESSAGE: Final = Kind.MESSAGE
 _RECALLED: Final = Kind.RECALLED
+_ASSISTANT: Final = Role.ASSISTANT.value
+
+Arrival = tuple[int, float, bool, list[int]]
+"""Messages that came together and are not grouped yet: where they end, when, whether they are new, and their bounds."""
 
 
 class LeftBehind:
@@ -86,18 +92,16 @@ class Slot:
         self.stored = False
 
     def absorb(self, sketch: Sketch, bound: int) -> None:
-        """Take one more message into the open group."""
-        self.stop += 1
-        self.upper += bound
+        """Take one more message into the open group; it is in once ``stop`` says so, and may be taken again before."""
         self.has_user = self.has_user or sketch.role == _USER
         answered = sketch.call_id in self.waiting
-        if answered:
-            self.waiting.remove(sketch.call_id)
-        if answered and sketch.recalled and self.kind is _MESSAGE and self.stop - self.start == 2:
+        if answered and sketch.recalled and self.kind is _MESSAGE and self.stop - self.start == 1:
             self.kind = _RECALLED
         elif answered and not sketch.recalled:
             self.kind = _MESSAGE
-        self.closed = not self.waiting
+        if answered:
+            self.waiting.remove(sketch.call_id)
+        self.upper, self.closed, self.stop = self.upper + bound, not self.waiting, self.stop + 1
 
     @property
     def tokens(self) -> int:
@@ -105,3 +109,41 @@ class Slot:
         if self.preview is not None:
             return self.preview.tokens
         return self.content.tokens if self.content is not None else self.upper
+
+
+def group(
+    arrival: Arrival,
+    natives: list[Any],
+    slots: list[Slot],
+    uncounted: deque[Slot],
+    *,
+    sketch_of: Callable[[Any], Sketch],
+    clock: float,
+) -> None:
+    """Give messages that arrived their places: one each, but results stand with their calls.
+
+    What an exception from outside cuts short is done by calling it again.
+
+    Args:
+        arrival: Which messages.
+        natives: All messages of the path.
+        slots: The path's places so far; grows.
+        uncounted: Those whose tokens are only bounded; grows.
+        sketch_of: Reads a message's role and its calls.
+        clock: The replacement clock.
+    """
+    stop, now, fresh, bounds = arrival
+    first = stop - len(bounds)
+    slot = slots[-1] if slots else None
+    if slot is not None and slot.stop > first:
+        bounds, first = bounds[slot.stop - first :], slot.stop
+    for index, bound, native in zip(range(first, stop), bounds, natives[first:stop], strict=True):
+        sketch = sketch_of(native)
+        if slot is not None and not slot.closed:
+            if sketch.role != _ASSISTANT:
+                slot.absorb(sketch, bound)
+                continue
+            slot.closed = True  # the model was called again: no result will come
+        slot = Slot(len(slots) + 1, index, sketch, bound, now=now, clock=clock, fresh=fresh)
+        slots.append(slot)
+        uncounted.append(slot)

@@ -23,6 +23,7 @@ from pagefault.slot import LeftBehind
 from pagefault.view import Pin, View
 from tests.core import conversation as c
 from tests.core.strategies import few, json_values, nested, texts
+from tests.cut_short import cut_short
 
 TOOLS = [
     c.user("go"),
@@ -395,3 +396,37 @@ def test_one_imprint_is_one_digest(one, other):
     again = canonical.load(canonical.dump(mine)[0])
     assert imprint(mine, CHAT) == imprint(copy.deepcopy(mine), CHAT)
     assert digest(again, CHAT) == digest(mine, CHAT)
+
+
+def _grouped(lineage):
+    return [(s.seq, s.start, s.stop, s.role, s.kind, s.closed, sorted(s.waiting), s.has_user) for s in lineage.slots]
+
+
+@pytest.mark.parametrize("is_followed", [True, False])
+def test_an_exception_from_outside_leaves_no_message_without_a_page(is_followed):
+    whole = [c.system("be brief"), *TOOLS, c.result("e", "the rest"), c.user("thanks")]
+    expected = path(whole)
+    cuts = 0
+    for step in range(1, 10_000, 3):
+        lineage = path(whole[:4])
+        assert lineage.slots
+
+        def grow(lineage=lineage):
+            if is_followed:
+                assert lineage.follow(whole[:], 1.0)
+            else:
+                lineage.extend(whole[len(lineage.seen) :], now=1.0)
+            assert lineage.slots
+
+        if not cut_short(grow, step):
+            break
+        cuts += 1
+        assert len(lineage.seen) in {4, len(whole)}
+        lineage.extend(whole[len(lineage.seen) :], now=1.0)
+        assert lineage.seen == whole
+        assert _grouped(lineage) == _grouped(expected)
+        assert lineage.follow(whole[:], 1.0)
+        assert lineage.ceiling() >= sum(slot.tokens for slot in lineage.slots)
+        lineage.count_exactly()
+        assert lineage.ceiling() >= sum(slot.tokens for slot in lineage.slots)
+    assert 50 < cuts < 3_000
