@@ -22,7 +22,6 @@ from pagefault.paging import Paging
 from pagefault.points import Points
 from pagefault.ports import Hit, PageStore, Scope, Sparse, TokenCounter, Where
 from pagefault.recall import (
-    ASKED,
     FOLLOWED,
     NEAR,
     NEXT,
@@ -33,8 +32,8 @@ from pagefault.recall import (
     counts,
     fuse,
     is_remark,
-    is_said,
     judge,
+    leading,
     query_vector,
     query_words,
     render,
@@ -362,9 +361,8 @@ class Retrieval:
         self, sight: Sight, ranked: Sequence[tuple[int, float]], query: Query, asked: Question, got: _Gathered
     ) -> dict[str, RecalledPage]:
         """The remark right behind each of the best messages, and of the best ones that only ask, by their address."""
-        said = [n for n, _ in ranked if n in got.found and is_said(got.pages[n].page) and n != asked.request]
-        evident, asking = [n for n in said if n not in got.asking], [n for n in said if n in got.asking]
-        following = {n: sight.following(n, NEXT) for n in (*evident[:FOLLOWED], *asking[:ASKED])}
+        best = ((n, got.pages[n].page) for n, _ in ranked if n in got.found and n != asked.request)
+        following = {n: sight.following(n, NEXT) for n in leading(best, got.asking)}
         known = got.pages | got.beside
         if rest := sorted({each for some in following.values() for each in some} - known.keys()):
             pages, damaged = await self._loader.intact(sight, rest)

@@ -19,8 +19,8 @@ from pagefault.recall import (
     focus,
     is_evidence,
     is_remark,
-    is_said,
     judge,
+    leading,
     query_vector,
     render,
     starts,
@@ -198,12 +198,14 @@ def test_a_remark_is_short_and_says_something_new(before, asks, role, text, is_o
     assert is_remark(one, words(one), TERMS, before=earlier, asks=asks) is is_one
 
 
-def test_a_message_with_a_call_or_with_a_result_is_nothing_said():
+def test_a_remark_is_looked_for_behind_the_best_messages_and_the_best_that_only_ask():
     call = Projection(role=Role.ASSISTANT, text="It is Rex.", calls=(Call(id="c", name="look", arguments="{}"),))
     with_call = replace(page(4, (Role.ASSISTANT, "")), messages=(call,))
-    assert not is_said(with_call)
-    assert not is_said(page(4, (Role.ASSISTANT, "a"), (Role.TOOL, "b")))
-    assert is_said(page(4, (Role.ASSISTANT, "a")))
+    with_result = page(5, (Role.ASSISTANT, "a"), (Role.TOOL, "b"))
+    best = [(4, with_call), (5, with_result), *((n, user(n, "a")) for n in (6, 9, 7, 8, 1, 2, 3))]
+    assert leading(best, {9, 7, 8, 1, 2}) == [6, 3, 9, 7, 8, 1]
+    assert leading(best, set()) == [6, 9]
+    assert leading([], {9}) == []
 
 
 def test_what_is_in_the_window_is_no_news_to_the_model():

@@ -2,7 +2,7 @@
 
 from pagefault.recall.evidence import is_evidence
 from pagefault.recall.focus import focus
-from pagefault.recall.following import ASKED, FOLLOWED, NEXT, is_remark, is_said
+from pagefault.recall.following import FOLLOWED, NEXT, is_remark, leading
 from pagefault.recall.fusion import fuse
 from pagefault.recall.gate import DEFAULT_THRESHOLDS, Evidence, Outcome, Thresholds, coverage, decide
 from pagefault.recall.judgement import NEAR, Question, counts, judge, starts
@@ -21,7 +21,6 @@ from pagefault.recall.slices import Slice, reading, slice_page, trust_of
 from pagefault.recall.terms import document_vector, query_vector, query_words, split_terms, term_id
 
 __all__ = [
-    "ASKED",
     "DEFAULT_THRESHOLDS",
     "FIELD",
     "FOLLOWED",
@@ -48,10 +47,10 @@ __all__ = [
     "fuse",
     "is_evidence",
     "is_remark",
-    "is_said",
     "judge",
     "judge_items",
     "judge_passages",
+    "leading",
     "pieces_of",
     "query_vector",
     "query_words",

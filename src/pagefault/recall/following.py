@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -32,6 +32,18 @@ def is_said(page: Page) -> bool:
     """Whether a page is one message of the user or the assistant, without calls."""
     message = page.messages[0]
     return len(page.messages) == 1 and message.role in _TALK and not message.calls
+
+
+def leading(best: Iterable[tuple[int, Page]], asking: Collection[int]) -> list[int]:
+    """The numbers of those pages behind which a remark is looked for: the best messages, and the best that only ask.
+
+    Args:
+        best: Candidates with their numbers, best first.
+        asking: Numbers of those that only ask.
+    """
+    said = [number for number, page in best if is_said(page)]
+    evident, asks = [n for n in said if n not in asking], [n for n in said if n in asking]
+    return [*evident[:FOLLOWED], *asks[:ASKED]]
 
 
 def is_remark(page: Page, terms: Collection[int], query_terms: Collection[int], *, before: Page, asks: bool) -> bool:

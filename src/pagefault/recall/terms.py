@@ -151,8 +151,7 @@ def _count_words(text: str) -> Counter[str]:
 def _sums(words: Counter[str], *, stops: bool) -> dict[int, int]:
     counts: dict[int, int] = {}
     for word, times in words.items():
-        is_kept = len(word) <= _KEPT_CHARS and word < _UNSPACED_FROM
-        for index in _kept_ids(word, stops) if is_kept else _ids(word, stops):
+        for index in _kept_ids(word, stops) if _is_kept(word) else _ids(word, stops):
             counts[index] = counts.get(index, 0) + times
     return counts
 
@@ -190,7 +189,11 @@ def _find(text: str) -> list[str]:
 
 def _terms_of(word: str) -> tuple[str, ...]:
     """The folded term or terms of one word as it is written."""
-    return _kept_terms(word) if len(word) <= _KEPT_CHARS and word < _UNSPACED_FROM else _made_terms(word)
+    return _kept_terms(word) if _is_kept(word) else _made_terms(word)
+
+
+def _is_kept(word: str) -> bool:
+    return len(word) <= _KEPT_CHARS and word < _UNSPACED_FROM
 
 
 def _made_terms(word: str) -> tuple[str, ...]:
