@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 import tracemalloc
+import unicodedata
 
 import pytest
 from hypothesis import given
@@ -108,6 +109,20 @@ def test_work_on_a_huge_body_is_bounded():
     for text in ("x" * 5_000_000, " ".join(f"w{i}" for i in range(600_000)), "漢字仮名" * 1_200_000):
         assert 0 < len(document_vector(text).indices) <= MAX_TERMS
     assert time.process_time() - start < 10
+
+
+def test_marks_without_end_are_no_work_without_end():
+    marks = "e" + "\u0301\u0316" * (MAX_CHARS // 2)  # putting them in order all at once takes more than a minute
+    start = time.process_time()
+    assert document_vector(marks).indices
+    assert query_vector(marks).indices
+    assert time.process_time() - start < 20
+
+
+@given(st.integers(50, 64), st.text(st.sampled_from("e\u0301\u0316\u0f71\uff76\uff9e\u3300"), max_size=60))
+def test_a_run_of_signs_changes_no_word_behind_it(signs, text):
+    run = "\U0001f44d" * signs + "\u0301\u0316\u0436"
+    assert split_terms(run + text) == split_terms(unicodedata.normalize("NFKC", run + text))
 
 
 def test_threads_stem_alike():

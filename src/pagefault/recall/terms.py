@@ -62,6 +62,8 @@ _WORD: Final = re.compile(
     rf"[{_UNSPACED}]+|(?:[^\W{_UNSPACED}]|[{_MARKS}])+(?:['\u2019](?:[^\W\d_{_UNSPACED}]|[{_MARKS}])+)?"
 )
 _UNSPACED_RUN: Final = re.compile(rf"[{_UNSPACED}]+")
+_NO_LETTERS: Final = re.compile(r"(?:[^\w\s\x00-\x7f]|[\uff9e\uff9f]){64}")
+"""A run in which all may be combining marks; putting so many in order takes time as their square."""
 _CAMEL: Final = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|[0-9]+")
 _IS_CAMEL: Final = re.compile(r"[a-z][A-Z]|[A-Z]{2}[a-z]")
 
@@ -128,7 +130,7 @@ def query_words(text: str) -> frozenset[int]:
 
 def _said(words: Counter[str]) -> Counter[str]:
     """The words without those that say nothing in their language."""
-    folded = {word: _fold(word) for word in words}
+    folded = {word: _fold(word[:MAX_WORD]) for word in words}
     idle = function_words(folded.values(), STOP_WORDS)
     return Counter({word: times for word, times in words.items() if folded[word] not in idle}) if idle else words
 
@@ -184,7 +186,17 @@ def _chunks(text: str) -> Iterator[str]:
 def _find(text: str) -> list[str]:
     if text.isascii():
         return _ASCII_WORD.findall(text)
-    return _WORD.findall(unicodedata.normalize("NFKC", text))
+    return _WORD.findall("".join([unicodedata.normalize("NFKC", piece) for piece in _sortable(text)]))
+
+
+def _sortable(text: str) -> Iterator[str]:
+    """The text in pieces that are normalised in no time: cut within runs of marks that no language has."""
+    start = 0
+    for run in _NO_LETTERS.finditer(text):
+        if all(map(unicodedata.combining, unicodedata.normalize("NFKD", run.group()))):
+            yield text[start : run.end()]
+            start = run.end()
+    yield text[start:]
 
 
 def _terms_of(word: str) -> tuple[str, ...]:
