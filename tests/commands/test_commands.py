@@ -78,6 +78,14 @@ def test_show_of_items(filled):
     assert f"{key}: no pages, only items" in " ".join(call("show", filled, key).stdout.split())
 
 
+@pytest.mark.parametrize("name", ["[/]", "a[/red]b", "[red]X[/red]", "[link=http://x.y]z[/link]"])
+def test_a_name_that_looks_like_markup_is_shown_as_it_is(tmp_path, name):
+    with pagefault.open(tmp_path, embedder=None) as memory:
+        memory.space(user=name, thread=name).append({"role": "user", "content": "hi"})
+    shown = call("show", tmp_path, "--user", name, "--thread", name).stdout
+    assert f"user{name!r},thread{name!r}" in "".join(shown.split())  # a title is folded to its table
+
+
 @pytest.mark.parametrize(
     ("args", "message"),
     [([], "or by --thread"), (["key", "--thread", "t1"], "without"), (["key", "--user", "ada"], "without")],

@@ -144,7 +144,8 @@ def progress_shown(what: str, *, as_json: bool) -> Iterator[Callable[[int, int],
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
     """A table that folds what is too wide, rather than cutting it off."""
-    made = Table(title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    told = Text(plain(title)) if title else None  # a plain str would be read for markup, and names may hold any
+    made = Table(title=told, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for name in columns:
         is_number = bool(rows) and all(isinstance(row[columns.index(name)], int) for row in rows)
         # A key is copied in one piece, so others fold first, unless nothing would be left for them.
