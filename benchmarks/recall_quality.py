@@ -22,16 +22,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pagefault.embedders import WordLlamaEmbedder
+from pagefault.page import Kind, Page, Projection, Role
 from pagefault.ports import Embedder
 from pagefault.recall import (
     NEAR,
     Evidence,
     Outcome,
+    Question,
+    RecalledPage,
     coverage,
     decide,
     document_vector,
     focus,
     fuse,
+    in_order,
     pieces_of,
     query_vector,
 )
@@ -167,6 +171,27 @@ def _stretched(library: Library, question: str) -> list[int]:
     return list(_best(scores))
 
 
+def _newest_first(library: Library, question: str) -> list[int]:
+    ranked, query = fuse(library.dense(question), library.sparse(question)), query_vector(question).indices
+    similar = {str(page): cosine for page, cosine in library.dense(question).items()}
+    weights = {term: library.idf[term] for term in query if term in library.idf}
+    asked = Question(terms=query, words=set(query), weights=weights, dense=similar, pages=library.size)
+    best = [_as_found(page, score) for page, score in ranked[:JUDGED]]
+    terms = {one.address: frozenset(library.terms[int(one.address)]) for one in best}
+    return [int(one.address) for one in in_order(best, terms, asked)] + [page for page, _ in ranked[JUDGED:]]
+
+
+def _as_found(page: int, score: float) -> RecalledPage:
+    said = (Projection(role=Role.USER, text=""),)
+    found = Page(
+        seq=page + 1, chain="", parent="", kind=Kind.MESSAGE, format="chat/1", body="", sha256="", messages=said,
+        tokens=1, gist="", created_at=0.0,
+    )  # fmt: skip
+    return RecalledPage(
+        address=str(page), page=found, score=score, message_ids=(), trust="user", resident=False, superseded_by=None
+    )
+
+
 def _fused(neighbour: float) -> Ranker:
     return lambda lib, q: [page for page, _ in fuse(lib.dense(q), lib.sparse(q), neighbour=neighbour)]
 
@@ -178,7 +203,8 @@ RANKERS: Final[Mapping[str, Ranker]] = {
     "both stretched to 0..1": _stretched,
     "BM25 + neighbours": lambda lib, q: [page for page, _ in fuse({}, lib.sparse(q))],
     "fused": _fused(0.0),
-    "**fused + neighbours** (default)": _fused(0.25),
+    "fused + neighbours": _fused(0.25),
+    "**the same, newest first** (default)": _newest_first,
 }
 
 

@@ -7,7 +7,7 @@ Runs on the kernel's loop thread. What to show is decided by the pure modules of
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 from uuid import UUID
@@ -31,6 +31,7 @@ from pagefault.recall import (
     RecalledPage,
     counts,
     fuse,
+    in_order,
     is_remark,
     judge,
     leading,
@@ -170,24 +171,23 @@ class Retrieval:
         words = query_words(query.text)
         asked = Question(terms=sparse.indices, words=words, weights={}, dense=None, pages=sight.pages, request=request)
         got = await self._gather(sight, ranked, query, asked)
-        behind = await self._behind(sight, ranked, query, asked, got)
-        pages, found, asking, _, damaged = got
+        pages, found, _, _, damaged = got
         near = [each.point for each in pages.values()]
         weights = await self._store.idf(sight.reach, sparse.indices, near=near) if sparse.indices else {}
         similar = None if dense is None else {sight.address(n): dense[n] for n in pages if n in dense}
         question = replace(asked, weights=weights, dense=similar)
+        terms = {page.address: pages[number].terms for number, page in found.items()}
+        evident, copies = _ranked(got, ranked, dense or {}, sparsely)
+        best = in_order(evident, terms, question)
+        numbers = {page.address: number for number, page in found.items()}
+        order = [numbers[page.address] for page in best] + [n for n, _ in ranked if n in got.asking]
+        behind = await self._behind(sight, order, query, asked, got)
 
         def judged() -> Found:
-            scores, terms = dict(ranked), {page.address: pages[number].terms for number, page in found.items()}
-            if asking:
-                rest = [{s: v for s, v in part.items() if s not in asking} for part in (dense or {}, sparsely)]
-                scores = dict(fuse(*rest)) | dict.fromkeys(sorted(asking, reverse=True), 0.0)
-                found.update({number: replace(page, score=scores[number]) for number, page in found.items()})
-            best = [found[number] for number in scores if number in found]
             skip, notice = query.skip_resident, _damage(damaged)
-            only = {found[number].address for number in asking}
+            only = {page.address for page in copies}
             outcome, answers = judge(
-                best, terms, question, asking=only, behind=behind, limit=query.limit, skip_resident=skip
+                [*best, *copies], terms, question, asking=only, behind=behind, limit=query.limit, skip_resident=skip
             )
             room = query.budget - (counter.count(notice) if notice else 0)
             addresses = starts(answers, weights, room, skip_resident=skip)
@@ -358,10 +358,10 @@ class Retrieval:
         return got
 
     async def _behind(
-        self, sight: Sight, ranked: Sequence[tuple[int, float]], query: Query, asked: Question, got: _Gathered
+        self, sight: Sight, order: Sequence[int], query: Query, asked: Question, got: _Gathered
     ) -> dict[str, RecalledPage]:
         """The remark right behind each of the best messages, and of the best ones that only ask, by their address."""
-        best = ((n, got.pages[n].page) for n, _ in ranked if n in got.found and n != asked.request)
+        best = ((n, got.pages[n].page) for n in order if n != asked.request)
         following = {n: sight.following(n, NEXT) for n in leading(best, got.asking)}
         known = got.pages | got.beside
         if rest := sorted({each for some in following.values() for each in some} - known.keys()):
@@ -379,6 +379,18 @@ class Retrieval:
 
         remarks = {at: (page for n in some if n in known and (page := remark(n, at))) for at, some in following.items()}
         return {sight.address(at): first for at, some in remarks.items() if (first := next(some, None)) is not None}
+
+
+def _ranked(
+    got: _Gathered, ranked: Sequence[tuple[int, float]], dense: Mapping[int, float], sparse: Mapping[int, float]
+) -> tuple[list[RecalledPage], list[RecalledPage]]:
+    """What may answer, best first, with scores among each other, and what only asks, the newest first."""
+    found = got.found
+    if not got.asking:
+        return [found[n] for n, _ in ranked if n in found], []
+    rest = [{n: score for n, score in scores.items() if n not in got.asking} for scores in (dense, sparse)]
+    evident = [replace(found[n], score=score) for n, score in fuse(*rest) if n in found]
+    return evident, [replace(found[n], score=0.0) for n in sorted(got.asking, reverse=True)]
 
 
 def _used(sight: Sight, seqs: Sequence[int]) -> None:

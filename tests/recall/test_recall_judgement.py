@@ -17,11 +17,13 @@ from pagefault.recall import (
     counts,
     document_vector,
     focus,
+    in_order,
     is_evidence,
     is_remark,
     judge,
     leading,
     query_vector,
+    query_words,
     render,
     starts,
     term_id,
@@ -241,6 +243,150 @@ def test_what_says_the_same_is_shown_once_and_the_newest():
     same = [found(user(n, "The name of my dog is Rex.")) for n in (9, 3, 12, 5)]
     other = found(user(4, "The name of my dog was Max."))
     assert judged([*same, other]) == (Outcome.ANSWER, [same[2], other])
+
+
+def restated(*facts, dense=None, query=QUERY):
+    """Their addresses and what each is superseded by, after the newer ones were put first."""
+    pages = [one if isinstance(one, RecalledPage) else found(user(*one)) for one in facts]
+    terms = {one.address: frozenset(words(one.page)) for one in pages}
+    asked = query_vector(query).indices
+    question = Question(
+        terms=asked, words=query_words(query), weights=dict.fromkeys(asked, 1.0), dense=dense, pages=100
+    )  # fmt: skip
+    return [(one.address, one.superseded_by) for one in in_order(pages, terms, question)]
+
+
+def test_what_is_said_anew_comes_first_and_is_named_by_the_older_page():
+    rex, max_ = (2, "The name of my dog is Rex."), (30, "The name of my dog is Max now.")
+    assert restated(rex, max_) == [("30", None), ("2", "30")]
+    assert restated(max_, rex) == [("30", None), ("2", "30")]
+    between = (5, "A dog barks.")
+    assert restated(rex, between, max_) == [("30", None), ("2", "30"), ("5", "30")]
+    tom = (50, "Sadly, Max died. Our new dog has the name Tom.")
+    assert restated(rex, tom, max_)[0] == ("50", None)
+    first = in_order([found(user(*rex), score=2.0), found(user(*max_), score=1.5)], *_asked(rex, max_))[0]
+    assert (first.address, first.score) == ("30", 2.0)
+
+
+def _asked(*facts):
+    terms = {str(seq): frozenset(words(user(seq, text))) for seq, text in facts}
+    weights = dict.fromkeys(TERMS, 1.0)
+    return terms, Question(terms=TERMS, words=query_words(QUERY), weights=weights, dense=None, pages=100)
+
+
+@pytest.mark.parametrize(
+    "newer",
+    [
+        user(30, "The name of my cat is Tom."),
+        user(30, "My dog runs."),
+        user(30, "The name of my dog " + " ".join(f"word{n}" for n in range(80))),
+        page(30, (Role.ASSISTANT, "The name of my dog is Max.")),
+        user(1, "The name of my dog is Max."),
+    ],
+    ids=["about something else", "says less", "long", "another speaker", "older"],
+)
+def test_what_does_not_say_it_anew_stays_where_it_is(newer):
+    rex = found(user(2, "The name of my dog is Rex."))
+    assert ("2", None) in restated(rex, found(newer))
+
+
+def test_only_evidence_of_one_conversation_says_it_anew():
+    rex, max_ = user(2, "The name of my dog is Rex."), user(30, "The name of my dog is Max.")
+    there = SpaceId(tenant="acme", user="u", thread="t2", agent="")
+    assert [by for _, by in restated(found(rex), found(max_, space=there))] == [None, None]
+    more = f"{QUERY} And his age, weight, height, colour, breed and character?"
+    assert [by for _, by in restated(found(rex), found(max_), query=more)] == [None, None]
+    assert restated(found(rex), found(max_), query=more, dense={"2": 0.8, "30": 0.8})[1] == ("2", "30")
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 30), st.lists(st.sampled_from("abcdefg"), min_size=1, max_size=5)), max_size=12)
+)
+def test_putting_the_newest_first_loses_and_doubles_nothing(facts):
+    pages = list({seq: (seq, "dog name " + " ".join(f"{w}word" for w in said)) for seq, said in facts}.values())
+    done = restated(*pages)
+    assert sorted(int(at) for at, _ in done) == sorted(seq for seq, _ in pages)
+    place = {at: index for index, (at, _) in enumerate(done)}
+    assert all(int(by) > int(at) and place[by] < place[at] for at, by in done if by is not None)
+
+
+CHANGED = [
+    ("What is my phone number?", "My phone number is 0171 555.", "My phone number is now 0160 777."),
+    ("Where do I live?", "I live in Berlin.", "I moved to Hamburg, I live there now."),
+    (
+        "When is the deadline of Falcon?",
+        "The deadline of the project Falcon is 3 March.",
+        "Change: the deadline of Falcon is 10 April.",
+    ),
+    (
+        "What's my favourite colour?",
+        "My favourite colour is blue.",
+        "Actually my favourite colour is green these days.",
+    ),
+    ("Which database do we use?", "We use PostgreSQL 14 as our database.", "We switched the database to MySQL 8."),
+    (
+        "What is the staging server's IP?",
+        "The staging server has the IP 10.0.0.4.",
+        "Ops moved staging: the server's IP is 10.0.0.9 now.",
+    ),
+    ("Who is on call this week?", "On call this week: Maria.", "Swap: Jonas is on call this week instead of Maria."),
+    (
+        "What is my budget for the laptop?",
+        "My budget for the laptop is 1200 euros.",
+        "I can go up to 1500 euros for the laptop budget.",
+    ),
+    (
+        "When is the meeting with Kim?",
+        "The meeting with Kim is on Tuesday at 10.",
+        "Kim asked to move the meeting to Thursday at 14.",
+    ),
+    ("What's the wifi password?", "The wifi password is banana42.", "I changed the wifi password, it's kiwi77 now."),
+    (
+        "Am I allergic to anything?",
+        "I'm allergic to peanuts.",
+        "The doctor says I'm allergic to cashews too, not only peanuts.",
+    ),
+    ("How many employees does Acme have?", "Acme has 120 employees.", "Acme grew to 145 employees last month."),
+    ("What car do I drive?", "I drive a Golf.", "I sold the Golf and drive a Tesla now."),
+    ("What time do I get up?", "I usually get up at 6.", "Since the baby came I get up at 5."),
+    (
+        "What is the API rate limit?",
+        "The API rate limit is 100 requests per minute.",
+        "Vendor raised the API rate limit to 500 requests per minute.",
+    ),
+    (
+        "Where is the release branch?",
+        "The release branch is release/2.3.",
+        "Use release/2.4 as release branch from today.",
+    ),
+    (
+        "What's the hotel for the Paris trip?",
+        "For the Paris trip we booked Hotel Lutetia.",
+        "The Paris hotel is cancelled, we stay at Hotel Regina.",
+    ),
+    ("What is my weight?", "My weight is 82 kg.", "I weigh 79 kg today."),
+    ("What's the gate code?", "The gate code is 4711.", "New gate code: 9921."),
+    ("Who leads the design team?", "The design team is led by Ana.", "Ana left; Tom leads the design team."),
+]
+"""A question, a statement, and how it is changed later."""
+OTHER = [
+    ("What is the door PIN of Ann?", "Ann's door PIN is 4712.", "Bob's door PIN is 8443."),
+    ("What did I pay for milk?", "I bought milk for 3 euros at Aldi.", "I bought bread for 4 euros at Aldi."),
+    ("Who likes jazz?", "Maria likes jazz music.", "Tom likes rock music."),
+    ("What is the IP of db1?", "The server db1 has the IP 10.0.0.1.", "The server db2 has the IP 10.0.0.2."),
+    ("When is the exam in maths?", "The maths exam is on 3 May.", "The physics exam is on 9 May."),
+    ("What is the capital of Peru?", "The capital of Peru is Lima.", "The capital of Chile is Santiago."),
+]
+"""A question, the statement that answers it, and a later one about something else."""
+
+
+def is_superseded(query, older, newer):
+    return ("2", "30") in restated((2, older), (30, newer), query=query)
+
+
+def test_most_changes_of_mind_are_seen_and_other_things_are_not_taken_for_them():
+    assert sum(is_superseded(*case) for case in CHANGED) == 15
+    assert sum(is_superseded(*case) for case in OTHER) == 0
 
 
 def test_the_request_is_pointed_at_where_it_alone_says_it():

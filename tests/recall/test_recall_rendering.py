@@ -154,7 +154,9 @@ class TestProvenance:
         assert f"<{fence}\n{reading(GROUP)}\n{fence}>" in text
 
     def test_what_was_superseded_says_so(self):
-        assert "SUPERSEDED by 9, no longer current" in show(recalled(said(3, "old"), superseded_by="9"))
+        assert "trust: user | a newer page says something like it: 9" in show(
+            recalled(said(3, "old"), superseded_by="9")
+        )
 
     def test_odd_names_and_times_stay_on_their_line(self):
         what = page(

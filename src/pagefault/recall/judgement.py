@@ -12,6 +12,7 @@ from pagefault.recall.focus import focus
 from pagefault.recall.following import FOLLOWED, follow
 from pagefault.recall.gate import Evidence, Outcome, decide, share, weigh
 from pagefault.recall.rendering import PAGE_TOKENS, QUOTE_CHARS, QUOTED, RecalledPage
+from pagefault.recall.restating import newest_first
 from pagefault.recall.slices import reading
 
 MIN_WIDTH: Final = 60
@@ -42,6 +43,18 @@ class Question:
     dense: Mapping[str, float] | None
     pages: int
     request: int = 0
+
+
+def in_order(
+    found: Sequence[RecalledPage], terms: Mapping[str, frozenset[int]], question: Question
+) -> list[RecalledPage]:
+    """Candidates, best first, with what was said anew behind the newest page that says so (``newest_first``)."""
+    mass, similar = weigh(question.terms, question.weights, pages=question.pages), question.dense
+
+    def is_weighty(page: RecalledPage) -> bool:
+        return decide(_alone(page.address, mass, terms, similar)) is not Outcome.ABSTAIN
+
+    return newest_first(found, terms, question.terms, is_weighty)
 
 
 def judge(
@@ -121,10 +134,13 @@ def _weighed(
 ) -> dict[str, Evidence]:
     """What speaks for each page alone, by address."""
     mass, similar = weigh(question.terms, question.weights, pages=question.pages), question.dense
-    return {
-        at: Evidence(coverage=share(mass, terms[at]), cosine=None if similar is None else similar.get(at, 0.0), hits=1)
-        for at in (page.address for page in found)
-    }
+    return {at: _alone(at, mass, terms, similar) for at in (page.address for page in found)}
+
+
+def _alone(
+    at: str, mass: Mapping[int, float], terms: Mapping[str, Collection[int]], similar: Mapping[str, float] | None
+) -> Evidence:
+    return Evidence(coverage=share(mass, terms[at]), cosine=None if similar is None else similar.get(at, 0.0), hits=1)
 
 
 def _decided(pages: Sequence[RecalledPage], weighed: Mapping[str, Evidence]) -> Outcome:
@@ -146,9 +162,12 @@ def _strongest(pages: Sequence[RecalledPage], weighed: Mapping[str, Evidence]) -
 
 
 def _with(page: RecalledPage, pages: list[RecalledPage], limit: int) -> list[RecalledPage]:
-    """The first of some pages, this one among them: a long page that answers may be far behind by its score."""
+    """The first of some pages, this one among them, or the one that says it anew.
+
+    A long page that answers may be far behind by its score.
+    """
     first = pages[:limit]
-    if any(each is page for each in first):
+    if any(each is page or each.address == page.superseded_by for each in first):
         return first
     said = _said(page)
     return first if any(_said(each) == said for each in first) else [*first[: limit - 1], page]

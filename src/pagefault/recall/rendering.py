@@ -57,7 +57,8 @@ class RecalledPage:
         message_ids: The framework's ids of its messages, those that have one.
         trust: The least trusted role in it.
         resident: It is in the window already.
-        superseded_by: Address of what replaced it, ``None`` when nothing did.
+        superseded_by: Address of the newest page found that says anew what this one says, and may have changed it;
+            ``None`` where none was found.
         space: Whose page it is, where it is from another conversation of the user; ``None`` for one's own.
         then: What was said right after it, where that may correct or answer it, quoted behind it; else ``None``.
     """
@@ -336,7 +337,7 @@ def _origin(recalled: RecalledPage) -> str:
     if recalled.space is not None:
         words.insert(0, _conversation(recalled.space))
     if recalled.superseded_by is not None:
-        words.append(f"SUPERSEDED by {recalled.superseded_by}, no longer current")
+        words.append(f"a newer page says something like it: {recalled.superseded_by}")
     if recalled.resident:
         words.append("also in your context")
     return " | ".join(words)

@@ -1,0 +1,76 @@
+"""Statements that are made again later: what the older ones say may have changed since."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
+from typing import Final
+
+from pagefault.page import Role
+from pagefault.recall.rendering import RecalledPage
+
+ALIKE: Final = 0.5
+"""Share of a statement's words that a later one must have to be about the same."""
+MAX_TERMS: Final = 64
+"""A statement has no more distinct words: longer texts have some of everything."""
+
+
+def newest_first(
+    pages: Sequence[RecalledPage],
+    terms: Mapping[str, frozenset[int]],
+    query_terms: Collection[int],
+    is_evidence: Callable[[RecalledPage], bool],
+) -> list[RecalledPage]:
+    """The pages, each behind the newest one that says anew what it says, and naming that one (``superseded_by``).
+
+    A page says anew what an older one of the same conversation says if the same roles speak in it, it has every word of
+    the query that the older one has, at least one, and half of all its words: "My phone number is 0171." and later
+    "The phone number is now 0160.". Whether it replaces that is for the reader to judge: both may hold. The newer
+    page counts as much as the older one.
+
+    Args:
+        pages: Best first.
+        terms: Term ids of each page, by address.
+        query_terms: Term ids of the query, as it was searched for.
+        is_evidence: Whether a page alone would not be abstained from; asked only where it matters.
+    """
+    asked = frozenset(query_terms)
+    short = [page for page in pages if len(terms[page.address]) <= MAX_TERMS]
+    held = {page.address: own for page in short if (own := terms[page.address] & asked)}
+
+    def says_anew(other: RecalledPage, page: RecalledPage) -> bool:
+        if (
+            other.page.seq <= page.page.seq
+            or other.space != page.space
+            or not held[other.address] >= held[page.address]
+        ):
+            return False
+        said = terms[page.address]
+        is_alike = len(terms[other.address] & said) >= ALIKE * len(said) and _roles(other) == _roles(page)
+        return is_alike and is_evidence(other) and is_evidence(page)
+
+    newer: dict[str, RecalledPage] = {}
+    stated = [page for page in short if page.address in held]
+    for page in stated:
+        if later := [other for other in stated if says_anew(other, page)]:
+            newer[page.address] = max(later, key=lambda other: other.page.seq)
+    return _behind(pages, newer)
+
+
+def _behind(pages: Sequence[RecalledPage], newer: Mapping[str, RecalledPage]) -> list[RecalledPage]:
+    """The pages, each behind the one that says it anew."""
+    placed: dict[str, RecalledPage] = {}
+    for page in pages if newer else ():
+        chain = [page]
+        while (after := newer.get(chain[-1].address)) is not None:
+            chain.append(after)  # each is newer than the one before, so this ends
+        for one in reversed(chain):
+            if one.address not in placed:
+                by = newer.get(one.address)
+                score = max(one.score, page.score)
+                placed[one.address] = replace(one, score=score, superseded_by=None if by is None else by.address)
+    return list(placed.values()) if newer else list(pages)
+
+
+def _roles(found: RecalledPage) -> list[Role]:
+    return [message.role for message in found.page.messages]

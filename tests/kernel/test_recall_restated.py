@@ -1,0 +1,37 @@
+"""Of statements that say the same anew, the newest comes first and the older ones name it."""
+
+from __future__ import annotations
+
+import pytest
+
+import pagefault
+from pagefault import Outcome
+from tests.core.conversation import said, user
+
+TALK = [user("Let us talk about the weather in Spain."), said("Rain is common there in autumn.")] * 4
+BLUE, GREEN = user("My favourite colour is blue."), user("Actually my favourite colour is green these days.")
+
+
+@pytest.fixture(params=["default", None], ids=["vectors", "words"])
+def memory(request):
+    with pagefault.open(":memory:", embedder=request.param) as memory:
+        yield memory
+
+
+@pytest.mark.parametrize("limit", [1, 10])
+def test_what_was_changed_since_is_not_told_alone_or_first(memory, limit):
+    space = memory.space(thread="t")
+    space.append([BLUE, said("Noted."), *TALK, GREEN, said("Noted."), *TALK])
+    found = space.recall("What's my favourite colour?", limit=limit)
+    assert found.outcome is Outcome.ANSWER
+    assert [page.address for page in found.pages[:2]] == ["11", "1"][:limit]
+    assert [page.superseded_by for page in found.pages[:2]] == [None, "11"][:limit]
+    assert ("a newer page says something like it: 11" in found.text) is (limit > 1)
+
+
+def test_a_correction_behind_the_newest_statement_is_shown(memory):
+    space = memory.space(thread="t")
+    space.append([BLUE, *TALK, GREEN, said("Noted."), user("Sorry, I meant turquoise."), *TALK])
+    found = space.recall("What's my favourite colour?", limit=1)
+    assert [page.address for page in found.pages] == ["10"]
+    assert "Sorry, I meant turquoise." in found.text
