@@ -262,6 +262,39 @@ def test_a_memory_never_becomes_that_of_somebody_else(backend):
         assert contents(memory.get_all()) == ["mine"]
 
 
+def test_a_copy_is_another_handle_whatever_pydantic_makes_of_copies(backend, tmp_path):
+    memory = session(backend, user="ada")
+    memory.put(user("mine"))
+    for deep in (True, False):
+        assert contents(memory.model_copy(deep=deep).get_all()) == ["mine"]
+        assert memory.model_copy(update={"token_limit": 7}, deep=deep).token_limit == 7
+        elsewhere = memory.model_copy(update={"place": str(tmp_path)}, deep=deep)
+        assert elsewhere.memory.place == str(tmp_path)
+    elsewhere.memory.close()
+
+
+def test_what_is_no_argument_is_named_not_swallowed(backend):
+    with pytest.raises(TypeError, match=r"takes no chat_store_key, sesion_id; .* session_id, tenant, user and agent"):
+        session(backend, sesion_id="ada", chat_store_key="ada")
+
+
+def test_keys_stay_in_the_order_in_which_they_were_said(backend):
+    """A provider is sent the same bytes as during the run, so its prompt cache knows them."""
+    arguments = {"zebra": [{"b": 1, "a": (2,)}], "apple": {"\ud83d": "\ud83d\ude00", "__utf8__": 1, "A": b"x"}}
+    asked = ChatMessage(
+        role="assistant",
+        blocks=[ToolCallBlock(tool_call_id="1", tool_name="look", tool_kwargs=arguments)],
+        additional_kwargs={"z": 1, "a": 2},
+    )
+    memory = session(backend)
+    memory.put_messages(
+        [user("look"), asked, ChatMessage(role="tool", content="x", additional_kwargs={"tool_call_id": "1"})]
+    )
+    for given in (memory.get()[1], memory.get_all()[1]):
+        assert list(given.additional_kwargs) == ["z", "a"]
+        assert repr(given.blocks[0].tool_kwargs) == repr(arguments).replace("(2,)", "[2]")
+
+
 def test_another_limit_counts_from_then_on(backend):
     memory = session(backend)
     memory.token_limit = 10 * LIMIT

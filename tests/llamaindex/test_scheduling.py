@@ -12,6 +12,8 @@ from llama_index.core.base.llms.types import ChatMessage, ChatResponse
 from llama_index.core.chat_engine import SimpleChatEngine
 from llama_index.core.llms import MockLLM
 from llama_index.core.prompts import PromptTemplate
+from llama_index_instrumentation import get_dispatcher
+from llama_index_instrumentation.span_handlers import SimpleSpanHandler
 
 import pagefault
 from pagefault_llamaindex import NotSchedulable, PagefaultMemory, paged, scheduled
@@ -99,6 +101,23 @@ def test_each_completion_is_one_turn(way, make):
             way(llm)
     assert scheduler.usage("agent").turns == 2
     assert scheduler.state().turns == ()
+
+
+@pytest.mark.parametrize("way", [chat, stream, achat, astream, complete])
+def test_a_wrapped_llm_opens_the_spans_of_the_llm_and_no_others(way):
+    spans, root = SimpleSpanHandler(), get_dispatcher()
+    with pagefault.open(":memory:", embedder=None) as memory:
+        llms = (MockLLM(), paged(MockLLM(), memory), scheduled(MockLLM(), pagefault.Scheduler(slots=1), timeout=20))
+        opened = []
+        root.add_span_handler(spans)
+        try:
+            for llm in llms:
+                way(llm)
+                opened.append([span.id_.split("-")[0] for span in spans.completed_spans])
+                spans.completed_spans.clear()
+        finally:
+            root.span_handlers.remove(spans)
+    assert opened[0] == opened[1] == opened[2] != []
 
 
 @pytest.mark.parametrize("way", [chat, stream, achat, astream])

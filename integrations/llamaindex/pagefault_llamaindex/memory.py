@@ -82,7 +82,7 @@ class PagefaultMemory(BaseMemory):
         tenant: str | int | None = None,
         user: str | int = "",
         agent: str = "",
-        **_: Any,
+        **unknown: Any,
     ) -> Self:
         """A session's memory.
 
@@ -94,12 +94,19 @@ class PagefaultMemory(BaseMemory):
             tenant: The isolation boundary, where there are several.
             user: Whose session it is.
             agent: The agent within the session.
+            **unknown: Refused by name.
 
         Raises:
             InvalidId: An id is no usable string.
             BudgetError: ``token_limit`` is not a positive number.
             StoreError: The place cannot be opened.
+            TypeError: An argument that it does not know, such as another memory's ``chat_store_key``.
         """
+        if unknown:
+            raise TypeError(
+                f"PagefaultMemory.from_defaults takes no {', '.join(sorted(unknown))}; the first argument says where "
+                "messages are kept, session_id, tenant, user and agent say whose they are"
+            )
         _check_limit(token_limit)
         is_given = isinstance(memory, Memory)
         source = memory if isinstance(memory, Memory) else pagefault.open(memory)
@@ -252,9 +259,14 @@ class PagefaultMemory(BaseMemory):
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
         return self._again()
 
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:  # noqa: ARG002  # Pydantic's
+        """Another handle, deep or not: of this session, or of the one that ``update`` makes of it."""
+        return self._again(**(update or {}))
+
     def _again(self, **changes: Any) -> Self:
         twin = self.from_dict(self.to_dict(), **changes)
-        twin._memory = self._memory
+        if twin.place == self.place:
+            twin._memory = self._memory
         return twin
 
     # -- inside ----------------------------------------------------------------------------

@@ -145,18 +145,31 @@ def accept(messages: object) -> list[ChatMessage]:
 def accept_one(message: Any) -> ChatMessage:
     """As :func:`accept`, for one message.
 
+    Keys keep their order, so that a prompt cache knows a tool call again; what the store gives back has them sorted.
+
     Raises:
         UnsupportedMessage: It is none, or holds what JSON cannot.
     """
     if is_plain(message):
         return copy_of(message)
-    text, lost = canonical.exact(LLAMAINDEX.encode(message))
+    data = LLAMAINDEX.encode(message)
+    text, lost = canonical.exact(data)
     if lost:
         raise UnsupportedMessage(
             f"additional_kwargs or tool arguments of {str(message)!r:.60} hold {lost}; the store would be its only "
             "copy, so convert it (objects to dictionaries, keys to text) before it enters the memory"
         )
-    return LLAMAINDEX.decode(canonical.load(text))
+    return LLAMAINDEX.decode(_in_order_of(data, canonical.load(text)))
+
+
+def _in_order_of(said: Any, read: Any) -> Any:
+    """What was read back, with the keys of its dictionaries in the order in which they were said."""
+    if isinstance(read, dict):
+        keys = [(key, str.__str__(key)) for key in said]  # an enumeration is read as its text
+        return {text: _in_order_of(said[key], read[text]) for key, text in keys}
+    if isinstance(read, list):
+        return [_in_order_of(one, other) for one, other in zip(said, read, strict=True)]
+    return read
 
 
 def is_plain(message: Any) -> bool:

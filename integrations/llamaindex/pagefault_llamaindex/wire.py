@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -22,9 +23,14 @@ def rewired(llm: L, wrap: Mapping[str, Callable[[Wire], Wire]], mark: str, *, va
     """
     base = type(llm)
     body: dict[str, Any] = {"__module__": base.__module__, "__doc__": base.__doc__, "__qualname__": base.__qualname__}
-    body |= {name: make(getattr(base, name)) for name, make in wrap.items()}
+    body |= {name: _named(make(getattr(base, name)), getattr(base, name)) for name, make in wrap.items()}
     subclass = type(base.__name__, (base,), body)
     setattr(subclass, mark, value)
     copy = llm.model_copy()
     object.__setattr__(copy, "__class__", subclass)
     return copy
+
+
+def _named(made: Wire, wire: Wire) -> Wire:
+    """With the method's own name and marks: LlamaIndex then opens one span for a call, the method's, not two."""
+    return functools.update_wrapper(made, wire)
