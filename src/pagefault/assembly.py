@@ -111,7 +111,7 @@ class Assembly:
         restored = await restore_at(
             memory._store, paging.space, self._codec, memory.counter, length=dropped.at, tip=dropped.tip
         )
-        memory._writeback.attach(paging, restored.lineage, restored.indexed)
+        memory._writeback.attach(paging, restored)
         await memory._retrieval.bring_back(paging, restored.lineage, sorted(nameless(restored.lineage)))
         return restored.lineage
 

@@ -248,7 +248,7 @@ class Held:
                 self._paging.leave_out(restored.lineage, sorted(restored.damaged), memory.budget)
                 named, first = list(restored.damaged), next(iter(restored.damaged.values()))
                 _log.error("the window of %s goes on without what is damaged, pages %s: %s", self.space, named, first)
-            memory._writeback.attach(self._paging, restored.lineage, restored.indexed)
+            memory._writeback.attach(self._paging, restored)
             return restored.lineage
 
     def _mine(self) -> Lineage:

@@ -216,7 +216,7 @@ class Memory:
         self._kernel = Kernel(f"pagefault {self._place or ':memory:'}")
         self._store: PageStore = self._make_store()
         self._vectors = Vectors(self._kernel, embedder)
-        self._writeback = WriteBack(self._kernel, self._store, self._vectors)
+        self._writeback = WriteBack(self._kernel, self._store, self._vectors, is_shared=isinstance(self._place, str))
         self._retrieval = Retrieval(self._kernel, self._store, self._writeback, self._vectors)
         self._sources = Sources(self._kernel, self._vectors)
         self._shelves: weakref.WeakValueDictionary[Scope, Shelf] = weakref.WeakValueDictionary()

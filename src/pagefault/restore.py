@@ -76,11 +76,13 @@ class Restored(NamedTuple):
         lineage: The path, with the natives of its resident pages.
         indexed: Last page up to which all are known to have their vectors.
         damaged: Resident pages whose natives are not there, since what is stored is not what was written.
+        head: The sha256 of the head it was rebuilt from; empty where there is none.
     """
 
     lineage: Lineage
     indexed: int
     damaged: Mapping[int, CorruptPage] = MappingProxyType({})
+    head: str = ""
 
 
 async def restore(store: PageStore, space: SpaceId, codec: Codec, counter: TokenCounter) -> Restored:
@@ -116,7 +118,7 @@ async def restore(store: PageStore, space: SpaceId, codec: Codec, counter: Token
             _mark(lineage.slots[seq - 1])
         if len(records) == head.length:
             lineage.extend([codec.decode(message) for message in head.open], now=time.time())
-    return Restored(lineage, head.indexed, damaged)
+    return Restored(lineage, head.indexed, damaged, head.digest)
 
 
 async def restore_at(
@@ -201,6 +203,7 @@ class _Head(NamedTuple):
     view: View
     indexed: int
     open: list[Any]
+    digest: str = ""
 
 
 async def _head(store: PageStore, scope: Scope, space: SpaceId) -> _Head:
@@ -217,7 +220,7 @@ async def _head(store: PageStore, scope: Scope, space: SpaceId) -> _Head:
             f"the head record of {space} cannot be read ({error}); open it with the release that wrote it"
         ) from error
     indexed, rest = int(state.get("indexed", 0)), list(state.get("open", ()))
-    return _Head(str(state.get("root", ROOT)), str(state["tip"]), head.seq, view, indexed, rest)
+    return _Head(str(state.get("root", ROOT)), str(state["tip"]), head.seq, view, indexed, rest, head.sha256)
 
 
 class Read(NamedTuple):

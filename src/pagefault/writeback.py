@@ -18,6 +18,7 @@ from typing import Any, Final
 from weakref import ref
 
 from pagefault.errors import EmbedderError, MemoryClosed, PagefaultError, StoreError, StoreUnreachable
+from pagefault.heads import Heads
 from pagefault.indexing import Indexer
 from pagefault.kernel import Kernel
 from pagefault.lineage import Lineage
@@ -25,6 +26,7 @@ from pagefault.paging import Paging
 from pagefault.patience import Patience
 from pagefault.ports import Header, PageStore, Scope
 from pagefault.records import Task, mark_of
+from pagefault.restore import Restored
 from pagefault.vectors import Vectors
 from pagefault.writer import Writer
 
@@ -44,12 +46,13 @@ _log: Final = logging.getLogger("pagefault")
 class WriteBack:
     """Writes closed pages and their vectors. Its coroutines run on the kernel's loop thread."""
 
-    def __init__(self, kernel: Kernel, store: PageStore, vectors: Vectors) -> None:
+    def __init__(self, kernel: Kernel, store: PageStore, vectors: Vectors, *, is_shared: bool) -> None:
         self._kernel = kernel
         self._store = store
         self._vectors = vectors
         self._indexer = Indexer(kernel, store, vectors)
-        self._writer = Writer(kernel, store, self._indexer)
+        self._heads = Heads(store) if is_shared else None
+        self._writer = Writer(kernel, store, self._indexer, self._heads)
         self._gate = threading.Lock()
         self._queue: dict[Lineage, Paging] = {}
         self._closed = False
@@ -145,9 +148,12 @@ class WriteBack:
         """
         await self._indexer.verify()
 
-    def attach(self, paging: Paging, lineage: Lineage, indexed: int) -> None:
-        """A path was rebuilt from the store; ``indexed`` is what its head says of vectors."""
+    def attach(self, paging: Paging, restored: Restored) -> None:
+        """A path was rebuilt from the store."""
+        lineage, indexed = restored.lineage, restored.indexed
         task = Task(paging, lineage)
+        if self._heads is not None and lineage.is_sole:
+            self._heads.read(paging, restored.head)
         stored = [(slot.seq, slot.chain) for slot in lineage.slots if slot.stored and slot.seq > indexed]
         self._writer.path(lineage).head = mark_of(lineage, indexed)
         self._indexer.add_stored(task.scope, stored)

@@ -11,12 +11,13 @@ from uuid import UUID
 from weakref import WeakKeyDictionary, ref
 
 from pagefault.chain import head_id, point_id
+from pagefault.heads import Heads
 from pagefault.indexing import Indexer
 from pagefault.kernel import Kernel
 from pagefault.lineage import Lineage
 from pagefault.paging import Paging
 from pagefault.patience import Patience
-from pagefault.ports import PageStore, Scope
+from pagefault.ports import PageStore, Record, Scope
 from pagefault.records import Mark, Task, head_of, indexed_of, join_ahead, let_go, mark_of, pages_of, unit_of
 from pagefault.slot import Slot
 
@@ -44,10 +45,11 @@ class Writer:
         unsynced: Since when something stored is not durable yet (monotonic), ``None`` for nothing.
     """
 
-    def __init__(self, kernel: Kernel, store: PageStore, indexer: Indexer) -> None:
+    def __init__(self, kernel: Kernel, store: PageStore, indexer: Indexer, heads: Heads | None) -> None:
         self._kernel = kernel
         self._store = store
         self._indexer = indexer
+        self._heads = heads
         self._paths: WeakKeyDictionary[Lineage, PathState] = WeakKeyDictionary()
         self.behind: dict[Lineage, Task] = {}
         self.unjoined: WeakKeyDictionary[Lineage, ref[Paging]] = WeakKeyDictionary()
@@ -95,6 +97,7 @@ class Writer:
             indexed = self._indexer.indexed_up_to(scope, slots[-1].seq, later)
             mark, head = await self._kernel.run(lambda: head_of(task, slots[-1], indexed), urgent=False, rest=False)
             if task.lineage.keeps_head:  # another path may have become the conversation meanwhile
+                await self._look(task, head)
                 records = [*records, head]
         if records:
             await self._store.put(scope, records)
@@ -121,10 +124,15 @@ class Writer:
         if lineage.keeps_head and mark != path.head and not mark.is_empty:
             mark, head = await self._kernel.run(lambda: head_of(task, last, indexed), urgent=False)
             if lineage.keeps_head:
+                await self._look(task, head)
                 await self._store.put(task.scope, [head])
             self._written_now(task, path, mark)
         if not self._indexer.has_work:
             self.behind.pop(lineage, None)
+
+    async def _look(self, task: Task, head: Record) -> None:
+        if self._heads is not None:
+            await self._heads.writes(task, head)
 
     def _written_now(self, task: Task, path: PathState, mark: Mark | None) -> None:
         path.head = mark or path.head
