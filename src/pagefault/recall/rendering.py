@@ -86,7 +86,7 @@ class Found:
 
     Attributes:
         outcome: Whether it is an answer; ``abstain`` comes without pages.
-        pages: Best first.
+        pages: Best first, but each behind the newest that says anew what it says.
         text: What a tool returns to the model.
         items: What was remembered under a key and answers, best first.
         passages: What sources outside say, best first.
