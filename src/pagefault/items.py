@@ -193,23 +193,26 @@ def item_of(record: Record) -> Item:
     """The item that a record holds.
 
     Raises:
-        CorruptPage: Its body does not match its hash.
+        CorruptPage: Its body does not match its hash, or is no item's.
     """
-    namespace, key = name_of(str(record.fields["path"]))
-    if canonical.sha256(record.body) != record.sha256:
-        raise CorruptPage(f"item {key!r:.60} does not match its hash any more; write it again or restore a backup")
-    body = canonical.load(record.body)
-    return Item(
-        namespace=namespace,
-        key=key,
-        value=body["value"],
-        version=record.seq,
-        created_at=created_of(record),
-        updated_at=updated_of(record.fields),
-        ttl=_seconds(record.fields.get("ttl")),
-        expires_at=expiry_of(record.fields),
-        text=body.get("text"),
-    )
+    try:
+        namespace, key = name_of(str(record.fields["path"]))
+        if canonical.sha256(record.body) != record.sha256:
+            raise CorruptPage(f"item {key!r:.60} does not match its hash any more; write it again or restore a backup")
+        body = canonical.load(record.body)
+        return Item(
+            namespace=namespace,
+            key=key,
+            value=body["value"],
+            version=record.seq,
+            created_at=created_of(record),
+            updated_at=updated_of(record.fields),
+            ttl=_seconds(record.fields.get("ttl")),
+            expires_at=expiry_of(record.fields),
+            text=body.get("text"),
+        )
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
+        raise CorruptPage(f"item {record.id} is damaged ({error!r:.100}); restore a backup") from error
 
 
 def expiry_of(fields: Mapping[str, str | int | float | bool]) -> float | None:
@@ -224,7 +227,7 @@ def updated_of(fields: Mapping[str, str | int | float | bool]) -> float:
 
 def created_of(record: Record) -> float:
     """When a record's item was first written."""
-    return _seconds(record.fields["created"]) or 0.0
+    return _seconds(record.fields.get("created")) or 0.0
 
 
 def prefixes(namespace: Namespace) -> list[str]:

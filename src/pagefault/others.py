@@ -172,20 +172,20 @@ class Others:
 
     async def _walk(self, place: Place, known: Sequence[str]) -> list[str]:
         """Back from the tip, as far as the path is another than the one known before."""
-        parents: dict[str, str] = {}
+        parents: dict[tuple[int, str], str] = {}
         found: list[str] = []
         tip = place.tip
         for seq in range(place.length, 0, -1):
             if seq <= len(known) and known[seq - 1] == tip:
                 return [*known[:seq], *reversed(found)]
-            if tip not in parents:
+            if (seq, tip) not in parents:
                 where = Where(first=max(1, seq - WINDOW // 2), last=seq, newest=True, fields=("chain", "parent"))
                 records = await self._store.scan(place.scope, where, limit=WINDOW)
-                parents = {str(r.fields["chain"]): str(r.fields["parent"]) for r in records}
-            if tip not in parents:
+                parents = {(r.seq, str(r.fields.get("chain"))): str(r.fields.get("parent")) for r in records}
+            if (seq, tip) not in parents:
                 raise PagesLost(f"page {seq} of {place.space} is not in the store, though its head says so")
             found.append(tip)
-            tip = parents[tip]
+            tip = parents[seq, tip]
         return found[::-1]
 
 
@@ -214,4 +214,4 @@ def _place(tenant: str, head: Record) -> Place | None:
     if space is None or head_id(space.key) != head.id:
         _log.warning("head record %s of tenant %r is damaged; its conversation is left out", head.id, tenant)
         return None
-    return Place(space=space, length=head.seq, tip=str(head.fields["chain"]))
+    return Place(space=space, length=head.seq, tip=str(head.fields.get("chain")))

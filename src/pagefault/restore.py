@@ -6,13 +6,15 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import pairwise
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, TypeVar
 from uuid import UUID
 
 from pagefault import canonical
-from pagefault.chain import ROOT, head_id, point_id
-from pagefault.compaction import to_ranges
+from pagefault.canonical import identity
+from pagefault.chain import ROOT, head_id, link, point_id
+from pagefault.compaction import Range, to_ranges
 from pagefault.content import Content
 from pagefault.errors import CorruptPage, PagefaultError, PagesLost, StoreMismatch, UnsupportedMessage
 from pagefault.lineage import Lineage
@@ -26,8 +28,13 @@ T = TypeVar("T")
 W = TypeVar("W")
 E = TypeVar("E", bound=PagefaultError)
 WINDOW: Final = 256
+SCANNED: Final = WINDOW * WINDOW
 DAMAGED: Final = "(damaged in the store, cannot be read)"
 _KINDS: Final = {kind.value: kind for kind in Kind}
+_MANY: Final = 1_000_000
+"""No page has so many messages."""
+_DAMAGE: Final = (AttributeError, KeyError, TypeError, ValueError, OverflowError, RecursionError)
+"""What reading altered data fails with."""
 
 
 def page_from(record: Record) -> Page:
@@ -58,11 +65,15 @@ def page_from(record: Record) -> Page:
             created_at=float(fields["created_at"]),
             opaque=bool(fields["opaque"]),
         )
-    except (KeyError, ValueError) as error:
-        raise CorruptPage(
-            f"the fields of page {record.seq} (point {record.id}) are damaged ({error!r:.100}); "
-            "restore the data directory from a backup"
-        ) from error
+    except _DAMAGE as error:
+        raise _damaged(record, error) from error
+
+
+def _damaged(record: Record, error: Exception) -> CorruptPage:
+    return CorruptPage(
+        f"the fields of page {record.seq} (point {record.id}) are damaged ({error!r:.100}); "
+        "restore the data directory from a backup"
+    )
 
 
 def _ascii(record: Record) -> str:
@@ -98,7 +109,7 @@ async def restore(store: PageStore, space: SpaceId, codec: Codec, counter: Token
     scope = Scope(tenant=space.tenant, space=space.key)
     head = await _head(store, scope, space)
     records = await _walk(store, scope, head)
-    formats = {str(record.fields["format"]) for record in records}
+    formats = {str(record.fields.get("format")) for record in records}
     if formats <= {codec.format}:
         records += await _after(store, scope, head.length, head.tip, codec)
         formats = {codec.format}
@@ -212,15 +223,15 @@ async def _head(store: PageStore, scope: Scope, space: SpaceId) -> _Head:
         return _Head(ROOT, ROOT, 0, View(), 0, [])
     if canonical.sha256(_ascii(head)) != head.sha256:
         raise CorruptPage(f"the head record of {space} does not match its sha256; restore the directory from a backup")
-    state = canonical.load(head.body)
     try:
-        view = from_record(state["view"])
-    except ValueError as error:
+        state = canonical.load(head.body)
+        indexed, rest = int(state.get("indexed", 0)), list(state.get("open", ()))
+        root, tip = str(state.get("root", ROOT)), str(state["tip"])
+        return _Head(root, tip, head.seq, from_record(state["view"]), indexed, rest, head.sha256)
+    except _DAMAGE as error:
         raise StoreMismatch(
-            f"the head record of {space} cannot be read ({error}); open it with the release that wrote it"
+            f"the head record of {space} cannot be read ({error!r:.200}); open it with the release that wrote it"
         ) from error
-    indexed, rest = int(state.get("indexed", 0)), list(state.get("open", ()))
-    return _Head(str(state.get("root", ROOT)), str(state["tip"]), head.seq, view, indexed, rest, head.sha256)
 
 
 class Read(NamedTuple):
@@ -275,7 +286,7 @@ async def read(
     found = await store.get(scope, list(points), words=words) if points else {}
     lost = [seq for point, (seq, _) in points.items() if point not in found]
     if lost:
-        raise PagesLost(_lost(lost, scope))
+        raise PagesLost(_lost(to_ranges(lost), scope))
     pages: dict[int, Read] = {}
     for point, record in found.items():
         page = page_from(record)
@@ -284,27 +295,45 @@ async def read(
                 f"page {points[point][0]} (point {point}) calls itself page {page.seq}; the data directory is damaged. "
                 "Restore it from a backup"
             )
+        if not page.parent.isascii() or link(page.parent, identity(page.body, sha256=page.sha256)) != page.chain:
+            raise CorruptPage(
+                f"page {page.seq} (point {point}) holds what was written as another page, or another conversation's; "
+                "the data directory is damaged. Restore it from a backup; the other pages can be used"
+            )
         pages[page.seq] = Read(page, point, frozenset(record.sparse.indices if record.sparse else ()))
     return pages
 
 
 async def _walk(store: PageStore, scope: Scope, head: _Head) -> list[Record]:
     """The records from the first page to the head's tip, found by walking the chain back."""
-    tip, length = head.tip, head.length
-    by_chain: dict[str, Record] = {}
-    for first in range(1, length + 1, WINDOW):
-        where = Where(kind="page", first=first, last=min(length, first + WINDOW - 1))
-        for record in await store.scan(scope, where, limit=WINDOW * WINDOW):
-            by_chain[str(record.fields["chain"])] = record
+    by_chain: dict[object, Record] = {}
+    first, is_all = 1, False
+    while not is_all:  # not by numbers up to the length: a damaged head may say any
+        where = Where(kind="page", first=first, last=head.length)
+        records = await store.scan(scope, where, limit=SCANNED)
+        by_chain.update((record.fields.get("chain"), record) for record in records)
+        is_all = len(records) < SCANNED
+        first = first if is_all else max(records[-1].seq, first + 1)
     path: list[Record] = []
-    while tip != head.root:
+    tip: object = head.tip
+    for seq in range(head.length, 0, -1):
         known = by_chain.get(tip)
-        if known is None:
-            gap = length - len(path)
-            present = {r.seq for r in by_chain.values()}
-            raise PagesLost(_lost([seq for seq in range(1, gap) if seq not in present] + [gap], scope))
+        if known is None or tip is None:
+            present = sorted({r.seq for r in by_chain.values() if r.seq < seq})
+            gaps = ((one + 1, other - 1) for one, other in pairwise([0, *present, seq + 1]))
+            raise PagesLost(_lost([gap for gap in gaps if gap[0] <= gap[1]], scope))
+        if known.seq != seq:
+            raise CorruptPage(
+                f"page {seq} (point {known.id}) calls itself page {known.seq}; the data directory is damaged. "
+                "Restore it from a backup"
+            )
         path.append(known)
-        tip = str(known.fields["parent"])
+        tip = known.fields.get("parent")
+    if tip != head.root:
+        raise CorruptPage(
+            f"the path of {head.length} pages of the space with the key {scope.space} does not begin where its head "
+            "says; the data directory is damaged. Restore it from a backup"
+        )
     return path[::-1]
 
 
@@ -319,20 +348,44 @@ async def _after(store: PageStore, scope: Scope, length: int, tip: str, codec: C
         records = await store.scan(scope, window, limit=WINDOW * WINDOW)
         follows: dict[str, list[Record]] = {}
         for record in records:
-            follows.setdefault(str(record.fields["parent"]), []).append(record)
+            follows.setdefault(str(record.fields.get("parent")), []).append(record)
         before = length
-        while len(heirs := follows.get(tip, [])) == 1 and heirs[0].fields["format"] == codec.format:
+        while len(heirs := follows.get(tip, [])) == 1 and _follows(heirs[0], length, codec):
             more.append(heirs[0])
             length, tip = heirs[0].seq, str(heirs[0].fields["chain"])
         if length < before + WINDOW:
             return more
 
 
+def _follows(record: Record, length: int, codec: Codec) -> bool:
+    fields = record.fields
+    return record.seq == length + 1 and "chain" in fields and fields.get("format") == codec.format
+
+
 def _add(lineage: Lineage, record: Record) -> None:
+    """Add a page to a path.
+
+    Raises:
+        CorruptPage: Its fields are damaged.
+    """
+    try:
+        slot, ids = _slot(record, len(lineage.seen))
+    except _DAMAGE as error:
+        raise _damaged(record, error) from error
+    lineage.slots.append(slot)
+    lineage.seen.extend(LeftBehind(key or None) for key in ids)
+
+
+def _slot(record: Record, start: int) -> tuple[Slot, Sequence[str]]:
+    """The place of a page whose first message has this index, and the ids of its messages."""
     fields = record.fields
     sketch = Sketch(role=str(fields["role"]))
-    slot = Slot(record.seq, len(lineage.seen), sketch, 0, now=float(fields["created_at"]), clock=0.0, fresh=False)
-    slot.stop = slot.start + int(fields["messages"])
+    slot = Slot(record.seq, start, sketch, 0, now=float(fields["created_at"]), clock=0.0, fresh=False)
+    messages, tokens = int(fields["messages"]), int(fields["tokens"])
+    ids = canonical.load(str(fields["ids"])) if "ids" in fields else [""] * min(messages, _MANY)
+    if len(ids) != messages or messages < 1 or not all(isinstance(each, str) for each in ids) or tokens < 0:
+        raise ValueError(f"{messages} messages with the ids {ids!r:.40} and {tokens} tokens")
+    slot.stop = slot.start + messages
     slot.has_user = bool(fields["has_user"])
     slot.kind = Kind(str(fields["type"]))
     slot.chain, slot.parent = str(fields["chain"]), str(fields["parent"])
@@ -341,19 +394,17 @@ def _add(lineage: Lineage, record: Record) -> None:
         digest=b"",
         imprint=b"",
         messages=(),
-        tokens=int(fields["tokens"]),
+        tokens=tokens,
         gist=str(fields["gist"]),
         opaque=bool(fields["opaque"]),
     )
     slot.stored = True
-    lineage.slots.append(slot)
-    ids = canonical.load(str(fields["ids"])) if "ids" in fields else [""] * (slot.stop - slot.start)
-    lineage.seen.extend(LeftBehind(key or None) for key in ids)
+    return slot, ids
 
 
-def _lost(seqs: Sequence[int], scope: Scope) -> str:
-    ranges = ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in to_ranges(set(seqs)))
-    named = f"page {ranges} is" if len(seqs) == 1 else f"pages {ranges} are"
+def _lost(gaps: Sequence[Range], scope: Scope) -> str:
+    ranges = ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in gaps)
+    named = f"page {ranges} is" if ranges.isdecimal() else f"pages {ranges} are"
     return (
         f"{named} not in the store although it was told so, not in the space with the key {scope.space}. Either this "
         "state was copied from another thread, or written with another directory or server: run it there. Or the data "

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pagefault.canonical import sha256
 from pagefault.errors import CorruptPage, InvalidItem
 from pagefault.items import (
     MAX_EQUALS,
@@ -108,6 +109,15 @@ def test_a_changed_body_is_noticed():
     record = record_of(SPACE, item())
     with pytest.raises(CorruptPage, match="'k'"):
         item_of(replace(record, body=record.body.replace("1", "2")))
+
+
+@pytest.mark.parametrize(
+    "changes", [{"fields": {}}, {"fields": {"path": "[["}}, {"body": "[]"}, {"body": "{}"}], ids=str
+)
+def test_what_is_no_item_is_told(changes):
+    record = replace(record_of(SPACE, item()), **changes)
+    with pytest.raises(CorruptPage, match=str(record.id)):
+        item_of(replace(record, sha256=sha256(record.body)))
 
 
 @pytest.mark.parametrize("value", [object(), {"x": {1, 2}}, {"x": b"bytes"}, {1: 2}, {"x": [{None: 1}]}])

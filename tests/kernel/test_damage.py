@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 from dataclasses import replace
 from typing import Any
@@ -11,8 +12,9 @@ import pytest
 from qdrant_edge import EdgeShard, UpdateOperation
 
 import pagefault
+from pagefault import canonical
 from pagefault.chain import head_id, point_id
-from pagefault.errors import CorruptPage, PagesLost
+from pagefault.errors import CorruptPage, PagefaultError, PagesLost
 from pagefault.restore import DAMAGED
 from tests.kernel.support import scope_of, store_alone, texts, user, users
 
@@ -159,6 +161,59 @@ def test_a_damaged_head_is_noticed(tmp_path):
         shard.update(UpdateOperation.set_payload([head_id(key)], {"body": "{}"}))
     with pagefault.open(tmp_path, embedder=None) as memory, pytest.raises(CorruptPage, match="head record"):
         memory.space(thread="t").view()
+
+
+def test_a_body_that_belongs_to_another_page_is_not_shown(tmp_path):
+    key, chains = written(tmp_path)
+    with pagefault.open(tmp_path, embedder=None) as memory:
+        memory.space(tenant="other", thread="t").append(user("message of somebody else"))
+    with shard_of(tmp_path) as shard:
+        foreign = canonical.dump([user("message of somebody else")])[0]
+        altered: Any = {"body": foreign, "sha256": canonical.sha256(foreign)}
+        shard.update(UpdateOperation.set_payload([point_id(key, chains[2])], altered))
+    with pagefault.open(tmp_path, embedder=None) as memory:
+        space = memory.space(thread="t")
+        assert "somebody else" not in str(shown_by(space))
+        with pytest.raises(CorruptPage, match=r"page 3 .* written as another page.*the other pages can be used"):
+            space.fault("3")
+        assert "somebody else" not in space.recall("message of somebody else").text
+        assert space.fault("4").pages[0].page.text == "message 4"
+
+
+@pytest.mark.parametrize("seq", [5, 7, 2**53 - 1, "6"], ids=str)
+def test_a_head_with_another_length_is_told_at_once(tmp_path, seq):
+    key, _ = written(tmp_path)
+    with shard_of(tmp_path) as shard:
+        shard.update(UpdateOperation.set_payload([head_id(key)], {"seq": seq}))
+    with pagefault.open(tmp_path, embedder=None) as memory:
+        with pytest.raises((CorruptPage, PagesLost), match=r"[Rr]estore"):
+            memory.space(thread="t").view()
+        other = memory.space(thread="other")
+        other.append(user("other conversations go on"))
+        assert texts(other) == ["other conversations go on"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"messages": 2}, {"tokens": -1}, {"type": "x"}, {"ids": "[1]"}, {"created_at": "x"}, {"parent": None}, "loop", {}],
+    ids=str,
+)
+def test_fields_changed_on_disk_are_told_by_a_typed_error(tmp_path, change):
+    key, chains = written(tmp_path)
+    point = point_id(key, chains[3])
+    with shard_of(tmp_path) as shard:
+        (there,) = shard.retrieve([point], with_payload=True, with_vector=False)
+        fields = json.loads(there.payload["_fields"])
+        fields = {**fields, **({"parent": chains[3]} if change == "loop" else change)} if change else {}
+        packed = json.dumps({name: value for name, value in fields.items() if value is not None})
+        shard.update(UpdateOperation.set_payload([point], {"_fields": packed}))
+    with pagefault.open(tmp_path, embedder=None) as memory:
+        space = memory.space(thread="t")
+        for verb in (space.view, lambda: space.recall("message 4"), lambda: space.append(user("x"))):
+            with contextlib.suppress(PagefaultError):
+                verb()
+        with pytest.raises(PagefaultError, match=r"[Rr]estore"):
+            space.fault("4")
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from pagefault.errors import StoreError
 from pagefault.ports import Hit, Reach, Record, Scope, Sparse, Where
-from pagefault.stores.layout import KINDS, Payload, fields_of, owned, restore
+from pagefault.stores.layout import KINDS, Payload, fields_of, owned, restore, seq_of
 from pagefault.stores.lists import lists_of
 
 _score: Final = itemgetter(0)
@@ -57,7 +57,7 @@ def hits(scope: Reach, points: Iterable[Any], where: Where, *, limit: int) -> li
     found: dict[int, Hit] = {}
     for point in sorted(points, key=lambda point: -point.score):
         payload, id_ = check(scope, point), id_of(point)
-        space, seq = str(payload["space"]), int(payload["seq"])
+        space, seq = str(payload["space"]), seq_of(id_, payload)
         if id_.int not in found:
             fields = fields_of(payload, where.fields)
             found[id_.int] = Hit(id=id_, space=space, seq=seq, score=point.score, fields=fields)

@@ -62,6 +62,7 @@ from pagefault.stores.layout import (
     pieced_value,
     reach_of,
     selected,
+    seq_of,
     stale_chunks,
     tag_groups,
     tallies,
@@ -154,7 +155,7 @@ def remove(shard: EdgeShard, scope: Scope, ids: Sequence[UUID], *, last: int, co
     ours = {
         point.id: payload
         for point in _retrieve(shard, ids, _VERSION)
-        if owned(scope, payload := point.payload, "item") and int(payload["seq"]) <= last
+        if owned(scope, payload := point.payload, "item") and seq_of(point.id, payload) <= last
     }
     gone = [*ours, *(chunk for id_, payload in ours.items() for chunk in lost_chunks(id_, payload, {}))]
     if gone:
@@ -169,7 +170,7 @@ def amend(
     ours = [
         point.id
         for point in _retrieve(shard, ids, _VERSION)
-        if owned(scope, payload := point.payload, "item") and int(payload["seq"]) <= last
+        if owned(scope, payload := point.payload, "item") and seq_of(point.id, payload) <= last
     ]
     if ours:
         shard.update(UpdateOperation.set_payload(ours, dict(fields)))

@@ -55,6 +55,8 @@ _pack: Final = json.JSONEncoder(separators=(",", ":")).encode
 _log: Final = logging.getLogger("pagefault")
 _SHA256_CHARS: Final = 64
 _DIGEST_CHARS: Final = 32
+_COUNT_DIGITS: Final = 5
+"""A body has fewer chunks than 100,000: 100 GB."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -332,7 +334,7 @@ def chunk_ids(owner: UUID, chunks: str) -> list[UUID]:
         CorruptPage: The value is not one that :func:`rows` writes.
     """
     count, _, digest = chunks.partition("/")
-    if not count.isdecimal() or len(digest) != _DIGEST_CHARS:
+    if not count.isdecimal() or len(count) > _COUNT_DIGITS or len(digest) != _DIGEST_CHARS:
         raise CorruptPage(f"{owner} names its chunks as {chunks!r:.60}; restore the store from a backup")
     salt = uuid.uuid5(owner, digest)
     return [chunk_id(salt, index) for index in range(int(count))]
@@ -374,17 +376,32 @@ def owned(scope: Reach, payload: Payload | None, *kinds: str) -> bool:
 def restore(
     id_: UUID, payload: Payload, body: str = "", chosen: Sequence[str] | None = None, sparse: Sparse | None = None
 ) -> Record:
-    """The record that :func:`rows` laid out, without dense vectors."""
-    return Record(
-        id=id_,
-        kind=KINDS[KINDS.index(payload["kind"])],
-        seq=int(payload["seq"]),
-        fields=fields_of(payload, chosen),
-        body=body,
-        sha256=str(payload["sha256"]),
-        sparse=sparse,
-        user=_user_of(payload),
-    )
+    """The record that :func:`rows` laid out, without dense vectors.
+
+    Raises:
+        CorruptPage: It is none.
+    """
+    try:
+        return Record(
+            id=id_,
+            kind=KINDS[KINDS.index(payload["kind"])],
+            seq=seq_of(id_, payload),
+            fields=fields_of(payload, chosen),
+            body=body,
+            sha256=str(payload["sha256"]),
+            sparse=sparse,
+            user=_user_of(payload),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise CorruptPage(f"record {id_} is damaged ({error!r:.100}); restore the store from a backup") from error
+
+
+def seq_of(id_: UUID, payload: Payload) -> int:
+    """The number of a record; one without is damaged (``CorruptPage``)."""
+    seq = payload.get("seq")
+    if not isinstance(seq, int) or not _is_seq(seq):
+        raise CorruptPage(f"record {id_} has the number {seq!r:.40}, which none has; restore the store from a backup")
+    return seq
 
 
 def _user_of(payload: Payload) -> str:
@@ -403,7 +420,7 @@ def fields_of(payload: Payload, chosen: Sequence[str] | None = None) -> dict[str
     fields: dict[str, Scalar] = {}
     try:
         fields.update(json.loads(packed))
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         _log.warning("the fields of a record are damaged: %r", str(payload[FIELDS])[:60])
     fields |= {key: value for key, value in payload.items() if key not in RESERVED}
     return fields if chosen is None else {key: fields[key] for key in chosen if key in fields}
