@@ -41,6 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (CannotRun, pagefault.PagefaultError) as error:
         print(f"team: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 130
 
 
 def run(console: Console, model: str | None, backend: Backend) -> bool:

@@ -89,7 +89,7 @@ class PagefaultMemory(BaseMemory):
         Args:
             memory: From ``pagefault.open(...)``, or a path or URL to open.
             session_id: Names the conversation; a new one by default.
-            chat_history: Begin with these messages.
+            chat_history: The session's messages from now on, in place of those it has, as LlamaIndex's take it.
             token_limit: Tokens that ``get`` keeps to; what must stay may exceed it.
             tenant: The isolation boundary, where there are several.
             user: Whose session it is.
@@ -216,7 +216,10 @@ class PagefaultMemory(BaseMemory):
             await self._conversation().aput(accepted)
 
     def set(self, messages: Sequence[ChatMessage]) -> None:
-        """Make these the session's messages. Those that it has already are kept as they are."""
+        """Make these the session's messages. Where they begin with all that it has, the others are added.
+
+        What is left out is part of the session no more and no recall finds it; its text stays in the store.
+        """
         self._conversation().replace(accept(messages))
 
     async def aset(self, messages: Sequence[ChatMessage]) -> None:
@@ -224,7 +227,7 @@ class PagefaultMemory(BaseMemory):
         await self._conversation().areplace(accept(messages))
 
     def reset(self) -> None:
-        """Begin the session anew, with no messages."""
+        """Begin the session anew, with no messages. No recall finds the old ones; their text stays in the store."""
         self._conversation().replace([])
 
     async def areset(self) -> None:
