@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import stat
 from dataclasses import replace
 from functools import partial
@@ -105,6 +106,32 @@ def test_a_broken_header_is_refused(tmp_path, text):
     (tmp_path / "pagefault.json").write_text(text)
     with pytest.raises(StoreMismatch, match=r"pagefault\.json is not a pagefault header"):
         in_store(tmp_path, nothing)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no named pipes")
+def test_a_pipe_in_the_place_of_the_header_is_waited_for_by_nobody(tmp_path):
+    in_store(tmp_path, nothing)
+    (tmp_path / "pagefault.json").unlink()
+    os.mkfifo(tmp_path / "pagefault.json")
+    with pytest.raises(StoreMismatch, match=r"pagefault\.json is no file"):
+        in_store(tmp_path, nothing)
+
+
+@pytest.mark.skipif(not hasattr(os, "O_NOFOLLOW"), reason="the system opens no file without following links")
+@pytest.mark.parametrize("name", ["pagefault.lock", "pagefault.json.{pid}"])
+def test_no_link_in_the_directory_makes_or_empties_a_file_elsewhere(tmp_path, name):
+    data, kept, new = tmp_path / "data", tmp_path / "kept", tmp_path / "new"
+    name = name.format(pid=os.getpid())
+    data.mkdir()
+    kept.write_text("precious")
+    for target in (kept, new):
+        (data / name).symlink_to(target)
+        with pytest.raises(StoreUnwritable, match="symbolic link"):
+            in_store(data, nothing)
+        (data / name).unlink()
+    assert kept.read_text() == "precious"
+    assert not new.exists()
+    in_store(data, nothing)
 
 
 def test_a_lost_header_is_written_again_only_while_nothing_is_stored(tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import stat
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Final
@@ -12,10 +13,13 @@ from typing import Final
 from pagefault.errors import StoreMismatch
 from pagefault.ports import NEAR, Header
 from pagefault.stores.durability import sync_directory
+from pagefault.stores.lock import NO_LINK
 
 FILE: Final = "pagefault.json"
 SHARD: Final = "shard"
 _COSINE: Final = 0.99
+_MOST: Final = 2**20
+"""Bytes of a header that are read: it has some hundred."""
 _AS_IT_IS: Final = frozenset({(2, 3)})
 """Formats that a later one reads, and goes on to write, as they are."""
 
@@ -37,7 +41,10 @@ def read_both(directory: Path) -> tuple[Header | None, str]:
     """
     file = directory / FILE
     try:
-        written = file.read_bytes()
+        with open(file, "rb", opener=_at_once) as stream:  # a Path opens without an opener
+            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+                raise StoreMismatch(f"{file} is no file but a pipe or device; restore it from a backup")
+            written = stream.read(_MOST)
     except FileNotFoundError:
         return None, SHARD
     try:
@@ -56,12 +63,17 @@ def read_both(directory: Path) -> tuple[Header | None, str]:
     return header, shard
 
 
+def _at_once(file: str, flags: int) -> int:
+    """Open a file without waiting for anybody, as one would who opens a pipe."""
+    return os.open(file, flags | getattr(os, "O_NONBLOCK", 0))
+
+
 def write(directory: Path, header: Header, shard: str = SHARD) -> None:
     """Write the header in one step: after a crash there is the old one, the new one or none."""
     named = {} if shard == SHARD else {"shard": shard}
     file = directory / FILE
     draft = directory / f"{FILE}.{os.getpid()}"
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | NO_LINK, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
         json.dump(asdict(header) | named, stream, indent=2)
         stream.write("\n")

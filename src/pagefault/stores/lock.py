@@ -19,6 +19,8 @@ else:
 
 FILE: Final = "pagefault.lock"
 """Stays where it is: to delete a lock that another process is opening would give it two owners."""
+NO_LINK: Final[int] = getattr(os, "O_NOFOLLOW", 0)
+"""Whoever may write in the directory must not have a file made or emptied elsewhere, by a link of that name."""
 
 
 class DirectoryLock:
@@ -39,7 +41,7 @@ class DirectoryLock:
         Raises:
             OSError: The file cannot be made or locked.
         """
-        descriptor = os.open(self._file, os.O_RDWR | os.O_CREAT, 0o600)
+        descriptor = os.open(self._file, os.O_RDWR | os.O_CREAT | NO_LINK, 0o600)
         try:
             if sys.platform == "win32":
                 msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
