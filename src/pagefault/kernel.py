@@ -1,7 +1,7 @@
 """The kernel: one loop thread that coordinates, one worker thread that owns the engine, one for the embedder.
 
 Everything that may block crosses into it like a system call, so every verb works from any
-thread and any event loop, and blocks only its caller. Nothing starts before first use; after a
+thread and any event loop of asyncio, and blocks only its caller. Nothing starts before first use; after a
 fork the child's ``Memory`` makes a new kernel.
 """
 
@@ -223,7 +223,12 @@ class Kernel:
             raise
 
     async def acall(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine and await it from any event loop; cancelling the caller cancels it."""
+        """Run a coroutine and await it from any event loop of asyncio; cancelling the caller cancels it."""
+        try:
+            refuse_other_loops()
+        except BaseException:
+            work.close()
+            raise
         return await asyncio.wrap_future(self.start(work))
 
     def signal(self, callback: Callable[[], object]) -> None:
@@ -351,6 +356,21 @@ class Kernel:
             threads.disk.stop()
             threads.guest.stop()
             threads.loop.call_soon(threads.loop.stop)
+
+
+def refuse_other_loops() -> None:
+    """Before an async verb begins.
+
+    Raises:
+        RuntimeError: It is awaited where asyncio does not run, as under Trio.
+    """
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        raise RuntimeError(
+            "async verbs of pagefault run on asyncio's event loop (or uvloop's), and none runs here; under Trio call "
+            "the sync verb in a thread: await trio.to_thread.run_sync(space.recall, '...')"
+        ) from None
 
 
 def _run(loop: asyncio.AbstractEventLoop) -> None:

@@ -21,12 +21,13 @@ from pagefault.budget import Budget, check_budget
 from pagefault.calibration import Gauge
 from pagefault.embedders import default_embedder
 from pagefault.errors import EmbedderError, InvalidId, MemoryClosed, PagefaultError, StoreError
-from pagefault.kernel import Kernel
+from pagefault.kernel import Kernel, refuse_other_loops
 from pagefault.lineage import Lineage
 from pagefault.page import SpaceId, check_id
 from pagefault.paging import Paging
 from pagefault.ports import Embedder, PageStore, Scope, TokenCounter
 from pagefault.retrieval import Retrieval
+from pagefault.rooted import Rooted
 from pagefault.shelf import Shelf, shelf_scope
 from pagefault.sources import Sources
 from pagefault.space import Space
@@ -179,7 +180,7 @@ class _Options:
     __hash__ = None  # type: ignore[assignment]  # never a key
 
 
-class Memory:
+class Memory(Rooted):
     """One store and the spaces in it. Made by :func:`open`; works from any thread and loop.
 
     Handles of one open memory share all that they know (:meth:`_handle`), so that each can be closed
@@ -412,6 +413,7 @@ class Memory:
 
     async def aclose(self) -> None:
         """Async twin of :meth:`close`. Cancelling it does not stop the closing."""
+        refuse_other_loops()
         closing = self._last_close()
         if closing is not None:
             await asyncio.shield(asyncio.wrap_future(closing))

@@ -22,6 +22,7 @@ from pagefault.coordination import (
     running_loop,
 )
 from pagefault.errors import BadTurn, UnknownAgent
+from pagefault.rooted import Rooted
 from pagefault.scheduling import AccountUsage, Limits, Prefix, Prices, Request, Rules, marks
 from pagefault.scheduling.numbers import LARGEST, as_weight, seconds, whole
 from pagefault.scheduling.rules import NO_QUOTAS, PRICES
@@ -68,7 +69,7 @@ class SchedulerState:
     turns: tuple[TurnState, ...]
 
 
-class Scheduler:
+class Scheduler(Rooted):
     """Shares one model backend fairly among agents, within its limits. Never stuck, never idle while a turn may go.
 
     One object for all threads and event loops of a process. After a fork the child's copy

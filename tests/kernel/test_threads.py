@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import copy
 import gc
+import pickle
 import random
 import threading
 from collections import Counter
@@ -375,3 +377,25 @@ def test_a_long_append_lets_its_loop_go_on():
         space = memory.space(thread="long")
         assert asyncio.run(run(space)) >= 1_000 // ACCEPTED_AT_ONCE
         assert texts(space) == [message["content"] for message in users(1, 1_000)]
+
+
+def test_an_async_verb_without_asyncio_does_nothing_and_says_how():
+    """As under Trio, whose tasks are driven by a loop of its own."""
+    with pagefault.open(":memory:", embedder=None) as memory:
+        space = memory.space(thread="t")
+        for verb in (space.aremember("diet", "vegan"), space.arecall("diet"), memory.aflush(), memory.aclose()):
+            with pytest.raises(RuntimeError, match=r"asyncio's event loop.*to_thread"):
+                verb.send(None)
+        assert space.recall("vegan").items == ()
+
+
+def test_what_belongs_to_a_process_is_neither_pickled_nor_copied():
+    with pagefault.open(":memory:", embedder=None) as memory:
+        space, scheduler = memory.space(thread="t"), pagefault.Scheduler(slots=1)
+        for thing in (memory, scheduler, space):
+            for take in (pickle.dumps, copy.deepcopy):
+                with pytest.raises(TypeError, match=r"belongs to the process that made it.*pagefault\.open"):
+                    take(thing)
+        for thing in (memory, scheduler):
+            with pytest.raises(TypeError, match="belongs to the process that made it"):
+                copy.copy(thing)
