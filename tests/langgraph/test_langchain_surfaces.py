@@ -120,7 +120,7 @@ def test_documents_say_where_they_come_from(memory):
     assert pages[0].metadata["trust"] == "user"
     assert len(retriever.invoke("Turing cat", k=2)) == 2
     assert len(asyncio.run(retriever.ainvoke("Turing cat", k=3))) == 3
-    assert retriever.invoke("capital of France") == []
+    assert retriever.invoke("capital of France") == retriever.invoke("\n") == asyncio.run(retriever.ainvoke("")) == []
 
 
 def test_a_correction_follows_what_it_corrects(memory):

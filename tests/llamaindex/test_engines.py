@@ -148,7 +148,13 @@ def test_a_session_as_a_retriever():
         assert found.node.text == "The cat is called Turing."
         assert found.node.metadata["address"] == "1"
         assert asyncio.run(retriever.aretrieve("cat Turing"))[0].node.node_id == found.node.node_id
-        assert retriever.retrieve("zebra stripes") == []
+        assert (
+            retriever.retrieve("zebra stripes") == retriever.retrieve(" ") == asyncio.run(retriever.aretrieve("")) == []
+        )
+        memory.space.remember("diet", "vegan since 2020")
+        (fact,) = retriever.retrieve("vegan diet")
+        assert (fact.text, fact.metadata["key"]) == ("diet: vegan since 2020", "diet")
+        assert fact.node.get_content("embed") == fact.text
         memory.put_messages([say("The gate PIN is 8443."), say("Sorry, it should be 4712.")])
         assert [found.node.text[-5:] for found in retriever.retrieve("gate PIN")] == ["8443.", "4712."]
         assert PagefaultRetriever(memory.space, limit=1).retrieve("cat Turing")[0].score == found.score

@@ -26,8 +26,8 @@ _config: Final[ContextVar[RunnableConfig | None]] = ContextVar("pagefault_retrie
 class PagefaultRetriever(BaseRetriever):
     """What ``recall`` finds in one conversation, and among its user's items, as documents.
 
-    An abstention gives no documents. A page's document is its reading, verbatim, with ``address``,
-    ``seq``, ``created_at``, ``trust``, ``score`` and ``outcome`` as metadata; an item's has its
+    An abstention gives no documents, nor does a blank query. A page's document is its reading, verbatim, with
+    ``address``, ``seq``, ``created_at``, ``trust``, ``score`` and ``outcome`` as metadata; an item's has its
     ``key``, ``version`` and ``updated_at``. Behind the best pages stands what was said right after them, if that may
     correct or answer them. A page of another conversation (``scope="user"``) also has its
     ``thread`` and ``agent``. A passage of a source outside has the name of its ``source``, and its ``address`` there.
@@ -84,6 +84,8 @@ class PagefaultRetriever(BaseRetriever):
         k: int | None = None,
     ) -> list[Document]:
         limit = self.k if k is None else k
+        if not query.strip():
+            return []
         return _documents(self._space().recall(query, limit=limit, scope=self.scope, sources=self.sources), limit)
 
     async def _aget_relevant_documents(
@@ -94,6 +96,8 @@ class PagefaultRetriever(BaseRetriever):
         k: int | None = None,
     ) -> list[Document]:
         limit = self.k if k is None else k
+        if not query.strip():
+            return []
         found = await self._space().arecall(query, limit=limit, scope=self.scope, sources=self.sources)
         return _documents(found, limit)
 

@@ -8,16 +8,17 @@ from typing import Any
 from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
 
-from pagefault import Found, Source, Space
+from pagefault import Found, Source, Space, SpaceId
 from pagefault.arguments import ScopeName, check_scope
 from pagefault.recall import shared
 from pagefault_llamaindex.memory import PagefaultMemory
 
 
 class PagefaultRetriever(BaseRetriever):
-    """Finds pages of a session, verbatim; nothing when the evidence is not good enough.
+    """Finds what is remembered and pages of a session, verbatim; nothing when the evidence is not good enough.
 
-    Behind the best pages stands what was said right after them, if that may correct or answer them.
+    A node of what is remembered comes first and has its ``key``, a page's its ``address``. Behind the best pages
+    stands what was said right after them, if that may correct or answer them. A blank query finds nothing.
 
     Args:
         memory: The session's memory, or a space.
@@ -54,56 +55,74 @@ class PagefaultRetriever(BaseRetriever):
         self._sources = tuple(sources)
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        found = self._space.recall(query_bundle.query_str, limit=self._limit, scope=self._scope, sources=self._sources)
-        return self._nodes(found)
+        query = query_bundle.query_str
+        if not query.strip():
+            return []
+        found = self._space.recall(query, limit=self._limit, scope=self._scope, sources=self._sources)
+        return _nodes(found, self._space.id, self._limit)
 
     async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        found = await self._space.arecall(
-            query_bundle.query_str, limit=self._limit, scope=self._scope, sources=self._sources
-        )
-        return self._nodes(found)
+        query = query_bundle.query_str
+        if not query.strip():
+            return []
+        found = await self._space.arecall(query, limit=self._limit, scope=self._scope, sources=self._sources)
+        return _nodes(found, self._space.id, self._limit)
 
     @property
     def _space(self) -> Space:
         return self._memory if isinstance(self._memory, Space) else self._memory.space
 
-    def _nodes(self, found: Found) -> list[NodeWithScore]:
-        spaces = [page.space or self._space.id for page in found.quoted]
-        pages = [
-            NodeWithScore(
-                node=TextNode(
-                    id_=f"{space.key}/{page.page.chain}",
-                    text=page.page.text,
-                    metadata={
-                        "address": page.address,
-                        "session": space.thread,
-                        "created_at": page.page.created_at,
-                        "roles": ", ".join(dict.fromkeys(m.role.value for m in page.page.messages)),
-                        "trust": page.trust,
-                        "outcome": found.outcome.value,
-                    },
-                    excluded_embed_metadata_keys=["address", "session", "created_at", "roles", "trust", "outcome"],
-                    excluded_llm_metadata_keys=["session", "outcome"],
-                ),
-                score=page.score,
-            )
-            for page, space in zip(found.quoted, spaces, strict=True)
-        ]
-        outside = [
-            NodeWithScore(
-                node=TextNode(
-                    text=recalled.passage.text,
-                    metadata={
-                        "source": recalled.source,
-                        "address": recalled.passage.address,
-                        "updated_at": recalled.passage.updated_at,
-                        "outcome": recalled.outcome.value,
-                    },
-                    excluded_embed_metadata_keys=["source", "address", "updated_at", "outcome"],
-                    excluded_llm_metadata_keys=["outcome"],
-                ),
-                score=recalled.score,
-            )
-            for recalled in found.passages
-        ]
-        return shared(pages, outside, self._limit)
+
+def _nodes(found: Found, home: SpaceId, limit: int) -> list[NodeWithScore]:
+    """Items first, as in the text of a recall."""
+    own = [
+        _node(
+            recalled.item.searched,
+            recalled.score,
+            {
+                "key": recalled.item.key,
+                "version": recalled.item.version,
+                "updated_at": recalled.item.updated_at,
+                "outcome": recalled.outcome.value,
+            },
+        )
+        for recalled in found.items
+    ]
+    for page in found.quoted:
+        space = page.space or home
+        metadata = {
+            "address": page.address,
+            "session": space.thread,
+            "created_at": page.page.created_at,
+            "roles": ", ".join(dict.fromkeys(m.role.value for m in page.page.messages)),
+            "trust": page.trust,
+            "outcome": found.outcome.value,
+        }
+        own.append(_node(page.page.text, page.score, metadata, id_=f"{space.key}/{page.page.chain}"))
+    outside = [
+        _node(
+            recalled.passage.text,
+            recalled.score,
+            {
+                "source": recalled.source,
+                "address": recalled.passage.address,
+                "updated_at": recalled.passage.updated_at,
+                "outcome": recalled.outcome.value,
+            },
+        )
+        for recalled in found.passages
+    ]
+    return shared(own, outside, limit)
+
+
+def _node(text: str, score: float, metadata: dict[str, Any], **more: Any) -> NodeWithScore:
+    """A node whose metadata is no part of its embedding, and of a prompt without what says nothing to a model."""
+    quiet = [name for name in metadata if name in {"session", "version", "outcome"}]
+    node = TextNode(
+        text=text,
+        metadata=metadata,
+        excluded_embed_metadata_keys=list(metadata),
+        excluded_llm_metadata_keys=quiet,
+        **more,
+    )
+    return NodeWithScore(node=node, score=score)
