@@ -41,7 +41,7 @@ from pagefault.recall import (
 )
 
 CANDIDATES: Final = 64
-JUDGED: Final = 20
+JUDGED: Final = 12
 FITTED: Final = 2
 WIDTHS: Final = (600, 1_800)
 """Characters shown of a long page: of many pages under a small budget, of ten under the default one."""

@@ -5,7 +5,7 @@ from pagefault.recall.focus import focus
 from pagefault.recall.following import FOLLOWED, NEXT, is_remark, leading
 from pagefault.recall.fusion import fuse
 from pagefault.recall.gate import DEFAULT_THRESHOLDS, Evidence, Outcome, Thresholds, coverage, decide
-from pagefault.recall.judgement import NEAR, Question, counts, in_order, judge, starts
+from pagefault.recall.judgement import NEAR, Question, counts, in_order, judge, said_by, starts
 from pagefault.recall.passages import (
     PassageEvidence,
     RecalledPassage,
@@ -59,6 +59,7 @@ __all__ = [
     "render",
     "render_items",
     "render_passages",
+    "said_by",
     "shared",
     "slice_page",
     "split_terms",

@@ -110,15 +110,15 @@ def _near(pages: Sequence[RecalledPage], best: float) -> list[RecalledPage]:
     shown: dict[object, RecalledPage] = {}
     for page in pages:
         if page.score >= NEAR * best:
-            said = _said(page)
+            said = said_by(page)
             before = shown.get(said)
             if before is None or _age(page) > _age(before):
                 shown[said] = page
     return list(shown.values())
 
 
-def _said(found: RecalledPage) -> object:
-    """The same for pages of one conversation that say the same."""
+def said_by(found: RecalledPage) -> object:
+    """What a page says; the same for pages of one conversation that say the same."""
     said = [
         (m.role, m.name, m.text, tuple((c.name, c.arguments) for c in m.calls), m.media) for m in found.page.messages
     ]
@@ -169,8 +169,8 @@ def _with(page: RecalledPage, pages: list[RecalledPage], limit: int) -> list[Rec
     first = pages[:limit]
     if any(each is page or each.address == page.superseded_by for each in first):
         return first
-    said = _said(page)
-    return first if any(_said(each) == said for each in first) else [*first[: limit - 1], page]
+    said = said_by(page)
+    return first if any(said_by(each) == said for each in first) else [*first[: limit - 1], page]
 
 
 def _is_request(found: RecalledPage, question: Question) -> bool:
