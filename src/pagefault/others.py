@@ -161,7 +161,7 @@ class Others:
             PagesLost: The store lacks one of them.
         """
         key = place.space.key
-        tip, known = self._paths.get(key, ("", []))
+        tip, known = self._paths.get(key, (None, []))
         if tip != place.tip:
             known = await self._walk(place, known)
             self._paths[key] = place.tip, known

@@ -225,7 +225,7 @@ async def _head(store: PageStore, scope: Scope, space: SpaceId) -> _Head:
         raise CorruptPage(f"the head record of {space} does not match its sha256; restore the directory from a backup")
     try:
         state = canonical.load(head.body)
-        indexed, rest = int(state.get("indexed", 0)), list(state.get("open", ()))
+        indexed, rest = int(state.get("indexed", 0)), [dict(message) for message in state.get("open", ())]
         root, tip = str(state.get("root", ROOT)), str(state["tip"])
         return _Head(root, tip, head.seq, from_record(state["view"]), indexed, rest, head.sha256)
     except _DAMAGE as error:
@@ -306,19 +306,19 @@ async def read(
 
 async def _walk(store: PageStore, scope: Scope, head: _Head) -> list[Record]:
     """The records from the first page to the head's tip, found by walking the chain back."""
-    by_chain: dict[object, Record] = {}
+    by_chain: dict[str, Record] = {}
     first, is_all = 1, False
     while not is_all:  # not by numbers up to the length: a damaged head may say any
         where = Where(kind="page", first=first, last=head.length)
         records = await store.scan(scope, where, limit=SCANNED)
-        by_chain.update((record.fields.get("chain"), record) for record in records)
+        by_chain.update((str(record.fields.get("chain")), record) for record in records)
         is_all = len(records) < SCANNED
         first = first if is_all else max(records[-1].seq, first + 1)
     path: list[Record] = []
-    tip: object = head.tip
+    tip = head.tip
     for seq in range(head.length, 0, -1):
         known = by_chain.get(tip)
-        if known is None or tip is None:
+        if known is None:
             present = sorted({r.seq for r in by_chain.values() if r.seq < seq})
             gaps = ((one + 1, other - 1) for one, other in pairwise([0, *present, seq + 1]))
             raise PagesLost(_lost([gap for gap in gaps if gap[0] <= gap[1]], scope))
@@ -328,7 +328,7 @@ async def _walk(store: PageStore, scope: Scope, head: _Head) -> list[Record]:
                 "Restore it from a backup"
             )
         path.append(known)
-        tip = known.fields.get("parent")
+        tip = str(known.fields.get("parent"))
     if tip != head.root:
         raise CorruptPage(
             f"the path of {head.length} pages of the space with the key {scope.space} does not begin where its head "

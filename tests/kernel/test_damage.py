@@ -195,7 +195,7 @@ def test_a_head_with_another_length_is_told_at_once(tmp_path, seq):
 
 @pytest.mark.parametrize(
     "change",
-    [{"messages": 2}, {"tokens": -1}, {"type": "x"}, {"ids": "[1]"}, {"created_at": "x"}, {"parent": None}, "loop", {}],
+    [{"messages": 2}, {"tokens": -1}, {"type": "x"}, {"ids": "[1]"}, {"created_at": "x"}, {"parent": []}, "loop", {}],
     ids=str,
 )
 def test_fields_changed_on_disk_are_told_by_a_typed_error(tmp_path, change):

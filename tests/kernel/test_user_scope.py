@@ -150,7 +150,7 @@ def flip(memory, space, point, fields):
 
 
 def test_damage_elsewhere_is_named_and_hides_nothing(memory, caplog):
-    spaces = [memory.space(user="ada", thread=f"t{n}") for n in range(4)]
+    spaces = [memory.space(user="ada", thread=f"t{n}") for n in range(5)]
     for space in spaces:
         space.append([user(f"cat number one of {space.id.thread}"), user(f"cat number two of {space.id.thread}")])
     memory.flush()
@@ -161,6 +161,7 @@ def test_damage_elsewhere_is_named_and_hides_nothing(memory, caplog):
         memory._store._call(lambda shard: shard.update(UpdateOperation.delete_points([gone])), urgent=True)
     )
     flip(memory, spaces[3], head_id(spaces[3].id.key), {"thread": "another"})
+    flip(memory, spaces[4], head_id(spaces[4].id.key), {"chain": ""})
     found = spaces[0].recall("cat number", scope="user", limit=20)
     assert {p.page.text for p in found.pages} == {
         "cat number one of t0",
