@@ -13,14 +13,15 @@ import uuid
 import weakref
 from collections import OrderedDict
 from concurrent.futures import Future, wait
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Literal, Self
 
 from pagefault.budget import Budget, check_budget
 from pagefault.calibration import Gauge
-from pagefault.embedders import default_embedder
-from pagefault.errors import EmbedderError, InvalidId, MemoryClosed, PagefaultError, StoreError
+from pagefault.embedders import check_embedder, default_embedder
+from pagefault.errors import InvalidId, MemoryClosed, PagefaultError, StoreError
 from pagefault.kernel import Kernel, refuse_other_loops
 from pagefault.lineage import Lineage
 from pagefault.page import SpaceId, check_id
@@ -86,7 +87,7 @@ def open(  # noqa: A001  # pagefault.open reads as it should, like gzip.open
         ...     space.recall("cat").pages[0].page.text
         'My cat is called Turing.'
     """
-    _check_embedder(embedder)
+    check_embedder(embedder)
     check_budget(budget)
     check_counter(counter)
     options = _Options(embedder, counter, budget, require_tenant=require_tenant)
@@ -103,16 +104,6 @@ def open(  # noqa: A001  # pagefault.open reads as it should, like gzip.open
                 f"{place} is open already with other options; close it first, or open it with the same ones"
             )
         return memory._handle()
-
-
-def _check_embedder(embedder: object) -> None:
-    if embedder is None or embedder == "default" or callable(getattr(embedder, "embed", None)):
-        return
-    raise EmbedderError(
-        f"embedder is {embedder!r:.60}; it must be 'default', None, or an object with a name, a dimension and "
-        "embed(texts). Wrap LangChain's in pagefault_langgraph.LangChainEmbedder(...), LlamaIndex's in "
-        "pagefault_llamaindex.LlamaIndexEmbedder(...)"
-    )
 
 
 def attach(place: str) -> Memory:
@@ -217,7 +208,10 @@ class Memory(Rooted):
         self._kernel = Kernel(f"pagefault {self._place or ':memory:'}")
         self._store: PageStore = self._make_store()
         self._vectors = Vectors(self._kernel, embedder)
-        self._writeback = WriteBack(self._kernel, self._store, self._vectors, is_shared=isinstance(self._place, str))
+        is_shared = isinstance(self._place, str)
+        self._writeback = WriteBack(
+            self._kernel, self._store, self._vectors, counter=lambda: self.counter, is_shared=is_shared
+        )
         self._retrieval = Retrieval(self._kernel, self._store, self._writeback, self._vectors)
         self._sources = Sources(self._kernel, self._vectors)
         self._shelves: weakref.WeakValueDictionary[Scope, Shelf] = weakref.WeakValueDictionary()
@@ -449,7 +443,7 @@ class Memory(Rooted):
                 await self._store.close()
         finally:
             if self._temporary is not None:
-                shutil.rmtree(self._temporary, ignore_errors=True)
+                await self._kernel.run(partial(shutil.rmtree, self._temporary, ignore_errors=True), urgent=True)
 
     def __enter__(self) -> Self:
         return self

@@ -140,6 +140,16 @@ def default_counter() -> TokenCounter:
         return _default[0]
 
 
+def load(counter: TokenCounter) -> None:
+    """Have a counter of ours read now what it needs to count, which may take half a second.
+
+    Raises:
+        MissingDependency: As for :meth:`TiktokenCounter.count`.
+    """
+    if isinstance(counter, TiktokenCounter):
+        counter.count("")
+
+
 def check_counter(counter: object) -> None:
     """Refuse what cannot count, before anything waits for it; ``None`` leaves the choice to pagefault.
 

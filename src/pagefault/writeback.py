@@ -13,7 +13,7 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Awaitable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import Any, Final
 from weakref import ref
 
@@ -24,9 +24,10 @@ from pagefault.kernel import Kernel
 from pagefault.lineage import Lineage
 from pagefault.paging import Paging
 from pagefault.patience import Patience
-from pagefault.ports import Header, PageStore, Scope
+from pagefault.ports import Header, PageStore, Scope, TokenCounter
 from pagefault.records import Task, mark_of
 from pagefault.restore import Restored
+from pagefault.tokens import load
 from pagefault.vectors import Vectors
 from pagefault.writer import Writer
 
@@ -46,10 +47,19 @@ _log: Final = logging.getLogger("pagefault")
 class WriteBack:
     """Writes closed pages and their vectors. Its coroutines run on the kernel's loop thread."""
 
-    def __init__(self, kernel: Kernel, store: PageStore, vectors: Vectors, *, is_shared: bool) -> None:
+    def __init__(
+        self,
+        kernel: Kernel,
+        store: PageStore,
+        vectors: Vectors,
+        *,
+        counter: Callable[[], TokenCounter],
+        is_shared: bool,
+    ) -> None:
         self._kernel = kernel
         self._store = store
         self._vectors = vectors
+        self._counter = counter
         self._indexer = Indexer(kernel, store, vectors)
         self._heads = Heads(store) if is_shared else None
         self._writer = Writer(kernel, store, self._indexer, self._heads)
@@ -365,6 +375,8 @@ class WriteBack:
         self._failing[patience] = trouble
 
     async def _open(self) -> None:
+        # Files are read for it, which must not happen where it first counts: on the caller's event loop.
+        await self._kernel.run(lambda: load(self._counter()), urgent=True)
         header, probed = await self._header()
         await self._store.open(header)
         self._indexer.is_verified = probed

@@ -8,6 +8,7 @@ import copy
 import gc
 import pickle
 import random
+import shutil
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +18,7 @@ from qdrant_edge import UpdateOperation
 
 import pagefault
 import pagefault.records
+from pagefault import tokens
 from pagefault.chain import head_id
 from pagefault.errors import CorruptPage, PagefaultError, StoreError
 from pagefault.space import ACCEPTED_AT_ONCE
@@ -399,3 +401,31 @@ def test_what_belongs_to_a_process_is_neither_pickled_nor_copied():
         for thing in (memory, scheduler):
             with pytest.raises(TypeError, match="belongs to the process that made it"):
                 copy.copy(thing)
+
+
+def test_what_reads_or_removes_files_does_so_beside_every_event_loop(monkeypatch):
+    """As `langgraph dev` demands, which ends a run that blocks its loop."""
+    where = {}
+
+    def noted(module, name):
+        original = getattr(module, name)
+
+        def call(*args, **kwargs):
+            where.setdefault(name, set()).add(asyncio._get_running_loop() is not None)
+            return original(*args, **kwargs)
+
+        monkeypatch.setattr(module, name, call)
+
+    monkeypatch.setattr(tokens, "_loaded", {})
+    monkeypatch.setattr(tokens, "_default", [])
+    noted(tokens, "_folders")
+    noted(shutil, "rmtree")
+
+    async def first_use():
+        async with pagefault.open(":memory:", embedder=None) as memory:
+            space = memory.space(thread="t")
+            await space.aappend(user("My cat is called Turing."))
+            await space.aview()
+
+    asyncio.run(first_use())
+    assert where == {"_folders": {False}, "rmtree": {False}}

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from pagefault import tokens
 from pagefault.errors import MissingDependency
 from pagefault.estimate import EstimateCounter, upper_bound
-from pagefault.tokens import PIECE_CHARS, TiktokenCounter, default_counter, lines_add_up
+from pagefault.tokens import PIECE_CHARS, TiktokenCounter, default_counter, lines_add_up, load
 
 needs_tokenizer = pytest.mark.skipif(not TiktokenCounter().is_available(), reason="no local tokenizer file")
 any_text = st.text(st.characters(codec=None, categories=None), max_size=300)
@@ -194,3 +194,9 @@ def test_no_socket_is_opened(nowhere, monkeypatch):
     monkeypatch.setattr(socket, "socket", refuse)
     with pytest.raises(MissingDependency):
         TiktokenCounter().count("x")
+
+
+def test_what_can_be_loaded_is_loaded_at_once(nowhere):
+    load(EstimateCounter())
+    with pytest.raises(MissingDependency, match="no local copy"):
+        load(TiktokenCounter())

@@ -18,6 +18,7 @@ __all__ = [
     "AdaptedEmbedder",
     "FastEmbedEmbedder",
     "WordLlamaEmbedder",
+    "check_embedder",
     "default_embedder",
     "fingerprint",
     "validate_vectors",
@@ -46,6 +47,21 @@ def default_embedder() -> Embedder | None:
             _warned.append(True)
             _log.warning("pages are searched by full text alone: pip install %s for similarity", embedder.requirement)
     return None
+
+
+def check_embedder(embedder: object) -> None:
+    """Refuse what cannot embed, before anything waits for it; ``"default"`` and ``None`` can be given, too.
+
+    Raises:
+        EmbedderError: It has no ``embed(texts)``.
+    """
+    if embedder is None or embedder == "default" or callable(getattr(embedder, "embed", None)):
+        return
+    raise EmbedderError(
+        f"embedder is {embedder!r:.60}; it must be 'default', None, or an object with a name, a dimension and "
+        "embed(texts). Wrap LangChain's in pagefault_langgraph.LangChainEmbedder(...), LlamaIndex's in "
+        "pagefault_llamaindex.LlamaIndexEmbedder(...)"
+    )
 
 
 def fingerprint(embedder: Embedder) -> str:
