@@ -16,6 +16,7 @@ from pagefault.page import Kind, Page, Role
 from pagefault.paging import Paging
 from pagefault.ports import Record, Scope
 from pagefault.recall.terms import document_vector
+from pagefault.restore import BRANCH
 from pagefault.slot import Slot
 from pagefault.view import to_record
 
@@ -161,14 +162,14 @@ def pages_of(task: Task, slots: list[Slot], known: set[UUID]) -> Unit:
         point = point_id(key, slot.chain)
         if point not in known:
             pages.append(task.lineage.page(slot))
-            records.append(record_of(point, user, pages[-1]))
+            records.append(record_of(point, user, pages[-1], is_branch=not task.lineage.keeps_head))
             breath.draw()
     breath.draw(anyway=True)
     return Unit(slots, pages, records)
 
 
-def record_of(point: UUID, user: str, page: Page) -> Record:
-    """The record of a page of this user's."""
+def record_of(point: UUID, user: str, page: Page, *, is_branch: bool) -> Record:
+    """The record of a page of this user's; of one on a branch it says so, since that may never be the conversation."""
     sparse = document_vector(index_text(page)) if page.kind is Kind.MESSAGE else None
     return Record(
         id=point,
@@ -187,6 +188,7 @@ def record_of(point: UUID, user: str, page: Page) -> Record:
             "role": page.messages[0].role.value,
             "has_user": any(m.role is Role.USER for m in page.messages),
             "ids": canonical.dump([m.message_id for m in page.messages])[0],
+            **({BRANCH: True} if is_branch else {}),
         },
         body=page.body,
         sha256=page.sha256,

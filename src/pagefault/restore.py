@@ -30,6 +30,8 @@ E = TypeVar("E", bound=PagefaultError)
 WINDOW: Final = 256
 SCANNED: Final = WINDOW * WINDOW
 DAMAGED: Final = "(damaged in the store, cannot be read)"
+BRANCH: Final = "branch"
+"""Field of a page that a run wrote before it was the conversation's."""
 _KINDS: Final = {kind.value: kind for kind in Kind}
 _MANY: Final = 1_000_000
 """No page has so many messages."""
@@ -340,7 +342,8 @@ async def _walk(store: PageStore, scope: Scope, head: _Head) -> list[Record]:
 async def _after(store: PageStore, scope: Scope, length: int, tip: str, codec: Codec) -> list[Record]:
     """What was stored behind the last page that a head names: its writer died before the next head.
 
-    Only where paths cannot branch: a page with two successors ends it, none of which is preferred.
+    A page with two successors ends it, none of which is preferred, unless one alone was written by the conversation
+    itself. What a run had added when it ended without becoming the conversation is no part of it.
     """
     more: list[Record] = []
     while True:
@@ -350,11 +353,17 @@ async def _after(store: PageStore, scope: Scope, length: int, tip: str, codec: C
         for record in records:
             follows.setdefault(str(record.fields.get("parent")), []).append(record)
         before = length
-        while len(heirs := follows.get(tip, [])) == 1 and _follows(heirs[0], length, codec):
+        while len(heirs := _heirs(follows.get(tip, []))) == 1 and _follows(heirs[0], length, codec):
             more.append(heirs[0])
             length, tip = heirs[0].seq, str(heirs[0].fields["chain"])
         if length < before + WINDOW:
+            while more and BRANCH in more[-1].fields:
+                more.pop()
             return more
+
+
+def _heirs(records: list[Record]) -> list[Record]:
+    return [record for record in records if BRANCH not in record.fields] or records
 
 
 def _follows(record: Record, length: int, codec: Codec) -> bool:

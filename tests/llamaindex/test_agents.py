@@ -388,6 +388,29 @@ def test_a_failed_run_leaves_the_session_as_it_was(backend):
     assert problems(llm.requests[-1]) == []
 
 
+def test_a_failed_run_leaves_the_session_as_it_was_for_the_next_process_too(tmp_path):
+    def failing(number, request):
+        if number % 4 == 0:
+            raise RuntimeError("the provider is down")
+        return call(number, ("lookup", {"key": f"k{number}"}))
+
+    async def fail():
+        with pagefault.open(tmp_path, embedder=None) as backend:
+            memory = session(backend)
+            with pytest.raises(Exception, match="provider is down"):
+                await function_agent(paged(ScriptedLLM(failing), memory)).run("first", memory=memory)
+            await backend.aflush()
+            assert contents(memory) == ["first"]
+
+    asyncio.run(fail())
+    with pagefault.open(tmp_path, embedder=None) as backend:
+        memory = session(backend)
+        assert contents(memory) == ["first"]
+        memory.put(say("Where were we?"))
+    with pagefault.open(tmp_path, embedder=None) as backend:
+        assert contents(session(backend)) == ["first", "Where were we?"]
+
+
 def test_two_agents_and_twenty_sessions_at_once(backend):
     turns = 6
     llms = {kind: ScriptedLLM(lambda number, request: say(_echo(request))) for kind in ("a", "b")}
