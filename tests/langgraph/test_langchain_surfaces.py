@@ -87,6 +87,10 @@ def test_who_is_logged_in_is_never_whom_the_caller_says(memory, make):
             space_of(config(langgraph_auth_user=make(nobody), user_id="mallory"))
 
 
+def test_a_user_whose_number_is_0_is_one():
+    assert [space_of(config(user_id=user)).user for user in (0, 7, "0", "", None)] == ["0", "7", "0", "", ""]
+
+
 def test_a_model_names_no_ids(memory):
     assert set(remember_tool(memory).tool_call_schema.model_json_schema()["properties"]) == {"key", "value"}
     for scope in ("thread", "user"):

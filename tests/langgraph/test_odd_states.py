@@ -219,3 +219,13 @@ def test_what_stands_for_dropped_pages_parts_no_call_from_its_result_beside_pinn
     assert not any(problems(request) for request in model.requests)
     breaks = sum(not is_extension(one, other) for one, other in pairwise(model.requests))
     assert 1 <= breaks <= 4
+
+
+def test_content_nested_deeper_than_python_recurses_is_no_end_of_a_call(memory: pagefault.Memory) -> None:
+    deep: Any = "needle"
+    for _ in range(900):
+        deep = [deep]
+    model = ScriptedModel(script=lambda call, messages: AIMessage("done"))
+    agent: Any = create_agent(model, [], middleware=[PagingMiddleware(memory, budget=BUDGET)])
+    odd = [HumanMessage([{"type": "odd", "value": deep}]), HumanMessage("go on")]
+    assert agent.invoke({"messages": odd}, CONFIG)["messages"][-1].content == "done"

@@ -142,8 +142,8 @@ def _space_id(user: str, thread: str, name: str, parents: tuple[str, ...]) -> Sp
 def _user(configurable: Mapping[str, Any]) -> Any:
     authenticated = configurable.get("langgraph_auth_user")
     if authenticated is None:
-        user = configurable.get("user_id") or ""
-        return str(user) if isinstance(user, int) else user
+        user = configurable.get("user_id")
+        return "" if user is None else str(user) if isinstance(user, int) else user
     if isinstance(authenticated, Mapping):
         identity = authenticated.get("identity")
     else:

@@ -249,7 +249,10 @@ def _bytes_of(calls: Any) -> bytes:
 
 
 def _content_bound(content: Any) -> int:
-    return upper_bound(content) if type(content) is str else _bound(content)
+    try:
+        return upper_bound(content) if type(content) is str else _bound(content)
+    except RecursionError:
+        return _UNKNOWN_BOUND
 
 
 def _bound(value: Any) -> int:
