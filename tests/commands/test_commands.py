@@ -10,9 +10,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from qdrant_edge import EdgeShard, UpdateOperation
 from typer.testing import CliRunner
 
 import pagefault
+from pagefault import canonical
+from pagefault.chain import head_id
 from pagefault.commands.app import app
 from pagefault.commands.places import damage_told
 from pagefault.errors import StoreError, StoreMismatch
@@ -128,6 +131,24 @@ def test_verify_names_a_changed_body_and_a_lost_page(place):
     told = call("verify", place, code=1)
     assert "page 8" in told.stderr
     assert "2 damaged" in told.stdout
+
+
+@pytest.mark.parametrize(
+    ("payload", "what"),
+    [
+        ({"seq": "x"}, "no number"),
+        ({"body": "{}", "sha256": canonical.sha256("{}")}, "no head's"),
+    ],
+    ids=str,
+)
+def test_verify_tells_a_head_that_is_none(tmp_path, payload, what):
+    with pagefault.open(tmp_path, embedder=None) as memory:
+        space = memory.space(thread="t")
+        space.append({"role": "user", "content": "hi"})
+    shard = EdgeShard.load(str(tmp_path / "shard"))
+    shard.update(UpdateOperation.set_payload([head_id(space.id.key)], payload))
+    shard.close()
+    assert what in call("verify", tmp_path, code=1).stderr
 
 
 def test_reindex_is_the_way_out_of_a_mismatch(place):

@@ -17,7 +17,15 @@ from rich.table import Table
 from rich.text import Text
 from typer.core import TyperGroup
 
-from pagefault.errors import EmbedderError, MissingDependency, PagefaultError, StoreError, StoreLocked
+from pagefault.errors import (
+    CorruptPage,
+    EmbedderError,
+    MissingDependency,
+    PagefaultError,
+    PagesLost,
+    StoreError,
+    StoreLocked,
+)
 
 DAMAGED: Final = 1
 UNUSABLE: Final = 3
@@ -125,7 +133,7 @@ def _emit_error(name: str, message: str) -> None:
 
 
 def _code(error: PagefaultError) -> int:
-    if isinstance(error, StoreDamaged):
+    if isinstance(error, StoreDamaged | CorruptPage | PagesLost):
         return DAMAGED
     if isinstance(error, StoreLocked):
         return LOCKED
