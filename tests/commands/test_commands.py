@@ -197,6 +197,17 @@ def test_vacuum_takes_what_was_removed_off_the_disk(place):
     assert "48 records kept" in call("vacuum", place).stdout
 
 
+def test_vacuum_names_what_it_could_not_delete(place, tmp_path, caplog):
+    elsewhere = tmp_path / "another disk"
+    (shard,) = place.glob("shard*")
+    shutil.move(shard, elsewhere)
+    shard.symlink_to(elsewhere)
+    call("vacuum", place)
+    assert f"{shard} does not count any more but cannot be deleted" in caplog.text
+    assert elsewhere.is_dir()
+    holds_all(place, OLD)
+
+
 def holds_bytes(place, text):
     return any(text in file.read_bytes() for file in place.rglob("*") if file.is_file())
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import logging
 import os
 import shutil
 import uuid
@@ -53,6 +54,7 @@ from pagefault.stores.vectors import DENSE, PIECES
 
 T = TypeVar("T")
 
+_log: Final = logging.getLogger("pagefault")
 REBUILT: Final = f"{headers.SHARD}-"
 """How the names of rebuilt shards begin."""
 _DRAFT: Final = f"{headers.SHARD}.new-"
@@ -181,7 +183,7 @@ class Engine:
         headers.write(self._directory, header, name)
         try:
             self._close_shard()
-            shutil.rmtree(self._directory / self._name, ignore_errors=True)
+            _delete(self._directory / self._name)
         finally:
             self.close()
 
@@ -281,7 +283,14 @@ def _clear_away(directory: Path, name: str) -> None:
     """What a rebuild that died left behind; whoever holds the shard that counts may."""
     for each in directory.glob(f"{headers.SHARD}*"):
         if each.name != name and (each.name == headers.SHARD or each.name.startswith((REBUILT, _DRAFT))):
-            shutil.rmtree(each, ignore_errors=True)
+            _delete(each)
+
+
+def _delete(directory: Path) -> None:
+    """Delete what no longer counts. It may hold what was to be erased, so what stays is named."""
+    shutil.rmtree(directory, ignore_errors=True)
+    if os.path.lexists(directory):
+        _log.warning("%s does not count any more but cannot be deleted (a link is not followed); delete it", directory)
 
 
 def create(shard_dir: Path, header: Header) -> None:
