@@ -139,6 +139,15 @@ def test_a_correction_follows_what_it_corrects(memory):
     assert len(PagefaultRetriever(memory=memory, space=space.id, k=1).invoke("gate PIN")) == 1
 
 
+def test_what_was_said_anew_comes_first_and_is_named_by_the_older_document(memory):
+    space = memory.space(user="ada", thread="moved")
+    space.append([{"role": "user", "content": text} for text in ("The gate PIN is 8443.", "The gate PIN is now 4712.")])
+    newer, older = PagefaultRetriever(memory=memory, space=space.id).invoke("gate PIN")
+    assert newer.page_content == "user: The gate PIN is now 4712."
+    assert "superseded_by" not in newer.metadata
+    assert older.metadata["superseded_by"] == newer.metadata["address"]
+
+
 def test_a_run_says_whose_conversation_it_is(memory):
     memory.space(user="ada", thread="whose").append([{"role": "user", "content": "The code word is zebra."}])
     retriever = PagefaultRetriever(memory=memory, k=1)

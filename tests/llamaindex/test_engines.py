@@ -157,6 +157,10 @@ def test_a_session_as_a_retriever():
         assert fact.node.get_content("embed") == fact.text
         memory.put_messages([say("The gate PIN is 8443."), say("Sorry, it should be 4712.")])
         assert [found.node.text[-5:] for found in retriever.retrieve("gate PIN")] == ["8443.", "4712."]
+        memory.put_messages([say("The gate PIN is now 1234.")])
+        newer, older = retriever.retrieve("gate PIN")[:2]
+        assert (newer.text, older.text) == ("The gate PIN is now 1234.", "The gate PIN is 8443.")
+        assert older.metadata["superseded_by"] == newer.metadata["address"]
         assert PagefaultRetriever(memory.space, limit=1).retrieve("cat Turing")[0].score == found.score
         with pytest.raises(TypeError, match="a PagefaultMemory or a Space"):
             PagefaultRetriever(backend)

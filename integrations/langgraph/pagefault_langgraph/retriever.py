@@ -29,8 +29,9 @@ class PagefaultRetriever(BaseRetriever):
     An abstention gives no documents, nor does a blank query. A page's document is its reading, verbatim, with
     ``address``, ``seq``, ``created_at``, ``trust``, ``score`` and ``outcome`` as metadata; an item's has its
     ``key``, ``version`` and ``updated_at``. Behind the best pages stands what was said right after them, if that may
-    correct or answer them. A page of another conversation (``scope="user"``) also has its
-    ``thread`` and ``agent``. A passage of a source outside has the name of its ``source``, and its ``address`` there.
+    correct or answer them; a page that a newer one says anew has that one's address as ``superseded_by``. A page of
+    another conversation (``scope="user"``) also has its ``thread`` and ``agent``. A passage of a source
+    outside has the name of its ``source``, and its ``address`` there.
 
     Args:
         memory: From ``pagefault.open(...)``.
@@ -132,6 +133,7 @@ def _documents(found: Found, limit: int) -> list[Document]:
                 "trust": recalled.trust,
                 "score": recalled.score,
                 "outcome": outcome,
+                **({"superseded_by": recalled.superseded_by} if recalled.superseded_by else {}),
                 **_elsewhere(recalled.space),
             },
         )

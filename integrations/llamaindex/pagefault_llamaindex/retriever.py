@@ -18,7 +18,8 @@ class PagefaultRetriever(BaseRetriever):
     """Finds what is remembered and pages of a session, verbatim; nothing when the evidence is not good enough.
 
     A node of what is remembered comes first and has its ``key``, a page's its ``address``. Behind the best pages
-    stands what was said right after them, if that may correct or answer them. A blank query finds nothing.
+    stands what was said right after them, if that may correct or answer them; a page that a newer one says anew has
+    that one's address as ``superseded_by``. A blank query finds nothing.
 
     Args:
         memory: The session's memory, or a space.
@@ -98,6 +99,8 @@ def _nodes(found: Found, home: SpaceId, limit: int) -> list[NodeWithScore]:
             "trust": page.trust,
             "outcome": found.outcome.value,
         }
+        if page.superseded_by is not None:
+            metadata["superseded_by"] = page.superseded_by
         own.append(_node(page.page.text, page.score, metadata, id_=f"{space.key}/{page.page.chain}"))
     outside = [
         _node(
