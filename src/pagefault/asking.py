@@ -7,7 +7,8 @@ import re
 from typing import Any, Final
 
 from pagefault.arguments import ScopeName, check_scope
-from pagefault.errors import InvalidItem
+from pagefault.errors import BadAddress, InvalidItem
+from pagefault.page import parse_addresses
 
 NAME: Final = "recall"
 DESCRIPTION: Final = (
@@ -28,6 +29,8 @@ REMEMBER: Final = (
     "before; recall finds it. Keep only what the user would want kept."
 )
 
+AT_ONCE: Final = 256
+"""Pages that a model can recall by address in one call; few of them fit into the answer."""
 _DRESSING: Final = re.compile(r"\bpages?\b|[#\[\]'\"]", re.IGNORECASE)
 """What models write around page numbers; no address has any of it."""
 
@@ -50,6 +53,24 @@ def asked(query: str) -> str:
     if not query.strip():
         raise ValueError("give addresses, such as '12', or a query")
     return query
+
+
+def few(addresses: str) -> str:
+    """Addresses that a model gave, if they are not of more pages than are worth loading for one answer.
+
+    Raises:
+        BadAddress: They are none, or more than 256.
+
+    Example:
+        >>> few("3, 12-14")
+        '3, 12-14'
+    """
+    pages = sum(address.last - address.first + 1 for address in parse_addresses(addresses))
+    if pages > AT_ONCE:
+        raise BadAddress(
+            f"{addresses:.60} asks for {pages:,} pages; recall at most {AT_ONCE} at a time, or use a query"
+        )
+    return addresses
 
 
 def said(argument: Any) -> str:

@@ -86,6 +86,7 @@ def test_an_unanswerable_query_abstains(memory: pagefault.Memory) -> None:
         ({"addresses": "page twelve"}, "is not a page address"),
         ({"addresses": "12-3"}, "runs backwards"),
         ({"addresses": "4000"}, "no page 4000"),
+        ({"addresses": "1-99999999"}, "asks for 99,999,999 pages; recall at most 256 at a time"),
         ({"addresses": "2@99999999"}, "recall failed"),
         ({"addresses": "", "query": "  "}, "give addresses, such as '12', or a query"),
         ({}, "give addresses, such as '12', or a query"),

@@ -240,6 +240,7 @@ def test_tools_answer_sync_and_async_and_never_raise(backend):
     for bad in ({"addresses": "99"}, {"addresses": "x-y"}, {}, {"query": " "}):
         assert "recall failed" in str(tool.call(**bad).content)
         assert "recall failed" in str(asyncio.run(tool.acall(**bad)).content)
+    assert "recall at most 256 at a time" in str(tool.call(addresses="1-1000").content)
     assert [t.metadata.name for t in PagefaultToolSpec(memory.space).to_tool_list()] == ["recall", "remember"]
     remember = PagefaultToolSpec(memory).to_tool_list()[1]
     assert "kept" in str(remember.call(key="diet", value="vegan").content)

@@ -13,7 +13,7 @@ from pydantic import BeforeValidator
 
 from pagefault import Budget, Memory, Source
 from pagefault.arguments import ScopeName
-from pagefault.asking import ADDRESSES, NAME, QUERY, asked, description_of, said, said_addresses
+from pagefault.asking import ADDRESSES, NAME, QUERY, asked, description_of, few, said, said_addresses
 from pagefault.errors import BadAddress, PagefaultError, PageNotFound
 from pagefault.messages import RECALL_MARK
 from pagefault.others import Past
@@ -70,7 +70,7 @@ def recall_tool(
         how: Any = {"path": past, "budget": asker.share(space, budget, runtime), "scope": scope}
         try:
             if addresses:
-                return _answer(space.fault(addresses, **how))
+                return _answer(space.fault(few(addresses), **how))
             return _answer(space.recall(asked(query), skip_resident=True, sources=sources, **how))
         except (PagefaultError, ValueError) as error:
             return _refusal(error)
@@ -84,7 +84,7 @@ def recall_tool(
         how: Any = {"path": past, "budget": asker.share(space, budget, runtime), "scope": scope}
         try:
             if addresses:
-                return _answer(await space.afault(addresses, **how))
+                return _answer(await space.afault(few(addresses), **how))
             return _answer(await space.arecall(asked(query), skip_resident=True, sources=sources, **how))
         except (PagefaultError, ValueError) as error:
             return _refusal(error)

@@ -11,7 +11,18 @@ from pydantic import BaseModel, Field
 
 from pagefault import Source, Space
 from pagefault.arguments import ScopeName
-from pagefault.asking import ADDRESSES, NAME, QUERY, REMEMBER, asked, description_of, said, said_addresses, said_fact
+from pagefault.asking import (
+    ADDRESSES,
+    NAME,
+    QUERY,
+    REMEMBER,
+    asked,
+    description_of,
+    few,
+    said,
+    said_addresses,
+    said_fact,
+)
 from pagefault.errors import BadAddress, PagefaultError, PageNotFound
 from pagefault.lineage import Lineage
 from pagefault_llamaindex.encoding import RecalledBlock
@@ -53,7 +64,7 @@ def recall_tool(memory: Home, *, scope: ScopeName = "thread", sources: Sequence[
         try:
             space = spaces()
             if wanted := said_addresses(addresses):
-                return _quoted(space.fault(wanted, path=_path(space), scope=scope).text)
+                return _quoted(space.fault(few(wanted), path=_path(space), scope=scope).text)
             return _quoted(space.recall(asked(said(query)), path=_path(space), **how).text)
         except (PagefaultError, ValueError) as error:
             return _quoted(_refusal(error))
@@ -62,7 +73,7 @@ def recall_tool(memory: Home, *, scope: ScopeName = "thread", sources: Sequence[
         try:
             space = spaces()
             if wanted := said_addresses(addresses):
-                return _quoted((await space.afault(wanted, path=_path(space), scope=scope)).text)
+                return _quoted((await space.afault(few(wanted), path=_path(space), scope=scope)).text)
             found = await space.arecall(asked(said(query)), path=_path(space), **how)
             return _quoted(found.text)
         except (PagefaultError, ValueError) as error:
