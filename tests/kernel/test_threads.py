@@ -325,10 +325,10 @@ def test_a_page_that_cannot_be_written_holds_up_only_its_own_path(monkeypatch):
         memory.flush()
         real = pagefault.records.record_of
 
-        def broken(point, user, page):
+        def broken(point, user, page, **how):
             if page.text == "poison":
                 raise ZeroDivisionError("a bug")
-            return real(point, user, page)
+            return real(point, user, page, **how)
 
         monkeypatch.setattr("pagefault.records.record_of", broken)
         bad.append(user("poison"))
