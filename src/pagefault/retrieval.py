@@ -7,7 +7,7 @@ Runs on the kernel's loop thread. What to show is decided by the pure modules of
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 from uuid import UUID
@@ -29,6 +29,7 @@ from pagefault.recall import (
     Outcome,
     Question,
     RecalledPage,
+    apart,
     counts,
     fuse,
     in_order,
@@ -178,7 +179,7 @@ class Retrieval:
         similar = None if dense is None else {sight.address(n): dense[n] for n in pages if n in dense}
         question = replace(asked, weights=weights, dense=similar)
         terms = {page.address: pages[number].terms for number, page in found.items()}
-        evident, copies = _ranked(got, ranked, dense or {}, sparsely)
+        evident, copies = apart(ranked, got.found, got.asking, dense=dense or {}, sparse=sparsely)
         best = in_order(evident, terms, question)
         numbers = {page.address: number for number, page in found.items()}
         order = [numbers[page.address] for page in best] + [n for n, _ in ranked if n in got.asking]
@@ -381,18 +382,6 @@ class Retrieval:
 
         remarks = {at: (page for n in some if n in known and (page := remark(n, at))) for at, some in following.items()}
         return {sight.address(at): first for at, some in remarks.items() if (first := next(some, None)) is not None}
-
-
-def _ranked(
-    got: _Gathered, ranked: Sequence[tuple[int, float]], dense: Mapping[int, float], sparse: Mapping[int, float]
-) -> tuple[list[RecalledPage], list[RecalledPage]]:
-    """What may answer, best first, with scores among each other, and what only asks, the newest first."""
-    found = got.found
-    if not got.asking:
-        return [found[n] for n, _ in ranked if n in found], []
-    rest = [{n: score for n, score in scores.items() if n not in got.asking} for scores in (dense, sparse)]
-    evident = [replace(found[n], score=score) for n, score in fuse(*rest) if n in found]
-    return evident, [replace(found[n], score=0.0) for n in sorted(got.asking, reverse=True)]
 
 
 def _used(sight: Sight, seqs: Sequence[int]) -> None:

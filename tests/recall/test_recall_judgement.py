@@ -14,9 +14,11 @@ from pagefault.recall import (
     Outcome,
     Question,
     RecalledPage,
+    apart,
     counts,
     document_vector,
     focus,
+    fuse,
     in_order,
     is_evidence,
     is_remark,
@@ -100,6 +102,21 @@ def test_a_question_is_no_evidence_for_its_answer(text, counts):
 def test_a_short_statement_is_evidence_although_the_question_has_nearly_all_its_words(said, asked):
     one = user(1, said)
     assert is_evidence(one, query_vector(asked).indices, words(one))
+
+
+def test_beside_copies_of_the_question_an_answer_is_scored_as_if_they_were_not_there():
+    pages = {seq: found(user(seq, f"page {seq}")) for seq in (1, 2, 4, 7)}
+    dense, sparse = {1: 0.5, 2: 0.99, 4: 0.3, 7: 0.98, 9: 0.4}, {1: 2.0, 2: 9.0, 7: 9.0}
+    evident, asks = apart(fuse(dense, sparse), pages, {2, 7}, dense=dense, sparse=sparse)
+    alone = dict(fuse({1: 0.5, 4: 0.3, 9: 0.4}, {1: 2.0}))
+    assert [(p.page.seq, p.score) for p in evident] == [(1, alone[1]), (4, alone[4])]
+    assert [(p.page.seq, p.score) for p in asks] == [(7, 0.0), (2, 0.0)]
+
+
+def test_without_copies_of_the_question_the_order_found_stays():
+    pages = {seq: found(user(seq, f"page {seq}"), score=seq / 10) for seq in (1, 4)}
+    evident, asks = apart([(4, 0.4), (9, 0.3), (1, 0.1)], pages, set(), dense={4: 1.0}, sparse={1: 1.0})
+    assert ([p.page.seq for p in evident], [p.score for p in evident], asks) == ([4, 1], [0.4, 0.1], [])
 
 
 def test_the_request_itself_never_counts():

@@ -5,7 +5,7 @@ from pagefault.recall.focus import focus
 from pagefault.recall.following import FOLLOWED, NEXT, is_remark, leading
 from pagefault.recall.fusion import fuse
 from pagefault.recall.gate import DEFAULT_THRESHOLDS, Evidence, Outcome, Thresholds, coverage, decide
-from pagefault.recall.judgement import NEAR, Question, counts, in_order, judge, said_by, starts
+from pagefault.recall.judgement import NEAR, Question, apart, counts, in_order, judge, said_by, starts
 from pagefault.recall.passages import (
     PassageEvidence,
     RecalledPassage,
@@ -37,6 +37,7 @@ __all__ = [
     "RecalledPassage",
     "Slice",
     "Thresholds",
+    "apart",
     "best_of",
     "counts",
     "coverage",

@@ -10,6 +10,7 @@ from pagefault.page import Address
 from pagefault.recall.evidence import is_evidence
 from pagefault.recall.focus import focus
 from pagefault.recall.following import FOLLOWED, follow
+from pagefault.recall.fusion import fuse
 from pagefault.recall.gate import Evidence, Outcome, decide, share, weigh
 from pagefault.recall.rendering import PAGE_TOKENS, QUOTE_CHARS, QUOTED, RecalledPage
 from pagefault.recall.restating import newest_first
@@ -43,6 +44,33 @@ class Question:
     dense: Mapping[str, float] | None
     pages: int
     request: int = 0
+
+
+def apart(
+    ranked: Sequence[tuple[int, float]],
+    found: Mapping[int, RecalledPage],
+    asking: Collection[int],
+    *,
+    dense: Mapping[int, float],
+    sparse: Mapping[int, float],
+) -> tuple[list[RecalledPage], list[RecalledPage]]:
+    """What may answer, best first, and what only asks, the newest first.
+
+    A copy of the question is the best match of all, and beside it every answer would look poor: so those that may
+    answer are scored anew among each other.
+
+    Args:
+        ranked: All candidates and their fused scores, best first.
+        found: The pages of those that were read, by number.
+        asking: Numbers of those that only ask (``counts``).
+        dense: Cosine by number; empty without an embedder.
+        sparse: BM25 score by number.
+    """
+    if not asking:
+        return [found[n] for n, _ in ranked if n in found], []
+    dense, sparse = ({n: score for n, score in scores.items() if n not in asking} for scores in (dense, sparse))
+    evident = [replace(found[n], score=score) for n, score in fuse(dense, sparse) if n in found]
+    return evident, [replace(found[n], score=0.0) for n in sorted(asking, reverse=True)]
 
 
 def in_order(
