@@ -27,7 +27,10 @@ from pagefault.ports import (
 )
 
 CALLS: Final = frozenset(
-    ("open", "put", "swap", "remove", "amend", "index", "get", "scan", "search", "idf", "sync", "close")
+    (
+        *("open", "put", "swap", "remove", "amend", "index"),
+        *("get", "scan", "search", "count", "idf", "census", "sync", "close"),
+    )
 )
 
 
