@@ -1,12 +1,11 @@
-"""Replacement policies: pure functions that choose which pages leave the window.
+"""The replacement policy: a pure function that chooses which pages leave the window.
 
-Every policy has one shape, ``(costs, need) -> victims``, and sees only values, so the same
-events always give the same victims.
+It sees only values, so the same events always give the same victims.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from operator import itemgetter
 from typing import Final, NamedTuple
 
@@ -18,7 +17,7 @@ _RECALLED: Final = Kind.RECALLED
 
 
 class PageCost(NamedTuple):
-    """What a policy knows of one resident page. A tuple, since each reclaim makes one of every page.
+    """What the policy knows of one resident page. A tuple, since each reclaim makes one of every page.
 
     Attributes:
         seq: Page number.
@@ -37,9 +36,6 @@ class PageCost(NamedTuple):
     born: float = 0.0
     released: bool = False
     last_resort: bool = False
-
-
-Policy = Callable[[Sequence[PageCost], int], tuple[int, ...]]
 
 
 def priority(page: PageCost) -> float:
@@ -68,11 +64,6 @@ def gdsf(pages: Sequence[PageCost], need: int) -> tuple[int, ...]:
     by_age = sorted(pages, key=_SEQ)
     order = sorted(range(len(by_age)), key=priorities(by_age).__getitem__)
     return _take(_recalled_first([by_age[place] for place in order]), need)
-
-
-def fifo(pages: Sequence[PageCost], need: int) -> tuple[int, ...]:
-    """Victims that free at least ``need`` tokens: recalled pages, then oldest first."""
-    return _take(_recalled_first(sorted(pages, key=_SEQ)), need)
 
 
 def clock_after(pages: Iterable[PageCost], victims: Iterable[int], clock: float) -> float:

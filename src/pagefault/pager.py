@@ -13,7 +13,7 @@ from typing import Final
 
 from pagefault.budget import Budget
 from pagefault.errors import BudgetError, PageTooLarge, PinnedOverBudget
-from pagefault.eviction import PageCost, Policy, gdsf
+from pagefault.eviction import PageCost, gdsf
 
 NAMED: Final = 8
 
@@ -51,7 +51,7 @@ class Census:
         return Census(overhead=overhead, held=self.held, evictable=left, blocks=blocks)
 
 
-def victims(census: Census, budget: Budget, policy: Policy = gdsf) -> tuple[int, ...]:
+def victims(census: Census, budget: Budget) -> tuple[int, ...]:
     """Which pages leave now: none at or below the high watermark, else enough to reach the low one.
 
     Released pages leave first. The newest pages, up to half of what may stay, are protected: the
@@ -61,7 +61,6 @@ def victims(census: Census, budget: Budget, policy: Policy = gdsf) -> tuple[int,
     Args:
         census: The window as it would be.
         budget: Watermarks and the share for compaction blocks.
-        policy: How victims are chosen among the unprotected pages.
 
     Returns:
         Page numbers, ascending.
@@ -83,7 +82,7 @@ def victims(census: Census, budget: Budget, policy: Policy = gdsf) -> tuple[int,
     split = _protected_from(ordinary, room // 2)
     need = total - census.blocks - fixed - room
     if freed < need:
-        left = set(policy(ordinary[:split], need - freed))
+        left = set(gdsf(ordinary[:split], need - freed))
         chosen |= left
         freed += sum([p.tokens for p in ordinary if p.seq in left])
     for page in ordinary[split:]:

@@ -18,7 +18,7 @@ from pagefault.calibration import Gauge, Sent
 from pagefault.compaction import Block, Scale, compact
 from pagefault.content import reserved
 from pagefault.errors import PinnedOverBudget
-from pagefault.eviction import PageCost, Policy, clock_after, gdsf
+from pagefault.eviction import PageCost, clock_after
 from pagefault.lineage import Lineage
 from pagefault.notes import NAMED, NOTICE, Item, Note, change_text, items_text, pressure_text
 from pagefault.page import Role, SpaceId
@@ -92,7 +92,7 @@ class Paging:
     """The in-process state of one space."""
 
     __slots__ = (
-        "__weakref__", "_counter", "_note", "_policy", "_refused", "branches", "lineages", "lock", "space", "target",
+        "__weakref__", "_counter", "_note", "_refused", "branches", "lineages", "lock", "space", "target",
     )  # fmt: skip
 
     def __init__(
@@ -101,7 +101,6 @@ class Paging:
         *,
         counter: Callable[[], TokenCounter],
         note: Callable[[Paging, Lineage], None],
-        policy: Policy = gdsf,
     ) -> None:
         self.space = space
         self.lock = threading.RLock()
@@ -110,7 +109,6 @@ class Paging:
         self.target = 0
         self._counter = counter
         self._note = note
-        self._policy = policy
         self._refused: object = None
 
     def step(
@@ -312,7 +310,7 @@ class Paging:
         base = lineage.view.with_items_folded(lambda text: _message_cost(lineage, text))
         view, chosen = lineage.view, set[int]()
         census = _census(lineage, view, chosen, overhead)
-        while more := victims(census, budget, self._policy):
+        while more := victims(census, budget):
             if by_turns:
                 free = [cost.seq for cost in census.evictable if not cost.last_resort]
                 more = whole_turns(more, free, [slot.seq for slot in lineage.slots if slot.has_user])

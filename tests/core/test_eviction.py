@@ -1,4 +1,4 @@
-"""Policies: which pages leave."""
+"""The policy: which pages leave."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pagefault.eviction import PageCost, clock_after, fifo, gdsf, priority
+from pagefault.eviction import PageCost, clock_after, gdsf, priority
 from pagefault.page import Kind
 from tests.core.strategies import few
 
-POLICIES = pytest.mark.parametrize("policy", [gdsf, fifo])
 COSTS = st.lists(
     st.builds(
         PageCost,
@@ -26,12 +25,11 @@ COSTS = st.lists(
 NEEDS = st.integers(-5, 4_000)
 
 
-@POLICIES
 @given(pages=COSTS, need=NEEDS)
 @few
-def test_victims_free_what_is_needed_or_everything(policy, pages, need):
+def test_victims_free_what_is_needed_or_everything(pages, need):
     sizes = {p.seq: p.tokens for p in pages}
-    victims = policy(pages, need)
+    victims = gdsf(pages, need)
     freed = sum(sizes[v] for v in victims)
     assert list(victims) == sorted(set(victims))
     assert freed >= need or len(victims) == len(pages)
@@ -39,27 +37,24 @@ def test_victims_free_what_is_needed_or_everything(policy, pages, need):
         assert victims == ()
 
 
-@POLICIES
 @given(pages=COSTS, need=NEEDS, data=st.data())
 @few
-def test_the_order_in_which_pages_are_listed_does_not_matter(policy, pages, need, data):
-    assert policy(data.draw(st.permutations(pages)), need) == policy(pages, need)
+def test_the_order_in_which_pages_are_listed_does_not_matter(pages, need, data):
+    assert gdsf(data.draw(st.permutations(pages)), need) == gdsf(pages, need)
 
 
-@POLICIES
 @given(pages=COSTS, need=NEEDS)
 @few
-def test_copies_leave_before_originals(policy, pages, need):
-    victims = set(policy(pages, need))
+def test_copies_leave_before_originals(pages, need):
+    victims = set(gdsf(pages, need))
     if any(p.seq in victims for p in pages if p.kind is Kind.MESSAGE):
         assert all(p.seq in victims for p in pages if p.kind is Kind.RECALLED)
 
 
-@POLICIES
 @given(pages=COSTS, need=NEEDS, more=st.integers(0, 500))
 @few
-def test_a_greater_need_takes_no_other_pages_only_more(policy, pages, need, more):
-    assert set(policy(pages, need)) <= set(policy(pages, need + more))
+def test_a_greater_need_takes_no_other_pages_only_more(pages, need, more):
+    assert set(gdsf(pages, need)) <= set(gdsf(pages, need + more))
 
 
 @given(COSTS, NEEDS)
@@ -71,28 +66,17 @@ def test_gdsf_keeps_what_is_worth_more(pages, need):
         assert not gone or not kept or max(gone) <= min(kept)
 
 
-@given(COSTS, NEEDS)
-def test_fifo_keeps_the_newest(pages, need):
-    victims = set(fifo(pages, need))
-    for kind in Kind:
-        gone = [p.seq for p in pages if p.kind is kind and p.seq in victims]
-        kept = [p.seq for p in pages if p.kind is kind and p.seq not in victims]
-        assert not gone or not kept or max(gone) < min(kept)
-
-
-@POLICIES
 @given(pages=COSTS, need=st.integers(1, 4_000))
 @few
-def test_the_last_page_taken_was_needed(policy, pages, need):
+def test_the_last_page_taken_was_needed(pages, need):
     sizes = {p.seq: p.tokens for p in pages}
-    taken = set(policy(pages, need))
+    taken = set(gdsf(pages, need))
     assert not taken or any(sum(sizes[v] for v in taken - {one}) < need for one in taken)
 
 
 def test_worth_is_uses_per_token_on_top_of_age():
     big, small = PageCost(seq=1, tokens=90), PageCost(seq=2, tokens=10)
     assert gdsf([big, small], 5) == (1,)
-    assert fifo([big, small], 5) == (1,)
     assert gdsf([small, big], 5) == (1,)
     wanted = PageCost(seq=1, tokens=90, uses=20)
     assert gdsf([wanted, small], 5) == (2,)

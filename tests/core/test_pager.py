@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pagefault.budget import Budget, Watermarks
 from pagefault.errors import BudgetError, PageTooLarge, PinnedOverBudget
-from pagefault.eviction import PageCost, fifo, gdsf
+from pagefault.eviction import PageCost
 from pagefault.page import Kind
 from pagefault.pager import Census, check, victims, whole_turns
 from tests.core.strategies import few
@@ -43,32 +43,27 @@ def windows(draw):
     return census, Budget(window=target + 100, target=target, reserve=100, watermarks=marks)
 
 
-POLICIES = pytest.mark.parametrize("policy", [gdsf, fifo])
-
-
 def tokens(pages):
     return sum(p.tokens for p in pages)
 
 
-@POLICIES
 @given(window=windows())
 @few
-def test_nothing_leaves_at_or_below_high_and_never_a_held_page(policy, window):
+def test_nothing_leaves_at_or_below_high_and_never_a_held_page(window):
     census, budget = window
-    gone = victims(census, budget, policy)
+    gone = victims(census, budget)
     assert list(gone) == sorted(set(gone))
     assert set(gone) <= {p.seq for p in census.evictable}
     if census.total <= budget.high:
         assert gone == ()
 
 
-@POLICIES
 @given(window=windows())
 @few
-def test_a_reclaim_reaches_low_with_its_blocks_or_takes_all_it_may(policy, window):
+def test_a_reclaim_reaches_low_with_its_blocks_or_takes_all_it_may(window):
     census, budget = window
     assume(census.total > budget.high)
-    gone = victims(census, budget, policy)
+    gone = victims(census, budget)
     left = [p for p in census.evictable if p.seq not in gone]
     after = census.fixed + tokens(left) + max(budget.blocks, census.blocks)
     assert after <= budget.low or tokens(p for p in left if not p.last_resort) == 0
@@ -102,11 +97,12 @@ def test_the_newest_pages_stay_while_the_others_suffice(window):
     assert not gone & newest or all(p.seq in gone for p in others if p.seq not in newest)
 
 
-def test_a_policy_that_gives_nothing_leaves_the_newest_to_go_oldest_first():
+def test_before_pages_of_last_resort_the_newest_go_oldest_first():
     pages = [PageCost(seq=n, tokens=10) for n in range(1, 21)]
+    system = PageCost(seq=21, tokens=60, last_resort=True)
     budget = Budget(window=400, target=200)  # down to 100, less 30 for blocks; the newest 30 are protected
-    gone = victims(Census(overhead=0, held=(), evictable=pages), budget, lambda _pages, _need: ())
-    assert gone == (18, 19, 20)
+    gone = victims(Census(overhead=0, held=(), evictable=[*pages, system]), budget)
+    assert gone == tuple(range(1, 20))
 
 
 @given(windows())
