@@ -44,7 +44,7 @@ from pagefault.errors import (
     WaitBlocksLoop,
 )
 from pagefault.items import Item
-from pagefault.memory import Memory, open  # noqa: A004  # pagefault.open reads as it should
+from pagefault.memory import Memory, aopen, open  # noqa: A004  # pagefault.open reads as it should
 from pagefault.page import Address, Kind, Page, Projection, Role, SpaceId
 from pagefault.ports import Embedder, PageStore, Passage, Source, TokenCounter
 from pagefault.recall import Found, Outcome, RecalledItem, RecalledPage, RecalledPassage
@@ -118,5 +118,6 @@ __all__ = [
     "VersionConflict",
     "WaitBlocksLoop",
     "Watermarks",
+    "aopen",
     "open",
 ]

@@ -33,15 +33,13 @@ from pagefault.shelf import Shelf, shelf_scope
 from pagefault.sources import Sources
 from pagefault.space import Space
 from pagefault.stores import EdgeStore
-from pagefault.stores.server_settings import is_server_url, server_settings
+from pagefault.targets import Place, key_of, place_of
 from pagefault.tokens import check_counter, default_counter
 from pagefault.vectors import Vectors
 from pagefault.writeback import WriteBack, refuse_in_between
 
 MAX_LIVE_SPACES: Final = 512
 DEFAULT_TENANT: Final = "default"
-Place = Path | str | None
-"""A data directory, the URL of a server, or nowhere that lasts."""
 EmbedderChoice = Embedder | Literal["default"] | None
 _lock = threading.Lock()
 _open: Final[dict[str, Memory]] = {}
@@ -56,7 +54,7 @@ def open(  # noqa: A001  # pagefault.open reads as it should, like gzip.open
     budget: Budget | None = None,
     require_tenant: bool = False,
 ) -> Memory:
-    """Open a memory. Does no I/O: the store is opened at first use.
+    """Open a memory. Looks where a path leads and what is installed; the store is opened at first use.
 
     Who opens a place that is open already has the same memory in another handle: what one writes,
     the other sees at once. It closes with the last handle, so each ``open`` wants its own ``close``.
@@ -87,14 +85,11 @@ def open(  # noqa: A001  # pagefault.open reads as it should, like gzip.open
         ...     space.recall("cat").pages[0].page.text
         'My cat is called Turing.'
     """
-    check_embedder(embedder)
-    check_budget(budget)
-    check_counter(counter)
     options = _Options(embedder, counter, budget, require_tenant=require_tenant)
-    place = _place(target)
+    place = place_of(target)
     if place is None:
         return Memory(place, options)
-    key = _key_of(place)
+    key = key_of(place)
     with _lock:
         memory = _open.get(key)
         if memory is None:
@@ -104,6 +99,40 @@ def open(  # noqa: A001  # pagefault.open reads as it should, like gzip.open
                 f"{place} is open already with other options; close it first, or open it with the same ones"
             )
         return memory._handle()
+
+
+async def aopen(
+    target: str | os.PathLike[str],
+    *,
+    embedder: EmbedderChoice = "default",
+    counter: TokenCounter | None = None,
+    budget: Budget | None = None,
+    require_tenant: bool = False,
+) -> Memory:
+    """Async twin of :func:`open`, which asks the file system beside the event loop.
+
+    For whatever makes a memory on a loop that must not block, as a graph factory under ``langgraph dev``.
+
+    Example:
+        >>> async def first_use():
+        ...     async with await aopen(":memory:", embedder=None) as memory:
+        ...         return await memory.space(thread="t1").apinned_items()
+        >>> asyncio.run(first_use())
+        {}
+    """
+    work = partial(open, target, embedder=embedder, counter=counter, budget=budget, require_tenant=require_tenant)
+    opening = asyncio.ensure_future(asyncio.to_thread(work))
+    try:
+        return await asyncio.shield(opening)
+    except asyncio.CancelledError:
+        opening.add_done_callback(_give_back)
+        raise
+
+
+def _give_back(opening: asyncio.Future[Memory]) -> None:
+    """Close a memory that nobody waits for any more."""
+    if not opening.cancelled() and opening.exception() is None:
+        opening.get_loop().run_in_executor(None, opening.result().close)
 
 
 def attach(place: str) -> Memory:
@@ -123,34 +152,9 @@ def attach(place: str) -> Memory:
             f"{place} was a throw-away memory, which is gone with its process or was closed; "
             "to find a session again, open a directory such as './agent-memory'"
         )
-    with _lock:
-        known = _open.get(_key_of(_place(place)))
+    with _lock:  # a real path is known as it is, without asking the file system
+        known = _open.get(place) or _open.get(key_of(place_of(place)))
     return known if known is not None else open(place)
-
-
-def _place(target: object) -> Place:
-    if not isinstance(target, str | os.PathLike) or not str(target):
-        raise InvalidId(f"open takes a directory or ':memory:', got {type(target).__name__} {target!r:.60}")
-    text = os.fspath(target)
-    if not isinstance(text, str):
-        raise InvalidId(f"open takes a text path, got {text!r:.60}")
-    if text == ":memory:":
-        return None
-    if is_server_url(text):
-        return text
-    if "://" in text:
-        raise StoreError(f"{text!r} is no place for pages; give a directory such as './agent-memory' or qdrant://host")
-    try:  # not relative and no link any more: what a name means must not change with the working directory
-        return Path(os.path.realpath(Path(text).expanduser()))
-    except (OSError, ValueError, RuntimeError) as error:
-        raise InvalidId(f"{text!r:.60} is no path ({error}); give a directory such as './agent-memory'") from error
-
-
-def _key_of(place: Place) -> str:
-    """What tells two places apart; a server's URL is checked here."""
-    if place is None:
-        return ""
-    return server_settings(place).place if isinstance(place, str) else str(place)
 
 
 class _Options:
@@ -159,6 +163,9 @@ class _Options:
     def __init__(
         self, embedder: EmbedderChoice, counter: TokenCounter | None, budget: Budget | None, *, require_tenant: bool
     ) -> None:
+        check_embedder(embedder)
+        check_budget(budget)
+        check_counter(counter)
         self.embedder = embedder
         self.counter = counter
         self.budget = budget or Budget()
@@ -181,7 +188,7 @@ class Memory(Rooted):
     def __init__(self, place: Place, options: _Options) -> None:
         self._options = options
         self._place = place
-        self._key = _key_of(place)
+        self._key = key_of(place)
         self._holders = 1 if place is None else 0
         self._given_back: weakref.WeakSet[Memory] = weakref.WeakSet()
         self._closed = False

@@ -74,6 +74,7 @@ PUBLIC: dict[str, tuple[str, ...]] = {
         "VersionConflict",
         "WaitBlocksLoop",
         "Watermarks",
+        "aopen",
         "open",
     ),
     "pagefault_langgraph": (

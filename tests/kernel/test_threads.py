@@ -17,6 +17,7 @@ import pytest
 from qdrant_edge import UpdateOperation
 
 import pagefault
+import pagefault.memory as memories
 import pagefault.records
 from pagefault import tokens
 from pagefault.chain import head_id
@@ -401,6 +402,42 @@ def test_what_belongs_to_a_process_is_neither_pickled_nor_copied():
         for thing in (memory, scheduler):
             with pytest.raises(TypeError, match="belongs to the process that made it"):
                 copy.copy(thing)
+
+
+def test_a_memory_that_nobody_waits_for_any_more_is_given_back(tmp_path, monkeypatch):
+    may_go_on, opened, open_it = threading.Event(), [], memories.open
+
+    def slow(target, **options):
+        assert may_go_on.wait(20)
+        opened.append(open_it(target, **options))
+        return opened[0]
+
+    monkeypatch.setattr(memories, "open", slow)
+
+    async def given_up():
+        opening = asyncio.create_task(pagefault.aopen(tmp_path / "m", embedder=None))
+        await asyncio.sleep(0.01)
+        opening.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await opening
+        may_go_on.set()
+        await asyncio.to_thread(until, lambda: opened and opened[0]._closed, "the memory was not closed")
+
+    asyncio.run(given_up())
+
+
+def test_aopen_is_open(tmp_path):
+    async def both():
+        with pagefault.open(tmp_path / "m", embedder=None) as memory:
+            async with await pagefault.aopen(tmp_path / "m", embedder=None) as again:
+                assert again.space(thread="t").id == memory.space(thread="t").id
+                assert again.place == memory.place
+            memory.space(thread="t").append(user("still open"))
+        for target, error in (("", pagefault.InvalidId), ("ftp://x", pagefault.StoreError)):
+            with pytest.raises(error):
+                await pagefault.aopen(target)
+
+    asyncio.run(both())
 
 
 def test_what_reads_or_removes_files_does_so_beside_every_event_loop(monkeypatch):

@@ -260,7 +260,7 @@ async def open_store(place: str | None = None) -> AsyncIterator[PagefaultStore]:
         place: As for ``pagefault.open``; by default the environment variable ``PAGEFAULT_MEMORY``,
             else ``./agent-memory``.
     """
-    async with pagefault.open(place or os.environ.get(PLACE) or "./agent-memory") as memory:
+    async with await pagefault.aopen(place or os.environ.get(PLACE) or "./agent-memory") as memory:
         yield PagefaultStore(memory)
 
 
