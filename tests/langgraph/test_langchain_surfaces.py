@@ -13,6 +13,8 @@ from langchain_core.runnables.history import RunnableWithMessageHistory
 
 import pagefault
 from pagefault import InvalidId, SpaceId, UnsupportedMessage
+from pagefault.stores import EdgeStore
+from pagefault.testing.faults import FlakyStore
 from pagefault_langgraph import (
     PagefaultChatMessageHistory,
     PagefaultRetriever,
@@ -104,6 +106,24 @@ def test_a_model_reads_why_something_was_not_kept(memory):
     assert "failed: there is no fact" in ask(memory, "remember", {"key": "k", "value": None}, config())
     assert "failed: a key is" in ask(memory, "remember", {"key": None, "value": "x"}, config(), is_async=True)
     assert ask(memory, "remember", {"key": 7, "value": 12}, config()) == "Kept under '7'."
+
+
+def test_the_log_has_what_a_model_cannot_mend(tmp_path, monkeypatch, caplog):
+    stores: list[FlakyStore] = []
+
+    def made(place, **options):
+        stores.append(FlakyStore(EdgeStore(place, **options)))
+        return stores[-1]
+
+    monkeypatch.setattr("pagefault.memory.EdgeStore", made)
+    with pagefault.open(tmp_path, embedder=None) as memory:
+        ask(memory, "remember", {"key": " ", "value": "x"}, config())
+        assert "remember failed" not in caplog.text
+        stores[0].fail("swap")
+        said = ask(memory, "remember", {"key": "diet", "value": "vegan"}, config())
+        assert said == "remember failed: the fake outage has hit swap"
+        assert said in caplog.text
+        stores[0].heal()
 
 
 # -- the retriever -----------------------------------------------------------------------------

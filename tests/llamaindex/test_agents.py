@@ -243,9 +243,9 @@ def test_tools_answer_sync_and_async_and_never_raise(backend):
     assert "recall at most 256 at a time" in str(tool.call(addresses="1-1000").content)
     assert [t.metadata.name for t in PagefaultToolSpec(memory.space).to_tool_list()] == ["recall", "remember"]
     remember = PagefaultToolSpec(memory).to_tool_list()[1]
-    assert "kept" in str(remember.call(key="diet", value="vegan").content)
-    assert "kept" in str(asyncio.run(remember.acall(key="pet", value="cat")).content)
-    assert "not kept" in str(remember.call(key=" ", value="x").content)
+    assert "Kept under 'diet'." in str(remember.call(key="diet", value="vegan").content)
+    assert "Kept under" in str(asyncio.run(remember.acall(key="pet", value="cat")).content)
+    assert "remember failed" in str(remember.call(key=" ", value="x").content)
     assert "vegan" in str(tool.call(query="diet vegan").content)
     with pytest.raises(TypeError, match="PagefaultMemory or a Space"):
         recall_tool(backend)
@@ -269,10 +269,10 @@ def test_a_model_may_send_null_numbers_or_lists(backend):
     for bad, why in ((None, "give addresses"), (True, "'true' is not a page"), ({"a": 1}, "'{' is not a page")):
         assert f"recall failed: {why}" in str(recall.call(addresses=bad).content), bad
     for nothing in (None, "", " ", []):
-        assert "not kept: there is no fact" in str(remember.call(key="k", value=nothing).content)
-        assert "not kept: there is no fact" in str(asyncio.run(remember.acall(key="k", value=nothing)).content)
-        assert "not kept: a key" in str(remember.call(key=nothing, value="x").content)
-    assert "kept under '7'" in str(remember.call(key=7, value=["two", "words"]).content)
+        assert "remember failed: there is no fact" in str(remember.call(key="k", value=nothing).content)
+        assert "remember failed: there is no fact" in str(asyncio.run(remember.acall(key="k", value=nothing)).content)
+        assert "remember failed: a key" in str(remember.call(key=nothing, value="x").content)
+    assert "Kept under '7'." in str(remember.call(key=7, value=["two", "words"]).content)
     assert "two, words" in str(recall.call(query="two words").content)
     for tool in (recall, remember):
         kinds = [field["type"] for field in tool.metadata.get_parameters_dict()["properties"].values()]

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
-from typing import Annotated, Any, Final, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 from langchain.tools import ToolRuntime
 from langchain_core.messages import AIMessage, BaseMessage
@@ -13,8 +12,8 @@ from pydantic import BeforeValidator
 
 from pagefault import Budget, Memory, Source
 from pagefault.arguments import ScopeName
-from pagefault.asking import ADDRESSES, NAME, QUERY, asked, description_of, few, said, said_addresses
-from pagefault.errors import BadAddress, PagefaultError, PageNotFound
+from pagefault.asking import ADDRESSES, NAME, QUERY, asked, description_of, failed, few, said, said_addresses
+from pagefault.errors import PagefaultError
 from pagefault.messages import RECALL_MARK
 from pagefault.others import Past
 from pagefault.recall import Found
@@ -26,7 +25,6 @@ from pagefault_langgraph.messages import LANGCHAIN, lead_of
 from pagefault_langgraph.model import NotPageable
 from pagefault_langgraph.state import VIEW_KEY, read
 
-_log: Final = logging.getLogger("pagefault")
 Answer = tuple[str, dict[str, Any]]
 Said = Annotated[str, BeforeValidator(said)]
 """Text of a model, which may also send ``null``, a number or a list; its schema says text."""
@@ -158,7 +156,4 @@ def _answer(found: Found) -> Answer:
 
 
 def _refusal(error: Exception) -> Answer:
-    """The model reads what went wrong and can ask better; the application finds it in the log."""
-    if isinstance(error, PagefaultError) and not isinstance(error, BadAddress | PageNotFound):
-        _log.warning("recall failed: %s", error)
-    return f"recall failed: {error}", {RECALL_MARK: [], "outcome": "error"}
+    return failed(NAME, error), {RECALL_MARK: [], "outcome": "error"}

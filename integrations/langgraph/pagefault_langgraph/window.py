@@ -12,6 +12,7 @@ from langgraph.types import Command
 
 from pagefault import Memory
 from pagefault.arguments import numbers
+from pagefault.asking import failed
 from pagefault.errors import PagefaultError
 from pagefault.lineage import Lineage
 from pagefault.view import to_record
@@ -56,7 +57,7 @@ def _release_tool(asker: Asker) -> BaseTool:
         try:
             space.release(addresses, path=past.path, unpin=False)
         except PagefaultError as error:
-            return _refused("release", error)
+            return failed("release", error)
         return _kept(asker, _released(addresses, past.path), past.path, runtime)
 
     async def arelease(runtime: Runtime, addresses: Pages) -> Answer:
@@ -64,7 +65,7 @@ def _release_tool(asker: Asker) -> BaseTool:
         try:
             await space.arelease(addresses, path=past.path, unpin=False)
         except PagefaultError as error:
-            return _refused("release", error)
+            return failed("release", error)
         return _kept(asker, _released(addresses, past.path), past.path, runtime)
 
     return StructuredTool.from_function(release, arelease, name="release", description=RELEASE)
@@ -79,7 +80,7 @@ def _pin_item_tool(asker: Asker) -> BaseTool:
             else:
                 space.unpin_item(key, path=past.path)
         except PagefaultError as error:
-            return _refused("pin_item", error)
+            return failed("pin_item", error)
         return _kept(asker, _pinned(key, text), past.path, runtime)
 
     async def apin_item(runtime: Runtime, key: Key, text: Text) -> Answer:
@@ -90,7 +91,7 @@ def _pin_item_tool(asker: Asker) -> BaseTool:
             else:
                 await space.aunpin_item(key, path=past.path)
         except PagefaultError as error:
-            return _refused("pin_item", error)
+            return failed("pin_item", error)
         return _kept(asker, _pinned(key, text), past.path, runtime)
 
     return StructuredTool.from_function(pin_item, apin_item, name="pin_item", description=PIN_ITEM)
@@ -104,11 +105,6 @@ def _kept(asker: Asker, said: str, path: Lineage, runtime: Runtime) -> Answer:
         return said
     result = ToolMessage(said, tool_call_id=runtime.tool_call_id)
     return Command(update={asker.messages_key: [result], VIEW_KEY: to_record(path.view)})
-
-
-def _refused(tool: str, error: PagefaultError) -> str:
-    """The model reads what went wrong and can ask better."""
-    return f"{tool} failed: {error}"
 
 
 def _released(addresses: str, path: Lineage) -> str:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any
 
 from llama_index.core.tools import FunctionTool
 from pydantic import BaseModel, Field
@@ -13,23 +12,26 @@ from pagefault import Source, Space
 from pagefault.arguments import ScopeName
 from pagefault.asking import (
     ADDRESSES,
+    FACT,
+    KEY,
     NAME,
     QUERY,
     REMEMBER,
     asked,
     description_of,
+    failed,
     few,
+    kept,
     said,
     said_addresses,
     said_fact,
 )
-from pagefault.errors import BadAddress, PagefaultError, PageNotFound
+from pagefault.errors import PagefaultError
 from pagefault.lineage import Lineage
 from pagefault_llamaindex.encoding import RecalledBlock
 from pagefault_llamaindex.memory import PagefaultMemory
 from pagefault_llamaindex.messages import LLAMAINDEX
 
-_log: Final = logging.getLogger("pagefault")
 Home = PagefaultMemory | Space
 
 
@@ -39,8 +41,8 @@ class _Recall(BaseModel):
 
 
 class _Remember(BaseModel):
-    key: str = Field(description="A short name for the fact")
-    value: str = Field(description="The fact")
+    key: str = Field(description=KEY)
+    value: str = Field(description=FACT)
 
 
 def recall_tool(memory: Home, *, scope: ScopeName = "thread", sources: Sequence[Source] = ()) -> FunctionTool:
@@ -67,7 +69,7 @@ def recall_tool(memory: Home, *, scope: ScopeName = "thread", sources: Sequence[
                 return _quoted(space.fault(few(wanted), path=_path(space), scope=scope).text)
             return _quoted(space.recall(asked(said(query)), path=_path(space), **how).text)
         except (PagefaultError, ValueError) as error:
-            return _quoted(_refusal(error))
+            return _quoted(failed(NAME, error))
 
     async def arecall(addresses: Any = "", query: Any = "") -> RecalledBlock:
         try:
@@ -77,7 +79,7 @@ def recall_tool(memory: Home, *, scope: ScopeName = "thread", sources: Sequence[
             found = await space.arecall(asked(said(query)), path=_path(space), **how)
             return _quoted(found.text)
         except (PagefaultError, ValueError) as error:
-            return _quoted(_refusal(error))
+            return _quoted(failed(NAME, error))
 
     return FunctionTool.from_defaults(
         fn=recall, async_fn=arecall, name=NAME, description=description, fn_schema=_Recall
@@ -94,17 +96,15 @@ def remember_tool(memory: Home) -> FunctionTool:
 
     def remember(key: Any, value: Any) -> str:
         try:
-            kept = spaces().remember(said(key), said_fact(value))
+            return kept(spaces().remember(said(key), said_fact(value)).key)
         except PagefaultError as error:
-            return f"not kept: {error}"
-        return f"kept under {kept.key!r}"
+            return failed("remember", error)
 
     async def aremember(key: Any, value: Any) -> str:
         try:
-            kept = await spaces().aremember(said(key), said_fact(value))
+            return kept((await spaces().aremember(said(key), said_fact(value))).key)
         except PagefaultError as error:
-            return f"not kept: {error}"
-        return f"kept under {kept.key!r}"
+            return failed("remember", error)
 
     return FunctionTool.from_defaults(
         fn=remember, async_fn=aremember, name="remember", description=REMEMBER, fn_schema=_Remember
@@ -148,10 +148,3 @@ def _path(space: Space) -> Lineage | None:
 
 def _quoted(text: str) -> RecalledBlock:
     return RecalledBlock(text=text)
-
-
-def _refusal(error: Exception) -> str:
-    """The model reads what went wrong and can ask better; the application finds it in the log."""
-    if isinstance(error, PagefaultError) and not isinstance(error, BadAddress | PageNotFound):
-        _log.warning("recall failed: %s", error)
-    return f"recall failed: {error}"
