@@ -181,11 +181,6 @@ class Kernel:
         self._asked: set[Future[Any]] = set()
         self._overdue: Future[Any] | None = None
 
-    @property
-    def is_started(self) -> bool:
-        """Whether its threads run."""
-        return self._threads is not None
-
     def start(self, work: Coroutine[Any, Any, T]) -> Future[T]:
         """Run a coroutine on the loop thread; context variables come along.
 

@@ -30,7 +30,6 @@ async def value(x):
 def test_nothing_starts_before_first_use():
     before = set(threading.enumerate())
     kernel = Kernel("test")
-    assert not kernel.is_started
     assert threads_since(before) == []
     assert kernel.finish(value(1)) is None
     with pytest.raises(MemoryClosed, match=r"test is closed; open it again"):

@@ -84,10 +84,8 @@ class PagefaultRetriever(BaseRetriever):
         run_manager: CallbackManagerForRetrieverRun,  # noqa: ARG002  # LangChain passes it by name
         k: int | None = None,
     ) -> list[Document]:
-        limit = self.k if k is None else k
-        if not query.strip():
-            return []
-        return _documents(self._space().recall(query, limit=limit, scope=self.scope, sources=self.sources), limit)
+        asked = self._asked(query, k)
+        return _documents(self._space().recall(**asked), asked["limit"]) if asked else []
 
     async def _aget_relevant_documents(
         self,
@@ -96,11 +94,13 @@ class PagefaultRetriever(BaseRetriever):
         run_manager: AsyncCallbackManagerForRetrieverRun,  # noqa: ARG002  # as above
         k: int | None = None,
     ) -> list[Document]:
+        asked = self._asked(query, k)
+        return _documents(await self._space().arecall(**asked), asked["limit"]) if asked else []
+
+    def _asked(self, query: str, k: int | None) -> dict[str, Any]:
+        """What to ask for; nothing where a chain made a blank query of a question, which a space refuses."""
         limit = self.k if k is None else k
-        if not query.strip():
-            return []
-        found = await self._space().arecall(query, limit=limit, scope=self.scope, sources=self.sources)
-        return _documents(found, limit)
+        return {"query": query, "limit": limit, "scope": self.scope, "sources": self.sources} if query.strip() else {}
 
     def _space(self) -> Space:
         return self.memory.at(self.space or identify(self.identity, _config.get() or {}, []))

@@ -56,18 +56,17 @@ class PagefaultRetriever(BaseRetriever):
         self._sources = tuple(sources)
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        query = query_bundle.query_str
-        if not query.strip():
-            return []
-        found = self._space.recall(query, limit=self._limit, scope=self._scope, sources=self._sources)
-        return _nodes(found, self._space.id, self._limit)
+        asked = self._asked(query_bundle.query_str)
+        return _nodes(self._space.recall(**asked), self._space.id, self._limit) if asked else []
 
     async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        query = query_bundle.query_str
-        if not query.strip():
-            return []
-        found = await self._space.arecall(query, limit=self._limit, scope=self._scope, sources=self._sources)
-        return _nodes(found, self._space.id, self._limit)
+        asked = self._asked(query_bundle.query_str)
+        return _nodes(await self._space.arecall(**asked), self._space.id, self._limit) if asked else []
+
+    def _asked(self, query: str) -> dict[str, Any]:
+        """What to ask for; nothing where an engine made a blank query of a question, which a space refuses."""
+        how: dict[str, Any] = {"limit": self._limit, "scope": self._scope, "sources": self._sources}
+        return {"query": query, **how} if query.strip() else {}
 
     @property
     def _space(self) -> Space:
