@@ -189,14 +189,24 @@ def record_of(space_key: str, item: Item) -> Record:
     )
 
 
-def item_of(record: Record) -> Item:
+def item_of(record: Record, space_key: str | None = None) -> Item:
     """The item that a record holds.
 
+    Args:
+        record: As the store gave it.
+        space_key: Of the shelf that it was read from, where that is known: an item's place follows from shelf and name.
+
     Raises:
-        CorruptPage: Its body does not match its hash, or is no item's.
+        CorruptPage: Its body does not match its hash, is no item's, or it lies where another item does.
     """
     try:
-        namespace, key = name_of(str(record.fields["path"]))
+        path = str(record.fields["path"])
+        namespace, key = name_of(path)
+        if space_key is not None and record.id != item_id(space_key, path):
+            raise CorruptPage(
+                f"item {record.id} calls itself {key!r:.60}, which lies elsewhere, or it is another shelf's; "
+                "write it again or restore a backup"
+            )
         if canonical.sha256(record.body) != record.sha256:
             raise CorruptPage(f"item {key!r:.60} does not match its hash any more; write it again or restore a backup")
         body = canonical.load(record.body)

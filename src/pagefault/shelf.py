@@ -134,7 +134,8 @@ class Shelf:
         over = [record for record in found.values() if items.is_expired(items.expiry_of(record.fields), now)]
         await self._clear(over)
         gone = {record.id for record in over}
-        return [items.item_of(found[p]) if p in found and p not in gone else None for p in points]
+        key = self._scope.space
+        return [items.item_of(found[p], key) if p in found and p not in gone else None for p in points]
 
     async def search(self, search: Search) -> list[tuple[Item, float | None]]:
         """The items that match, best first with their scores, or the newest first without a query."""
@@ -162,7 +163,7 @@ class Shelf:
         if not hits:
             return []
         records = await self._store.get(self._scope, [hit.id for hit, _, _ in hits], words=True)
-        loaded = _intact(records)
+        loaded = self._intact(records)
         sparse = query_vector(wanted.text)
         near = [hit.id for hit, _, _ in hits]
         weights = await self._store.idf(self._scope, sparse.indices, kind="item", near=near) if sparse.indices else {}
@@ -389,7 +390,16 @@ class Shelf:
 
     async def _load(self, ids: Sequence[UUID]) -> dict[UUID, Item]:
         """The items with these ids; one that is damaged is left out, so that it does not hide the others."""
-        return _intact(await self._store.get(self._scope, ids))
+        return self._intact(await self._store.get(self._scope, ids))
+
+    def _intact(self, records: Mapping[UUID, Record]) -> dict[UUID, Item]:
+        found: dict[UUID, Item] = {}
+        for id_, record in records.items():
+            try:
+                found[id_] = items.item_of(record, self._scope.space)
+            except CorruptPage as error:
+                _log.warning("left out of a search: %s", error)
+        return found
 
     async def _clear(self, over: Sequence[Record] | Sequence[Hit]) -> None:
         """Remove what has expired, unless it was written again meanwhile."""
@@ -397,16 +407,6 @@ class Shelf:
             last = max(each.seq for each in over)
             await self._store.remove(self._scope, Where(kind="item", ids=[each.id for each in over], last=last))
             self._writeback.stored()
-
-
-def _intact(records: Mapping[UUID, Record]) -> dict[UUID, Item]:
-    found: dict[UUID, Item] = {}
-    for id_, record in records.items():
-        try:
-            found[id_] = items.item_of(record)
-        except CorruptPage as error:
-            _log.warning("left out of a search: %s", error)
-    return found
 
 
 def _terms_of(record: Record) -> frozenset[int]:

@@ -111,6 +111,14 @@ def test_a_changed_body_is_noticed():
         item_of(replace(record, body=record.body.replace("1", "2")))
 
 
+def test_an_item_in_the_place_of_another_or_of_another_shelf_is_noticed():
+    record = record_of(SPACE, item())
+    assert item_of(record, SPACE) == item()
+    for other in (replace(record_of(SPACE, item(key="other")), id=record.id), record_of("another", item())):
+        with pytest.raises(CorruptPage, match="lies elsewhere"):
+            item_of(other, SPACE)
+
+
 @pytest.mark.parametrize(
     "changes", [{"fields": {}}, {"fields": {"path": "[["}}, {"body": "[]"}, {"body": "{}"}], ids=str
 )

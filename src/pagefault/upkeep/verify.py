@@ -141,7 +141,7 @@ def _wrong(scope: Scope, record: Record) -> str:
                 return "its chain does not follow from its parent and body"
             return "" if record.id == point_id(scope.space, page.chain) else "it lies at another page's point"
         if record.kind == "item":
-            item_of(record)
+            item_of(record, scope.space)
         elif canonical.sha256(record.body.encode("ascii", "replace").decode("ascii")) != record.sha256:
             return "its body does not match its sha256"
     except (CorruptPage, ValueError, TypeError) as error:
