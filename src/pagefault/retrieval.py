@@ -421,7 +421,8 @@ def _sequence(addresses: Sequence[Address], sight: Sight) -> list[int]:
 
 
 def _time_of(hit: Hit) -> float:
-    return float(hit.fields.get("created_at", 0.0))
+    moment = hit.fields.get("created_at", 0.0)
+    return moment if isinstance(moment, float | int) else 0.0  # damaged: who reads the page says so
 
 
 def _is_own(hit: Hit, sight: Sight) -> bool:

@@ -23,10 +23,16 @@ def records(scope: Reach, points: Iterable[Any], where: Where) -> list[Record]:
     """The records of these points, by (seq, id), without bodies; the newest first if asked for.
 
     Raises:
-        StoreError: One of them is of another scope.
+        StoreError: One of them is of another scope, or its number is not among those asked for: who goes on
+            from the last number seen would go round in circles.
     """
     found = [restore(id_of(point), check(scope, point), chosen=where.fields) for point in points]
     found.sort(key=_by_place)
+    if found and (found[0].seq < where.first or (where.last is not None and found[-1].seq > where.last)):
+        raise StoreError(
+            f"the engine returned records with the numbers {found[0].seq} to {found[-1].seq}, beyond those that it was "
+            "asked for; if it is a Qdrant server, is its version supported?"
+        )
     return sorted(found, key=_by_age) if where.newest else found
 
 
@@ -101,9 +107,19 @@ def check(scope: Reach, point: Any) -> Payload:
 
 
 def id_of(point: Any) -> UUID:
-    """The point's id; some clients give it as text."""
+    """The point's id; some clients give it as text.
+
+    Raises:
+        StoreError: It is none that pagefault gives.
+    """
     id_ = point.id
-    return id_ if id_.__class__ is UUID else UUID(str(id_))
+    try:
+        return id_ if id_.__class__ is UUID else UUID(str(id_))
+    except ValueError:
+        raise StoreError(
+            f"the engine returned a point with the id {id_!r:.40}, which pagefault gives to none; does something else "
+            "write into its collection?"
+        ) from None
 
 
 def _by_rank(hit: Hit) -> tuple[float, int, int]:

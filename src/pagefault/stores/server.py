@@ -36,6 +36,8 @@ _CHUNKS: Final = 4
 _SCAN: Final = 256
 _TERMS: Final = 64
 _QUERIES: Final = 16
+_REPLACED: Final = 64
+"""So often a record may be replaced while its chunks are read."""
 
 
 class ServerStore:
@@ -268,7 +270,9 @@ class ServerStore:
             await self._link.close()
 
     async def _assemble(self, calls: Calls, scope: Scope, id_: UUID, payload: layout.Payload) -> Record:
+        tries = _REPLACED
         while True:
+            tries -= 1
             parts: list[str] = []
             try:
                 for window in windows(layout.chunk_ids(id_, str(payload["chunks"])), _CHUNKS):
@@ -277,10 +281,10 @@ class ServerStore:
             except CorruptPage:  # unless a head was replaced between two reads
                 again = await calls.fetch(scope, [id_], bodies=True)
                 fresh = again[id_][0] if id_ in again else None
-                if fresh is None or fresh.get("chunks") == payload["chunks"]:
+                if fresh is None or fresh.get("chunks") == payload["chunks"] or not tries:
                     raise
                 if "chunks" not in fresh:
-                    return layout.restore(id_, fresh, str(fresh["body"]))
+                    return layout.restore(id_, fresh, str(fresh.get("body", "")))
                 payload = fresh
 
     def _query(self, query: Sparse | Sequence[float]) -> Sparse | list[float]:

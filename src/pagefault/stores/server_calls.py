@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from math import isfinite
 from typing import Any, Final
 from uuid import UUID, uuid4
 
@@ -171,7 +172,7 @@ class Calls:
         parts: list[str] = []
         for id_ in ids:
             payload = held.get(id_)
-            if payload is None or not owned(scope, payload, CHUNK):
+            if payload is None or not owned(scope, payload, CHUNK) or "body" not in payload:
                 raise CorruptPage(f"{owner} lacks chunk {id_} of its body; restore the collection from a snapshot")
             parts.append(str(payload["body"]))
         return parts
@@ -187,25 +188,41 @@ class Calls:
             The records, and the number at which to go on, ``None`` at the end.
         """
         direction = models.Direction.DESC if where.newest else models.Direction.ASC
+        left = from_on(where, at)
         points, _ = await self._scroll(
-            matching(scope, from_on(where, at), ids),
+            matching(scope, left, ids),
             with_payload=selected(where) or _WITHOUT_BODY,
             limit=size,
             order_by=models.OrderBy(key="seq", direction=direction),
         )
-        complete, last = answers.cut(answers.records(scope, points, where), size)
+        complete, last = answers.cut(answers.records(scope, points, left), size)
         if complete or last is None:
             return complete, last
-        everything: list[models.Record] = []
-        flt, offset = matching(scope, replace(where, first=last, last=last), ids), None
+        after = last - 1 if where.newest else last + 1
+        same = await self._all_with(scope, replace(where, first=last, last=last), ids)
+        return same, after if after >= 0 else None
+
+    async def _all_with(self, scope: Reach, where: Where, ids: models.HasIdCondition | None) -> list[Record]:
+        """All records with one number, however many they are.
+
+        Raises:
+            StoreError: The server goes on without giving anything new.
+        """
+        everything: dict[UUID, models.Record] = {}
+        flt, offset = matching(scope, where, ids), None
         while True:
             points, offset = await self._scroll(
                 flt, with_payload=selected(where) or _WITHOUT_BODY, limit=_SAME_NUMBER, offset=offset
             )
-            everything += points
+            news = {answers.id_of(point): point for point in points}
+            if offset is not None and everything.keys() >= news.keys():
+                raise StoreError(
+                    f"{self._link.settings.place}: listing the records with number {where.first} does not end, since "
+                    "the server gives the same ones again; is its version supported?"
+                )
+            everything |= news
             if offset is None:
-                after = last - 1 if where.newest else last + 1
-                return answers.records(scope, everything, where), after if after >= 0 else None
+                return answers.records(scope, everything.values(), where)
 
     async def search(
         self,
@@ -246,10 +263,7 @@ class Calls:
     async def count(self, scope: Reach, where: Where, ids: models.HasIdCondition | None) -> int:
         """How many records there are."""
         flt = matching(scope, where, ids)
-        found = await self._link.call(
-            "counting records", lambda client: client.count(self._name, count_filter=flt, exact=True)
-        )
-        return found.count
+        return await self._link.call("counting records", lambda client: self._counted(client, flt))
 
     async def idf(self, scope: Reach, terms: Sequence[int], kind: RecordKind) -> dict[int, float]:
         """The server's own IDF of each term over this scope's records of a kind.
@@ -271,17 +285,23 @@ class Calls:
         for term, points in zip(terms, await self._query("weighing terms", requests), strict=True):
             for point in points:
                 answers.check(scope, point)
-                vectors: Any = point.vector
-                stored = dict(zip(vectors[lists.name].indices, vectors[lists.name].values, strict=True))
-                weights[term] = point.score / stored[term ^ lists.salt]
+                try:
+                    words = lists.read(point.vector)
+                    weight = dict(zip(words.indices, words.values, strict=True))[term] if words else 0.0
+                    weights[term] = point.score / weight
+                except (AttributeError, KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+                    raise StoreError(
+                        f"{self._link.settings.place}: the server found {point.id} by a word and gives no weight of "
+                        f"it ({error!r:.60}); is its version supported?"
+                    ) from error
         return weights
 
     async def census(self) -> list[Tally]:
         """How many records of each kind each space holds, of all tenants."""
-        points = await self._link.call("counting records", lambda client: client.count(self._name, exact=True))
+        points = await self._link.call("counting records", self._counted)
         found = await self._link.call(
             "counting by space",
-            lambda client: client.facet(self._name, key=SCOPE_KEY, limit=max(1, points.count), exact=True),
+            lambda client: client.facet(self._name, key=SCOPE_KEY, limit=max(1, points), exact=True),
         )
         return tallies((hit.value, hit.count) for hit in found.hits)
 
@@ -337,9 +357,17 @@ class Calls:
             found = [each.points for each in await client.query_batch_points(self._name, requests=requests)]
             if len(found) != len(requests):
                 raise ValueError(f"{len(found)} answers to {len(requests)} queries")
+            if not all(isfinite(point.score) for points in found for point in points):
+                raise ValueError("a score that is no number")  # nothing could be put in order by it
             return found
 
         return await self._link.call(what, ask)
+
+    async def _counted(self, client: AsyncQdrantClient, flt: models.Filter | None = None) -> int:
+        found = (await client.count(self._name, count_filter=flt, exact=True)).count
+        if found < 0:
+            raise ValueError(f"a count of {found}")
+        return found
 
     async def _upsert(
         self,

@@ -124,7 +124,7 @@ async def read_header(link: Link) -> Header | None:
             fingerprint=str(payload["fingerprint"]),
             version=int(payload["version"]),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise StoreMismatch(
             f"{settings.place}: point {HEADER_ID} is not a pagefault header ({type(error).__name__} {error}); "
             "restore the collection from a snapshot, or name another with ?collection=..."
