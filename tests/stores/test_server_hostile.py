@@ -191,7 +191,8 @@ def test_an_item_in_another_ones_place_is_not_shown(server: RestServer) -> None:
         with pytest.raises(CorruptPage, match="calls itself"):
             store.batch(asked)
         server.fault = None
-        assert [item.value for item in store.batch(asked)] == [{"code": "front door"}, {"code": "safe"}]
+        found: list[Any] = store.batch(asked)
+        assert [item.value for item in found] == [{"code": "front door"}, {"code": "safe"}]
 
 
 def test_a_damaged_time_in_another_conversation_hides_nothing_else(server: RestServer) -> None:
