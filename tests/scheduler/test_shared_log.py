@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pagefault import Limits, RulesDiffer, Scheduler, SharedStateUnreadable
+from pagefault import Limits, RulesDiffer, Scheduler, SchedulerError, SharedStateUnreadable
 from pagefault.coordination.conversation import LONGEST_PAUSE
 from pagefault.coordination.place import meeting_place
 from pagefault.coordination.valkey_log import Membership, ValkeyLog
@@ -239,6 +239,19 @@ def test_a_log_of_which_a_part_was_evicted_is_lost(valkey, url, key):
     assert Client(url, ONE, before=client.now()).kind == "loaded"
 
 
+def test_clients_whose_leases_were_evicted_get_new_ones(valkey, url):
+    """The dead among them, too: only then are their slots given to others one day."""
+    client, dead = Client(url, ONE), Client(url, ONE)
+    dead.write(asks())
+    leases = meeting_place(url).keys[2]
+    valkey.ask("DEL", leases)
+    assert client.write() == "read"
+    assert set(valkey.ask("ZRANGE", leases, 0, -1)) == {client.who.client, dead.who.client}
+    run_out(valkey, url, dead)
+    client.write()
+    assert len(ends_of(valkey, url, dead)) == 1
+
+
 def test_a_log_whose_end_was_lost_is_noticed(valkey, url):
     """As after a restart from a file that lacks the last second; others have gone on since."""
     client, other = Client(url, ONE), Client(url, ONE)
@@ -397,12 +410,12 @@ def test_an_old_log_is_short_and_nothing_stays_for_ever(valkey, url):
     assert all(0 < int(valkey.ask("PTTL", key)) <= 3_600_000 for key in meeting_place(url).keys)
 
 
-def spoil(valkey, url):
+def spoil(valkey, url, *fields):
     """An entry that is none."""
     head, log, _ = meeting_place(url).keys
     last = valkey.ask("HGET", head, "last")
     place = f"{int(last.split('-')[0]) + 1}-{int(last.split('-')[1]) + 1}"
-    valkey.ask("XADD", log, place, "c", "", "b", "nonsense")
+    valkey.ask("XADD", log, place, *(fields or ("c", "", "b", "nonsense")))
     valkey.ask("HSET", head, "last", place)
 
 
@@ -420,9 +433,44 @@ def test_a_foreign_entry_ends_turns_with_an_error_that_names_it(valkey, url):
     with scheduler.turn(agent="a"):
         pass
     spoil(valkey, url)
-    with pytest.raises(SharedStateUnreadable, match="nonsense"), scheduler.turn(agent="a"):
+    with pytest.raises(SharedStateUnreadable, match=r"nonsense.*another one"), scheduler.turn(agent="a"):
         pass
     scheduler.close()
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        ("x", "y"),
+        ("c", "", "b", b"\xff"),
+        ("c", "", "b", "[" * 100_000),
+        ("c", "", "b", '{"e":0,"do":[["pause",Infinity]]}'),
+        ("c", "", "b", '{"e":0,"do":[["pause",1e18]]}'),
+    ],
+    ids=["fields", "bytes", "depth", "endless", "long"],
+)
+def test_who_waits_is_told_of_a_foreign_entry_whatever_it_holds(valkey, url, fields):
+    holder, waiter = Scheduler(slots=1, shared=url), Scheduler(slots=1, shared=url)
+    told = []
+
+    def wait():
+        try:
+            with waiter.turn(agent="b"):
+                told.append(None)
+        except SchedulerError as error:
+            told.append(error)
+
+    with contextlib.suppress(SchedulerError), holder.turn(agent="a"):
+        waits = threading.Thread(target=wait, daemon=True)
+        waits.start()
+        until(lambda: len(waiter.state().turns) == 2, "somebody who waits")
+        spoil(valkey, url, *fields)
+        until(lambda: told, "an end of waiting")
+    waits.join()
+    assert isinstance(told[0], SharedStateUnreadable)
+    valkey.ask("DEL", *meeting_place(url).keys)
+    holder.close()
+    waiter.close()
 
 
 # ------------------------------------------------------------------ limits, as callers see them

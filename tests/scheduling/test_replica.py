@@ -240,6 +240,7 @@ def test_a_pause_lets_nobody_in_until_time_has_passed():
         '{"e":1,"do":[["ask",["t","a","a",0,1,1,1,[["bxyz",1]]]]]}',
         '{"e":1,"do":[["ask",["t","a","a",0,1e-300,1,1,[]]]]}', '{"e":1,"do":[["refused","5"]]}',
         f'{{"e":1,"do":[["ask",["t","a","a",0,1,{10**400},1,[]]]]}}', f'{{"e":1,"do":[["pause",{10**400}]]}}',
+        '{"e":1,"do":[["pause",NaN]]}', '{"e":1,"do":[["pause",1e18]]}', "[" * 100_000,
     ],
 )  # fmt: skip
 def test_an_entry_that_is_none_is_named(text):

@@ -267,6 +267,11 @@ class Conversation:
                     self.changed.wait_for(lambda: self._is_over, pause)
                 pause = min(2 * pause, LONGEST_PAUSE)
                 continue
+            except SchedulerError as error:  # as in _take
+                with self.changed:
+                    if self._member.me is me:
+                        self._give_up(error)
+                continue
             pause = FIRST_PAUSE
             with self.changed:
                 if self._member.me is me:

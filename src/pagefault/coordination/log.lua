@@ -44,6 +44,12 @@ end
 
 -- Leases stand still while nobody is heard, as when the server was down: nobody else could take a slot then.
 local function sweep()
+  if redis.call('EXISTS', leases) == 0 then -- evicted or deleted, and with it who is to be ended, and when
+    for _, field in ipairs(redis.call('HKEYS', head)) do
+      local lives = string.match(field, '^a:(.*)$')
+      if lives then redis.call('ZADD', leases, digits(now + lease), lives) end
+    end
+  end
   local silence = now - tonumber(heard)
   if silence > lease / 2 then
     local all = redis.call('ZRANGE', leases, 0, -1, 'WITHSCORES')

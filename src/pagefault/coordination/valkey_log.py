@@ -8,7 +8,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final
 
 from pagefault.coordination.place import MeetingPlace
-from pagefault.errors import BadTurn, MissingDependency, RulesDiffer, SchedulerUnreachable
+from pagefault.errors import BadTurn, MissingDependency, RulesDiffer, SchedulerUnreachable, SharedStateUnreadable
 from pagefault.scheduling.replica import MICROS, Entry
 
 if TYPE_CHECKING:
@@ -138,11 +138,9 @@ class ValkeyLog:
             found: Any = self._reads.xread({key: position}, block=round(self._place.lease * 1_000 / 3))
         except self._failures as error:
             raise self._unreachable(error) from error
-        return tuple(
-            Entry(id=place, client=fields["c"], body=fields["b"])
-            for _, entries in found or ()
-            for place, fields in entries
-        )
+        except UnicodeDecodeError as error:
+            raise self._foreign(error) from error
+        return tuple(self._entry(place, fields) for _, entries in found or () for place, fields in entries)
 
     def save(self, who: Membership, state: str) -> None:
         """Keep the state at one's position for those who come later, unless a later one is kept.
@@ -183,17 +181,34 @@ class ValkeyLog:
             answer: Any = self._script(keys=self._place.keys, args=arguments)
         except self._failures as error:
             raise self._unreachable(error) from error
+        except UnicodeDecodeError as error:
+            raise self._foreign(error) from error
         return list(answer)
+
+    def _entries(self, raw: Any) -> tuple[Entry, ...]:
+        return tuple(self._entry(place, dict(zip(it := iter(fields), it, strict=False))) for place, fields in raw)
+
+    def _entry(self, place: str, fields: dict[str, str]) -> Entry:
+        try:
+            return Entry(id=place, client=fields["c"], body=fields["b"])
+        except KeyError as error:
+            raise self._foreign(error) from error
+
+    def _foreign(self, error: Exception) -> SharedStateUnreadable:
+        return SharedStateUnreadable(
+            f"the log at {self._place.shown} holds what pagefault does not write ({error!r:.80}); stop what else "
+            "writes there, or give the scheduler another name (?name=...)"
+        )
 
     def _reply(self, answer: list[Any], who: Membership) -> Reply:
         kind, *values = answer
         if kind == "read":
-            return Reply(kind=kind, now=int(values[0]) / MICROS, entries=_entries(values[1]), membership=who)
+            return Reply(kind=kind, now=int(values[0]) / MICROS, entries=self._entries(values[1]), membership=who)
         if kind == "loaded":
             now, client, epoch, position, state, entries = values
             membership = Membership(epoch=epoch, client=client, position=position)
             return Reply(
-                kind=kind, now=int(now) / MICROS, entries=_entries(entries), membership=membership, state=state
+                kind=kind, now=int(now) / MICROS, entries=self._entries(entries), membership=membership, state=state
             )
         return Reply(kind=kind)
 
@@ -202,7 +217,3 @@ class ValkeyLog:
             f"{self._place.shown} could not be used ({type(error).__name__}: {error}); is the server running, and are "
             "address, password and database right?"
         )
-
-
-def _entries(raw: Any) -> tuple[Entry, ...]:
-    return tuple(Entry(id=place, client=fields[1], body=fields[3]) for place, fields in raw)

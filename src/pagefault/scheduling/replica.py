@@ -20,6 +20,9 @@ from pagefault.scheduling.rules import Request, Rules
 from pagefault.scheduling.snapshot import dispatcher_from, dispatcher_to
 
 MICROS: Final = 1_000_000
+LONGEST_PAUSE: Final = 86_400.0
+"""Seconds that an entry of the log may have all wait; the script writes pauses of a lease at most."""
+_UNREADABLE: Final = (AttributeError, IndexError, KeyError, TypeError, ValueError, OverflowError, RecursionError)
 
 
 class Token(NamedTuple):
@@ -129,8 +132,11 @@ class Replica:
                     gone = values[0] if verb == "gone" else gone
             except (QuotaExceeded, QueueFull) as error:
                 refusal = error
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
-            raise SharedStateUnreadable(f"log entry {entry.id} cannot be read: {entry.body!r:.80}") from error
+        except _UNREADABLE as error:
+            raise SharedStateUnreadable(
+                f"log entry {entry.id} cannot be read: {entry.body!r:.80}; another version of pagefault, or something "
+                "else, writes under this name: stop it, or give the scheduler another one (?name=...)"
+            ) from error
         moved = self.dispatcher.pump(self.time)
         self._give_tokens(moved)
         return Applied(event, refusal, moved, gone)
@@ -159,7 +165,7 @@ class Replica:
             made.dispatcher = dispatcher_from(rules, values["dispatcher"])
             made._owners = {int(number): str(owner) for number, owner in values["owners"]}
             made._tokens = {int(number): Token(int(slot), int(at)) for number, slot, at in values["tokens"]}
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
+        except _UNREADABLE as error:
             raise SharedStateUnreadable(f"the snapshot at {position} cannot be read: {text!r:.80}") from error
         return made
 
@@ -216,6 +222,8 @@ class Replica:
 
     def _pause(self, entry: Entry, until: float) -> None:
         del entry
+        if not float(until) <= self.time + LONGEST_PAUSE:
+            raise ValueError(f"a pause until {until}")
         self.dispatcher.pause(float(until))
 
     # ----------------------------------------------------------------- details
