@@ -142,7 +142,7 @@ class Paging:
         with self.lock:
             lineage = self.lineages[0] if self.lineages else None
             if lineage is None or lineage.codec is not codec or not lineage.follow(natives, now):
-                if lineage is not None and lineage.codec is codec and lineage.is_prefix_of(natives):
+                if lineage is not None and lineage.slots and lineage.codec is codec and lineage.is_prefix_of(natives):
                     self._rebuild(lineage, lineage.slots[-1], now)  # its last message changed in place
                 lineage = self.align(natives, codec, now=now, record=record)
             elif record is not lineage.record:

@@ -6,6 +6,7 @@ import operator
 from collections.abc import Callable
 from typing import Annotated, Any
 
+import pytest
 from langchain.agents import create_agent
 from langchain.agents.middleware import HumanInTheLoopMiddleware
 from langchain.tools import ToolRuntime
@@ -192,6 +193,18 @@ def test_without_a_checkpointer_and_without_a_thread(memory: pagefault.Memory) -
     assert len(model.requests) == 30
     assert str(result["messages"][-1].content).startswith("turn done")
     assert all(not problems(request) for request in model.requests)
+
+
+@pytest.mark.parametrize("manage", [False, True])
+def test_an_agent_that_is_asked_nothing_goes_on(memory: pagefault.Memory, *, manage: bool) -> None:
+    paging = PagingMiddleware(memory, budget=BUDGET, manage=manage)
+    model = ScriptedModel(worker_script(1))
+    graph = create_agent(model, TOOLS, system_prompt="Report what is new.", middleware=[paging])
+    nothing: Any = {"messages": []}
+    for asked in (nothing, nothing, {"messages": [("user", "and what else?")]}, nothing):
+        graph.invoke(asked, CONFIG)
+    sent = [[str(m.content) for m in request] for request in model.requests]
+    assert sent == [["Report what is new.", *asked] for asked in ([], [], ["and what else?"], [])]
 
 
 def test_removing_the_middleware_leaves_the_thread_as_it_was(memory: pagefault.Memory) -> None:
