@@ -186,6 +186,20 @@ def test_a_reply_comes_behind_an_answer_and_before_what_is_weak():
     assert judged([asks, there], behind={"3": reply}, skip_resident=True) == (Outcome.ANSWER, [there])
 
 
+def test_a_reply_has_its_place_however_many_pages_answer():
+    asks, reply = found(user(9, QUERY)), found(page(10, (Role.ASSISTANT, "Rex.")))
+    says = [found(user(seq, f"The name of my dog is Rex, number {seq}.")) for seq in (1, 2, 3)]
+    both = replace(asks, then=reply)
+    assert judged([*says, asks], behind={"9": reply}, limit=2) == (Outcome.ANSWER, [says[0], both])
+
+
+def test_similarity_speaks_for_a_page_as_the_words_do():
+    words_alone, both = found(user(1, "The name of a dog.")), found(user(2, "My dog is Rex."))
+    dense = {"1": 0.1, "2": 0.9}
+    assert judged([words_alone, both], dense=dense, limit=1) == (Outcome.ANSWER, [both])
+    assert judged([words_alone, both], dense={"1": 0.9, "2": 0.1}, limit=1) == (Outcome.ANSWER, [words_alone])
+
+
 def test_what_is_shown_anyway_is_not_shown_again_behind_another_page():
     says, corrects = found(user(2, "The name of my dog is Rex.")), found(user(3, "His name, my dog's name, is Max."))
     assert judged([says, corrects], behind={"2": corrects}) == (Outcome.ANSWER, [says, corrects])
