@@ -20,15 +20,15 @@ class AmbiguousAgent(PagefaultError, ValueError):
 
 
 class BadAddress(PagefaultError, ValueError):
-    """Text that is not a page address (``12``, ``12-14``, ``12.3@4000``)."""
+    """Text that is not a page address (``12``, ``12-14``, ``12.3@4000``), or one that cannot be used here."""
 
 
 class PageNotFound(PagefaultError, LookupError):
-    """A well-formed address that names no page of this space's own past."""
+    """A well-formed address that names no page of this space's own past, or a key that no pinned item has."""
 
 
 class CorruptPage(PagefaultError):
-    """A stored body whose sha256 differs from the one recorded when it was written."""
+    """What is stored of a page, head or item is not what was written: its sha256, chain, place or fields do not fit."""
 
 
 class PagesLost(PagefaultError):
@@ -52,7 +52,7 @@ class PageTooLarge(BudgetError):
 
 
 class PinnedOverBudget(BudgetError):
-    """Pinned pages and the system prompt together leave no room in the budget."""
+    """All that must stay (pins, pinned items, system prompt and tools, the last messages) exceeds the budget."""
 
 
 class StoreError(PagefaultError):
@@ -72,7 +72,7 @@ class StoreUnwritable(StoreError):
 
 
 class StoreMismatch(StoreError):
-    """The data directory was written with another format, embedder or dimension."""
+    """The store was written with another format, embedder or dimension."""
 
 
 class StoreUnreachable(StoreError):
@@ -84,7 +84,7 @@ class StoreDenied(StoreError):
 
 
 class EmbedderError(PagefaultError):
-    """An embedder raised, or returned vectors of the wrong count, shape or values."""
+    """An embedder cannot be had, raised, or returned vectors of the wrong count, shape or values."""
 
 
 class MemoryClosed(PagefaultError, RuntimeError):
@@ -108,7 +108,7 @@ class SchedulerError(PagefaultError):
 
 
 class BadTurn(SchedulerError, ValueError):
-    """A turn, charge or limit with a number that cannot be one: a weight of 0, tokens below 0."""
+    """What a scheduler is given and cannot use: a weight of 0, tokens below 0, a quota without a name."""
 
 
 class QuotaExceeded(SchedulerError):
