@@ -68,7 +68,7 @@ format: $(STAMP) ## Rewrite files in the house style
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
-bench: $(STAMP) ## Measure: cost per model call beside a peer, the event loop during write-back
+bench: $(STAMP) ## Measure model calls, write-back, memories, stores, recall and room, beside peers (takes long)
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 clean: ## Remove .venv and everything generated
