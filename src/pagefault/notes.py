@@ -20,7 +20,7 @@ _ITEMS: Final = "[pagefault: pinned items, always in this window]"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Item:
+class PinnedItem:
     """A text that stands in every prompt.
 
     Attributes:
@@ -60,11 +60,11 @@ class Note:
     tokens: int
 
 
-def items_text(items: Iterable[Item]) -> str:
+def items_text(items: Iterable[PinnedItem]) -> str:
     """The pinned items as they stand near the top.
 
     Example:
-        >>> print(items_text([Item(key="name", text="Ada", at=0, chain="")]))
+        >>> print(items_text([PinnedItem(key="name", text="Ada", at=0, chain="")]))
         [pagefault: pinned items, always in this window]
         name: Ada
     """

@@ -20,7 +20,7 @@ from pagefault.content import reserved
 from pagefault.errors import PinnedOverBudget
 from pagefault.eviction import PageCost, clock_after
 from pagefault.lineage import Lineage
-from pagefault.notes import NAMED, NOTICE, Item, Note, change_text, items_text, pressure_text
+from pagefault.notes import NAMED, NOTICE, Note, PinnedItem, change_text, items_text, pressure_text
 from pagefault.page import Role, SpaceId
 from pagefault.pager import Census, check, victims, whole_turns
 from pagefault.ports import Codec, TokenCounter
@@ -374,7 +374,7 @@ class Paging:
                 return  # it says so already, and nothing has to be said again
             at = lineage.length
             chain = lineage.chain_at(at) or ""
-            item = Item(key=key, text=text, at=at, chain=chain) if text is not None else None
+            item = PinnedItem(key=key, text=text, at=at, chain=chain) if text is not None else None
             view = lineage.view.with_item(key, item)
             if (size := _message_cost(lineage, items_text(view.items))) > limit and item is not None:
                 raise PinnedOverBudget(

@@ -14,7 +14,7 @@ from itertools import pairwise
 from typing import Any, Final, TypeGuard
 
 from pagefault.compaction import Block, Entry, Range, count, members, to_ranges
-from pagefault.notes import Item, Note, items_text
+from pagefault.notes import Note, PinnedItem, items_text
 from pagefault.preview import Cut, Preview
 
 RECORD_VERSION: Final = 1
@@ -66,8 +66,8 @@ class View:
     pins: tuple[Pin, ...] = ()
     previews: tuple[Preview, ...] = ()
     released: tuple[Pin, ...] = ()
-    items: tuple[Item, ...] = ()
-    folded: tuple[Item, ...] = ()
+    items: tuple[PinnedItem, ...] = ()
+    folded: tuple[PinnedItem, ...] = ()
     folded_tokens: int = 0
     notes: tuple[Note, ...] = ()
     clock: float = 0.0
@@ -116,7 +116,7 @@ class View:
         """The view with one more note at the tail."""
         return replace(self, generation=self.generation + 1, notes=(*self.notes, note))
 
-    def with_item(self, key: str, item: Item | None) -> View:
+    def with_item(self, key: str, item: PinnedItem | None) -> View:
         """The view with an item set, or removed; the tail has to say so."""
         others = [i for i in self.items if i.key != key]
         return replace(self, generation=self.generation + 1, items=(*others, *([item] if item else [])))
@@ -273,8 +273,8 @@ def _block(data: Mapping[str, Any]) -> Block:
     )
 
 
-def _item(key: Any, text: Any, at: Any, chain: Any) -> Item:
-    return Item(key=_text(key), text=_text(text), at=_number(at), chain=_text(chain))
+def _item(key: Any, text: Any, at: Any, chain: Any) -> PinnedItem:
+    return PinnedItem(key=_text(key), text=_text(text), at=_number(at), chain=_text(chain))
 
 
 def _note(before: Any, at: Any, chain: Any, about: Any, text: Any, tokens: Any) -> Note:  # noqa: PLR0917  # one list

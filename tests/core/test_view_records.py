@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pagefault.compaction import Block, Entry
-from pagefault.notes import Item, Note
+from pagefault.notes import Note, PinnedItem
 from pagefault.preview import Cut, Preview
 from pagefault.view import Pin, Seal, View, from_record, to_record
 from tests.core.strategies import json_values
@@ -19,7 +19,7 @@ LINE = Entry(first=2, last=9, gist="user: hi")
 BLOCK = Block(ranges=((2, 4), (6, 9)), entries=(LINE,), at=12, tip="a" * 32, level=1, tokens=50)
 SHOWN = Preview(seq=10, chain="c" * 32, cuts=(Cut(part=2, head=10, tail=5),), tokens=40)
 PIN = Pin(seq=1, chain="b" * 32)
-ITEM = Item(key="name", text="Ada", at=2, chain="d" * 32)
+ITEM = PinnedItem(key="name", text="Ada", at=2, chain="d" * 32)
 NOTE = Note(before=11, at=10, chain="c" * 32, about="item", text="name is Ada", tokens=9)
 GOOD = to_record(
     View(

@@ -33,7 +33,7 @@ class Phase(Enum):
     RETURNING = "returning"
 
 
-class Entry:
+class LiveTurn:
     """What the dispatcher knows of one turn that has not ended.
 
     Attributes:
@@ -75,7 +75,7 @@ class Dispatcher:
     def __init__(self, rules: Rules) -> None:
         self.rules = rules
         self.wake_at = math.inf
-        self.turns: dict[int, Entry] = {}
+        self.turns: dict[int, LiveTurn] = {}
         self.accounts = Accounts(rules)
         self._numbers = itertools.count(1)
         self._backend = Meter(rules.limits)
@@ -111,7 +111,7 @@ class Dispatcher:
         if number is None:
             number = next(self._numbers)
         meters = (self._backend, *(quota for _, quota in quotas)) if quotas else self._everyone
-        entry = Entry(request, expected, meters, now)
+        entry = LiveTurn(request, expected, meters, now)
         if self._has_cache:
             entry.prompt = self._prompt(request, expected)
         if self._is_open_to(entry, now):
@@ -136,7 +136,7 @@ class Dispatcher:
             holds: Whether it holds a slot otherwise; if not, it waits for its slot to return.
         """
         quotas = tuple(quota for _, quota in self.accounts.quotas(request))
-        entry = self.turns[number] = Entry(request, self.accounts.expected(request), (self._backend, *quotas), now)
+        entry = self.turns[number] = LiveTurn(request, self.accounts.expected(request), (self._backend, *quotas), now)
         entry.prompt = self._prompt(request, entry.expected)
         fair = self._class(request.priority)
         self._expect(entry, now)
@@ -249,7 +249,7 @@ class Dispatcher:
 
     # ----------------------------------------------------------------- details
 
-    def _why_not_now(self, entry: Entry, now: float) -> str:
+    def _why_not_now(self, entry: LiveTurn, now: float) -> str:
         if self._backend.fits_at(entry.tokens, now) > now:
             return "the backend's limits"
         return "room beside the conversations in use" if self._fits_at(entry, now) > now else "its share"
@@ -318,12 +318,12 @@ class Dispatcher:
                 return True
         return False
 
-    def _fits_at(self, entry: Entry, now: float) -> float:
+    def _fits_at(self, entry: LiveTurn, now: float) -> float:
         """When a turn fits the backend's limits and, if it is new to its cache, beside those in use."""
         at = self._backend.fits_at(entry.tokens, now)
         return max(at, self._warm.room_at(entry.prompt, entry.tokens, now)) if self._is_new(entry, now) else at
 
-    def _is_new(self, entry: Entry, now: float) -> bool:
+    def _is_new(self, entry: LiveTurn, now: float) -> bool:
         return self._has_cache and self._warm.is_new(entry.prompt, entry.expected.input_tokens, now)
 
     def _preferred(self, lines: list[Line], now: float) -> list[int]:
@@ -356,7 +356,7 @@ class Dispatcher:
         prompt = self.turns[number].prompt
         return self._warm.cached(prompt, now) if prompt else 0
 
-    def _is_open_to(self, entry: Entry, now: float) -> bool:
+    def _is_open_to(self, entry: LiveTurn, now: float) -> bool:
         """Whether a turn need not wait: nobody does, and it fits."""
         if self._waiting or self._returning or self._backend.running >= self._pace.slots or now < self._pace.until:
             return False
@@ -380,7 +380,7 @@ class Dispatcher:
         self._waiting -= 1
         self._start(entry, number, now)
 
-    def _expect(self, entry: Entry, now: float) -> None:
+    def _expect(self, entry: LiveTurn, now: float) -> None:
         """What it will cost, now that it is known what is warm."""
         prompt, expected = entry.request.marks, entry.expected
         if prompt:
@@ -390,12 +390,12 @@ class Dispatcher:
             )
         entry.cost = self.rules.prices.cost(expected)
 
-    def _start(self, entry: Entry, number: int, now: float) -> None:
+    def _start(self, entry: LiveTurn, number: int, now: float) -> None:
         self._take(entry, number, now)
         for meter in entry.meters:
             meter.count(number, entry.tokens, now)
 
-    def _take(self, entry: Entry, number: int, now: float) -> None:
+    def _take(self, entry: LiveTurn, number: int, now: float) -> None:
         entry.phase, entry.since = Phase.RUNNING, now
         self._moved.append(number)
         for meter in entry.meters:
@@ -403,7 +403,7 @@ class Dispatcher:
         if entry.prompt or self._has_cache:
             self._warm.begin(entry.prompt, entry.tokens, now)
 
-    def _give(self, entry: Entry, used: int, now: float) -> None:
+    def _give(self, entry: LiveTurn, used: int, now: float) -> None:
         for meter in entry.meters:
             meter.give(entry.tokens)
         if self._has_cache:

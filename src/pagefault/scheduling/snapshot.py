@@ -14,7 +14,7 @@ from typing import Any
 
 from pagefault.scheduling.accounts import Accounts
 from pagefault.scheduling.affinity import WarmPrefixes
-from pagefault.scheduling.dispatcher import Dispatcher, Entry, Phase
+from pagefault.scheduling.dispatcher import Dispatcher, LiveTurn, Phase
 from pagefault.scheduling.fairness import FairClass, Line
 from pagefault.scheduling.limits import Meter, Window
 from pagefault.scheduling.pace import Pace
@@ -66,16 +66,16 @@ def _peek(dispatcher: Dispatcher) -> int:
     return following
 
 
-def _entry_to(entry: Entry) -> list[Any]:
+def _entry_to(entry: LiveTurn) -> list[Any]:
     numbers = [entry.since, entry.cost, entry.inner]
     return [request_to(entry.request), usage_to(entry.expected), entry.phase.value, *numbers]
 
 
-def _entry_from(dispatcher: Dispatcher, values: Any) -> Entry:
+def _entry_from(dispatcher: Dispatcher, values: Any) -> LiveTurn:
     request, expected, phase, since, cost, inner = values
     asked = request_from(request)
     quotas = tuple(quota for _, quota in dispatcher.accounts.quotas(asked))
-    entry = Entry(asked, usage_from(expected), (dispatcher._backend, *quotas), float(since))
+    entry = LiveTurn(asked, usage_from(expected), (dispatcher._backend, *quotas), float(since))
     entry.prompt = dispatcher._prompt(asked, entry.expected)
     entry.phase, entry.cost, entry.inner = Phase(phase), float(cost), int(inner)
     entry.line = dispatcher._classes[asked.priority]._lines[asked.account]
