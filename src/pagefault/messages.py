@@ -165,7 +165,7 @@ def _read_langchain(data: Mapping[str, Any]) -> Projection:
     role = _LANGCHAIN_ROLES.get(kind) or _named_role(data.get("role"))
     parts, media = read_content(data.get("content"))
     extra = data.get("additional_kwargs") or {}
-    hidden = [str(extra[k]) for k in ("reasoning_content",) if isinstance(extra.get(k), str)]
+    hidden = [thought] if isinstance(thought := extra.get("reasoning_content"), str) else []
     calls = [
         Call(id=str(c.get("id") or ""), name=str(c.get("name") or ""), arguments=compact(c.get("args") or {}))
         for c in _mappings(data, "tool_calls")
