@@ -64,7 +64,7 @@ class Entry(NamedTuple):
     def __str__(self) -> str:
         first, last, gist, _ = self
         if not gist.isprintable() or "  " in gist or gist[:1] == " " or gist[-1:] == " ":
-            gist = " ".join(gist.split())  # one line, whatever a record says
+            gist = " ".join("".join(c if c.isprintable() else " " for c in gist).split())  # whatever a record says
         return f"{first} {gist}" if first == last else f"{first}-{last} {gist}"
 
 

@@ -35,6 +35,7 @@ _RESULT: Final = 40
 _STUMP: Final = 12
 """Characters of a result that a merged gist quotes at most, and below which it leaves it out."""
 _SEPARATOR: Final = " | "
+_BAR: Final = re.compile(r"(?<= )\|(?= )")
 _SENTENCE: Final = re.compile(r"(?<=[.!?。！？])\s")
 _MARKS: Final = " \t#=~->`|"
 _RULES: Final = re.compile(r"[|=~_*+-](?:(?<=\|)|[=~_*+-]{3,})")
@@ -63,7 +64,7 @@ def gist_of(messages: Sequence[Projection], kind: Kind = Kind.MESSAGE) -> str:
         return _cut(f"{names} -> {opening}" if opening else names, MAX_CHARS)
     spoken = next((m for m in messages if m.text), messages[0])
     label = _LABELS[spoken.role]
-    who = f"{label} {_line(spoken.name)}" if spoken.name else label
+    who = f"{label} {_quoted(spoken.name)}" if spoken.name else label
     return _cut(f"{who}: {_opening(spoken.text)}" if spoken.text else f"{who}: (no text)", MAX_CHARS)
 
 
@@ -194,7 +195,7 @@ def _spread(items: Sequence[_T], most: int) -> Sequence[_T]:
 def _named(calls: Sequence[Call], limit: int) -> str:
     """Calls as a reader would write them; those of one tool in one pair of parentheses."""
     told: list[str] = []
-    for name, same in groupby(calls, key=lambda c: _line(c.name)):
+    for name, same in groupby(calls, key=lambda c: _quoted(c.name)):
         pieces: list[_Piece] = []
         for call in same:
             piece = _Piece(name, _arguments(call.arguments), "")
@@ -211,13 +212,13 @@ def _arguments(text: str) -> str:
     except (ValueError, RecursionError):
         data = None
     if not isinstance(data, dict):
-        return _cut(_line(text), 2 * _VALUE)
+        return _cut(_quoted(text), 2 * _VALUE)
     named = cast("dict[str, Any]", data)
-    return ", ".join(f"{_cut(_line(key), _VALUE)}={_value(named[key])}" for key in list(named)[:_NAMES])
+    return ", ".join(f"{_cut(_quoted(key), _VALUE)}={_value(named[key])}" for key in list(named)[:_NAMES])
 
 
 def _value(value: Any) -> str:
-    return _cut(_line(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)), _VALUE)
+    return _cut(_quoted(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)), _VALUE)
 
 
 def _opening(text: str) -> str:
@@ -228,6 +229,12 @@ def _opening(text: str) -> str:
         return _line(text)
     first, *rest = _SENTENCE.split(_line(" ".join([start, *takewhile(bool, lines)]))[:_SPLIT], maxsplit=2)
     return f"{first} {rest[0]}" if rest and _NUMBERING.fullmatch(first) else first
+
+
+def _quoted(text: str) -> str:
+    """A name or an argument on one line. It cannot begin what reads, and is merged, as a quote of another page."""
+    line = _line(text)
+    return _BAR.sub("/", line) if " | " in line else line
 
 
 def _line(text: str) -> str:

@@ -303,3 +303,7 @@ def test_ranges_that_contain_each_other_in_a_strange_record_become_one():
     wide, inner = (Block(ranges=(r,), entries=(line,), at=9, tip="t") for r in ((1, 9), (2, 3)))
     (block,) = compact((wide, inner), entries([20]), "t", limit=10_000, scale=SCALE)
     assert block.ranges == ((1, 9), (20, 20))
+
+
+def test_a_line_of_a_record_holds_nothing_that_no_reader_sees():
+    assert str(Entry(first=1, last=1, gist="a\u202eb\x1b[2J\u2028c \n d")) == "1 a b [2J c d"
