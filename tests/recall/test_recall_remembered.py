@@ -115,3 +115,11 @@ def test_a_result_has_both():
     both = with_items(weak, found, "Items")
     assert (both.outcome, both.text, [r.item.key for r in both.items]) == (Outcome.ANSWER, "Items\nPages", ["colour"])
     assert with_items(nothing, found, "Items").text == "Items"
+
+
+def test_a_key_reads_as_it_is_stored():
+    """No direction mark or break of a line in it can turn its provenance around; other scripts are left alone."""
+    (found,) = judged("safe word", evidence(item("safe\u202eword\u2028x", "safe word")))
+    assert '"safe\\u202eword\\u2028x"' in render_items([found], counter=Words(), budget=500)
+    (found,) = judged("größe word", evidence(item("größe 大", "größe word")))
+    assert '"größe 大"' in render_items([found], counter=Words(), budget=500)

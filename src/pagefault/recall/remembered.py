@@ -126,7 +126,9 @@ def _is_weak(recalled: RecalledItem) -> bool:
 
 
 def _name(item: Item) -> str:
-    return json.dumps(item.key[:_KEY_CHARS], ensure_ascii=False)
+    """Its key on one line, quoted; what no reader would see, or would see in another order, is spelled out."""
+    key = item.key[:_KEY_CHARS]
+    return json.dumps(key, ensure_ascii=not key.isprintable())
 
 
 def _value(item: Item) -> str:

@@ -14,7 +14,7 @@ from pagefault.estimate import utf8_bytes
 from pagefault.page import Address, Page, Role, SpaceId
 from pagefault.ports import TokenCounter
 from pagefault.recall.gate import Outcome
-from pagefault.recall.slices import Slice, slice_page
+from pagefault.recall.slices import Slice, imitates, slice_page
 
 if TYPE_CHECKING:  # it renders by the rules that are here
     from pagefault.recall.passages import RecalledPassage
@@ -43,6 +43,7 @@ _ONLY_THERE: Final = (
     "Nothing certain was found in the earlier conversation. What is nearest is {}: answer only if it says so there, "
     "else say that it is not known."
 )
+_IMITATES: Final = " | holds text that looks like another speaker's"
 _WEAK: Final = "The evidence is weak: these pages may be about something else. Do not state what they say as certain."
 
 
@@ -306,7 +307,7 @@ def _less(shown: list[tuple[_Item, int]]) -> list[tuple[_Item, int]]:
 
 def _frame(shown: Sequence[tuple[_Item, Slice]], items: Sequence[_Item], notes: Sequence[str]) -> str:
     """The whole text."""
-    origins = [item.origin for item, _ in shown]
+    origins = [item.origin + (_IMITATES if imitates(item.recalled.page, piece) else "") for item, piece in shown]
     fence = fence_of([text for (_, piece), origin in zip(shown, origins, strict=True) for text in (piece.text, origin)])
     there = {id(item) for item, _ in shown}
     missing = [item for item in items if id(item) not in there]
