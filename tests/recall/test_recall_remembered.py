@@ -123,3 +123,10 @@ def test_a_key_reads_as_it_is_stored():
     assert '"safe\\u202eword\\u2028x"' in render_items([found], counter=Words(), budget=500)
     (found,) = judged("größe word", evidence(item("größe 大", "größe word")))
     assert '"größe 大"' in render_items([found], counter=Words(), budget=500)
+
+
+def test_who_knows_what_is_remembered_does_not_know_its_fence():
+    """Else a page in the same recall could hold what looks like a newer item."""
+    (one,), (other,) = (judged("safe", evidence(item("safe", "1111", version=version))) for version in (1, 2))
+    shown = [render_items([each], counter=Words(), budget=500) for each in (one, other, one)]
+    assert shown[0] == shown[2] != shown[1]

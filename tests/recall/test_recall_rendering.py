@@ -414,3 +414,9 @@ def test_a_stretch_is_judged_by_what_it_shows():
         text = show(recalled(what), addresses=[Address(first=1, last=1, offset=at)])
         assert (IMITATES in text) == imitates
     assert IMITATES in show(recalled(what), addresses=[Address(first=1, last=1, part=1)])
+
+
+def test_who_knows_a_page_does_not_know_its_fence():
+    one, other = said(1, "hello"), replace(said(1, "hello"), chain="1" * 32)
+    assert fence_in(show(recalled(one))) != fence_in(show(recalled(other)))
+    assert fence_in(show(recalled(one))) == fence_in(show(recalled(one)))

@@ -111,7 +111,7 @@ def with_items(found: Found, items: Sequence[RecalledItem], text: str) -> Found:
 def _frame(found: Sequence[RecalledItem], shown: int) -> str:
     texts = [_value(recalled.item) for recalled in found[:shown]]
     names = [_name(recalled.item) for recalled in found]
-    fence = fence_of([*texts, *names])
+    fence = fence_of([*texts, *names], *(str(recalled.item.version) for recalled in found))
     lines = [_HEADER.format(fence), *([_WEAK] if any(map(_is_weak, found[:shown])) else [])]
     for recalled, name, text in zip(found, names, texts, strict=False):
         origin = f"{name} | {time_of(recalled.item.updated_at)}{' | weak' if _is_weak(recalled) else ''}"

@@ -188,15 +188,19 @@ def _fitted(items: Sequence[_Item], notes: Sequence[str], costs: _Costs, budget:
     return None, False
 
 
-def fence_of(texts: Sequence[str]) -> str:
+def fence_of(texts: Sequence[str], *hidden: str) -> str:
     """Eight hex digits that occur in none of the texts, the same for the same texts.
+
+    Args:
+        texts: What is quoted between fences.
+        hidden: What whoever wrote a text cannot know, so that no text of another part of a recall holds this fence.
 
     Example:
         >>> fence_of(["one", "two"])
         '11914c19'
     """
     digest = hashlib.sha256()
-    for text in texts:
+    for text in (*texts, *hidden):
         digest.update(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest())
     fence = digest.hexdigest()[:8]
     while any(fence in text for text in texts):
@@ -308,7 +312,8 @@ def _less(shown: list[tuple[_Item, int]]) -> list[tuple[_Item, int]]:
 def _frame(shown: Sequence[tuple[_Item, Slice]], items: Sequence[_Item], notes: Sequence[str]) -> str:
     """The whole text."""
     origins = [item.origin + (_IMITATES if imitates(item.recalled.page, piece) else "") for item, piece in shown]
-    fence = fence_of([text for (_, piece), origin in zip(shown, origins, strict=True) for text in (piece.text, origin)])
+    texts = [text for (_, piece), origin in zip(shown, origins, strict=True) for text in (piece.text, origin)]
+    fence = fence_of(texts, *(item.recalled.page.chain for item, _ in shown))
     there = {id(item) for item, _ in shown}
     missing = [item for item in items if id(item) not in there]
     lines = [_HEADER.replace("00000000", fence) if shown else "Pages were found."]
