@@ -149,5 +149,8 @@ def _user(configurable: Mapping[str, Any]) -> Any:
     else:
         identity = getattr(authenticated, "identity", None)
     if not identity:  # what a caller says of itself counts only where nobody is logged in
-        raise InvalidId("the authenticated user of this run has no identity; let the auth handler return one")
+        raise InvalidId(
+            "the authenticated user of this run has no identity; let the auth handler return one, or, where nobody logs"
+            " in, say whose conversations they are with identity=... on the middleware, node, model or tool"
+        )
     return identity
