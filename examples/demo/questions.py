@@ -31,7 +31,7 @@ ANSWERABLE: Final = (
     Question(
         'To which variables do identifiers listed in a "nonlocal" statement refer?',
         topic="nonlocal",
-        phrase="previously bound variables in the nearest enclosing scope",
+        phrase="causes the listed identifiers to refer to",
     ),
     Question(
         "When are default parameter values evaluated?",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 
 import pagefault
 from pagefault.errors import StoreError
@@ -53,6 +54,7 @@ def main(directory: str) -> None:
     add(thrown, "the cat is called Turing", "old two")
     contents(kept)
     contents(thrown)
+    warnings.simplefilter("ignore", DeprecationWarning)  # from 3.12 on Python warns of any fork beside threads
     pid = os.fork()
     if not pid:
         child(kept, thrown)
