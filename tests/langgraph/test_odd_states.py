@@ -27,6 +27,7 @@ from pagefault_langgraph import (
     paging_node,
     prompt_of,
     recall_tool,
+    remember_tool,
     window_tools,
 )
 from tests.langgraph.scripted import ScriptedModel, is_extension, problems, words
@@ -98,6 +99,18 @@ def test_a_tool_that_finds_no_messages_says_where_to_name_them() -> None:
         call: Any = {"name": "recall", "args": {"addresses": "1"}, "id": "c1"}
         with pytest.raises(NotPageable, match="messages_key"):
             builder.compile().invoke({"chat": [AIMessage("", tool_calls=[call])]}, CONFIG)
+
+
+def test_what_is_kept_for_a_user_needs_no_thread_wherever_the_messages_are() -> None:
+    with pagefault.open(":memory:", embedder=None) as memory:
+        builder = StateGraph(Other)
+        tools = ToolNode([remember_tool(memory, messages_key="chat")], messages_key="chat", handle_tool_errors=False)
+        builder.add_node("tools", tools)
+        builder.add_edge(START, "tools")
+        call: Any = {"name": "remember", "args": {"key": "diet", "value": "vegan"}, "id": "c1"}
+        asked = {"chat": [AIMessage("", id="a", tool_calls=[call])]}
+        builder.compile().invoke(asked, {"configurable": {"user_id": "ada"}})
+        assert memory.space(user="ada", thread="t").recall("diet").items
 
 
 def by_node(memory: pagefault.Memory, model: Any, saver: Any) -> Any:

@@ -19,7 +19,7 @@ from pagefault_langgraph.tools import Said
 NAME: Final = "remember"
 
 
-def remember_tool(memory: Memory, *, identity: Identity | None = None) -> BaseTool:
+def remember_tool(memory: Memory, *, identity: Identity | None = None, messages_key: str = "messages") -> BaseTool:
     """The ``remember`` tool for an agent or a ``ToolNode``; ``recall`` finds what it keeps.
 
     Whose item it is comes from the run's config, never from the model: it belongs to the user, or
@@ -28,10 +28,11 @@ def remember_tool(memory: Memory, *, identity: Identity | None = None) -> BaseTo
     Args:
         memory: From ``pagefault.open(...)``.
         identity: The same as given to the middleware.
+        messages_key: Where the state has its messages; the same as given to ``recall_tool``.
     """
 
     def locate(runtime: ToolRuntime[Any, Any]) -> Space:
-        return memory.at(identify(identity, runtime.config, read(runtime.state, "messages") or []))
+        return memory.at(identify(identity, runtime.config, read(runtime.state, messages_key) or []))
 
     def remember(
         runtime: ToolRuntime[Any, Any],
