@@ -64,7 +64,7 @@ def test_addresses_lead_back_there_and_nowhere_else(memory):
     read, address = "", f"{rome.id.place}:1"
     while address:
         page = here.fault(address, scope="user", budget=3_000)
-        (part,) = re.findall(r"<([0-9a-f]{8})\n(.*)\n\1>", page.text, re.DOTALL)
+        (part,) = re.findall(r"<([0-9]{8})\n(.*)\n\1>", page.text, re.DOTALL)
         read += part[1]
         more = re.search(r"continues at (\S+)", page.text)
         address = more[1] if more else ""

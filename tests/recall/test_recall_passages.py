@@ -60,7 +60,7 @@ def test_each_says_where_it_is_from():
     text = show(found("Rex", address="pets/[1]\n", updated_at=0.0), found("Bello", source="a b]"))
     assert "not from this conversation" in text
     assert re.search(
-        r"^\[([0-9a-f]{8})\] source wiki \| pets/_1__ \| 1970-01-01T00:00:00Z\n<\1\nRex\n\1>$", text, re.MULTILINE
+        r"^\[([0-9]{8})\] source wiki \| pets/_1__ \| 1970-01-01T00:00:00Z\n<\1\nRex\n\1>$", text, re.MULTILINE
     )
     assert "source a b_\n" in text
     assert "page" not in text.lower()

@@ -16,6 +16,7 @@ from pagefault.page import Address, Call, Kind, Page, Projection, Role, SpaceId
 from pagefault.ports import TokenCounter
 from pagefault.recall import Found, Outcome, RecalledPage, fence_of, reading, render, slice_page, trust_of
 from pagefault.recall.rendering import QUOTE_CHARS
+from pagefault.tokens import default_counter
 
 COUNTER: TokenCounter = EstimateCounter()
 FLOOR = 300
@@ -71,7 +72,7 @@ def show(*pages, outcome=Outcome.ANSWER, budget=10_000, counter: TokenCounter = 
 
 
 def fence_in(text):
-    match = re.search(r"^\[([0-9a-f]{8})\] page ", text, re.MULTILINE)
+    match = re.search(r"^\[([0-9]{8})\] page ", text, re.MULTILINE)
     assert match is not None
     return match[1]
 
@@ -177,9 +178,14 @@ class TestProvenance:
         assert fence_of(["x"]) == first
         assert fence_of(["x", first]) not in ("x", first)
 
+    @given(st.lists(st.text(max_size=20)))
+    def test_every_fence_is_as_many_tokens(self, texts):
+        for counter in (COUNTER, default_counter()):
+            assert counter.count(f"<{fence_of(texts)}\n") == counter.count("<00000000\n")
+
     def test_a_fence_that_occurs_is_replaced(self, monkeypatch):
         class Digest:
-            drawn = iter(["aaaaaaaa", "aaaaaaaa", "bbbbbbbb"])
+            drawn = iter(["0500000012", "0500000012", "0500000034"])
 
             def __init__(self, *_):
                 pass
@@ -191,10 +197,10 @@ class TestProvenance:
                 return b""
 
             def hexdigest(self):
-                return next(self.drawn) * 8
+                return f"{int(next(self.drawn)):064x}"
 
         monkeypatch.setattr(hashlib, "sha256", Digest)
-        assert fence_of(["it says aaaaaaaa"]) == "bbbbbbbb"
+        assert fence_of(["it says 00000012"]) == "00000034"
 
     @given(st.lists(pages_, min_size=1, max_size=4, unique_by=lambda p: p.seq), st.data())
     def test_no_content_can_forge_a_fence_or_an_origin(self, pages, data):

@@ -189,7 +189,7 @@ def _fitted(items: Sequence[_Item], notes: Sequence[str], costs: _Costs, budget:
 
 
 def fence_of(texts: Sequence[str], *hidden: str) -> str:
-    """Eight hex digits that occur in none of the texts, the same for the same texts.
+    """Eight digits that occur in none of the texts, the same for the same texts; any eight are as many tokens.
 
     Args:
         texts: What is quoted between fences.
@@ -197,16 +197,16 @@ def fence_of(texts: Sequence[str], *hidden: str) -> str:
 
     Example:
         >>> fence_of(["one", "two"])
-        '11914c19'
+        '88667734'
     """
     digest = hashlib.sha256()
     for text in (*texts, *hidden):
         digest.update(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest())
-    fence = digest.hexdigest()[:8]
-    while any(fence in text for text in texts):
+    while True:
+        fence = f"{int(digest.hexdigest(), 16) % 10**8:08}"
+        if not any(fence in text for text in texts):
+            return fence
         digest.update(b"again")
-        fence = digest.hexdigest()[:8]
-    return fence
 
 
 class _Costs:
