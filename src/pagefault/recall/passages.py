@@ -12,7 +12,7 @@ from pagefault.ports import Passage, TokenCounter
 from pagefault.recall.focus import focus
 from pagefault.recall.gate import Evidence, Outcome, coverage, decide
 from pagefault.recall.remembered import best_of
-from pagefault.recall.rendering import Found, fence_of, time_of
+from pagefault.recall.rendering import Found, fence_of, time_of, under_one_fence
 
 T = TypeVar("T")
 _HEADER: Final = (
@@ -101,7 +101,7 @@ def with_passages(found: Found, passages: Sequence[RecalledPassage], failed: Seq
         outcome=best_of(found.outcome, *(each.outcome for each in passages)),
         passages=tuple(passages),
         failed=tuple(failed),
-        text="\n".join(part for part in (own, text) if part),
+        text=under_one_fence(*(part for part in (own, text) if part)),
     )
 
 
@@ -124,7 +124,7 @@ def _frame(
 ) -> str:
     pieces = [_piece(each.passage.text, weights) for each in found[:shown]]
     names = [_name(each) for each in found]
-    fence = fence_of([*names, *(text for text, _ in pieces)])
+    fence = fence_of([*names, *failed, *(text for text, _ in pieces)])
     lines: list[str] = []
     if found:
         lines += [

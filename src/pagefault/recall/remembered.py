@@ -11,7 +11,7 @@ from typing import Final
 from pagefault.items import Item
 from pagefault.ports import TokenCounter
 from pagefault.recall.gate import Evidence, Outcome, coverage, decide
-from pagefault.recall.rendering import Found, fence_of, time_of
+from pagefault.recall.rendering import Found, fence_of, time_of, under_one_fence
 
 _HEADER: Final = (
     "Remembered under a key; each is what was last set, with the time. "
@@ -105,7 +105,7 @@ def with_items(found: Found, items: Sequence[RecalledItem], text: str) -> Found:
         return found
     parts = [text, *([found.text] if found.outcome is not Outcome.ABSTAIN else [])]
     outcome = best_of(found.outcome, *(each.outcome for each in items))
-    return replace(found, outcome=outcome, items=tuple(items), text="\n".join(parts))
+    return replace(found, outcome=outcome, items=tuple(items), text=under_one_fence(*parts))
 
 
 def _frame(found: Sequence[RecalledItem], shown: int) -> str:
