@@ -135,26 +135,12 @@ def _give_back(opening: asyncio.Future[Memory]) -> None:
         opening.get_loop().run_in_executor(None, opening.result().close)
 
 
-def attach(place: str) -> Memory:
-    """The open memory whose :attr:`Memory.place` this is, else that place opened with the default options.
-
-    For handles of adapters that were written down and read again. What is open already stays its
-    opener's to close.
-
-    Raises:
-        StoreError: A throw-away memory that is closed, or was another process's.
-    """
+def opened(place: str) -> Memory | None:
+    """The open memory whose :attr:`Memory.place` this is, if there is one; asks no file system."""
     if place.startswith(":memory:"):
-        for memory in list(_living):
-            if memory.place == place and not memory._closed:
-                return memory
-        raise StoreError(
-            f"{place} was a throw-away memory, which is gone with its process or was closed; "
-            "to find a session again, open a directory such as './agent-memory'"
-        )
-    with _lock:  # a real path is known as it is, without asking the file system
-        known = _open.get(place) or _open.get(key_of(place_of(place)))
-    return known if known is not None else open(place)
+        return next((memory for memory in list(_living) if memory.place == place and not memory._closed), None)
+    with _lock:
+        return _open.get(place)
 
 
 class _Options:
@@ -206,7 +192,7 @@ class Memory(Rooted):
 
     @property
     def place(self) -> str:
-        """What :func:`attach` finds this memory by: its real path or its server's URL."""
+        """What ``attach`` finds this memory by: its real path or its server's URL."""
         return str(self._place) if isinstance(self._place, str) else self._key or f":memory:{id(self):x}"
 
     def _build(self) -> None:

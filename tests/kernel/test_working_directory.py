@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import pagefault
+from pagefault.attaching import attach
 from pagefault.errors import InvalidId
 from pagefault.stores import EdgeStore
 from pagefault.testing import ThreadRunner
@@ -63,7 +64,7 @@ def test_after_the_first_use_where_another_memory_has_the_same_name(home):
     before = tree(other)
     with pagefault.open(HERE, embedder=None) as memory:
         write_here_and_elsewhere(memory)
-        assert pagefault.memory.attach(memory.place).place == memory.place
+        assert attach(memory.place).place == memory.place
     assert tree(other) == before
     assert says(home / "agent-memory") == ["one", "two"]
     assert says(other) == ["of another project"]

@@ -15,7 +15,7 @@ from llama_index.core.base.llms.types import ChatMessage, ThinkingBlock, ToolCal
 
 import pagefault
 from pagefault.content import materialise
-from pagefault.errors import BudgetError, InvalidId, MemoryClosed, StoreError, UnsupportedMessage
+from pagefault.errors import BudgetError, InvalidId, MemoryClosed, StoreError, StoreMissing, UnsupportedMessage
 from pagefault.page import Kind
 from pagefault.tokens import default_counter
 from pagefault_llamaindex import PagefaultMemory, PagefaultRetriever, PagefaultToolSpec, rendering
@@ -218,6 +218,31 @@ def test_a_closed_backend_says_so(backend):
         PagefaultMemory.from_dict(handle).get()
 
 
+def test_a_session_whose_directory_was_moved_does_not_begin_anew(tmp_path):
+    memory = session(tmp_path / "memory")
+    memory.put(user("My cat is called Turing."))
+    handle = copy.deepcopy(memory).to_dict()
+    memory.close()
+    (tmp_path / "memory").rename(tmp_path / "moved")
+    with pytest.raises(StoreMissing, match="moved"):
+        PagefaultMemory.from_dict(handle).put(said("A fine name."))
+    with pytest.raises(StoreMissing, match="moved"):
+        asyncio.run(PagefaultMemory.from_dict(handle).aput(said("A fine name.")))
+    assert not (tmp_path / "memory").exists()
+
+
+@pytest.mark.parametrize("way", ["sync", "async"])
+def test_a_memory_that_cannot_be_made_leaves_nothing_open(tmp_path, way):
+    wrong = {"session_id": "s", "chat_history": [user("fine"), "no message"]}
+    make = PagefaultMemory.from_defaults
+    if way == "async":
+        make = lambda *args, **more: asyncio.run(PagefaultMemory.afrom_defaults(*args, **more))  # noqa: E731  # one line
+    with pytest.raises(UnsupportedMessage):
+        make(tmp_path / "memory", **wrong)
+    with pagefault.open(tmp_path / "memory", embedder=None) as memory:  # other options: nobody else has it
+        memory.ready()
+
+
 @pytest.mark.parametrize("bad", [None, "", True, 1.5, b"x", "a\x00b", "x" * 600])
 def test_ids_that_are_none(backend, bad):
     if bad is not None:
@@ -265,6 +290,8 @@ def test_a_memory_never_becomes_that_of_somebody_else(backend):
 def test_a_copy_is_another_handle_whatever_pydantic_makes_of_copies(backend, tmp_path):
     memory = session(backend, user="ada")
     memory.put(user("mine"))
+    with pagefault.open(tmp_path) as other:
+        other.ready()
     for deep in (True, False):
         assert contents(memory.model_copy(deep=deep).get_all()) == ["mine"]
         assert memory.model_copy(update={"token_limit": 7}, deep=deep).token_limit == 7

@@ -61,7 +61,7 @@ class _OwnSpace:
     __slots__ = ()
 
     async def take_step(self, ctx: Any, llm_input: list[ChatMessage], tools: Any, memory: Any) -> Any:
-        own = _own(self, memory)
+        own = await _own(self, memory)
         found = match(llm_input)
         if found is None or found.rendering.held.space != memory.space.id:
             raise NotPageable(
@@ -77,10 +77,10 @@ class _OwnSpace:
         return await super().take_step(ctx, request, tools, own)  # type: ignore[misc]  # the agent's class
 
     async def handle_tool_call_results(self, ctx: Any, results: Any, memory: Any) -> None:
-        await super().handle_tool_call_results(ctx, results, _own(self, memory))  # type: ignore[misc]  # as above
+        await super().handle_tool_call_results(ctx, results, await _own(self, memory))  # type: ignore[misc]  # as above
 
     async def finalize(self, ctx: Any, output: Any, memory: Any) -> Any:
-        own = _own(self, memory)
+        own = await _own(self, memory)
         session, mine = memory._conversation(), own._conversation()
         length = len((await mine.aready()).seen)
         in_step = _known(await session.aready(), await mine.aready())
@@ -93,7 +93,7 @@ class _OwnSpace:
         return output
 
 
-def _own(agent: Any, memory: object) -> PagefaultMemory:
+async def _own(agent: Any, memory: object) -> PagefaultMemory:
     if not isinstance(memory, PagefaultMemory):
         raise NotPageable(
             f"agent {agent.name!r:.60} has a space of its own in the session that a PagefaultMemory holds, got "
@@ -103,6 +103,7 @@ def _own(agent: Any, memory: object) -> PagefaultMemory:
         raise NotPageable(
             f"the session's memory is agent {agent.name!r:.60}'s own; pass the one of the session, without agent="
         )
+    await memory.aspace()
     return memory.for_agent(agent.name)
 
 

@@ -13,10 +13,10 @@ from pydantic import ConfigDict, Field, PrivateAttr
 
 import pagefault
 from pagefault import Budget, Memory, Space
+from pagefault.attaching import aattach, attach
 from pagefault.content import materialise
 from pagefault.errors import BudgetError, InvalidId
 from pagefault.held import Held, Shown
-from pagefault.memory import attach
 from pagefault.page import Kind
 from pagefault_llamaindex import rendering
 from pagefault_llamaindex.messages import LLAMAINDEX, accept, accept_one, copy_of
@@ -102,14 +102,61 @@ class PagefaultMemory(BaseMemory):
             StoreError: The place cannot be opened.
             TypeError: An argument that it does not know, such as another memory's ``chat_store_key``.
         """
-        if unknown:
-            raise TypeError(
-                f"PagefaultMemory.from_defaults takes no {', '.join(sorted(unknown))}; the first argument says where "
-                "messages are kept, session_id, tenant, user and agent say whose they are"
-            )
-        _check_limit(token_limit)
-        is_given = isinstance(memory, Memory)
+        _check(token_limit, unknown)
         source = memory if isinstance(memory, Memory) else pagefault.open(memory)
+        try:
+            made = cls._made(
+                source, session_id=session_id, token_limit=token_limit, tenant=tenant, user=user, agent=agent
+            )
+            if chat_history:
+                made.set(list(chat_history))
+        except BaseException:
+            if source is not memory:
+                source.close()
+            raise
+        made._opened = source is not memory
+        return made
+
+    @classmethod
+    async def afrom_defaults(
+        cls,
+        memory: Memory | str | os.PathLike[str] = ":memory:",
+        *,
+        session_id: str | int | None = None,
+        chat_history: Sequence[ChatMessage] | None = None,
+        token_limit: int = DEFAULT_TOKEN_LIMIT,
+        tenant: str | int | None = None,
+        user: str | int = "",
+        agent: str = "",
+        **unknown: Any,
+    ) -> Self:
+        """Async twin of :meth:`from_defaults`: asks the file system, and takes a history, beside the event loop."""
+        _check(token_limit, unknown)
+        source = memory if isinstance(memory, Memory) else await pagefault.aopen(memory)
+        try:
+            made = cls._made(
+                source, session_id=session_id, token_limit=token_limit, tenant=tenant, user=user, agent=agent
+            )
+            if chat_history:
+                await made.aset(list(chat_history))
+        except BaseException:
+            if source is not memory:
+                await source.aclose()
+            raise
+        made._opened = source is not memory
+        return made
+
+    @classmethod
+    def _made(
+        cls,
+        source: Memory,
+        *,
+        session_id: str | int | None,
+        token_limit: int,
+        tenant: str | int | None,
+        user: str | int,
+        agent: str,
+    ) -> Self:
         made = cls(
             place=source.place,
             session_id=_id("session_id", uuid.uuid4().hex if session_id is None else session_id),
@@ -118,10 +165,8 @@ class PagefaultMemory(BaseMemory):
             user=_id("user", user),
             agent=_id("agent", agent),
         )
-        made._memory, made._opened = source, not is_given
+        made._memory = source
         made.space  # noqa: B018  # an id that cannot be used is refused here
-        if chat_history:
-            made.set(list(chat_history))
         return made
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -148,6 +193,12 @@ class PagefaultMemory(BaseMemory):
     def space(self) -> Space:
         """The space behind it: ``recall``, ``fault``, ``pin`` and the like."""
         return self.memory.space(thread=self.session_id, tenant=self.tenant, user=self.user, agent=self.agent)
+
+    async def aspace(self) -> Space:
+        """Async twin of :attr:`space`: of a session that was written down, the place is opened beside the loop."""
+        if self._memory is None:
+            self._memory = await aattach(self.place)
+        return self.space
 
     @property
     def memory(self) -> Memory:
@@ -176,7 +227,7 @@ class PagefaultMemory(BaseMemory):
 
     async def aget(self, input: Any = None, initial_token_count: int = 0, **_: Any) -> list[ChatMessage]:  # noqa: A002  # the base's name
         """Async twin of :meth:`get`."""
-        held = self._conversation()
+        held = await self._aconversation()
         overhead = self._overhead(held, input, initial_token_count)
         return self._given(held, await held.arender(self._budget(), overhead=overhead, by_turns=True))
 
@@ -186,7 +237,7 @@ class PagefaultMemory(BaseMemory):
 
     async def aget_all(self) -> list[ChatMessage]:
         """Async twin of :meth:`get_all`."""
-        return [copy_of(native) for native in await self._conversation().aeverything()]
+        return [copy_of(native) for native in await (await self._aconversation()).aeverything()]
 
     # -- writing ---------------------------------------------------------------------------
 
@@ -201,7 +252,7 @@ class PagefaultMemory(BaseMemory):
 
     async def aput(self, message: ChatMessage) -> None:
         """Async twin of :meth:`put`."""
-        await self._conversation().aput([accept_one(message)])
+        await (await self._aconversation()).aput([accept_one(message)])
 
     def put_messages(self, messages: Sequence[ChatMessage]) -> None:
         """Add messages, all or none."""
@@ -213,7 +264,7 @@ class PagefaultMemory(BaseMemory):
         """Async twin of :meth:`put_messages`."""
         accepted = accept(messages)
         if accepted:
-            await self._conversation().aput(accepted)
+            await (await self._aconversation()).aput(accepted)
 
     def set(self, messages: Sequence[ChatMessage]) -> None:
         """Make these the session's messages. Where they begin with all that it has, the others are added.
@@ -224,7 +275,7 @@ class PagefaultMemory(BaseMemory):
 
     async def aset(self, messages: Sequence[ChatMessage]) -> None:
         """Async twin of :meth:`set`."""
-        await self._conversation().areplace(accept(messages))
+        await (await self._aconversation()).areplace(accept(messages))
 
     def reset(self) -> None:
         """Begin the session anew, with no messages. No recall finds the old ones; their text stays in the store."""
@@ -232,7 +283,7 @@ class PagefaultMemory(BaseMemory):
 
     async def areset(self) -> None:
         """Async twin of :meth:`reset`."""
-        await self._conversation().areplace([])
+        await (await self._aconversation()).areplace([])
 
     # -- life ------------------------------------------------------------------------------
 
@@ -279,6 +330,10 @@ class PagefaultMemory(BaseMemory):
             self._held = self.space.held(LLAMAINDEX)
         return self._held
 
+    async def _aconversation(self) -> Held:
+        await self.aspace()
+        return self._conversation()
+
     def _budget(self) -> Budget:
         return Budget(window=_ROOMY, target=self.token_limit, reserve=0)
 
@@ -303,6 +358,15 @@ def _is_last_question(held: Held, message: ChatMessage) -> bool:
         return False
     slot = lineage.slots[lineage.request - 1]
     return any(isinstance(n, ChatMessage) and n.content == message.content for n in lineage.natives(slot))
+
+
+def _check(token_limit: object, unknown: Mapping[str, Any]) -> None:
+    if unknown:
+        raise TypeError(
+            f"PagefaultMemory.from_defaults takes no {', '.join(sorted(unknown))}; the first argument says where "
+            "messages are kept, session_id, tenant, user and agent say whose they are"
+        )
+    _check_limit(token_limit)
 
 
 def _check_limit(tokens: object) -> None:

@@ -115,9 +115,14 @@ class Pager:
                 f"got {type(memory).__name__} {memory!r:.60}"
             )
         check_budget(budget)
-        self.memory = memory if isinstance(memory, Memory) else memory.memory
+        self._home = memory
         self._budget = budget
         self._identity = identity
+
+    @property
+    def memory(self) -> Memory:
+        """The memory that its sessions are in; of a session that was written down, opened at first use."""
+        return self._home if isinstance(self._home, Memory) else self._home.memory
 
     def page(self, llm: LLM, messages: Sequence[ChatMessage], extra: Mapping[str, Any]) -> Sequence[ChatMessage]:
         """What to send for ``messages``."""
@@ -126,6 +131,8 @@ class Pager:
 
     async def apage(self, llm: LLM, messages: Sequence[ChatMessage], extra: Mapping[str, Any]) -> Sequence[ChatMessage]:
         """Async twin of :meth:`page`."""
+        if isinstance(self._home, PagefaultMemory):
+            await self._home.aspace()
         await self.memory.aready()
         return self._render(llm, messages, extra)
 

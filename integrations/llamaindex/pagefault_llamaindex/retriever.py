@@ -57,20 +57,22 @@ class PagefaultRetriever(BaseRetriever):
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         asked = self._asked(query_bundle.query_str)
-        return _nodes(self._space.recall(**asked), self._space.id, self._limit) if asked else []
+        if not asked:
+            return []
+        space = self._memory if isinstance(self._memory, Space) else self._memory.space
+        return _nodes(space.recall(**asked), space.id, self._limit)
 
     async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         asked = self._asked(query_bundle.query_str)
-        return _nodes(await self._space.arecall(**asked), self._space.id, self._limit) if asked else []
+        if not asked:
+            return []
+        space = self._memory if isinstance(self._memory, Space) else await self._memory.aspace()
+        return _nodes(await space.arecall(**asked), space.id, self._limit)
 
     def _asked(self, query: str) -> dict[str, Any]:
         """What to ask for; nothing where an engine made a blank query of a question, which a space refuses."""
         how: dict[str, Any] = {"limit": self._limit, "scope": self._scope, "sources": self._sources}
         return {"query": query, **how} if query.strip() else {}
-
-    @property
-    def _space(self) -> Space:
-        return self._memory if isinstance(self._memory, Space) else self._memory.space
 
 
 def _nodes(found: Found, home: SpaceId, limit: int) -> list[NodeWithScore]:

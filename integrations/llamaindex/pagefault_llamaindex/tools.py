@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from llama_index.core.tools import FunctionTool
@@ -59,12 +59,13 @@ def recall_tool(memory: Home, *, scope: ScopeName = "thread", sources: Sequence[
     Raises:
         ValueError: No such scope.
     """
-    spaces, description = _spaces(memory), description_of(scope)
+    _check_home(memory)
+    description = description_of(scope)
     how: Any = {"skip_resident": True, "scope": scope, "sources": sources}
 
     def recall(addresses: Any = "", query: Any = "") -> RecalledBlock:
         try:
-            space = spaces()
+            space = _space(memory)
             if wanted := said_addresses(addresses):
                 return _quoted(space.fault(few(wanted), path=_path(space), scope=scope).text)
             return _quoted(space.recall(asked(said(query)), path=_path(space), **how).text)
@@ -73,7 +74,7 @@ def recall_tool(memory: Home, *, scope: ScopeName = "thread", sources: Sequence[
 
     async def arecall(addresses: Any = "", query: Any = "") -> RecalledBlock:
         try:
-            space = spaces()
+            space = await _aspace(memory)
             if wanted := said_addresses(addresses):
                 return _quoted((await space.afault(few(wanted), path=_path(space), scope=scope)).text)
             found = await space.arecall(asked(said(query)), path=_path(space), **how)
@@ -92,17 +93,17 @@ def remember_tool(memory: Home) -> FunctionTool:
     Args:
         memory: The session's memory, or its space.
     """
-    spaces = _spaces(memory)
+    _check_home(memory)
 
     def remember(key: Any, value: Any) -> str:
         try:
-            return kept(spaces().remember(said(key), said_fact(value)).key)
+            return kept(_space(memory).remember(said(key), said_fact(value)).key)
         except PagefaultError as error:
             return failed("remember", error)
 
     async def aremember(key: Any, value: Any) -> str:
         try:
-            return kept((await spaces().aremember(said(key), said_fact(value))).key)
+            return kept((await (await _aspace(memory)).aremember(said(key), said_fact(value))).key)
         except PagefaultError as error:
             return failed("remember", error)
 
@@ -134,12 +135,17 @@ class PagefaultToolSpec:
         return list(self._tools)
 
 
-def _spaces(memory: Any) -> Callable[[], Space]:
-    if isinstance(memory, Space):
-        return lambda: memory
-    if isinstance(memory, PagefaultMemory):
-        return lambda: memory.space
-    raise TypeError(f"a tool reads a PagefaultMemory or a Space, got {type(memory).__name__} {memory!r:.60}")
+def _check_home(memory: object) -> None:
+    if not isinstance(memory, PagefaultMemory | Space):
+        raise TypeError(f"a tool reads a PagefaultMemory or a Space, got {type(memory).__name__} {memory!r:.60}")
+
+
+def _space(memory: Home) -> Space:
+    return memory if isinstance(memory, Space) else memory.space
+
+
+async def _aspace(memory: Home) -> Space:
+    return memory if isinstance(memory, Space) else await memory.aspace()
 
 
 def _path(space: Space) -> Lineage | None:
