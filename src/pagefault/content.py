@@ -6,15 +6,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from marshal import dumps
-from typing import Any
+from typing import Any, Final
 
 from pagefault import canonical
 from pagefault.errors import UnsupportedMessage
 from pagefault.gist import gist_of
-from pagefault.messages import project
+from pagefault.messages import compact, project
 from pagefault.page import Kind, Page, Projection
 from pagefault.ports import Codec, TokenCounter
 from pagefault.tokens import message_tokens
+
+SCHEMA_OVERHEAD: Final = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +106,11 @@ def _imprint(data: list[Any]) -> bytes:
 def count(messages: Sequence[Projection], counter: TokenCounter) -> int:
     """Tokens of a page, with the counter's reserve on top."""
     return reserved(sum(message_tokens(m, counter) for m in messages), counter)
+
+
+def schema_tokens(schemas: Iterable[Any], counter: TokenCounter) -> int:
+    """Tokens of the schemas of tools and answers in a request, with the counter's reserve on top."""
+    return reserved(sum(counter.count(compact(schema)) + SCHEMA_OVERHEAD for schema in schemas), counter)
 
 
 def reserved(tokens: int, counter: TokenCounter) -> int:

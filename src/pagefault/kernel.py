@@ -259,7 +259,7 @@ class Kernel:
         self._asked.add(call)
         call.add_done_callback(self._asked.discard)
         answer = asyncio.wrap_future(call)
-        answer.add_done_callback(_retrieve)
+        answer.add_done_callback(take_error)
         # Not wait_for, which in Python 3.11 may take an answer for a reason to ignore a cancellation.
         done, _ = await asyncio.wait([answer], timeout=seconds)
         if done:
@@ -375,7 +375,7 @@ def _run(loop: asyncio.AbstractEventLoop) -> None:
         loop.close()
 
 
-def _retrieve(answer: asyncio.Future[Any]) -> None:
-    """Whoever waited has the error; when nobody did, nobody needs it."""
+def take_error(answer: asyncio.Future[Any]) -> None:
+    """A callback: whoever waited has the error; when nobody did, nobody needs it, nor asyncio's complaint."""
     if not answer.cancelled():
         answer.exception()

@@ -13,6 +13,7 @@ import uuid
 import weakref
 from collections import OrderedDict
 from concurrent.futures import Future, wait
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -85,7 +86,7 @@ def open(  # noqa: A001  # pagefault.open reads as it should, like gzip.open
         ...     space.recall("cat").pages[0].page.text
         'My cat is called Turing.'
     """
-    options = _Options(embedder, counter, budget, require_tenant=require_tenant)
+    options = _Options(embedder, counter, budget, require_tenant)
     place = place_of(target)
     if place is None:
         return Memory(place, options)
@@ -143,25 +144,19 @@ def opened(place: str) -> Memory | None:
         return _open.get(place)
 
 
+@dataclass(frozen=True, slots=True)
 class _Options:
     """What ``open`` was asked for; two opens of one directory must agree."""
 
-    def __init__(
-        self, embedder: EmbedderChoice, counter: TokenCounter | None, budget: Budget | None, *, require_tenant: bool
-    ) -> None:
-        check_embedder(embedder)
-        check_budget(budget)
-        check_counter(counter)
-        self.embedder = embedder
-        self.counter = counter
-        self.budget = budget or Budget()
-        self.has_budget = budget is not None
-        self.require_tenant = require_tenant
+    embedder: EmbedderChoice
+    counter: TokenCounter | None
+    budget: Budget | None
+    require_tenant: bool
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Options) and vars(self) == vars(other)
-
-    __hash__ = None  # type: ignore[assignment]  # never a key
+    def __post_init__(self) -> None:
+        check_embedder(self.embedder)
+        check_budget(self.budget)
+        check_counter(self.counter)
 
 
 class Memory(Rooted):
@@ -246,12 +241,12 @@ class Memory(Rooted):
     @property
     def budget(self) -> Budget:
         """The budget for calls that name none."""
-        return self._options.budget
+        return self._options.budget or Budget()
 
     @property
     def has_budget(self) -> bool:
         """Whether the budget was given, not assumed."""
-        return self._options.has_budget
+        return self._options.budget is not None
 
     @property
     def counter(self) -> TokenCounter:

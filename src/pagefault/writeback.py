@@ -20,7 +20,7 @@ from weakref import ref
 from pagefault.errors import EmbedderError, MemoryClosed, PagefaultError, StoreError, StoreUnreachable
 from pagefault.heads import Heads
 from pagefault.indexing import Indexer
-from pagefault.kernel import Kernel
+from pagefault.kernel import Kernel, take_error
 from pagefault.lineage import Lineage
 from pagefault.paging import Paging
 from pagefault.patience import Patience
@@ -146,7 +146,7 @@ class WriteBack:
             return
         if self._opening is None or self._opening.done():
             self._opening = asyncio.get_running_loop().create_task(self._open())
-            self._opening.add_done_callback(_retrieve)
+            self._opening.add_done_callback(take_error)
         await asyncio.shield(self._opening)
 
     async def verify(self) -> None:
@@ -432,9 +432,3 @@ def _first_unstored(paging: Paging, lineage: Lineage) -> int | None:
     with paging.lock:
         waiting = lineage.unstored(1)
     return waiting[0].seq if waiting else None
-
-
-def _retrieve(task: asyncio.Task[None]) -> None:
-    """Those who waited have the error; when all of them gave up, nobody needs it."""
-    if not task.cancelled():
-        task.exception()

@@ -9,13 +9,11 @@ from langchain.agents.structured_output import AutoStrategy, ProviderStrategy, T
 from langchain_core.messages import BaseMessage
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
-from pagefault.content import materialise, reserved
-from pagefault.messages import compact
+from pagefault.content import materialise, schema_tokens
 from pagefault.page import Kind
 from pagefault.ports import TokenCounter
 from pagefault_langgraph.messages import LANGCHAIN
 
-TOOL_OVERHEAD: Final = 8
 _SHAPES: Final = ("response_format", "response_schema", "response_json_schema", "output_config", "format", "functions")
 """By these a request tells its provider what the answer looks like, besides tools."""
 
@@ -32,7 +30,8 @@ class Overhead:
     def of(self, system: BaseMessage | None, tools: Sequence[Any]) -> int:
         """Tokens of a request's system message, tool schemas and what :func:`shapes` gave."""
         if system is not self._system or tools != self._tools:
-            tokens = self.messages([system] if system is not None else []) + self._schemas(tools)
+            tokens = self.messages([system] if system is not None else [])
+            tokens += schema_tokens(map(_schema, tools), self._counter())
             self._system, self._tools, self._tokens = system, list(tools), tokens
         return self._tokens
 
@@ -47,10 +46,6 @@ class Overhead:
         if not natives:
             return 0
         return materialise(natives, LANGCHAIN, self._counter(), Kind.MESSAGE).tokens
-
-    def _schemas(self, tools: Sequence[Any]) -> int:
-        counter = self._counter()
-        return reserved(sum(counter.count(compact(_schema(tool))) + TOOL_OVERHEAD for tool in tools), counter)
 
 
 def shapes(response_format: Any) -> list[Any]:

@@ -19,10 +19,9 @@ from llama_index.core.llms import LLM
 
 from pagefault import Budget, Memory, SpaceId
 from pagefault.budget import check_budget
-from pagefault.content import materialise, reserved
+from pagefault.content import materialise, schema_tokens
 from pagefault.errors import PagefaultError
 from pagefault.held import Shown
-from pagefault.messages import compact
 from pagefault.page import Kind
 from pagefault.paging import Prompt
 from pagefault.ports import TokenCounter
@@ -33,7 +32,6 @@ from pagefault_llamaindex.wire import L, Wire, rewired
 
 Identity = Callable[[Sequence[ChatMessage]], SpaceId | None]
 """Says from a request's messages whose conversation it is; ``None`` sends the request as it is."""
-TOOL_OVERHEAD: Final = 8
 _WIRE: Final = {"chat": False, "stream_chat": False, "achat": True, "astream_chat": True}
 _MARK: Final = "__pagefault_pager__"
 
@@ -207,8 +205,7 @@ class Pager:
         return materialise(messages, LLAMAINDEX, self._counter, Kind.MESSAGE).tokens
 
     def _schemas(self, tools: Sequence[Any]) -> int:
-        counter = self._counter
-        return reserved(sum(counter.count(compact(_schema(tool))) + TOOL_OVERHEAD for tool in tools), counter)
+        return schema_tokens(map(_schema, tools), self._counter)
 
     @property
     def _counter(self) -> TokenCounter:
