@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from llama_index.core.base.llms.types import ChatMessage
 from qdrant_edge import EdgeShard, UpdateOperation
 from typer.testing import CliRunner
 
@@ -21,6 +22,7 @@ from pagefault.commands.places import damage_told
 from pagefault.errors import StoreError, StoreMismatch
 from pagefault.stores.engine import _OPEN, Engine
 from pagefault.testing.embedders import HashingEmbedder
+from pagefault_llamaindex import PagefaultMemory
 from tests.commands.support import OLD, corrupt, drop_page, holds_all
 
 SCRIPT = str(Path(sys.executable).with_name("pagefault"))
@@ -119,6 +121,38 @@ def test_top_looks_again_and_again(filled):
 def test_verify_finds_nothing_wrong_where_nothing_is(filled):
     assert data("verify", filled) == {"spaces": 2, "shelves": 2, "checked": COUNTS, "findings": []}
     assert "in 2 spaces and 2 shelves: nothing damaged" in call("verify", filled).stdout
+
+
+def test_a_session_that_was_reset_is_not_damaged(tmp_path):
+    with pagefault.open(tmp_path, embedder=OLD) as memory:
+        for thread, since in (("empty", []), ("anew", ["hello", "again"])):
+            session = PagefaultMemory.from_defaults(memory, session_id=thread)
+            session.put_messages([ChatMessage(role="user", content=f"before {n}") for n in range(3)])
+            memory.flush()
+            session.reset()
+            session.put_messages([ChatMessage(role="user", content=text) for text in since])
+    assert data("verify", tmp_path)["findings"] == []
+    shown = call("show", tmp_path, "--thread", "empty").stdout
+    assert "0 pages on its path, 3 stored, newest first" in " ".join(shown.split())
+    drop_page(tmp_path, "default", 2)
+    assert [f["what"] for f in data("verify", tmp_path, code=1)["findings"]] == [
+        "page 2 of its chain is not in the store, or damaged"
+    ]
+
+
+def test_one_is_no_plural(tmp_path):
+    with pagefault.open(tmp_path, embedder=OLD) as memory:
+        space = memory.space(thread="t")
+        space.append({"role": "user", "content": "hi"})
+        space.remember("pet", "Turing")
+    assert call("verify", tmp_path).stdout == "1 page, 1 item, 1 head in 1 space and 1 shelf: nothing damaged\n"
+    assert "1 page on its path, newest first" in " ".join(call("show", tmp_path, "--thread", "t").stdout.split())
+    assert "1 page on its path, newest first" in " ".join(
+        call("show", tmp_path, "--thread", "t", "--pages", "0").stdout.split()
+    )
+    assert "3 records kept" in call("vacuum", tmp_path).stdout
+    made = call("reindex", tmp_path, "--embedder", NEW).stdout
+    assert "for 2 records" in made
 
 
 def test_verify_names_a_changed_body_and_a_lost_page(place):

@@ -21,6 +21,7 @@ from pagefault.commands.output import (
     DAMAGED,
     Commands,
     console,
+    counted,
     emit,
     errors_told,
     plain,
@@ -130,8 +131,7 @@ def show(
             emit(found)
             return
         name = ", ".join(f"{key} {value!r}" for key, value in found["name"].items() if value)
-        holds = f"{found['length']:,} pages on its path, newest first" if found["pages"] else "no pages, only items"
-        title = f"{name or found['key']}: {holds}"
+        title = f"{name or found['key']}: {_holds(found)}"
         rows = [[p["page"], when(p["created_at"]), p["role"], p["tokens"], p["gist"]] for p in found["pages"]]
         console().print(table(title, ["page", "first seen", "role", "tokens", "begins"], rows))
 
@@ -152,11 +152,12 @@ def verify(place: Place, *, as_json: AsJson = False) -> None:
             for f in found.findings
         ]
         if as_json:
-            counted = {"spaces": found.spaces, "shelves": found.shelves, "checked": dict(found.checked)}
-            emit({**counted, "findings": findings})
+            sums = {"spaces": found.spaces, "shelves": found.shelves, "checked": dict(found.checked)}
+            emit({**sums, "findings": findings})
         else:
-            counts = ", ".join(f"{count:,} {kind}s" for kind, count in found.checked.items()) or "nothing"
-            where = f"{found.spaces:,} spaces and {found.shelves:,} shelves"
+            there = [counted(found.checked[kind], kind) for kind in KINDS if kind in found.checked]
+            counts = ", ".join(there) or "nothing"
+            where = f"{counted(found.spaces, 'space')} and {counted(found.shelves, 'shelf', 'shelves')}"
             console().print(Text(f"{counts} in {where}: {len(findings) or 'nothing'} damaged"))
             for f in findings:
                 where = f"{f['kind']} {f['seq']} of space {f['space']} (tenant {f['tenant']})"
@@ -189,8 +190,9 @@ def reindex(
                 }
             )
         else:
-            left = f"; {len(done.without):,} records have none and are found by full text" if done.without else ""
-            made = f"{done.vectors:,} records have vectors by {done.header.embedder}{left}"
+            none = counted(len(done.without), "record")
+            left = f"; {none} without one, found by full text" if done.without else ""
+            made = f"vectors by {done.header.embedder} for {counted(done.vectors, 'record')}{left}"
             console().print(Text(made if done.header.embedder else "no vectors any more; full text finds everything"))
 
 
@@ -211,9 +213,8 @@ def vacuum(place: Place, *, as_json: AsJson = False) -> None:
                 }
             )
         else:
-            console().print(
-                Text(f"{done.records:,} records kept; {size(done.bytes_before)} before, {size(done.bytes_after)} now")
-            )
+            kept = counted(done.records, "record")
+            console().print(Text(f"{kept} kept; {size(done.bytes_before)} before, {size(done.bytes_after)} now"))
 
 
 @contextlib.contextmanager
@@ -285,6 +286,18 @@ def _space_table(spaces: list[dict[str, Any]]) -> Any:
     return table("", columns, rows)
 
 
+def _holds(found: dict[str, Any]) -> str:
+    """What there is of a space; pages also lie on paths that were left, as by a reset."""
+    records, length = found["records"], found["length"]
+    stored = records.get("page", 0)
+    if not stored:
+        return "no pages, only items" if "item" in records else "no pages"
+    if "head" not in records:  # nobody has said yet how long the path is
+        return f"{counted(stored, 'page')}, newest first"
+    others = f", {stored:,} stored" if stored != length else ""
+    return f"{counted(length, 'page')} on its path{others}, newest first"
+
+
 async def _space(place: str, wanted: SpaceId | str, tenant: str, pages: int) -> dict[str, Any]:
     """What is in a space, told by its key or by all that makes one."""
     async with opened(place) as (store, _):
@@ -302,6 +315,7 @@ async def _space(place: str, wanted: SpaceId | str, tenant: str, pages: int) -> 
             "key": scope.space,
             "name": name,
             "length": 0 if head is None else head.seq,
+            "records": {each.kind: each.count for each in await store.census() if each.scope == scope},
             "pages": [
                 {"page": r.seq, **{key: r.fields.get(key) for key in ("created_at", "role", "type", "tokens", "gist")}}
                 for r in newest

@@ -169,6 +169,16 @@ def plain(text: str) -> str:
     return "".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in text)
 
 
+def counted(count: int, thing: str, things: str = "") -> str:
+    """A number of things, as one says it.
+
+    Example:
+        >>> counted(1, "page"), counted(2_000, "shelf", "shelves")
+        ('1 page', '2,000 shelves')
+    """
+    return f"{count:,} {thing if count == 1 else things or f'{thing}s'}"
+
+
 def size(count: int) -> str:
     """Bytes for people."""
     value = float(count)

@@ -84,7 +84,8 @@ async def verify(store: PageStore, progress: Progress = lambda _done, _total: No
             count = await store.count(scope, Where(kind=kind))
             listed = await store.scan(scope, Where(kind=kind), limit=2 * count + WINDOW)
             if kind != "item" and len(listed) < count:  # an item may be removed meanwhile
-                what = f"{count - len(listed)} records of this kind have no number that can be read"
+                lost = count - len(listed)
+                what = f"{lost:,} of this kind {'has' if lost == 1 else 'have'} no number that can be read"
                 findings.append(Finding(scope=scope, kind=kind, seq=0, id=head_id(scope.space), what=what))
             for first in range(0, len(listed), WINDOW):
                 window = listed[first : first + WINDOW]
@@ -150,14 +151,15 @@ def _wrong(scope: Scope, record: Record) -> str:
 
 
 def _broken_head(scope: Scope, head: Record | None, parents: Mapping[str, tuple[int, str]]) -> list[Finding]:
-    """A head names the last page of its chain; from there every parent must be there, down to the first page."""
+    """A head names the last page of its chain; from there every parent must be there, down to what it begins with."""
     if head is None or canonical.sha256(head.body.encode("ascii", "replace").decode("ascii")) != head.sha256:
         return []
     try:
-        tip, seq = str(canonical.load(head.body)["tip"]), head.seq
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        state = canonical.load(head.body)
+        tip, root, seq = str(state["tip"]), str(state.get("root", ROOT)), head.seq
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
         return [_finding(scope, head, f"its body is no head's ({error!r:.60})")]
-    while tip != ROOT:
+    while tip != root:  # not always the first of all: a session that was reset begins anew
         known = parents.get(tip)
         if known is None or known[0] != seq:
             return [_finding(scope, head, f"page {seq} of its chain is not in the store, or damaged")]
