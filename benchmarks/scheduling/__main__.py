@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import statistics
+from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.scheduling.picture import bars, frontier
@@ -12,33 +13,38 @@ from benchmarks.scheduling.simulate import Result, simulate
 from benchmarks.scheduling.workload import SCENARIOS
 
 ANCHOR = "longest prefix first"
-COLUMNS = (
-    "policy",
-    "tokens/s",
-    "against LPM",
-    "cached",
-    "worst gap",
-    "LPM's gap / this",
-    "Jain",
-    "p95 wait s",
-    "worst agent's",
-)
-HEAD = f"| {' | '.join(COLUMNS)} |"
 
 
-def row(name: str, runs: list[Result], anchor: list[Result]) -> str:
-    """One line of a table; the gap is the worst of all seeds, the rest are means."""
+def mean(runs: list[Result], field: str) -> float:
+    """The mean of all seeds."""
+    return float(statistics.mean(getattr(each, field) for each in runs))
 
-    def mean(field: str, of: list[Result] = runs) -> float:
-        return float(statistics.mean(getattr(each, field) for each in of))
 
-    gap, theirs = max(each.gap for each in runs), max(each.gap for each in anchor)
-    speed = mean("throughput") / mean("throughput", anchor)
-    less = f"{theirs / gap:.1f}" if gap else "-"
-    return (
-        f"| {name} | {mean('throughput'):,.0f} | {speed:.2f} | {mean('hit'):.2f} | {gap:,.0f} | {less} "
-        f"| {mean('jain'):.2f} | {mean('wait'):.0f} | {mean('worst_wait'):.0f} |"
-    )
+def worst_gap(runs: list[Result]) -> float:
+    """The worst of all seeds."""
+    return max(each.gap for each in runs)
+
+
+def speed(runs: list[Result], anchor: list[Result]) -> str:
+    """Tokens a second as a share of the anchor's, and how much of the prompts was cached."""
+    return f"{mean(runs, 'throughput') / mean(anchor, 'throughput'):.2f} ({mean(runs, 'hit'):.2f})"
+
+
+def gap(runs: list[Result], _: list[Result]) -> str:
+    """The worst gap, in cost."""
+    return f"{worst_gap(runs):,.0f}"
+
+
+def waits(runs: list[Result], _: list[Result]) -> str:
+    """Jain's index; the p95 of all waits, and of those of the agent that fares worst, in seconds."""
+    return f"{mean(runs, 'jain'):.2f}, {mean(runs, 'wait'):.0f} / {mean(runs, 'worst_wait'):.0f}"
+
+
+def table(everything: dict[str, dict[str, list[Result]]], cell: Callable[[list[Result], list[Result]], str]) -> None:
+    """Print a line for each policy, with a cell for each scenario."""
+    print(f"\n{cell.__doc__}\n\n| policy | {' | '.join(everything)} |\n|---|{'---|' * len(everything)}")
+    for name in POLICIES:
+        print(f"| {name} | {' | '.join(cell(runs[name], runs[ANCHOR]) for runs in everything.values())} |")
 
 
 def main() -> int:
@@ -52,12 +58,13 @@ def main() -> int:
     for scenario in SCENARIOS:
         runs = {name: [simulate(name, scenario, seed) for seed in range(options.seeds)] for name in POLICIES}
         everything[scenario] = runs
-        print(f"\n### {scenario}\n\n{HEAD}\n|{'---|' * len(COLUMNS)}")
         for name, results in runs.items():
-            print(row(name, results, runs[ANCHOR]), flush=True)
             idle += sum(each.idle for each in results) if name not in LOAD_CONTROL else 0
         dearest = max(each.dearest for results in runs.values() for each in results)
-        print(f"\nThe dearest call cost {dearest:,.0f}.")
+        served = mean(runs[ANCHOR], "throughput")
+        print(f"{scenario}: {ANCHOR} served {served:,.0f} tokens/s; the dearest call cost {dearest:,.0f}", flush=True)
+    for cell in (speed, gap, waits):
+        table(everything, cell)
     if options.pictures:
         draw(everything, options.pictures)
     return int(idle > 0)
@@ -65,17 +72,12 @@ def main() -> int:
 
 def draw(everything: dict[str, dict[str, list[Result]]], folder: Path) -> None:
     """One picture for each claim of ``docs/scheduling.md``."""
-
-    def mean(results: list[Result], field: str) -> float:
-        return float(statistics.mean(getattr(each, field) for each in results))
-
     panels: dict[str, dict[str, tuple[float, float]]] = {}
     for scenario, runs in everything.items():
         if scenario != "crowd":
-            speed = mean(runs[ANCHOR], "throughput")
+            most = mean(runs[ANCHOR], "throughput")
             panels[scenario] = {
-                name: (max(each.gap for each in results), mean(results, "throughput") / speed)
-                for name, results in runs.items()
+                name: (worst_gap(results), mean(results, "throughput") / most) for name, results in runs.items()
             }
     crowd = {name: mean(results, "throughput") for name, results in everything["crowd"].items()}
     forgotten = {name: mean(results, "worst_wait") for name, results in everything["sessions"].items()}
