@@ -9,7 +9,7 @@ import pytest
 
 from pagefault.errors import BadTurn
 from pagefault.scheduling import is_refusal, retry_after
-from pagefault.scheduling.pace import LONGEST_PAUSE, Pace
+from pagefault.scheduling.pace import LONGEST_PAUSE, OTHERS, REFUSED, Pace
 
 
 class ClientError(Exception):
@@ -102,3 +102,39 @@ def test_without_a_time_the_pauses_grow_until_a_success():
 def test_a_pause_is_a_number_of_seconds(seconds):
     with pytest.raises(BadTurn, match="retry_after"):
         Pace(1).refused(seconds, 0.0)
+
+
+def test_calls_that_were_on_their_way_are_refused_with_the_first():
+    pace = Pace(8)
+    for late in (0.0, 0.2, 0.9):
+        pace.refused(None, late)
+    assert (pace.slots, pace.until) == (4, 1.0), "halved once, and one pause of the first length"
+    pace.refused(2.5, 0.95)
+    assert (pace.slots, pace.until) == (4, 3.45), "unless one of them asks for more"
+    pace.refused(None, 4.0)
+    assert (pace.slots, pace.until) == (2, 6.0), "the next pause is twice the first"
+
+
+@pytest.mark.parametrize("slots", [1, 2, 5, 8])
+def test_a_full_round_of_successes_brings_back_one_call(slots):
+    pace = Pace(slots)
+    pace.refused(0, 0.0)
+    seen = []
+    for _ in range(8 * slots):
+        seen.append(pace.slots)
+        pace.succeeded()
+    assert seen == sorted(seen)
+    assert seen[-1] == slots
+    for width in set(seen[1:]) - {seen[0], slots}:
+        assert seen.count(width) in {width, width + 1}
+
+
+def test_a_pause_for_others_only_lengthens_what_there_is():
+    pace = Pace(2)
+    pace.refused(5, 0.0)
+    pace.wait_for_others(3.0)
+    assert (pace.until, pace.reason) == (5.0, REFUSED)
+    pace.wait_for_others(9.0)
+    assert (pace.until, pace.reason) == (9.0, OTHERS)
+    pace.refused(1, 4.0)
+    assert (pace.until, pace.reason) == (9.0, REFUSED)

@@ -6,7 +6,7 @@ from pagefault.scheduling.accounts import AccountUsage
 from pagefault.scheduling.affinity import Mark, Prefix, WarmPrefixes, marks
 from pagefault.scheduling.costs import NOTHING, Prices, Usage, reported
 from pagefault.scheduling.dispatcher import Dispatcher, Phase
-from pagefault.scheduling.fairness import AccountId, Candidate, classes_in_order, in_order
+from pagefault.scheduling.fairness import AccountId, classes_in_order
 from pagefault.scheduling.limits import Limits
 from pagefault.scheduling.pace import check_pause, is_refusal, retry_after
 from pagefault.scheduling.recount import recount
@@ -17,7 +17,6 @@ __all__ = [
     "NOTHING",
     "AccountId",
     "AccountUsage",
-    "Candidate",
     "Dispatcher",
     "Limits",
     "Mark",
@@ -32,7 +31,6 @@ __all__ = [
     "WarmPrefixes",
     "check_pause",
     "classes_in_order",
-    "in_order",
     "is_refusal",
     "marks",
     "recount",

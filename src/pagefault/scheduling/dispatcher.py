@@ -15,7 +15,7 @@ from pagefault.errors import QueueFull
 from pagefault.scheduling.accounts import Accounts
 from pagefault.scheduling.affinity import Mark, WarmPrefixes, conversation
 from pagefault.scheduling.costs import NOTHING, Usage
-from pagefault.scheduling.fairness import Candidate, FairClass, Line, classes_in_order, in_order
+from pagefault.scheduling.fairness import FairClass, Line, classes_in_order
 from pagefault.scheduling.limits import Meter
 from pagefault.scheduling.pace import Pace
 from pagefault.scheduling.rules import Request, Rules
@@ -327,7 +327,7 @@ class Dispatcher:
         return self._has_cache and self._warm.is_new(entry.prompt, entry.expected.input_tokens, now)
 
     def _preferred(self, lines: list[Line], now: float) -> list[int]:
-        """The turns that may go, best first: one of each account within the slack.
+        """The turns that may go, best first: one of each account within the slack, the warmest, then the least charged.
 
         If the size of the backend's cache is known, conversations in it go first, the least charged of them.
         """
@@ -336,8 +336,8 @@ class Dispatcher:
         if self._has_cache:
             ranks = [(self._is_new(self.turns[number], now), line.counter, number) for line, number, _ in within]
             return [number for *_, number in sorted(ranks)]
-        candidates = [Candidate(counter=line.counter, warm=warm) for line, _, warm in within]
-        return [within[index][1] for index in in_order(candidates, self.rules.affinity_slack)]
+        within.sort(key=lambda each: (-each[2], each[0].counter))
+        return [number for _, number, _ in within]
 
     def _warmest(self, line: Line, now: float) -> tuple[int, int]:
         """The turn of an account that finds most of its prompt cached, and how much; the oldest of equals.

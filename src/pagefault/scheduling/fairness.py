@@ -1,48 +1,20 @@
 """Who goes next: fair share by cost with affinity slack inside a priority class, and aging between classes.
 
 Every account has a counter of what it was charged, divided by its weight. Whoever is at most
-the *affinity slack* above the least counter may go, the warmest prefix first. Slack 0 is fair
-share (virtual token counters); endless slack is longest-prefix-first. The bound that follows
-is derived in ``docs/scheduling.md``.
+the *affinity slack* above the least counter may go, the warmest prefix first (the dispatcher knows
+which is warm). Slack 0 is fair share (virtual token counters); endless slack is longest-prefix-first.
+The bound that follows is derived in ``docs/scheduling.md``.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 MOST_ACCOUNTS: Final = 10_000
 AccountId = tuple[str, str]
 """Tenant and agent of a root turn: whose share a call is charged to."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Candidate:
-    """An account with a turn waiting.
-
-    Attributes:
-        counter: What it was charged so far, divided by its weight.
-        warm: Tokens of its next prompt that are probably cached.
-    """
-
-    counter: float
-    warm: int = 0
-
-
-def in_order(candidates: Sequence[Candidate], slack: float) -> list[int]:
-    """Who may go, best first: within the slack of the least counter, warmest first, then least charged.
-
-    Example:
-        >>> in_order([Candidate(counter=100), Candidate(counter=900, warm=4_000)], slack=1_000)
-        [1, 0]
-        >>> in_order([Candidate(counter=100), Candidate(counter=900, warm=4_000)], slack=0)
-        [0]
-    """
-    line = min(candidate.counter for candidate in candidates) + slack
-    within = [number for number, candidate in enumerate(candidates) if candidate.counter <= line]
-    return sorted(within, key=lambda number: (-candidates[number].warm, candidates[number].counter))
 
 
 def classes_in_order(since: Mapping[int, float], now: float, aging: float) -> list[int]:

@@ -47,12 +47,14 @@ class Pace:
             BadTurn: ``retry_after`` is not a number of seconds.
         """
         check_pause(retry_after)
-        if now >= self.until:
+        first = now >= self.until
+        if first:
             self._width = max(1.0, self._width / 2)
-        pause = self._pause if retry_after is None else retry_after
-        if retry_after is None and now >= self.until:
-            self._pause = min(2 * self._pause, LONGEST_PAUSE)
-        self.until, self.reason = max(self.until, now + pause), REFUSED
+        if retry_after is None:
+            if not first:
+                return
+            retry_after, self._pause = self._pause, min(2 * self._pause, LONGEST_PAUSE)
+        self.until, self.reason = max(self.until, now + retry_after), REFUSED
 
     def wait_for_others(self, until: float) -> None:
         """No call begins before that time, for another reason."""
