@@ -377,7 +377,7 @@ class Memory(Rooted):
         being closed already, as by an ``aclose`` that was cancelled, this waits until that is done.
 
         Raises:
-            PagefaultError: The last flush failed; the memory is closed all the same.
+            PagefaultError: The last flush failed; the memory is closed all the same, and the log names what is lost.
             RuntimeError: In a signal handler that broke into another verb, which would be waited for in vain. Raise
                 there instead, as ``sys.exit()`` does: a ``with`` block closes it then, and so does the interpreter.
         """

@@ -22,6 +22,7 @@ from pagefault.heads import Heads
 from pagefault.indexing import Indexer
 from pagefault.kernel import Kernel, take_error
 from pagefault.lineage import Lineage
+from pagefault.page import SpaceId
 from pagefault.paging import Paging
 from pagefault.patience import Patience
 from pagefault.ports import Header, PageStore, Scope, TokenCounter
@@ -41,6 +42,8 @@ LINGER_TURNS: Final = 50
 """An awake writer needs no signal, which would cost the step a system call."""
 SYNC_SECONDS: Final = 0.5
 """Under steady load, what is stored is made durable this often."""
+NAMED: Final = 5
+"""Conversations that are named where many are lost."""
 _log: Final = logging.getLogger("pagefault")
 
 
@@ -262,7 +265,30 @@ class WriteBack:
         """
         self.refuse()
         if self.has_work or self._growing:
-            await self.flush()
+            try:
+                await self.flush()
+            except PagefaultError as error:
+                self._say_what_is_lost(error)
+                raise
+
+    def _say_what_is_lost(self, error: PagefaultError) -> None:
+        """The error tells of the store; what was accepted, and nobody else keeps, has to be named as well."""
+        with self._gate:
+            tasks = [Task(paging, lineage) for lineage, paging in (self._queue | self._growing).items()]
+            tasks += [*self._active, *self._writer.behind.values()]
+        lost: dict[SpaceId, int] = {}
+        for task in {task.lineage: task for task in tasks if task.lineage.is_sole}.values():
+            with task.paging.lock:
+                pages = len(task.lineage.unstored(len(task.lineage.slots)))
+            if pages:
+                lost[task.paging.space] = pages
+        if lost:
+            named = ", ".join(f"{pages} of {space}" for space, pages in list(lost.items())[:NAMED])
+            _log.error(
+                "closing lost %d accepted pages of %d conversations that no framework's state holds, since they could "
+                "not be stored: %s%s. %s",
+                sum(lost.values()), len(lost), named, ", ..." if len(lost) > NAMED else "", error,
+            )  # fmt: skip
 
     # -- the pump --------------------------------------------------------------------------
 

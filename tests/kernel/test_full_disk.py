@@ -42,6 +42,27 @@ def test_write_back_waits_for_room(tmp_path, monkeypatch):
         assert texts(space) == [message["content"] for message in users(1, 59)]
 
 
+def test_closing_on_a_full_disk_says_what_is_lost(tmp_path, monkeypatch, caplog):
+    free = [10**12]
+    monkeypatch.setattr(room, "disk_usage", lambda _: SimpleNamespace(free=free[0], total=10**13))
+    memory = pagefault.open(tmp_path, embedder=None)
+    memory.space(thread="stored").append(users(1, 3))
+    memory.flush()
+    free[0] = 1_000_000
+    memory.space(thread="a").append(users(1, 2))
+    memory.space(thread="b", user="ada").append(user("one"))
+    with pytest.raises(StoreUnwritable):
+        memory.close()
+    (told,) = (record.message for record in caplog.records if record.levelname == "ERROR")
+    assert "lost 3 accepted pages of 2 conversations" in told
+    assert "thread='a'" in told
+    assert "user='ada', thread='b'" in told
+    assert "stored'" not in told
+    free[0] = 10**12
+    with pagefault.open(tmp_path, embedder=None) as memory:  # takes over what was not closed
+        assert memory.space(thread="stored").view() == users(1, 3)
+
+
 def in_namespace(mount: Path, *commands: str) -> subprocess.CompletedProcess[str]:
     script = f"mount -t tmpfs -o size=320m none '{mount}' && " + " && ".join(commands)
     env = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)])}
