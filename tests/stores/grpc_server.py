@@ -24,7 +24,8 @@ WEAK = rpc.WriteOrderingType.Weak
 class GrpcServer:
     """Serves while it is entered; ``refuse`` is a status that every call then ends with."""
 
-    def __init__(self) -> None:
+    def __init__(self, compression: grpc.Compression = grpc.Compression.NoCompression) -> None:
+        self.compression = compression
         self.local = LocalServer()
         self.refuse: list[grpc.StatusCode] = []
         self.metadata: list[dict[str, str]] = []
@@ -33,7 +34,7 @@ class GrpcServer:
 
     async def __aenter__(self) -> Self:
         options = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
-        self._server = grpc.aio.server(options=options)
+        self._server = grpc.aio.server(options=options, compression=self.compression)
         qdrant_pb2_grpc.add_QdrantServicer_to_server(_Root(self), self._server)
         collections_service_pb2_grpc.add_CollectionsServicer_to_server(_Collections(self), self._server)
         points_service_pb2_grpc.add_PointsServicer_to_server(_Points(self), self._server)

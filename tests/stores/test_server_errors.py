@@ -14,7 +14,7 @@ from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedR
 
 from pagefault.errors import StoreDenied, StoreError, StoreUnreachable
 from pagefault.stores.backoff import Backoff
-from pagefault.stores.server_errors import UnconfirmedError, judge
+from pagefault.stores.server_errors import RefusedError, UnconfirmedError, judge
 from pagefault.stores.server_link import Link, Pace
 from pagefault.stores.server_settings import server_settings
 
@@ -73,6 +73,8 @@ def answered(status, content=b"", **headers):
         (RecursionError("too deep"), StoreError, False, 0),
         (TimeoutError(), StoreUnreachable, True, 0),
         (UnconfirmedError("not confirmed"), StoreUnreachable, True, 0),
+        (RefusedError("too large"), StoreError, False, 0),
+        (rpc(Code.RESOURCE_EXHAUSTED, "CLIENT: Received message larger than max (9 vs. 8)"), StoreError, False, 0),
     ],
     ids=lambda value: f"{value!r:.60}",
 )
@@ -104,9 +106,13 @@ def test_a_status_that_says_where_to_look(status, why):
     assert why in judge(answered(status)).reason
 
 
+def test_a_collection_that_is_gone_over_grpc_says_where_to_look():
+    assert "the collection was deleted" in judge(rpc(Code.NOT_FOUND)).reason
+
+
 def test_words_without_end():
     for error in (answered(400, b"x" * 10_000), rpc(Code.NOT_FOUND, "x" * 10_000), OSError("x" * 10_000)):
-        assert len(judge(error).reason) < 400
+        assert len(judge(error).reason) < 600
 
 
 async def outcome(errors):

@@ -7,7 +7,8 @@ import asyncio
 import grpc  # type: ignore[import-untyped]  # its types are in another package
 import pytest
 
-from pagefault.errors import StoreDenied, StoreUnreachable
+from pagefault.errors import StoreDenied, StoreError, StoreUnreachable
+from pagefault.stores import server_bounds
 from pagefault.stores.backoff import Backoff
 from pagefault.stores.server import ServerStore
 from pagefault.stores.server_link import Pace
@@ -89,5 +90,24 @@ def test_nobody_listens_on_a_grpc_port():
         with pytest.raises(StoreUnreachable, match="gRPC UNAVAILABLE"):
             await store.open(HEADER)
         await store.close()
+
+    asyncio.run(main())
+
+
+def test_a_message_that_is_too_large_is_not_taken_over_grpc(monkeypatch):
+    """Its sender says how long it is, zipped or not; asking again would bring the same."""
+    monkeypatch.setattr(server_bounds, "ANSWER_BYTES", 50_000)
+
+    async def main() -> None:
+        for zipped in (grpc.Compression.NoCompression, grpc.Compression.Gzip):
+            async with GrpcServer(zipped) as server:
+                store = store_on(server)
+                await store.open(HEADER)
+                large = page(1, "x" * 60_000)
+                await store.put(OURS, [large])
+                with pytest.raises(StoreError, match=r"after 1 attempt .* larger than max") as caught:
+                    await store.get(OURS, [large.id])
+                assert type(caught.value) is StoreError
+                await store.close()
 
     asyncio.run(main())

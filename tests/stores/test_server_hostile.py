@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import copy
+import gzip
 import json
-from collections.abc import Awaitable, Callable, Sequence
+import zlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from itertools import repeat
 from typing import Any
 
 import httpx
@@ -14,6 +17,7 @@ from langgraph.store.base import GetOp, Op, PutOp
 import pagefault
 from pagefault.errors import CorruptPage, StoreError, StoreMismatch
 from pagefault.ports import Record, Where
+from pagefault.stores import server_bounds
 from pagefault.stores.server import ServerStore
 from pagefault.testing.store_contract import HEADER, OURS, page, terms
 from pagefault_langgraph import PagefaultStore
@@ -147,6 +151,93 @@ async def test_a_count_below_nothing_is_no_answer() -> None:
 async def test_a_weight_that_cannot_be_read_is_told(vector: Any) -> None:
     with pytest.raises(StoreError, match="gives no weight"):
         await asked("/batch", every("vector", vector), lambda store: store.idf(OURS, [1]))
+
+
+@pytest.mark.parametrize("vector", [[0.5, 0.5], {"text": [0.5]}, {"text": {"indices": [3, 4], "values": [1.0]}}])
+async def test_words_that_cannot_be_read_are_told(vector: Any) -> None:
+    with pytest.raises(StoreError, match="in a form that it never has"):
+        await asked("/points", every("vector", vector), lambda store: store.get(OURS, [LARGE.id], words=True))
+
+
+@pytest.mark.parametrize("where", [Where(), Where(newest=True)])
+async def test_a_server_that_ignores_the_order_hides_no_record(where: Where) -> None:
+    """Who goes on from the last number of a listing would pass by those that it leaves out."""
+
+    def as_it_likes(result: Any, told: int) -> None:
+        result["points"].insert(0, result["points"].pop())
+
+    with pytest.raises(StoreError, match="in the order of their numbers"):
+        await asked("/scroll", as_it_likes, lambda store: store.scan(OURS, where, limit=5))
+
+
+# -- how much is read --------------------------------------------------------------------------
+
+
+class Endless(httpx.AsyncByteStream):
+    """A body without an end; ``sent`` counts what was read of it."""
+
+    def __init__(self, parts: Iterator[bytes]) -> None:
+        self.parts = parts
+        self.sent = 0
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for part in self.parts:
+            self.sent += len(part)
+            yield part
+
+
+def zipped() -> Iterator[bytes]:
+    made = zlib.compressobj(wbits=31)
+    while True:
+        yield made.compress(bytes(4_000_000)) + made.flush(zlib.Z_SYNC_FLUSH)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "parts", "most"),
+    [("", lambda: repeat(b"x" * 1_000), 12_000), ("gzip", zipped, 8_000)],
+    ids=["plain", "gzip"],
+)
+@pytest.mark.parametrize("status", [200, 429, 500])
+async def test_an_endless_answer_is_not_kept(
+    encoding: str, parts: Callable[[], Iterator[bytes]], most: int, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server_bounds, "ANSWER_BYTES", 10_000)
+    body = Endless(parts())
+
+    async def fault(*_: object) -> httpx.Response:
+        return httpx.Response(status, headers={"content-encoding": encoding} if encoding else {}, stream=body)
+
+    store = store_on(RestServer(fault=fault))
+    with pytest.raises(StoreError, match=r"more than 10,000 bytes"):
+        await store.open(HEADER)
+    assert body.sent <= most
+    await store.close()
+
+
+@pytest.mark.parametrize("encoding", ["gzip, gzip", "br", "zstd", "deflate"])
+async def test_an_answer_that_unpacks_to_anything_is_not_read(encoding: str) -> None:
+    async def fault(request: httpx.Request, execute: Execute) -> httpx.Response:
+        assert request.headers["accept-encoding"] == "gzip"
+        return httpx.Response(200, headers={"content-encoding": encoding}, stream=Endless(repeat(b"x")))
+
+    store = store_on(RestServer(fault=fault))
+    with pytest.raises(StoreError, match=rf"comes as '{encoding}', where gzip"):
+        await store.open(HEADER)
+    await store.close()
+
+
+async def test_an_answer_that_is_zipped_once_is_read() -> None:
+    async def fault(request: httpx.Request, execute: Execute) -> httpx.Response:
+        answer = await execute()
+        return httpx.Response(
+            answer.status_code, headers={"content-encoding": "GZIP"}, content=gzip.compress(answer.content)
+        )
+
+    store = store_on(RestServer(fault=fault))
+    await store.open(HEADER)
+    await store.put(OURS, [LARGE])
+    assert (await store.get(OURS, [LARGE.id]))[LARGE.id].body == LARGE.body
+    await store.close()
 
 
 async def test_a_header_with_an_endless_dimension_is_named() -> None:

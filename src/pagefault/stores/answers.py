@@ -6,7 +6,7 @@ No client is imported here: a point is whatever has ``id``, ``payload`` and, for
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import islice
+from itertools import islice, pairwise
 from operator import itemgetter
 from typing import Any, Final
 from uuid import UUID
@@ -14,19 +14,31 @@ from uuid import UUID
 from pagefault.errors import StoreError
 from pagefault.ports import Hit, Reach, Record, Scope, Sparse, Where
 from pagefault.stores.layout import KINDS, Payload, fields_of, owned, restore, seq_of
-from pagefault.stores.lists import lists_of
+from pagefault.stores.lists import Lists, lists_of
 
 _score: Final = itemgetter(0)
 
 
-def records(scope: Reach, points: Iterable[Any], where: Where) -> list[Record]:
+def records(scope: Reach, points: Iterable[Any], where: Where, *, ordered: bool = False) -> list[Record]:
     """The records of these points, by (seq, id), without bodies; the newest first if asked for.
+
+    Args:
+        scope: Whose they are.
+        points: What the engine gave.
+        where: What was asked for.
+        ordered: Whether they were asked for in the order of their numbers.
 
     Raises:
         StoreError: One of them is of another scope, or its number is not among those asked for: who goes on
-            from the last number seen would go round in circles.
+            from the last number seen would go round in circles. Or they are out of order: who goes on would pass by
+            those that did not come.
     """
     found = [restore(id_of(point), check(scope, point), chosen=where.fields) for point in points]
+    if ordered and any(_is_before(two.seq, one.seq, where) for one, two in pairwise(found)):
+        raise StoreError(
+            "the engine did not return records in the order of their numbers, as it was asked to; if it is a Qdrant "
+            "server, is its version supported?"
+        )
     found.sort(key=_by_place)
     if found and (found[0].seq < where.first or (where.last is not None and found[-1].seq > where.last)):
         raise StoreError(
@@ -46,8 +58,18 @@ def payloads(
         payload: Payload | None = None if point is None else point.payload  # once: an engine makes it anew at each look
         if point is not None and payload is not None and owned(scope, payload, *KINDS):
             lists = lists_of(scope, str(payload["kind"]), apart=apart)
-            found[id_] = payload, lists.read(point.vector) if words else None
+            found[id_] = payload, _words(lists, point) if words else None
     return found
+
+
+def _words(lists: Lists, point: Any) -> Sparse | None:
+    try:
+        return lists.read(point.vector)
+    except (AttributeError, TypeError, ValueError) as error:
+        raise StoreError(
+            f"the engine gave the words of {point.id} in a form that it never has ({error!r:.60}); if it is a Qdrant "
+            "server, is its version supported?"
+        ) from error
 
 
 def hits(scope: Reach, points: Iterable[Any], where: Where, *, limit: int) -> list[Hit]:
@@ -120,6 +142,10 @@ def id_of(point: Any) -> UUID:
             f"the engine returned a point with the id {id_!r:.40}, which pagefault gives to none; does something else "
             "write into its collection?"
         ) from None
+
+
+def _is_before(one: int, two: int, where: Where) -> bool:
+    return one > two if where.newest else one < two
 
 
 def _by_rank(hit: Hit) -> tuple[float, int, int]:

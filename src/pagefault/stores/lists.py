@@ -38,9 +38,18 @@ class Lists(NamedTuple):
         return [word ^ salt for word in words]
 
     def read(self, vectors: Any) -> Sparse | None:
-        """The words among the vectors of a point that an engine gave; ``None`` where it has none."""
+        """The words among the vectors of a point that an engine gave; ``None`` where it has none.
+
+        Raises:
+            ValueError: There are not as many weights as words.
+        """
         found = (vectors or {}).get(self.name)
-        return None if found is None else Sparse(indices=tuple(self.mixed(found.indices)), values=tuple(found.values))
+        if found is None:
+            return None
+        words = Sparse(indices=tuple(self.mixed(found.indices)), values=tuple(found.values))
+        if len(words.indices) != len(words.values):
+            raise ValueError(f"{len(words.values)} weights of {len(words.indices)} words")
+        return words
 
 
 SHARED: Final = Lists(TEXT, 0)

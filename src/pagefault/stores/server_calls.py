@@ -195,7 +195,7 @@ class Calls:
             limit=size,
             order_by=models.OrderBy(key="seq", direction=direction),
         )
-        complete, last = answers.cut(answers.records(scope, points, left), size)
+        complete, last = answers.cut(answers.records(scope, points, left, ordered=True), size)
         if complete or last is None:
             return complete, last
         after = last - 1 if where.newest else last + 1

@@ -21,6 +21,9 @@ _WHY_GONE: Final = (
     " (either the URL's path is wrong, or the collection was deleted: restore it from a snapshot, and what waits is "
     "written; a memory that is opened anew makes an empty one)"
 )
+_WHY_REFUSED: Final = "is it a Qdrant server, of a supported version?"
+_TOO_LARGE: Final = "larger than max"
+"""What gRPC says of a message beyond the limit that it was given; the same answer would come again."""
 _PASSING: Final = frozenset({408, 429, 502, 503, 504})
 _DENIED_CODES: Final = frozenset({grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED})
 _PASSING_CODES: Final = frozenset(
@@ -40,6 +43,10 @@ _WHY_ELSEWHERE: Final = (
 
 class UnconfirmedError(Exception):
     """The server took a write but did not say that it is done."""
+
+
+class RefusedError(Exception):
+    """An answer that is not read: too large, or not in the form that was asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +73,7 @@ CLIENT_ERRORS: Final = (
     ApiException,
     QdrantException,
     UnconfirmedError,
+    RefusedError,
     grpc.RpcError,
     httpx.HTTPError,
     AssertionError,
@@ -113,6 +121,10 @@ def _grpc(error: grpc.RpcError) -> Verdict:
     reason = f"gRPC {status.name}: {call.details() if has_code else error}"[:_MAX_REASON]
     if status in _DENIED_CODES:
         return Verdict(kind=StoreDenied, reason=reason)
+    if status is grpc.StatusCode.NOT_FOUND:
+        reason += _WHY_GONE
+    if status is grpc.StatusCode.RESOURCE_EXHAUSTED and _TOO_LARGE in reason:
+        return Verdict(kind=StoreError, reason=f"{reason}; {_WHY_REFUSED}")
     if status in _PASSING_CODES:
         return Verdict(kind=StoreUnreachable, reason=reason, again=True)
     return Verdict(kind=StoreError, reason=reason, again=status is grpc.StatusCode.INTERNAL)
@@ -120,6 +132,10 @@ def _grpc(error: grpc.RpcError) -> Verdict:
 
 def _unconfirmed(error: UnconfirmedError) -> Verdict:
     return Verdict(kind=StoreUnreachable, reason=str(error), again=True)
+
+
+def _refused(error: RefusedError) -> Verdict:
+    return Verdict(kind=StoreError, reason=f"{error}; {_WHY_REFUSED}")
 
 
 def _late(error: Exception) -> Verdict:
@@ -147,6 +163,7 @@ _VERDICTS: Final[tuple[tuple[Any, Callable[[Any], Verdict]], ...]] = (
     (UnexpectedResponse, _answered),
     (grpc.RpcError, _grpc),
     (UnconfirmedError, _unconfirmed),
+    (RefusedError, _refused),
     (httpx.UnsupportedProtocol, _unforeseen),
     ((httpx.TimeoutException, TimeoutError), _late),
     ((httpx.TransportError, OSError), _away),

@@ -14,6 +14,7 @@ from qdrant_client import AsyncQdrantClient, models
 
 from pagefault.errors import StoreDenied, StoreError, StoreUnreachable
 from pagefault.stores.backoff import Backoff, delays, next_wait
+from pagefault.stores.server_bounds import grpc_options, rest_options
 from pagefault.stores.server_errors import CLIENT_ERRORS, UnconfirmedError, Verdict, judge
 from pagefault.stores.server_settings import ServerSettings
 
@@ -167,8 +168,7 @@ def _new_client(settings: ServerSettings, options: Mapping[str, Any]) -> AsyncQd
         "timeout": settings.timeout,
         "check_compatibility": False,
     }
-    if settings.prefer_grpc:
-        ours["grpc_port"] = settings.port
+    ours |= grpc_options() | {"grpc_port": settings.port} if settings.prefer_grpc else rest_options()
     if settings.api_key:  # as a header: ``api_key=`` makes the client warn on loopback as well
-        ours["headers"] = {"api-key": settings.api_key}
+        ours["headers"] = {**ours.get("headers", {}), "api-key": settings.api_key}
     return AsyncQdrantClient(**{**ours, **options})
