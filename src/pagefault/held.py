@@ -100,6 +100,15 @@ class Held:
         await self.aready()
         self._replace(natives)
 
+    def take_out(self, natives: Sequence[Any]) -> None:
+        """Take these very messages out; those that others add meanwhile stay."""
+        self.ready()
+        gone = set(map(id, natives))
+        with self._paging.lock:
+            left = [native for native in self._mine().seen if id(native) not in gone]
+            if gone:
+                self._replace(left)
+
     def _replace(self, natives: list[Any]) -> None:
         with self._paging.lock:
             lineage = path = self._mine()
@@ -111,10 +120,10 @@ class Held:
             else:
                 path = self._anew()
             with self.memory._writeback.growing(self._paging, path):
+                path.extend(natives, now=time.time())  # first: where it refuses one, the conversation stays as it is
                 self._paging.branches = []
                 if path is not lineage:
                     self._take_over(path, lineage)
-                path.extend(natives, now=time.time())
 
     def _anew(self) -> Lineage:
         """A path with a root of its own, so that no page of the old one seems to follow it."""

@@ -432,3 +432,13 @@ def test_an_oversize_tool_result_is_shown_in_part_and_kept_whole(backend):
     assert memory.get_all()[2].content == text
     memory.set([*given, user("and?")])
     assert memory.get_all()[2].content == text
+
+
+def test_what_is_refused_in_place_of_a_conversation_leaves_it_as_it_is(backend):
+    memory = PagefaultMemory.from_defaults(backend, session_id="s")
+    memory.put_messages([user("a"), user("b")])
+    with pytest.raises(UnsupportedMessage):
+        memory._conversation().replace([user("c"), object()])
+    assert [m.content for m in memory.get_all()] == ["a", "b"]
+    memory.put(user("d"))
+    assert [m.content for m in memory.get_all()] == ["a", "b", "d"]

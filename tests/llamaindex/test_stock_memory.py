@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 
 import pytest
 from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.memory import BaseMemoryBlock, InsertMethod, Memory
 from llama_index.core.storage.chat_store.base_db import MessageStatus
+from qdrant_edge import UpdateOperation
 
 import pagefault
-from pagefault.errors import InvalidId, MemoryClosed, UnsupportedMessage
-from pagefault_llamaindex import PagefaultChatStore, PagefaultMemoryBlock
+from pagefault.chain import point_id
+from pagefault.errors import CorruptPage, InvalidId, MemoryClosed, UnsupportedMessage
+from pagefault.held import Held
+from pagefault_llamaindex import PagefaultChatStore, PagefaultMemoryBlock, chat_store
 
 ARCHIVED, ACTIVE = MessageStatus.ARCHIVED, MessageStatus.ACTIVE
 
@@ -241,6 +245,106 @@ def test_many_tasks_and_loops_at_once(backend):
     asyncio.run(together())
     kept = asyncio.run(store.get_messages("k", status=None))
     assert sorted(texts(kept)) == sorted([f"{name}.{number}" for name in "abcd" for number in range(15)] * 2)
+
+
+def midway(monkeypatch, module, name, do):
+    """Has ``do`` happen once, where this function is called next."""
+    real, left = getattr(module, name), [do]
+
+    def call(*args):
+        if left:
+            left.pop()()
+        return real(*args)
+
+    monkeypatch.setattr(module, name, call)
+
+
+def on_another_thread(work):
+    """Another task of the application, on a loop of its own; one that has to wait for us is not waited for."""
+    thread = threading.Thread(target=lambda: asyncio.run(work()))
+    thread.start()
+    thread.join(0.2)
+    return thread
+
+
+def filled(backend, count=6):
+    store = PagefaultChatStore(memory=backend)
+    asyncio.run(store.add_messages("k", [user(f"m{n}") for n in range(count)]))
+    return store
+
+
+def test_a_message_that_comes_while_others_are_taken_out_stays(backend, monkeypatch):
+    store = filled(backend)
+    held = store._part("k", ACTIVE)
+    midway(monkeypatch, type(held), "replace", lambda: held.put([user("new")]))
+    midway(monkeypatch, type(held), "take_out", lambda: held.put([user("new")]))
+    assert texts(asyncio.run(store.delete_oldest_messages("k", 2))) == ["m0", "m1"]
+    assert texts(asyncio.run(store.get_messages("k"))) == ["m2", "m3", "m4", "m5", "new"]
+
+
+def test_two_stores_never_take_out_the_same_message(backend, monkeypatch):
+    store, other, threads, theirs = filled(backend), PagefaultChatStore(memory=backend), [], []
+
+    async def take():
+        theirs.extend(texts(await other.archive_oldest_messages("k", 2)))
+
+    midway(monkeypatch, chat_store, "copy_of", lambda: threads.append(on_another_thread(take)))
+    ours = texts(asyncio.run(store.archive_oldest_messages("k", 2)))
+    threads[0].join(30)
+    assert (ours, theirs) == (["m0", "m1"], ["m2", "m3"])
+    assert texts(asyncio.run(store.get_messages("k", status=None))) == [f"m{n}" for n in range(6)]
+
+
+@pytest.mark.parametrize("waits", ["aready", "aeverything"])
+def test_a_message_keeps_its_index_while_others_are_archived(backend, monkeypatch, waits):
+    store, real, left = filled(backend), getattr(Held, waits), [1]
+
+    async def wait(held):
+        if left and held.space.agent.endswith("active"):
+            left.pop()
+            await store.archive_oldest_messages("k", 3)
+        return await real(held)
+
+    monkeypatch.setattr(Held, waits, wait)
+    assert texts(asyncio.run(store.get_messages("k", status=None))) == [f"m{n}" for n in range(6)]
+    left.append(1)
+    assert asyncio.run(store.delete_message("k", 4)).content == "m4"
+    assert texts(asyncio.run(store.get_messages("k", status=None))) == ["m0", "m1", "m2", "m3", "m5"]
+
+
+def spoil(memory, held, seq):
+    point = point_id(held.space.key, held.ready().slots[seq - 1].chain)
+    flip = UpdateOperation.set_payload([point], {"body": "[]"})
+    memory._kernel.call(memory._store._call(lambda shard: shard.update(flip), urgent=True))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda store: store.delete_oldest_messages("k", 1),
+        lambda store: store.archive_oldest_messages("k", 4),
+        lambda store: store.delete_message("k", 5),
+        lambda store: store.delete_message("k", 2),
+    ],
+)
+def test_a_damaged_message_costs_no_other(tmp_path, change):
+    with pagefault.open(tmp_path, embedder=None) as memory:
+        store = filled(memory)
+        memory.flush()
+        spoil(memory, store._part("k", ACTIVE), 3)
+        spoil(memory, store._index(), 1)
+    for _ in range(2):
+        with pagefault.open(tmp_path, embedder=None) as memory:
+            store = PagefaultChatStore(memory=memory)
+            with pytest.raises(CorruptPage, match="page 3 "):
+                asyncio.run(change(store))
+            assert asyncio.run(store.count_messages("k", None)) == 6
+            space = memory.at(store._part("k", ACTIVE).space)
+            assert [space.fault(n).pages[0].page.text for n in (1, 2, 4, 5, 6)] == ["m0", "m1", "m3", "m4", "m5"]
+            with pytest.raises(CorruptPage):
+                asyncio.run(store.get_keys())
+            asyncio.run(store.add_message("other", user("goes on")))
+            asyncio.run(store.delete_messages("other"))
 
 
 def test_a_store_that_is_given_to_another_user_lists_the_keys_of_that_one(backend):

@@ -10,18 +10,21 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Final
 
 from llama_index.core.base.llms.types import ChatMessage, MessageRole
 from llama_index.core.storage.chat_store.base_db import AsyncDBChatStore, MessageStatus
 from pydantic import ConfigDict, Field, PrivateAttr
 
 from pagefault import Memory
-from pagefault.errors import InvalidId
+from pagefault.errors import CorruptPage, InvalidId, PagesLost
 from pagefault.held import Held
 from pagefault_llamaindex.messages import LLAMAINDEX, accept, copy_of
 
 _KEYS = "keys"
+_changing: Final = threading.RLock()
+"""Held while messages are taken out, or looked at in both parts, by any store: several may have the same conversations,
+on threads of their own."""
 
 
 class PagefaultChatStore(AsyncDBChatStore):
@@ -38,7 +41,6 @@ class PagefaultChatStore(AsyncDBChatStore):
     memory: Memory = Field(exclude=True)
     tenant: str | None = None
     user: str = ""
-    _lock: Any = PrivateAttr(default_factory=threading.RLock)
     _keys: set[tuple[str | None, str, str]] = PrivateAttr(default_factory=set)
 
     @classmethod
@@ -61,12 +63,18 @@ class PagefaultChatStore(AsyncDBChatStore):
             ValueError: ``limit`` or ``offset`` is below 0.
         """
         first, count = _number("offset", offset or 0), None if limit is None else _number("limit", limit)
-        natives = [native for part in _parts(status) for native in await self._part(key, part).aeverything()]
+        parts = await self._whole(key, status)
+        with _changing:
+            natives = [native for part in parts for native in part.ready().seen]
         return [copy_of(native) for native in natives[first : None if count is None else first + count]]
 
     async def count_messages(self, key: str, status: MessageStatus | None = MessageStatus.ACTIVE) -> int:
         """How many messages a key has."""
-        return sum([len((await self._part(key, part).aready()).seen) for part in _parts(status)])
+        parts = [self._part(key, part) for part in _parts(status)]
+        for part in parts:
+            await part.aready()
+        with _changing:
+            return sum(len(part.ready().seen) for part in parts)
 
     async def get_keys(self) -> list[str]:
         """Keys that have messages."""
@@ -94,51 +102,63 @@ class PagefaultChatStore(AsyncDBChatStore):
         """Replace the messages of a key."""
         accepted = accept(messages)
         await self._note_key(key)
-        await self._part(key, status).areplace(accepted)
+        await self._replace(key, status, accepted)
 
     async def delete_message(self, key: str, idx: int) -> ChatMessage | None:
         """Delete the message at an index, archived ones counted first; ``None`` when there is none."""
-        archived = await self.count_messages(key, MessageStatus.ARCHIVED)
-        part, at = (MessageStatus.ARCHIVED, idx) if idx < archived else (MessageStatus.ACTIVE, idx - archived)
-        gone = await self._cut(key, part, lambda natives: natives[at : at + 1] if at >= 0 else [])
-        return gone[0] if gone else None
+        archive, active = await self._whole(key, None)
+        with _changing:
+            archived = len(archive.ready().seen)
+            held, at = (archive, idx) if idx < archived else (active, idx - archived)
+            gone = held.ready().seen[at : at + 1] if at >= 0 else []
+            held.take_out(gone)
+        return copy_of(gone[0]) if gone else None
 
     async def delete_messages(self, key: str, status: MessageStatus | None = None) -> None:
         """Delete the messages of a key."""
         for part in _parts(status):
-            await self._part(key, part).areplace([])
+            await self._replace(key, part, [])
 
     async def delete_oldest_messages(self, key: str, n: int) -> list[ChatMessage]:
         """Delete the oldest messages in use, and give them."""
-        return await self._cut(key, MessageStatus.ACTIVE, lambda natives: natives[: max(0, n)])
+        return await self._cut(key, n)
 
     async def archive_oldest_messages(self, key: str, n: int) -> list[ChatMessage]:
         """Archive the oldest messages in use, and give them."""
         archive = self._part(key, MessageStatus.ARCHIVED)
-        await archive.aready()
-        return await self._cut(key, MessageStatus.ACTIVE, lambda natives: natives[: max(0, n)], keep=archive.put)
+        await archive.aready()  # so that nothing waits while it is added to
+        return await self._cut(key, n, keep=archive.put)
 
     async def _cut(
-        self,
-        key: str,
-        status: MessageStatus,
-        choose: Callable[[list[ChatMessage]], list[ChatMessage]],
-        keep: Callable[[list[ChatMessage]], None] | None = None,
+        self, key: str, n: int, keep: Callable[[list[ChatMessage]], None] | None = None
     ) -> list[ChatMessage]:
-        """Take some messages out, after ``keep`` has them."""
-        held = self._part(key, status)
-        await held.aready()
-        with self._lock:  # nothing in here waits
-            natives = held.ready().seen
-            gone = choose(natives)
-            if gone:
-                if keep is not None:
-                    keep([copy_of(native) for native in gone])
-                left = {id(native) for native in gone}
-                held.replace([native for native in natives if id(native) not in left])
+        """Take the oldest messages in use out, after ``keep`` has them."""
+        (held,) = await self._whole(key, MessageStatus.ACTIVE)
+        with _changing:
+            gone = held.ready().seen[: max(0, n)]
+            if gone and keep is not None:
+                keep([copy_of(native) for native in gone])
+            held.take_out(gone)
         return [copy_of(native) for native in gone]
 
     # -- inside ----------------------------------------------------------------------------
+
+    async def _replace(self, key: str, status: MessageStatus, messages: list[ChatMessage]) -> None:
+        held = self._part(key, status)
+        await held.aready()
+        with _changing:
+            held.replace(messages)
+
+    async def _whole(self, key: str, status: MessageStatus | None) -> list[Held]:
+        """The parts of a key with all their messages here.
+
+        Raises:
+            CorruptPage: One is damaged; nothing is changed then.
+        """
+        parts = [self._part(key, part) for part in _parts(status)]
+        for part in parts:
+            await part.aeverything()
+        return parts
 
     def _part(self, key: str, status: MessageStatus) -> Held:
         if not isinstance(key, str):
@@ -161,8 +181,11 @@ class PagefaultChatStore(AsyncDBChatStore):
         tenant, user = self.tenant, self.user
         if (tenant, user, key) in self._keys:
             return
-        known = [str(native.content) for native in await self._index().aeverything()]
-        with self._lock:
+        try:
+            known = [str(native.content) for native in await self._index().aeverything()]
+        except (CorruptPage, PagesLost):  # which get_keys tells; a key may stand in the list twice
+            known = []
+        with _changing:
             self._keys.update((tenant, user, each) for each in known)
             is_new = (tenant, user, key) not in self._keys
             self._keys.add((tenant, user, key))
