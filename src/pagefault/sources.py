@@ -10,6 +10,7 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
 from contextvars import copy_context
+from itertools import islice
 from typing import Final
 
 from pagefault.errors import EmbedderError
@@ -85,7 +86,7 @@ class Sources:
         except Exception as error:  # noqa: BLE001  # it is somebody else's, and harms nothing else
             return _failure(name, f"{type(error).__name__}: {error}")
         del self._busy[id(source)]
-        return [RecalledPassage(source=name, passage=passage) for passage in passages[:limit]]
+        return [RecalledPassage(source=name, passage=passage) for passage in passages]
 
     async def _similar(self, tenant: str, query: str, texts: Sequence[str]) -> list[float | None]:
         """How near each text is to the query, by the memory's own embedder."""
@@ -102,7 +103,7 @@ class Sources:
 
 def _work(answer: _Answer, source: Source, space: SpaceId, query: str, limit: int) -> None:
     try:
-        passages = [_checked(passage) for passage in source.search(space, query, limit=limit)]
+        passages = [_checked(passage) for passage in islice(source.search(space, query, limit=limit), limit)]
     except BaseException as error:  # noqa: BLE001  # an exit, too: the thread is ours
         answer.set_exception(error if isinstance(error, Exception) else RuntimeError(repr(error)))
     else:
@@ -112,6 +113,8 @@ def _work(answer: _Answer, source: Source, space: SpaceId, query: str, limit: in
 def _checked(passage: object) -> Passage:
     if not isinstance(passage, Passage) or not isinstance(passage.text, str) or not isinstance(passage.address, str):
         raise TypeError(f"a source gives pagefault.Passage objects with text, got {passage!r:.60}")
+    if not isinstance(passage.updated_at, int | float | None):
+        raise TypeError(f"updated_at of a passage is Unix seconds or None, got {passage.updated_at!r:.60}")
     return passage
 
 

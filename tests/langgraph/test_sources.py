@@ -163,3 +163,33 @@ def test_a_retriever_asks_them_too(memory, profiles):
         assert documents[2].metadata["address"] == "users/ada/hotel"
     alone = PagefaultRetriever(memory=memory, space=space.id, k=3).invoke("hotel in Rome called")
     assert [document.metadata.get("source") for document in alone] == [None] * 3
+
+
+@pytest.mark.parametrize("moment", ["yesterday", b"", object()])
+def test_a_time_that_is_none_is_its_sources_failure(memory, moment):
+    class Odd:
+        name = "odd"
+
+        def search(self, space, query, *, limit):
+            return [Passage(text="The cat is called Rex.", updated_at=moment)]
+
+    space = memory.space(thread="t")
+    space.append([{"role": "user", "content": "The cat is called Turing."}])
+    found = space.recall("What is the cat called?", sources=[Odd()])
+    assert "updated_at of a passage is Unix seconds or None" in found.failed[0]
+    assert [page.page.text for page in found.pages] == ["The cat is called Turing."]
+
+
+def test_no_more_is_taken_of_a_source_than_was_asked_for(memory):
+    taken = []
+
+    class Long:
+        name = "long"
+
+        def search(self, space, query, *, limit):
+            for number in range(1_000):
+                taken.append(number)
+                yield Passage(text=f"The cat is called Rex {number}.")
+
+    found = memory.space(thread="t").recall("What is the cat called?", limit=4, sources=[Long()])
+    assert len(found.passages) == len(taken) == 4

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
@@ -12,6 +12,8 @@ from pagefault import Found, Source, Space, SpaceId
 from pagefault.arguments import ScopeName, check_scope
 from pagefault.recall import shared
 from pagefault_llamaindex.memory import PagefaultMemory
+
+_QUIET: Final = frozenset({"session", "version", "outcome"})
 
 
 class PagefaultRetriever(BaseRetriever):
@@ -120,8 +122,11 @@ def _nodes(found: Found, home: SpaceId, limit: int) -> list[NodeWithScore]:
 
 
 def _node(text: str, score: float, metadata: dict[str, Any], **more: Any) -> NodeWithScore:
-    """A node whose metadata is no part of its embedding, and of a prompt without what says nothing to a model."""
-    quiet = [name for name in metadata if name in {"session", "version", "outcome"}]
+    """A node whose metadata is no part of its embedding, and of a prompt without what says nothing to a model.
+
+    A key or address that breaks its line, and so could read like other metadata, is not in a prompt either.
+    """
+    quiet = [name for name, value in metadata.items() if name in _QUIET or not str(value).isprintable()]
     node = TextNode(
         text=text,
         metadata=metadata,
