@@ -77,6 +77,10 @@ def test_what_does_not_fit_is_refused_with_its_numbers(numbers):
     assert f"{name}={value}" in str(caught.value)
 
 
+def test_a_reclaim_may_wait_until_the_target_is_full():
+    assert Budget(window=100, target=80, watermarks=Watermarks(high=1)).high == 80
+
+
 def test_target_and_reserve_may_fill_the_window():
     assert Budget(window=100, target=60, reserve=40).high == 54
 

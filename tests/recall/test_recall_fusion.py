@@ -42,6 +42,27 @@ def test_a_better_score_never_ranks_a_page_lower_alone(dense, sparse, seq):
     assert fused[0][0] == seq
 
 
+@given(cosines, scores)
+def test_a_page_has_its_own_shares_and_a_quarter_of_its_neighbours(dense, sparse):
+    similar, shared = dict(fuse(dense, {}, neighbour=0)), dict(fuse({}, sparse, neighbour=0))
+    own = {seq: similar.get(seq, 0) + shared.get(seq, 0) for seq in dense.keys() | sparse.keys()}
+    assert dict(fuse(dense, sparse, neighbour=0)) == own
+    for seq, score in fuse(dense, sparse):
+        assert score == pytest.approx(own[seq] + NEIGHBOUR * (own.get(seq - 1, 0) + own.get(seq + 1, 0)))
+
+
+@given(st.dictionaries(seqs, st.floats(0.01, 1), max_size=30), st.sampled_from([2**-9, 2**9]))
+def test_only_how_scores_of_a_list_compare_counts(scores, factor):
+    scaled = {seq: score * factor for seq, score in scores.items()}
+    assert fuse({}, scaled) == fuse({}, scores)
+    assert fuse(scaled, {}) == fuse(scores, {})
+
+
+def test_a_list_in_which_nothing_matches_says_nothing():
+    assert fuse({}, {1: 0.0, 3: 0.0}) == [(3, 0.0), (1, 0.0)]
+    assert fuse({1: 0.0}, {3: 0.5}) == [(3, 1.0), (1, 0.0)]
+
+
 def test_either_list_may_be_missing():
     assert fuse({}, {}) == []
     assert [seq for seq, _ in fuse({}, {1: 2.0, 5: 9.0})] == [5, 1]

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pagefault.recall import DEFAULT_THRESHOLDS, Evidence, Outcome, Thresholds, coverage, decide
+from pagefault.recall.gate import OTHER_PAGES
 
 terms = st.lists(st.integers(0, 30), unique=True, max_size=12)
 weights = st.dictionaries(st.integers(0, 30), st.floats(0, 12), max_size=20)
@@ -46,6 +47,25 @@ def test_a_small_space_does_not_punish_absent_words_too_much():
     assert imagined > alone + 0.1
 
 
+@given(st.lists(st.tuples(st.integers(0, 40), st.booleans()), max_size=8), st.integers(40, 5_000))
+def test_a_space_is_judged_as_if_a_hundred_pages_about_other_things_stood_in_it(words, pages):
+    """Each word with how many pages have it, and whether the page in question does."""
+    weights = {word: math.log((pages + 1) / (often + 0.5)) for word, (often, _) in enumerate(words) if often}
+    page = {word for word, (often, has) in enumerate(words) if often and has}
+    mass = [math.log((pages + OTHER_PAGES + 1) / (often + 0.5)) for often, _ in words]
+    held = sum(mass[word] for word in page)
+    expected = held / sum(mass) if words else 0
+    assert coverage(range(len(words)), weights, page, pages=pages) == pytest.approx(expected)
+
+
+@given(
+    st.dictionaries(st.integers(0, 9), st.floats(0.01, 9), min_size=1), st.sets(st.integers(0, 9)), st.floats(0.01, 9)
+)
+def test_only_how_weights_compare_counts_where_the_pages_are_not_known(weights, page, factor):
+    scaled = {word: weight * factor for word, weight in weights.items()}
+    assert coverage([*weights], scaled, page) == pytest.approx(coverage([*weights], weights, page))
+
+
 @given(shares, st.floats(-1, 1) | st.none(), st.integers(0, 50), shares)
 def test_more_evidence_never_weakens_the_outcome(covered, cosine, hits, more):
     less = decide(Evidence(coverage=covered, cosine=cosine, hits=hits))
@@ -63,6 +83,10 @@ def test_more_evidence_never_weakens_the_outcome(covered, cosine, hits, more):
         (0.7, None, 5, Outcome.ANSWER),
         (0.5, None, 5, Outcome.WEAK),
         (0.4, None, 5, Outcome.ABSTAIN),
+        (DEFAULT_THRESHOLDS.answer, 0.0, 1, Outcome.ANSWER),
+        (DEFAULT_THRESHOLDS.weak, 0.0, 1, Outcome.WEAK),
+        (DEFAULT_THRESHOLDS.answer_coverage, None, 1, Outcome.ANSWER),
+        (DEFAULT_THRESHOLDS.weak_coverage, None, 1, Outcome.WEAK),
     ],
 )
 def test_outcomes(covered, cosine, hits, outcome):

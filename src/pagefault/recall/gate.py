@@ -85,7 +85,7 @@ def coverage(
     return share(weigh(query_terms, weights, pages=pages), page_terms)
 
 
-def weigh(query_terms: Sequence[int], weights: Mapping[int, float], *, pages: int = 0) -> Mapping[int, float]:
+def weigh(query_terms: Sequence[int], weights: Mapping[int, float], *, pages: int) -> Mapping[int, float]:
     """The query's terms with their IDF mass, for :func:`share` of many pages; arguments as of :func:`coverage`."""
     if pages:
         more = math.log((pages + OTHER_PAGES + 1) / (pages + 1))
@@ -99,7 +99,7 @@ def share(mass: Mapping[int, float], page_terms: Collection[int]) -> float:
     """Share of a query's IDF mass that a page with these terms holds; 0..1."""
     total = math.fsum(mass.values())
     held = math.fsum([weight for term, weight in mass.items() if term in page_terms])
-    return min(1.0, held / total) if total > 0 else 0.0
+    return held / total if total > 0 else 0.0
 
 
 def decide(evidence: Evidence, thresholds: Thresholds = DEFAULT_THRESHOLDS) -> Outcome:
