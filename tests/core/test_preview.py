@@ -48,6 +48,23 @@ def test_a_cut_keeps_its_limit_and_loses_nothing(text, limit, seq, part):
     assert int(match[2].replace(",", "")) == len(text)
 
 
+def test_a_cut_that_leaves_nothing_out_says_nothing():
+    assert Cut(part=1, head=3, tail=2).shown("abcde", 7) == "abcde"
+    assert "1 of 6 characters" in Cut(part=1, head=3, tail=2).shown("abcdef", 7)
+
+
+@given(st.integers(200, 4_000), st.integers(1, 9))
+def test_a_long_text_is_counted_a_few_times_only(limit, density):
+    counted = []
+
+    def cost(text):
+        counted.append(len(text))
+        return len(text) // density
+
+    assert cut("x" * 300_000, 1, 3, limit, cost).head
+    assert len(counted) <= 12
+
+
 def test_a_cut_prefers_the_end_of_a_line():
     text = "\n".join(f"line {n:03}" for n in range(400))
     found = cut(text, 1, 3, 400, len)

@@ -8,11 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pagefault.compaction import Block, Entry, count, members, to_ranges
-from pagefault.view import Pin, View, from_record, merge_records, to_record
+from pagefault.notes import Note, PinnedItem, items_text
+from pagefault.preview import Cut, Preview
+from pagefault.view import Pin, Seal, View, from_record, merge_records, to_record
 from tests.core.strategies import few, json_values
 
 CHAIN = {n: f"{n:032x}" for n in range(1, 61)}
 OTHER = "f" * 32
+SEPARATE = ("pins", "previews", "released", "items", "folded", "notes")
 
 
 @st.composite
@@ -31,18 +34,46 @@ def blocks(draw, seqs, tip=CHAIN.__getitem__):
     )
 
 
+def chain_at(seq):
+    """The chain there; before the first page there is none."""
+    return CHAIN[seq] if seq else ""
+
+
+def previews(seqs):
+    return tuple(Preview(seq=seq, chain=CHAIN[seq], cuts=(Cut(part=1, head=seq, tail=2),), tokens=9) for seq in seqs)
+
+
+ITEMS = st.builds(lambda key, text, at: PinnedItem(key=key, text=text, at=at, chain=chain_at(at)),
+                  st.sampled_from("abc"), st.sampled_from(["x", "y"]), st.integers(0, 60))  # fmt: skip
+NOTES = st.builds(lambda at, tokens: Note(before=at, at=at, chain=chain_at(at), about="pressure", text="t",
+                  tokens=tokens), st.integers(0, 60), st.integers(0, 99))  # fmt: skip
+SEALS = st.none() | st.sampled_from(sorted(CHAIN)).map(lambda at: Seal(at=at, chain=CHAIN[at], sum=OTHER))
+
+
 @st.composite
 def views(draw):
-    """A view as reclaims and pins make it: blocks apart, no page both absent and pinned."""
-    place = draw(st.lists(st.integers(-1, 3), min_size=60, max_size=60))  # -1 pinned, 0 resident, else a block
+    """A view as reclaims and pins make it: blocks apart, a page absent, pinned, shown in part, released or none."""
+    place = draw(st.lists(st.integers(-3, 3), min_size=60, max_size=60))  # 0 resident, above that a block
     parts = [[seq for seq in CHAIN if place[seq - 1] == block] for block in (1, 2, 3)]
-    pins = [seq for seq in CHAIN if place[seq - 1] == -1]
+    pins, shown, released = ([seq for seq in CHAIN if place[seq - 1] == kind] for kind in (-1, -2, -3))
+    folded = draw(st.lists(ITEMS, max_size=2))
     return View(
         generation=draw(st.integers(0, 10**6)),
         blocks=tuple(draw(blocks(part)) for part in parts if part),
-        pins=tuple(Pin(seq=seq, chain=CHAIN[seq]) for seq in pins),
+        pins=pins_at(pins),
+        previews=previews(shown),
+        released=pins_at(released),
+        items=tuple(draw(st.lists(ITEMS, max_size=3, unique_by=lambda item: item.key))),
+        folded=tuple(folded),
+        folded_tokens=draw(st.integers(1, 99)) if folded else 0,
+        notes=tuple(draw(st.lists(NOTES, max_size=3))),
         clock=draw(st.floats(0, 1e9)),
+        seal=draw(SEALS),
     )
+
+
+def pins_at(seqs):
+    return tuple(Pin(seq=seq, chain=CHAIN[seq]) for seq in seqs)
 
 
 @given(views())
@@ -82,6 +113,8 @@ def test_a_pin_brings_its_page_back_and_no_other(view, seqs):
     assert pinned.pinned == view.pinned | set(seqs)
     assert [p.seq for p in pinned.pins] == sorted(pinned.pinned)
     assert pinned.generation == view.generation + 1
+    assert pinned.previews == tuple(p for p in view.previews if p.seq not in pinned.pinned), "whole again"
+    assert pinned.released == tuple(p for p in view.released if p.seq not in pinned.pinned)
     assert all(b.ranges for b in pinned.blocks)
     assert (pinned.clock, [b.tip for b in pinned.blocks if b in view.blocks]) == (
         view.clock,
@@ -127,11 +160,66 @@ def test_a_released_page_may_leave_and_stays_for_now(view, seqs):
     assert released.generation == view.generation + 1
 
 
+@given(views(), st.lists(st.integers(1, 60)))
+@few
+def test_what_is_released_or_shown_in_part_is_added_in_order(view, seqs):
+    before, pages = {p.seq for p in view.released}, set(seqs)
+    released = view.with_released(pins_at(seqs))
+    assert [p.seq for p in released.released] == sorted(before | pages)
+    shown = view.with_previews(Preview(seq=seq, chain=CHAIN[seq], cuts=(), tokens=1) for seq in seqs)
+    assert [p.seq for p in shown.previews] == sorted({p.seq for p in view.previews} | pages)
+    assert all(p.tokens == (1 if p.seq in pages else 9) for p in shown.previews), "the newest says how it is shown"
+    assert {released.generation, shown.generation} == {view.generation + 1}
+
+
+@given(views(), ITEMS | st.none(), st.sampled_from("abc"))
+@few
+def test_an_item_is_set_removed_and_folded(view, item, key):
+    key = item.key if item else key
+    after = view.with_item(key, item)
+    kept = tuple(i for i in view.items if i.key != key)
+    assert after.items == (*kept, item) if item else after.items == kept
+    folded = after.with_items_folded(len)
+    assert (folded.items, folded.folded, folded.notes) == (after.items, after.items, ())
+    if after.notes or after.folded != after.items:
+        assert folded.folded_tokens == (len(items_text(after.items)) if after.items else 0)
+        assert folded.generation == view.generation + 2
+    assert folded.with_items_folded(len) is folded, "nothing is decided twice"
+
+
+@given(views(), views(), st.integers(1, 60))
+@few
+def test_items_of_another_view_are_set_now_where_they_differ(view, other, at):
+    after = view.with_items_of(other, at, CHAIN[at])
+    assert [(i.key, i.text) for i in after.items] == [(i.key, i.text) for i in other.items]
+    assert all(
+        new in view.items if old in view.items else new.at == at
+        for old, new in zip(other.items, after.items, strict=True)
+    )
+    assert after.generation == view.generation + 1
+
+
+@given(views(), NOTES)
+@few
+def test_notes_and_folded_items_are_counted_and_no_plain_prompt(view, note):
+    after = view.with_note(note)
+    assert after.notes == (*view.notes, note)
+    assert after.note_tokens == view.note_tokens + note.tokens
+    assert after.generation == view.generation + 1
+    assert not after.is_plain
+    parts = ("blocks", "previews", "notes", "folded")
+    assert view.is_plain is all(getattr(view, part) == () for part in parts)
+    for part in parts:
+        assert View(**{part: getattr(view, part)}).is_plain is (getattr(view, part) == ())
+
+
 @given(views(), views())
 @few
 def test_a_reclaim_replaces_blocks_and_clock_and_keeps_pins(view, other):
     after = view.with_blocks(other.blocks, other.clock)
     assert (after.blocks, after.clock, after.pins) == (other.blocks, other.clock, view.pins)
+    assert after.previews == tuple(p for p in view.previews if p.seq not in other.absent)
+    assert after.released == tuple(p for p in view.released if p.seq not in other.absent)
     assert after.generation == view.generation + 1
 
 
@@ -141,6 +229,14 @@ def test_on_a_path_exactly_what_belongs_to_it_is_kept(view, length, fork):
     path = {n: (CHAIN[n] if n <= fork else OTHER) for n in range(1, length + 1)}
     shared = min(length, fork)
     kept = view.on_path(path.get)
+    for part in ("previews", "released"):
+        assert getattr(kept, part) == tuple(p for p in getattr(view, part) if p.seq <= shared)
+    for part in ("items", "folded", "notes"):
+        assert getattr(kept, part) == tuple(p for p in getattr(view, part) if p.at <= shared)
+    assert kept.seal == (view.seal if view.seal and view.seal.at <= shared else None)
+    assert all(path.get(at, "") == chain for at, chain in kept.proofs)
+    parts = len(kept.blocks) + sum(len(getattr(kept, part)) for part in SEPARATE)
+    assert len(kept.proofs) == parts, "whatever belongs to a path has its proof"
     assert kept.blocks == tuple(b for b in view.blocks if b.at <= shared)
     assert kept.pins == tuple(p for p in view.pins if p.seq <= shared)
     assert (kept.generation, kept.clock) == (view.generation, view.clock)
