@@ -78,7 +78,7 @@ def test_what_does_not_fit_is_refused_with_its_numbers(numbers):
 
 
 def test_a_reclaim_may_wait_until_the_target_is_full():
-    assert Budget(window=100, target=80, watermarks=Watermarks(high=1)).high == 80
+    assert Budget(window=100, target=80, reserve=20, watermarks=Watermarks(high=1)).high == 80
 
 
 def test_target_and_reserve_may_fill_the_window():

@@ -31,8 +31,14 @@ def test_the_cap_is_the_largest_that_fits(sizes, room):
     assert limit >= max(sizes, default=0) or sum(min(size, limit + 1) for size in sizes) > room
 
 
-@given(st.text(alphabet="ab \n", max_size=2_000), st.integers(40, 600), st.integers(1, 99), st.integers(1, 9))
-def test_a_cut_keeps_its_limit_and_loses_nothing(text, limit, seq, part):
+def lines(size, width):
+    """A text of so many characters, no two stretches of which are alike for long."""
+    return "".join("\n" if n % width == 0 else chr(97 + (n * n // 7) % 26) for n in range(1, size + 1))
+
+
+@given(st.integers(0, 2_000), st.integers(2, 3_000), st.integers(40, 600), st.integers(1, 99), st.integers(1, 9))
+def test_a_cut_keeps_its_limit_and_loses_nothing(size, width, limit, seq, part):
+    text = lines(size, width)
     found = cut(text, part, seq, limit, len)
     shown = found.shown(text, seq)
     assert len(shown) <= limit or not found.head + found.tail
@@ -43,6 +49,12 @@ def test_a_cut_keeps_its_limit_and_loses_nothing(text, limit, seq, part):
     head, tail = shown[: match.start()], shown[match.end() :]
     assert text.startswith(head)
     assert text.endswith(tail)
+    assert (len(head), len(tail)) == (found.head, found.tail)
+    assert 1.5 * len(tail) - 3 <= len(head) <= 2 * len(tail) + 2, (
+        "two thirds from the beginning, or to the end of a line"
+    )
+    if width > size and limit > 200:
+        assert len(shown) > 0.9 * limit, "the room is used"
     assert Address.parse(match[3]) == Address(first=seq, last=seq, part=part, offset=len(head))
     assert int(match[1].replace(",", "")) == len(text) - len(head) - len(tail)
     assert int(match[2].replace(",", "")) == len(text)
