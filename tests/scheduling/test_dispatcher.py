@@ -8,9 +8,22 @@ from typing import Any
 import pytest
 
 from pagefault.errors import BadTurn, QueueFull, QuotaExceeded
-from pagefault.scheduling import Dispatcher, Limits, Mark, Prices, Request, Rules, Usage, marks, reported
+from pagefault.scheduling import (
+    AccountUsage,
+    Dispatcher,
+    Limits,
+    Mark,
+    Phase,
+    Prices,
+    Request,
+    Rules,
+    Usage,
+    marks,
+    reported,
+)
 from pagefault.scheduling.affinity import IN_USE_SECONDS, MOST_PREFIXES, WARM_SECONDS, WarmPrefixes
 from pagefault.scheduling.fairness import MOST_ACCOUNTS, FairClass
+from pagefault.scheduling.pace import OTHERS
 
 
 def request(agent="a", *, tenant="", **fields):
@@ -487,3 +500,60 @@ def test_a_lent_turn_s_conversation_is_in_use_for_a_while():
     scheduler.finish(inner, 3.0)
     scheduler.regain(outer, 3.0)
     assert scheduler.pump(3.0) == [outer]
+
+
+# ------------------------------------------------------------------ giving up, and turns from elsewhere
+
+
+def test_who_gives_up_waiting_leaves_its_place_to_the_next():
+    scheduler = dispatcher()
+    running, gives_up, last = (scheduler.submit(request(agent), 0.0) for agent in "abc")
+    assert scheduler.pump(0.0) == [running]
+    scheduler.finish(gives_up, 1.0, failed=True)
+    assert scheduler.accounts.usage(("", "b")) == AccountUsage(), "it asked the backend for nothing"
+    scheduler.finish(running, 2.0)
+    assert scheduler.pump(2.0) == [last]
+    scheduler.finish(last, 3.0)
+    now = scheduler.submit(request("b"), 3.0)
+    assert scheduler.turns[now].phase is Phase.RUNNING, "nobody waits, so it need not"
+
+
+def test_a_turn_that_was_let_in_elsewhere_holds_its_slot_and_is_charged():
+    scheduler = dispatcher(affinity_slack=0)
+    there = request("a", input_tokens=900, max_output_tokens=0)
+    scheduler.adopt(there, 0.0, number=7, inner=0, holds=True)
+    assert scheduler.pump(0.0) == [7]
+    assert scheduler.running == 1
+    again, other = scheduler.submit(there, 0.0, number=8), scheduler.submit(request("b"), 0.0, number=9)
+    assert scheduler.pump(0.0) == []
+    scheduler.finish(7, 1.0)
+    assert scheduler.pump(1.0) == [other], "its account has had 900 already"
+    assert scheduler.accounts.usage(("", "a")).cost == 900
+    scheduler.finish(other, 2.0)
+    assert scheduler.pump(2.0) == [again]
+
+
+@pytest.mark.parametrize(("inner", "phase"), [(1, Phase.LENT), (0, Phase.RETURNING)])
+def test_a_turn_from_elsewhere_that_lent_its_slot_wants_it_back_first(inner, phase):
+    scheduler = dispatcher(kv_tokens=4_000)
+    scheduler.adopt(request("a"), 0.0, number=7, inner=inner, holds=False)
+    assert scheduler.turns[7].phase is phase
+    assert scheduler.running == 0
+    for number in (8, 9):
+        scheduler.submit(request("b"), 0.0, number=number)
+    if inner:
+        assert scheduler.pump(0.0) == [7, 8], "7 was let in elsewhere"
+        scheduler.regain(7, 0.0)
+        scheduler.finish(8, 0.0)
+    assert scheduler.pump(0.0)[-1] == 7
+    assert scheduler.running == 1
+
+
+def test_nobody_is_let_in_while_the_others_say_what_they_run():
+    scheduler = dispatcher(slots=2)
+    scheduler.pause(5.0)
+    turn = scheduler.submit(request(), 0.0)
+    assert scheduler.pump(0.0) == []
+    assert scheduler.wake_at == 5.0
+    assert scheduler.why(turn, 1.0) == f"{OTHERS}; 4.0 s to go"
+    assert scheduler.pump(5.0) == [turn]
