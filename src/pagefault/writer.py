@@ -95,10 +95,10 @@ class Writer:
         mark = None
         if unit.pages and self._is_head_due(task, path, slots[-1]):
             indexed = self._indexer.indexed_up_to(scope, slots[-1].seq, later)
-            mark, head = await self._kernel.run(lambda: head_of(task, slots[-1], indexed), urgent=False, rest=False)
-            if task.lineage.keeps_head:  # another path may have become the conversation meanwhile
+            said, head = await self._kernel.run(lambda: head_of(task, slots[-1], indexed), urgent=False, rest=False)
+            if _leads(task):
                 await self._look(task, head)
-                records = [*records, head]
+                mark, records = said, [*records, head]
         if records:
             await self._store.put(scope, records)
             self._written_now(task, path, mark)
@@ -113,7 +113,7 @@ class Writer:
         path.units += 1
         with task.paging.lock:
             is_last = last.seq >= task.lineage.length
-        return task.lineage.keeps_head and (path.units % HEAD_UNITS == 0 or is_last)
+        return _leads(task) and (path.units % HEAD_UNITS == 0 or is_last)
 
     async def _write_head(self, task: Task, path: PathState) -> None:
         lineage = task.lineage
@@ -121,12 +121,12 @@ class Writer:
             last = next((slot for slot in reversed(lineage.slots) if slot.stored), None)
             indexed = self._indexer.indexed_up_to(task.scope, last.seq if last else 0)
             mark = mark_of(lineage, indexed)
-        if lineage.keeps_head and mark != path.head and not mark.is_empty:
+        if _leads(task) and mark != path.head and not mark.is_empty:
             mark, head = await self._kernel.run(lambda: head_of(task, last, indexed), urgent=False)
-            if lineage.keeps_head:
+            if _leads(task):
                 await self._look(task, head)
                 await self._store.put(task.scope, [head])
-            self._written_now(task, path, mark)
+                self._written_now(task, path, mark)
         if not self._indexer.has_work:
             self.behind.pop(lineage, None)
 
@@ -169,3 +169,13 @@ class Writer:
         except BaseException:
             self.unsynced = since or time.monotonic()
             raise
+
+
+def _leads(task: Task) -> bool:
+    """Whether the head is this path's to write: of those that may, the one last used; others may have pages to write.
+
+    Asked again right before that, since another path may have become the conversation meanwhile.
+    """
+    with task.paging.lock:
+        last = next((each for each in task.paging.lineages if each.keeps_head), task.lineage)
+        return task.lineage.keeps_head and last is task.lineage

@@ -19,7 +19,7 @@ from pagefault.chat import CHAT, accept
 from pagefault.errors import BadAddress, InvalidId, PageNotFound, PagesLost, StoreError
 from pagefault.testing.embedders import HashingEmbedder
 from pagefault.testing.faults import FlakyStore
-from tests.kernel.support import user, wrapped
+from tests.kernel.support import until, user, wrapped
 
 
 @pytest.fixture
@@ -52,6 +52,20 @@ def test_other_conversations_are_found_and_marked(memory):
     assert [page.space for page in here.recall("hotel Artemide").pages] == [None]
     assert here.recall("booked in Rome").outcome == "abstain", "the default is one's own past"
     assert asyncio.run(here.arecall("hotel Artemide", scope="user")) == found
+
+
+def test_a_longer_path_that_was_left_before_it_was_stored_is_not_the_conversation(tmp_path, monkeypatch):
+    with wrapped(monkeypatch, FlakyStore, tmp_path) as (memory, store):
+        store.fail("put")
+        rome, budget = memory.space(user="ada", thread="rome"), pagefault.Budget(window=100_000)
+        old = [user("The hotel is called Artemide."), *(user(f"message {n} of the old plan") for n in range(60))]
+        for messages in (old, [user("The hotel is called Bologna.")]):
+            rome.step(messages, CHAT, budget, now=1.0)
+        store.heal()
+        until(lambda: not memory._writeback.has_work, "both are stored")
+    with pagefault.open(tmp_path, embedder=None) as memory:
+        found = memory.space(user="ada", thread="here").recall("hotel called", scope="user")
+        assert [page.page.text for page in found.pages] == ["The hotel is called Bologna."]
 
 
 def test_addresses_lead_back_there_and_nowhere_else(memory):
