@@ -52,6 +52,7 @@ class RestServer:
         self.seen: list[Seen] = []
         self.broken: list[str] = []
         self.filters_work = True
+        self.orders_work = True
         self.indexes: dict[str, Any] = {}
         self.shards = 1
 
@@ -193,7 +194,7 @@ class RestServer:
             self.name,
             scroll_filter=body.filter if self.filters_work else None,
             limit=body.limit,
-            order_by=body.order_by,
+            order_by=body.order_by if self.orders_work else None,
             offset=body.offset,
             with_payload=body.with_payload,
             with_vectors=body.with_vector,

@@ -6,7 +6,7 @@ No client is imported here: a point is whatever has ``id``, ``payload`` and, for
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import islice, pairwise
+from itertools import islice
 from operator import itemgetter
 from typing import Any, Final
 from uuid import UUID
@@ -19,26 +19,14 @@ from pagefault.stores.lists import Lists, lists_of
 _score: Final = itemgetter(0)
 
 
-def records(scope: Reach, points: Iterable[Any], where: Where, *, ordered: bool = False) -> list[Record]:
+def records(scope: Reach, points: Iterable[Any], where: Where) -> list[Record]:
     """The records of these points, by (seq, id), without bodies; the newest first if asked for.
-
-    Args:
-        scope: Whose they are.
-        points: What the engine gave.
-        where: What was asked for.
-        ordered: Whether they were asked for in the order of their numbers.
 
     Raises:
         StoreError: One of them is of another scope, or its number is not among those asked for: who goes on
-            from the last number seen would go round in circles. Or they are out of order: who goes on would pass by
-            those that did not come.
+            from the last number seen would go round in circles.
     """
     found = [restore(id_of(point), check(scope, point), chosen=where.fields) for point in points]
-    if ordered and any(_is_before(two.seq, one.seq, where) for one, two in pairwise(found)):
-        raise StoreError(
-            "the engine did not return records in the order of their numbers, as it was asked to; if it is a Qdrant "
-            "server, is its version supported?"
-        )
     found.sort(key=_by_place)
     if found and (found[0].seq < where.first or (where.last is not None and found[-1].seq > where.last)):
         raise StoreError(
@@ -114,6 +102,12 @@ def cut(window: Sequence[Record], size: int) -> tuple[list[Record], int | None]:
     return [record for record in window if record.seq != last], last
 
 
+def are_in_order(points: Iterable[Any], where: Where) -> bool:
+    """Whether points that were read with :func:`records` came in the order of their numbers."""
+    numbers = [point.payload["seq"] for point in points]
+    return numbers == sorted(numbers, reverse=where.newest)
+
+
 def check(scope: Reach, point: Any) -> Payload:
     """The point's payload, once it is seen to be of this scope.
 
@@ -142,10 +136,6 @@ def id_of(point: Any) -> UUID:
             f"the engine returned a point with the id {id_!r:.40}, which pagefault gives to none; does something else "
             "write into its collection?"
         ) from None
-
-
-def _is_before(one: int, two: int, where: Where) -> bool:
-    return one > two if where.newest else one < two
 
 
 def _by_rank(hit: Hit) -> tuple[float, int, int]:

@@ -186,6 +186,9 @@ class Calls:
 
         Returns:
             The records, and the number at which to go on, ``None`` at the end.
+
+        Raises:
+            StoreError: The server leaves records out.
         """
         direction = models.Direction.DESC if where.newest else models.Direction.ASC
         left = from_on(where, at)
@@ -195,12 +198,29 @@ class Calls:
             limit=size,
             order_by=models.OrderBy(key="seq", direction=direction),
         )
-        complete, last = answers.cut(answers.records(scope, points, left, ordered=True), size)
+        complete, last = answers.cut(answers.records(scope, points, left), size)
+        if last is not None and not answers.are_in_order(points, left):
+            await self._check_none_left_out(scope, left, ids, len(complete), last)
         if complete or last is None:
             return complete, last
         after = last - 1 if where.newest else last + 1
         same = await self._all_with(scope, replace(where, first=last, last=last), ids)
         return same, after if after >= 0 else None
+
+    async def _check_none_left_out(
+        self, scope: Reach, where: Where, ids: models.HasIdCondition | None, known: int, last: int
+    ) -> None:
+        """A listing out of order may still have all records before number ``last``: copies that differ give such.
+
+        Raises:
+            StoreError: It has not, and who goes on from there would pass by the others.
+        """
+        before = replace(where, first=last + 1) if where.newest else replace(where, last=last - 1)
+        if await self.count(scope, before, ids) != known:
+            raise StoreError(
+                f"{self._link.settings.place}: records were not listed in the order of their numbers, as they were "
+                "asked for, and some were left out; is the server's version supported?"
+            )
 
     async def _all_with(self, scope: Reach, where: Where, ids: models.HasIdCondition | None) -> list[Record]:
         """All records with one number, however many they are.
