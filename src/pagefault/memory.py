@@ -303,6 +303,11 @@ class Memory(Rooted):
         with self._lock:
             return tuple(self._gauges.values())
 
+    @property
+    def trouble(self) -> PagefaultError | None:
+        """Why something accepted is not durable yet, for a health check; ``None`` when nothing is wrong."""
+        return self._writeback.trouble
+
     def _note(self, paging: Paging, lineage: Lineage) -> None:
         self._writeback.note(paging, lineage)
 

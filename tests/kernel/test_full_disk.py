@@ -14,7 +14,7 @@ import pytest
 import pagefault
 from pagefault.errors import StoreUnwritable
 from pagefault.stores import room
-from tests.kernel.support import texts, user, users
+from tests.kernel.support import texts, until, user, users
 
 ROOT = Path(__file__).parents[2]
 
@@ -30,12 +30,14 @@ def test_write_back_waits_for_room(tmp_path, monkeypatch):
         for n in range(21, 60):
             space.append(user(f"message {n}"))
             assert space.view()[-1]["content"] == f"message {n}"
+        until(lambda: isinstance(memory.trouble, StoreUnwritable), "who asks is told")
         with pytest.raises(StoreUnwritable, match=r"has 1\.0 MB free, and 33\.6 MB are wanted"):
             memory.flush()
         assert space.fault("3").pages[0].page.text == "message 3"
         assert space.fault("59").pages[0].page.text == "message 59"
         free[0] = 10**12
         memory.flush()
+        until(lambda: memory.trouble is None, "all is well again")
     with pagefault.open(tmp_path, embedder=None) as memory:
         space = memory.space(thread="t")
         space.view()

@@ -160,10 +160,10 @@ def test_an_outage_loses_nothing_and_is_said_once(monkeypatch, caplog, broken):
         with pytest.raises(StoreError, match=f"outage has hit {broken}"):
             memory.flush()
         assert memory._writeback.has_work
-        assert isinstance(memory._writeback.trouble, StoreError)
+        assert isinstance(memory.trouble, StoreError)
         store.heal()
         until(lambda: not memory._writeback.has_work, "recovery without anybody asking")
-        until(lambda: memory._writeback.trouble is None, "the end of the trouble")
+        until(lambda: memory.trouble is None, "the end of the trouble")
         memory.flush()
         assert texts(space) == [f"message {n}" for n in range(1, 106)]
         assert [r.seq for r in records(memory, space)] == list(range(1, 106))
@@ -194,7 +194,7 @@ def test_an_error_that_nobody_foresaw_is_typed_said_and_retried(monkeypatch, cap
         store.fail("put", error=error)
         space.append(users(1, 3))
         until(lambda: store.calls["put"] >= 4, "retries")
-        trouble = memory._writeback.trouble
+        trouble = memory.trouble
         assert isinstance(trouble, StoreError)
         assert trouble.__cause__ is error
         with pytest.raises(StoreError, match="nobody foresaw"):
