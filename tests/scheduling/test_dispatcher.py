@@ -147,6 +147,26 @@ def test_what_an_account_used():
     assert scheduler.accounts.usage(("", "b")) is None
 
 
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_what_a_call_cost_and_what_is_given_back_counts_per_weight(elsewhere):
+    """500 for weight 4 is 125: more than 120 and less than 130 for weight 1, whatever was expected at first."""
+    for cost, goes_first in ((120, "b"), (130, "a")):
+        scheduler = dispatcher(affinity_slack=0)
+        heavy = request("a", weight=4, input_tokens=900 if not elsewhere else 500, max_output_tokens=0)
+        if elsewhere:
+            scheduler.adopt(heavy, 0.0, number=1, inner=0, holds=True)
+        else:
+            scheduler.submit(heavy, 0.0, number=1)
+        light = scheduler.submit(request("b", input_tokens=cost, max_output_tokens=0), 0.0, number=2)
+        more = {"a": scheduler.submit(heavy, 0.0, number=3)}
+        more["b"] = scheduler.submit(request("b", input_tokens=cost, max_output_tokens=0), 0.0, number=4)
+        assert scheduler.pump(0.0) == [1]
+        scheduler.finish(1, 1.0, usage=Usage(input_tokens=500))
+        assert scheduler.pump(1.0) == [light]
+        scheduler.finish(light, 2.0)
+        assert scheduler.pump(2.0) == [more[goes_first]]
+
+
 def test_a_failed_call_is_given_back():
     scheduler = dispatcher(affinity_slack=0)
     first = scheduler.submit(request("a", input_tokens=1_000, max_output_tokens=0), 0.0)
@@ -299,7 +319,7 @@ def test_a_lower_class_that_has_waited_goes_once_between_two_of_the_higher():
 
 def test_a_refusal_pauses_everybody_and_halves_the_width():
     scheduler = dispatcher(slots=4)
-    turns = [scheduler.submit(request(), 0.0) for _ in range(6)]
+    turns = [scheduler.submit(request(), 0.0) for _ in range(7)]
     assert scheduler.pump(0.0) == turns[:4]
     scheduler.refused(5.0, 1.0)
     scheduler.refused(3.0, 1.5)
@@ -309,9 +329,8 @@ def test_a_refusal_pauses_everybody_and_halves_the_width():
     assert scheduler.pump(2.0) == []
     assert scheduler.wake_at == 6.0
     assert scheduler.why(turns[4], 2.0) == "the backend, which refused; 4.0 s to go"
-    assert scheduler.pump(6.0) == turns[4:]
-    third = scheduler.submit(request(), 6.0)
-    assert scheduler.why(third, 6.0) == "a slot"
+    assert scheduler.pump(6.0) == turns[4:6], "two at a time, though there are four slots"
+    assert scheduler.why(turns[6], 6.0) == "a slot"
     for at in range(20):
         scheduler.finish(next(iter(scheduler.turns)), 7.0 + at)
         scheduler.submit(request(), 7.0 + at)
