@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pagefault.scheduling import Mark, WarmPrefixes
-from pagefault.scheduling.affinity import IN_USE_SECONDS, WARM_SECONDS
+from pagefault.scheduling.affinity import IN_USE_SECONDS, WARM_SECONDS, conversation
 
 CAPACITY = 10
 NAMES = ("a", "b", "c", "d", None)  # None is a call without marks
@@ -87,3 +87,10 @@ def test_a_conversation_waits_exactly_while_it_would_push_out_one_in_use(steps, 
                 assert warm.cached(marks(asked, size), now) == cached
                 assert warm.is_new(marks(asked, size), size, now) is (cached < size / 2)
             assert warm.cached(marks(asked, 5), now + WARM_SECONDS) == 0
+
+
+def test_the_last_mark_stands_for_all_of_a_prompt_and_the_others_for_what_they_say():
+    system, talk = Mark(digest="system", tokens=20), Mark(digest="talk", tokens=40)
+    assert conversation((system, talk), 50) == (system, Mark(digest="talk", tokens=50))
+    assert conversation((system, talk), 40) == (system, talk)
+    assert conversation((), 50) == ()
