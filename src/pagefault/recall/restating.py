@@ -37,23 +37,31 @@ def newest_first(
     asked = frozenset(query_terms)
     short = [page for page in pages if len(terms[page.address]) <= MAX_TERMS]
     held = {page.address: own for page in short if (own := terms[page.address] & asked)}
+    stated = [page for page in short if page.address in held]
+    stated.sort(key=lambda page: -page.page.seq)
+    weighty: dict[str, bool] = {}
+
+    def is_weighty(page: RecalledPage) -> bool:
+        if (known := weighty.get(page.address)) is None:
+            known = weighty[page.address] = is_evidence(page)
+        return known
 
     def says_anew(other: RecalledPage, page: RecalledPage) -> bool:
-        if (
-            other.page.seq <= page.page.seq
-            or other.space != page.space
-            or not held[other.address] >= held[page.address]
-        ):
+        if other.space != page.space or not held[other.address] >= held[page.address]:
             return False
         said = terms[page.address]
         is_alike = len(terms[other.address] & said) >= ALIKE * len(said) and _roles(other) == _roles(page)
-        return is_alike and is_evidence(other) and is_evidence(page)
+        return is_alike and is_weighty(other) and is_weighty(page)
 
-    newer: dict[str, RecalledPage] = {}
-    stated = [page for page in short if page.address in held]
-    for page in stated:
-        if later := [other for other in stated if says_anew(other, page)]:
-            newer[page.address] = max(later, key=lambda other: other.page.seq)
+    def newest(page: RecalledPage) -> RecalledPage | None:
+        for other in stated:  # the newest first, so that the first that does will do
+            if other.page.seq <= page.page.seq:
+                return None
+            if says_anew(other, page):
+                return other
+        return None
+
+    newer = {page.address: other for page in stated if (other := newest(page)) is not None}
     return _behind(pages, newer)
 
 
