@@ -17,6 +17,8 @@ from pagefault.ports import Codec, TokenCounter
 from pagefault.tokens import message_tokens
 
 SCHEMA_OVERHEAD: Final = 8
+COPIED_DEPTH: Final = 12
+"""What is nested deeper is not copied."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +33,7 @@ class Content:
         tokens: Exact count, the counter's reserve included.
         gist: One line for the table of contents.
         opaque: A value or key that JSON cannot hold was replaced in the body.
+        copy: What :func:`copy_of` made of the same messages; ``None`` once the page's place has it.
     """
 
     body: str
@@ -40,12 +43,13 @@ class Content:
     tokens: int
     gist: str
     opaque: bool
+    copy: list[Any] | None = None
 
 
 def materialise(natives: Sequence[Any], codec: Codec, counter: TokenCounter, kind: Kind) -> Content:
     """Turn the native messages of one page into its content. Pure but for the counter's cache."""
     data = [codec.encode(native) for native in natives]
-    known = _imprint(data)  # before the body: were a message changed just now, the digest decides
+    known, copy = _imprint(data), _copied(data)  # before the body: were a message changed just now, the digest decides
     try:
         body, lost = canonical.exact(data)
     except UnsupportedMessage as error:
@@ -59,6 +63,7 @@ def materialise(natives: Sequence[Any], codec: Codec, counter: TokenCounter, kin
         tokens=count(messages, counter),
         gist=gist_of(messages, kind),
         opaque=bool(lost),
+        copy=copy,
     )
 
 
@@ -91,6 +96,25 @@ def imprints(natives: Sequence[Any], sizes: Iterable[int], codec: Codec) -> list
     return made
 
 
+def copy_of(natives: Sequence[Any], codec: Codec) -> list[Any] | None:
+    """These messages as they read now, for :func:`read_as`: in containers of their own, and the very same texts.
+
+    ``None`` where there is no such copy: some value is not of JSON's plain types, or nested too deep.
+    """
+    return _copied(list(map(codec.encode, natives)))
+
+
+def read_as(natives: Sequence[Any], copies: list[Any], codec: Codec) -> bool:
+    """Whether messages read as they did when they were copied, at a fifth of the price of their imprints.
+
+    So they have the same digest. The other way round nothing is said, as with imprints.
+    """
+    try:
+        return codec.encode_all(natives) == copies
+    except Exception:  # noqa: BLE001  # what stands there now may be anything, such as an array, and its == may raise
+        return False
+
+
 def sum_of(made: Iterable[bytes]) -> str:
     """One hex digest over the imprints of some pages, for a seal."""
     return blake2b(b"".join(made), digest_size=16).hexdigest()
@@ -101,6 +125,48 @@ def _imprint(data: list[Any]) -> bytes:
         return blake2b(dumps(data, 2), digest_size=16).digest()
     except ValueError:
         return b""
+
+
+def _copied(data: list[Any]) -> list[Any] | None:
+    try:
+        return [_copy(each, COPIED_DEPTH) for each in data]
+    except TypeError:
+        return None
+
+
+def _copy(value: Any, depth: int) -> Any:
+    """Texts cannot change, and are compared by identity first; for Python True is 1 and 1.0, for JSON they differ."""
+    kind = value.__class__
+    if kind is str or value is None:
+        return value
+    if kind is dict and depth and _TEXT.issuperset(map(type, value)):
+        return {key: _copy(part, depth - 1) for key, part in value.items()}
+    if kind is list and depth:
+        return [_copy(part, depth - 1) for part in value]
+    if kind in _NUMBERS:
+        return _Number(value)
+    raise TypeError(f"{kind.__name__} is not copied")
+
+
+_TEXT: Final = frozenset({str})
+_NUMBERS: Final = frozenset({int, float, bool})
+
+
+class _Number:
+    """A number that equals those alone that JSON writes as it."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: float) -> None:
+        self._value = value
+
+    def __eq__(self, other: object) -> bool:
+        mine = self._value
+        if other is mine:
+            return True
+        return other.__class__ is mine.__class__ and other == mine and (mine != 0 or repr(other) == repr(mine))
+
+    __hash__ = None  # type: ignore[assignment]  # never a key
 
 
 def count(messages: Sequence[Projection], counter: TokenCounter) -> int:

@@ -20,7 +20,7 @@ from pagefault import canonical
 from pagefault.calibration import Sent
 from pagefault.chain import ROOT, link
 from pagefault.compaction import Entry
-from pagefault.content import Content, digest, imprint, imprints, materialise, page_of, sum_of
+from pagefault.content import Content, copy_of, digest, imprint, imprints, materialise, page_of, read_as, sum_of
 from pagefault.joined import Joined
 from pagefault.page import Page
 from pagefault.ports import Codec, TokenCounter
@@ -329,9 +329,9 @@ class Lineage:
         """Whether the last prompt had this page; what none had yet is in no window. There is no page 0."""
         return seq > 0 and seq not in self.absent and self.slots[seq - 1].stop <= self.offered
 
-    def natives(self, slot: Slot) -> list[Any]:
-        """The framework's messages of a slot."""
-        return self.seen[slot.start : slot.stop]
+    def natives(self, *slots: Slot) -> list[Any]:
+        """The framework's messages of some slots."""
+        return [native for slot in slots for native in self.seen[slot.start : slot.stop]]
 
     def content_of(self, slot: Slot) -> Content:
         """Its content with its body, materialised anew if need be; does not keep it in the slot."""
@@ -348,7 +348,7 @@ class Lineage:
         """Note that the store has the page; its body need not stay in this process."""
         slot.stored = True
         if slot.content is not None:
-            slot.content = replace(slot.content, body="", messages=())
+            slot.content = replace(slot.content, body="", messages=(), copy=None)
 
     def chain_at(self, seq: int) -> str | None:
         """The chain at page ``seq``, or ``None`` when this path has no such closed page."""
@@ -376,6 +376,8 @@ class Lineage:
             if slot.chain or not slot.closed:
                 continue
             content, natives = slot.content, self.natives(slot)
+            if slot.seq not in self.absent:
+                slot.copy = content.copy if content else copy_of(natives, self.codec)
             slot.imprint = content.imprint if content else imprint(natives, self.codec)
             slot.digest = content.digest if content else digest(natives, self.codec)
             slot.parent = self.slots[slot.seq - 2].chain if slot.seq > 1 else self.root
@@ -429,6 +431,9 @@ class Lineage:
 
     def first_changed(self, slots: Sequence[Slot]) -> Slot | None:
         """The first of these whose messages do not read as they did when it was chained or materialised."""
+        copied = [slot for slot in slots if slot.copy is not None]
+        if read_as(self.natives(*copied), [each for slot in copied for each in slot.copy or ()], self.codec):
+            slots = [slot for slot in slots if slot.copy is None]
         for slot, now in zip(slots, self._imprints(slots), strict=True):
             content = slot.content
             if now and now == (slot.imprint or (content.imprint if content else b"")):
@@ -439,8 +444,7 @@ class Lineage:
         return None
 
     def _imprints(self, slots: Sequence[Slot]) -> list[bytes]:
-        natives = [native for slot in slots for native in self.natives(slot)]
-        return imprints(natives, [slot.stop - slot.start for slot in slots], self.codec)
+        return imprints(self.natives(*slots), [slot.stop - slot.start for slot in slots], self.codec)
 
     def unstored(self, limit: int) -> list[Slot]:
         """Up to ``limit`` closed pages that the store does not have yet, oldest first."""

@@ -134,6 +134,9 @@ def join_ahead(task: Task) -> bool:
         slots = lineage.slots[joined.pages : joined.pages + JOINED + 1]
     if joined.blocks != blocks:
         joined.take_up(blocks, absent)
+        for slot in [lineage.slots[seq - 1] for seq in absent]:
+            slot.copy = None  # what left the window is not looked at again
+            breath.draw()
     written = list(takewhile(lambda pair: pair[1].stored, pairwise(slots)))
     joined.pages += len(written)
     here = ((one.line, other.line) for one, other in written if not {one.seq, other.seq} & absent)

@@ -57,13 +57,14 @@ class Slot:
         preview: How it is shown while it is in the window in part.
         digest: What it was chained with, empty before.
         imprint: Of the same messages, empty where they have none.
+        copy: Of the same messages, while they are in the window.
         chain: Set together with ``parent`` and ``digest``, once it is needed.
         stored: The store has it.
     """
 
     __slots__ = (
-        "born", "chain", "closed", "content", "created_at", "digest", "fresh", "has_user", "imprint", "kind", "line",
-        "parent", "preview", "role", "seq", "start", "stop", "stored", "upper", "uses", "waiting",
+        "born", "chain", "closed", "content", "copy", "created_at", "digest", "fresh", "has_user", "imprint", "kind",
+        "line", "parent", "preview", "role", "seq", "start", "stop", "stored", "upper", "uses", "waiting",
     )  # fmt: skip
 
     def __init__(
@@ -87,6 +88,7 @@ class Slot:
         self.preview: Preview | None = None
         self.digest = b""
         self.imprint = b""
+        self.copy: list[Any] | None = None
         self.chain = ""
         self.parent = ROOT
         self.stored = False

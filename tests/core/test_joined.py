@@ -114,3 +114,13 @@ def test_neighbours_in_the_window_and_in_the_blocks_are_joined():
     assert all(lineage.joined.get(block.entries[at : at + 2]) for at in range(len(block.entries) - 1))
     assert not any(lineage.joined.get(lines[at : at + 2]) for at in range(29) if at + 1 in evicted)
     assert not join_ahead(task), "nothing has changed since"
+
+
+def test_the_copies_of_what_left_the_window_are_let_go():
+    messages, paging = c.talk(40, size=60), c.paging()
+    lineage = paging.step(messages, CHAT, Budget(window=10**6, target=10**6 - 400, reserve=200), now=1.0).lineage
+    lineage.link_up_to(lineage.length)
+    assert all(slot.copy for slot in lineage.slots)
+    evicted = paging.step(messages, CHAT, Budget(window=1_800, target=1_400, reserve=200), now=1.0).evicted
+    join_ahead(Task(paging, lineage))
+    assert {slot.seq for slot in lineage.slots if slot.copy is None} == {*evicted} != set()

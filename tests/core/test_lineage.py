@@ -9,13 +9,13 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pagefault import canonical
 from pagefault.chat import CHAT
 from pagefault.compaction import Block, Entry
-from pagefault.content import count, digest, imprint, imprints, materialise, reserved
+from pagefault.content import copy_of, count, digest, imprint, imprints, materialise, read_as, reserved
 from pagefault.errors import UnsupportedMessage
 from pagefault.lineage import Lineage
 from pagefault.page import Kind
@@ -210,24 +210,27 @@ EDITS = [
     lambda m: m["notes"].update(x=1),
     lambda m: m.update(flag=1),
     lambda m: m.update(extra={**m["extra"], "limit": 1.0}),
+    lambda m: m["extra"].update(none=-0.0),
     lambda m: m.update(more=None),
     lambda m: m.pop("flag"),
     rename,
 ]
 
 
-def rich():
-    extra = {"limit": 1, "deep": ["y"]}
-    odd = {"extra": extra, "tags": [], "notes": {}, "flag": True, "pair": (), "tool_calls": []}
-    return [c.user("hi"), {**c.said("a b"), **odd}, c.user("ho"), c.said("done")]
+def rich(*, odd):
+    extra = {"limit": 1, "deep": ["y"], "none": 0.0}
+    more = {"extra": extra, "tags": [], "notes": {}, "flag": True, "tool_calls": [], **({"pair": ()} if odd else {})}
+    return [c.user("hi"), {**c.said("a b"), **more}, c.user("ho"), c.said("done")]
 
 
+@pytest.mark.parametrize("odd", [False, True], ids=["compared with a copy", "by its imprint"])
 @pytest.mark.parametrize("edit", EDITS)
-def test_an_edit_of_whatever_kind_is_noticed(edit):
-    messages = rich()
+def test_an_edit_of_whatever_kind_is_noticed(edit, odd):
+    messages = rich(odd=odd)
     lineage = path(messages)
     lineage.count_exactly()
     lineage.link_up_to(lineage.length)
+    assert (lineage.slots[1].copy is None) == odd
     before = digest(messages[1:2], CHAT)
     edit(messages[1])
     is_same = digest(messages[1:2], CHAT) == before
@@ -383,6 +386,70 @@ def test_a_seal_over_pages_that_are_not_there(at):
     assert other.view.blocks == view.blocks
     other.adopt(replace(view, seal=replace(view.seal, sum="0")))
     assert other.view.blocks == view.blocks
+
+
+class Array:
+    """What stands for a value whose ``==`` has no truth, as an array's has none."""
+
+    def __eq__(self, other):
+        raise ValueError("the truth value of an array is ambiguous")
+
+    __hash__ = None
+
+
+def test_a_copy_is_compared_with_whatever_stands_there_now():
+    messages = rich(odd=False)
+    lineage = path(messages)
+    lineage.link_up_to(lineage.length)
+    messages[1]["extra"] = Array()
+    assert lineage.first_changed(lineage.slots) is lineage.slots[1]
+
+
+def test_a_copy_stays_as_it_was():
+    messages = rich(odd=False)
+    lineage = path(messages)
+    lineage.count_exactly()
+    lineage.link_up_to(lineage.length)
+    messages[1]["extra"]["deep"].append("z")
+    assert lineage.first_changed(lineage.slots) is lineage.slots[1]
+    messages[1]["extra"]["deep"].pop()
+    assert lineage.first_changed(lineage.slots) is None
+
+
+def test_no_copy_is_kept_of_what_is_not_in_the_window():
+    view, _ = sealed(PLAIN, 4)
+    lineage = path(copy.deepcopy(PLAIN))
+    lineage.adopt(view)
+    lineage.link_up_to(lineage.length)
+    assert {slot.seq for slot in lineage.slots if slot.copy is None} == lineage.absent != set()
+
+
+nearly = st.recursive(
+    st.sampled_from([0, 0.0, -0.0, 1, 1.0, False, True, None, "", "a", float("nan")]),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from("ab"), inner, max_size=2),
+    max_leaves=4,
+)
+
+
+@given(nearly, nearly)
+@settings(max_examples=500)
+def test_what_reads_as_its_copy_has_its_digest(one, other):
+    """Of values that Python takes for equal, and of others."""
+    mine, theirs = ([c.user("hi") | {"extra": value}] for value in (one, other))
+    copied = copy_of(mine, CHAT)
+    assert copied is not None
+    if read_as(theirs, copied, CHAT):
+        assert digest(mine, CHAT) == digest(theirs, CHAT)
+    if one == other and digest(mine, CHAT) == digest(theirs, CHAT):
+        assert read_as(theirs, copied, CHAT)
+
+
+@given(st.lists(json_values(), max_size=3))
+@few
+def test_any_message_reads_as_its_copy(values):
+    mine = [c.user("hi") | {"extra": value} for value in values]
+    copied = copy_of(mine, CHAT)
+    assert copied is None or read_as(copy.deepcopy(mine), copied, CHAT)
 
 
 @given(st.lists(json_values(), max_size=3), st.lists(json_values(), max_size=3))
