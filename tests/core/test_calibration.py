@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pagefault import Budget
@@ -17,6 +17,9 @@ ASKED = Budget(window=10_000, target=6_000, reserve=1_000)
 
 
 @given(st.lists(st.tuples(st.integers(0, 100_000), st.integers(0, 400_000)), max_size=20))
+@example([(LEAST_TOKENS, LEAST_TOKENS + 9)])
+@example([(1_000, 500), (1_000, 4_000)])
+@example([(1_000, 500)])
 def test_the_largest_of_the_last_believable_ratios_holds(reports):
     calibration = Calibration()
     believed = []
@@ -61,6 +64,27 @@ def test_an_overestimate_that_stays_the_same_lets_no_prompt_grow_beyond_the_targ
         if calibration.reports and counted <= allowed:
             assert real(counted) <= max(ASKED.target, *(reported for _, reported in calibration.reports)) + 1
         calibration = calibration.after(counted=counted, reported=real(counted))
+
+
+@given(st.integers(1, 60), st.integers(0, 59), st.integers(1, 60), st.floats(LOWEST, HIGHEST))
+def test_a_small_budget_stays_one_with_the_answer_it_asked_for(window, reserve, target, ratio):
+    reserve = min(reserve, window - 1)
+    asked = Budget(window=window, reserve=reserve, target=min(target, window - reserve))
+    known = Calibration(reports=((1_000, int(1_000 * ratio)),))
+    applied = known.applied(asked)
+    assert applied.reserve * known.factor >= asked.reserve - 1e-6
+    assert 1 <= applied.target <= applied.window - applied.reserve
+    assert applied.window <= max(asked.window / min(1, known.factor), applied.reserve + 1)
+
+
+def test_a_prompt_is_compared_again_when_it_has_grown_by_a_quarter():
+    gauge = Gauge(ASKED)
+    gauge.report(counted=2_000, reported=2_000)
+    assert gauge.due == 2_500
+    gauge.unreported(4_000)
+    assert gauge.due == 5_000
+    gauge.report(counted=2_000, reported=2_000)
+    assert gauge.due == 5_000, "a smaller prompt does not bring it back"
 
 
 def test_without_reports_nothing_changes():

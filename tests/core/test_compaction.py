@@ -253,6 +253,11 @@ def test_not_even_a_gist_from_elsewhere_can(gist):
     assert len(str(Entry(first=1, last=2, gist=gist)).splitlines()) == 1
 
 
+@pytest.mark.parametrize("gist", [" a b", "a b ", "a  b", "a\nb", " a\t b\x00"])
+def test_a_line_has_single_spaces_whatever_a_record_says(gist):
+    assert str(Entry(first=1, last=2, gist=gist)) == "1-2 a b"
+
+
 def test_the_text_of_a_block():
     block = Block(ranges=((1, 3), (7, 7)), entries=(Entry(first=1, last=3, gist="a"), Entry(first=7, last=7, gist="b")),
                   at=7, tip="t")  # fmt: skip
