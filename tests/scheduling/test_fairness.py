@@ -1,0 +1,70 @@
+"""Counters and virtual time of one priority class."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pagefault.scheduling.fairness import FairClass, classes_in_order
+
+ACCOUNTS = st.sampled_from("abc").map(lambda agent: ("", agent))
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("goes"), ACCOUNTS, st.integers(1, 9)),
+        st.tuples(st.just("ends"), st.integers(-3, 3), st.none()),
+    ),
+    max_size=14,
+)
+
+
+def state(fair, lines):
+    counters = {line.account: (line.counter, line.open, line.passed) for line in lines}
+    return fair.virtual, fair.since, fair.is_idle, counters
+
+
+@given(STEPS)
+def test_to_go_at_once_is_to_join_and_be_served(steps):
+    at_once, one_by_one, open_at_once, open_one_by_one = FairClass(), FairClass(), [], []
+    for turn, (what, who, charge) in enumerate(steps):
+        if what == "goes":
+            open_at_once.append(at_once.pass_by(who, float(charge), turn))
+            line = one_by_one.join(who, turn, turn)
+            one_by_one.serve(line, turn, [line], float(charge), turn)
+            open_one_by_one.append(line)
+        elif open_at_once:
+            at_once.correct(open_at_once.pop(0), float(who))
+            one_by_one.correct(open_one_by_one.pop(0), float(who))
+        assert state(at_once, open_at_once) == state(one_by_one, open_one_by_one)
+
+
+@given(STEPS)
+def test_nobody_saves_up_a_share_and_virtual_time_never_goes_back(steps):
+    fair, running = FairClass(), []
+    for turn, (what, who, charge) in enumerate(steps):
+        before = fair.virtual
+        if what == "goes":
+            line = fair.pass_by(who, float(charge), turn)
+            assert line.counter >= before + charge
+            running.append(line)
+        elif running:
+            fair.correct(running.pop(0), float(who))
+        assert fair.virtual >= before
+
+
+@given(st.dictionaries(st.integers(-2, 5), st.integers(0, 100), min_size=1), st.integers(0, 100), st.integers(1, 40))
+def test_the_highest_class_goes_first_but_for_those_that_are_overdue(since, now, aging):
+    order = classes_in_order(since, now, aging)
+    assert sorted(order) == sorted(since)
+    falling = sorted(since, reverse=True)
+    overdue = {
+        priority
+        for above, priority in enumerate(falling)
+        if above
+        and now - since[priority] >= aging * above
+        and not any(since[each] < since[priority] for each in falling[:above])
+    }
+    first, rest = order[: len(overdue)], order[len(overdue) :]
+    assert set(first) == overdue
+    assert rest == [priority for priority in falling if priority not in overdue]
+    due = [since[priority] + aging * falling.index(priority) for priority in first]
+    assert due == sorted(due)
