@@ -242,3 +242,19 @@ def test_content_nested_deeper_than_python_recurses_is_no_end_of_a_call(memory: 
     agent: Any = create_agent(model, [], middleware=[PagingMiddleware(memory, budget=BUDGET)])
     odd = [HumanMessage([{"type": "odd", "value": deep}]), HumanMessage("go on")]
     assert agent.invoke({"messages": odd}, CONFIG)["messages"][-1].content == "done"
+
+
+@pytest.mark.parametrize("where", ["additional_kwargs", "args"])
+@pytest.mark.parametrize("depth", [1, 900], ids=["huge", "deep"])
+def test_values_that_python_cannot_print_are_no_end_of_a_call(memory: pagefault.Memory, where: str, depth: int) -> None:
+    odd: Any = 10**6_000 if depth == 1 else "needle"
+    for _ in range(depth):
+        odd = {"a": odd}
+    called: Any = [{"name": "look", "args": odd, "id": "c"}] if where == "args" else []
+    said = AIMessage("so", additional_kwargs=odd if where != "args" else {}, tool_calls=called)
+    answers = [ToolMessage("found", tool_call_id="c")] if called else []
+    model = ScriptedModel(script=lambda call, messages: AIMessage("done"))
+    agent: Any = create_agent(model, [], middleware=[PagingMiddleware(memory, budget=BUDGET)])
+    state = [HumanMessage("hi"), said, *answers, HumanMessage("go on")]
+    assert agent.invoke({"messages": state}, CONFIG)["messages"][-1].content == "done"
+    memory.flush()

@@ -17,6 +17,8 @@ from llama_index.core.base.llms.types import ChatMessage, ToolCallBlock
 from llama_index.core.workflow import Context
 
 import pagefault
+from pagefault import SpaceId
+from pagefault.errors import UnsupportedMessage
 from pagefault_llamaindex import NotPageable, PagefaultToolSpec, paged, recall_tool
 from pagefault_llamaindex.encoding import RecalledBlock
 from tests.kernel.support import store_alone
@@ -496,3 +498,22 @@ def test_what_cannot_fit_is_said_before_the_model_is_called(backend):
     with pytest.raises(pagefault.PageTooLarge):
         model.chat([ChatMessage(role="system", content=SYSTEM), *memory.get()])
     assert llm.requests == []
+
+
+def test_a_history_with_what_cannot_be_kept_is_refused_before_its_conversation_has_it(backend):
+    """Else each later call, ``flush`` and ``close`` failed by it as well."""
+    home = SpaceId(tenant="a", user="u", thread="t", agent="")
+    llm = paged(ScriptedLLM(lambda call, request: say("done")), backend, identity=lambda messages: home)
+    loop, deep = {}, {}
+    loop["a"] = loop
+    for _ in range(500):
+        deep = {"a": deep}
+    history = [ChatMessage(role="user", content="hello")]
+    for odd in (loop, deep):
+        call_ = ToolCallBlock(tool_call_id="c", tool_name="look", tool_kwargs=odd)
+        for message in (ChatMessage(role="user", additional_kwargs=odd), ChatMessage(role="user", blocks=[call_])):
+            with pytest.raises(UnsupportedMessage, match="nested too deeply"):
+                llm.chat([*history, message])
+    huge = ChatMessage(role="user", content="one", additional_kwargs={"n": 10**6_000})
+    assert llm.chat([*history, huge, ChatMessage(role="user", content="two")]).message.content == "done"
+    backend.flush()

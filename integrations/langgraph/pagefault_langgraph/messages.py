@@ -59,6 +59,8 @@ _TOGETHER: Final = 250
 """So many messages are compared at a time: what was looked at once is still at hand for the next look."""
 _BOUND: Final = 16
 _CALL_BOUND: Final = 32
+_UNPRINTABLE: Final = (RecursionError, ValueError)
+"""What Python says of values nested too deeply, and of whole numbers of more than 4,300 digits."""
 _UNKNOWN_BOUND: Final = 10**9
 
 
@@ -90,7 +92,7 @@ class LangChainCodec:
             if calls := fields.get("invalid_tool_calls"):
                 size += _calls_bound(calls)
             if extra := fields.get("additional_kwargs"):
-                size += _bound(extra)
+                size += _content_bound(extra)
             if name := fields.get("name"):
                 size += upper_bound(name)
             bounds.append(size + len(fields.get("tool_call_id") or ""))
@@ -218,7 +220,7 @@ def _calls_bound(calls: Any) -> int:
         return size
     try:
         text = repr(calls)
-    except RecursionError:
+    except _UNPRINTABLE:
         return _UNKNOWN_BOUND
     return (2 if text.isascii() else 4) * len(text)
 
@@ -251,7 +253,7 @@ def _bytes_of(calls: Any) -> bytes:
 def _content_bound(content: Any) -> int:
     try:
         return upper_bound(content) if type(content) is str else _bound(content)
-    except RecursionError:
+    except _UNPRINTABLE:
         return _UNKNOWN_BOUND
 
 

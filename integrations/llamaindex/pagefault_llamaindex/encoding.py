@@ -97,12 +97,21 @@ def plain(value: Any) -> Any:
     Raises:
         UnsupportedMessage: It is nested too deeply, or refers to itself.
     """
+    check_depth(value)
+    return _plain(value)
+
+
+def check_depth(value: Any) -> None:
+    """Refuse what cannot be written.
+
+    Raises:
+        UnsupportedMessage: It is nested too deeply, or refers to itself.
+    """
     if isinstance(value, dict | list | tuple) and not canonical.is_writable(value):
         raise UnsupportedMessage(
             "additional_kwargs or tool arguments are nested too deeply, refer to themselves or hold too many lists; "
             "flatten them before they enter the memory"
         )
-    return _plain(value)
 
 
 def _plain(value: Any) -> Any:

@@ -26,7 +26,7 @@ from pagefault.messages import project
 from pagefault.page import Role
 from pagefault.ports import Sketch
 from pagefault.tokens import MEDIA_TOKENS, upper_bound
-from pagefault_llamaindex.encoding import MEDIA, RecalledBlock, decode_block, encode_block, native, plain
+from pagefault_llamaindex.encoding import MEDIA, RecalledBlock, check_depth, decode_block, encode_block, native, plain
 
 _BOUND: Final = 16
 _CALL_BOUND: Final = 16
@@ -257,9 +257,14 @@ def _block_bound(block: Any) -> int:
 
 
 def _json_bound(value: Any) -> int:
-    """Upper bound of the tokens of some JSON: it is at most twice its ``repr``."""
+    """Upper bound of the tokens of some JSON: it is at most twice its ``repr``.
+
+    Raises:
+        UnsupportedMessage: It is nested too deeply, or refers to itself: told here, before its conversation has it.
+    """
+    check_depth(value)
     try:
         text = repr(value)
-    except RecursionError:
+    except ValueError:  # a whole number of more than 4,300 digits
         return _UNKNOWN_BOUND
     return _CALL_BOUND + (2 if text.isascii() else 4) * len(text)
