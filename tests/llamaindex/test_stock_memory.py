@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 
 import pytest
@@ -167,13 +168,32 @@ def test_the_block_by_itself(backend):
         text = await block.aget([user("topic1?")], session_id="s")
         shorter = await block.atruncate(text, 40)
         assert shorter is not None
-        assert text.startswith(shorter)
+        assert text.startswith(shorter[: shorter.rindex("\n")])
         assert backend.counter.count(shorter) <= backend.counter.count(text) - 40
         assert await block.atruncate(text, 10**6) is None
         with pytest.raises(UnsupportedMessage):
             await block.aput(["text"], session_id="s")
 
     asyncio.run(talk())
+
+
+def test_a_recall_that_is_cut_short_ends_its_quotation(backend):
+    """Else all that follows in the prompt would be part of it."""
+    block = PagefaultMemoryBlock(memory=backend)
+    said = [user(f"topic{n} " + "\n".join(f"line {n} {m}\u2028of topic" for m in range(30))) for n in range(3)]
+    asyncio.run(block.aput(said))
+    whole = asyncio.run(block.aget([user("topic")]))
+    cuts = 0
+    for less in range(0, backend.counter.count(whole), 7):
+        shorter = asyncio.run(block.atruncate(whole, less))
+        if shorter is not None:
+            fence = re.findall("<([0-9]{8}) and", shorter)[0]
+            assert shorter.count(f"\n<{fence}\n") == shorter.count(f"\n{fence}>")
+            assert backend.counter.count(shorter) <= backend.counter.count(whole) - less
+            assert whole.startswith(shorter.removesuffix(f"\n{fence}>"))
+            cuts += shorter != whole
+    assert cuts > 3
+    assert asyncio.run(block.atruncate("plain text\nof another", 1)) == "plain text"
 
 
 def test_the_chat_store_does_what_the_documentation_says(backend):

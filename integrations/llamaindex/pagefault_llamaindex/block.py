@@ -12,6 +12,7 @@ from pydantic import ConfigDict, Field
 
 from pagefault import Memory, Outcome, Space
 from pagefault.arguments import ScopeName
+from pagefault.recall import ended
 from pagefault_llamaindex.messages import LLAMAINDEX, accept
 
 _DEFAULT_SESSION = "default"
@@ -74,10 +75,10 @@ class PagefaultMemoryBlock(BaseMemoryBlock[str]):
         return "" if found.outcome is Outcome.ABSTAIN else found.text
 
     async def atruncate(self, content: str, tokens_to_truncate: int) -> str | None:
-        """The beginning of a recall: its best pages."""
+        """The beginning of a recall: its best pages, the last of them cut short."""
         counter = self.memory.counter
         room = counter.count(content) - tokens_to_truncate
-        lines = content.splitlines()
-        while lines and counter.count("\n".join(lines)) > room:
+        lines = content.splitlines(keepends=True)
+        while lines and counter.count(ended("".join(lines).removesuffix("\n"))) > room:
             lines = lines[: len(lines) * 3 // 4]
-        return "\n".join(lines) or None
+        return ended("".join(lines).removesuffix("\n")) or None

@@ -226,6 +226,15 @@ def under_one_fence(*parts: str) -> str:
     return "\n".join(fence.join(segments) for _, segments in cut)
 
 
+def ended(beginning: str) -> str:
+    """The beginning of a recall with its last quotation ended: what follows is not quoted any more."""
+    found = _FENCED.search(beginning)
+    if found is None:
+        return beginning
+    is_open = beginning.count(f"\n<{found[1]}") > beginning.count(f"\n{found[1]}>")
+    return f"{beginning}\n{found[1]}>" if is_open else beginning
+
+
 def _cut(part: str) -> tuple[str, list[str]]:
     """A part's fence and what stands between its places; a part that quotes nothing has none."""
     found = _FENCED.search(part)
