@@ -43,10 +43,11 @@ def previews(seqs):
     return tuple(Preview(seq=seq, chain=CHAIN[seq], cuts=(Cut(part=1, head=seq, tail=2),), tokens=9) for seq in seqs)
 
 
+AT = st.just(0) | st.integers(1, 60)  # before the first page, or after one
 ITEMS = st.builds(lambda key, text, at: PinnedItem(key=key, text=text, at=at, chain=chain_at(at)),
-                  st.sampled_from("abc"), st.sampled_from(["x", "y"]), st.integers(0, 60))  # fmt: skip
+                  st.sampled_from("abc"), st.sampled_from(["x", "y"]), AT)  # fmt: skip
 NOTES = st.builds(lambda at, tokens: Note(before=at, at=at, chain=chain_at(at), about="pressure", text="t",
-                  tokens=tokens), st.integers(0, 60), st.integers(0, 99))  # fmt: skip
+                  tokens=tokens), AT, st.integers(0, 99))  # fmt: skip
 SEALS = st.none() | st.sampled_from(sorted(CHAIN)).map(lambda at: Seal(at=at, chain=CHAIN[at], sum=OTHER))
 
 

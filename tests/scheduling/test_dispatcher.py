@@ -338,6 +338,13 @@ def test_a_refusal_pauses_everybody_and_halves_the_width():
     assert scheduler.slots == 4
 
 
+def test_after_a_refusal_nobody_goes_at_once_beyond_the_narrower_width():
+    scheduler = dispatcher(slots=4)
+    scheduler.refused(1.0, 0.0)
+    turns = [scheduler.submit(request(), 1.0) for _ in range(3)]
+    assert [scheduler.turns[turn].phase for turn in turns] == [Phase.RUNNING, Phase.RUNNING, Phase.WAITING]
+
+
 # ------------------------------------------------------------------ warm prefixes
 
 

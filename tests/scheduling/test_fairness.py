@@ -68,3 +68,16 @@ def test_the_highest_class_goes_first_but_for_those_that_are_overdue(since, now,
     assert rest == [priority for priority in falling if priority not in overdue]
     due = [since[priority] + aging * falling.index(priority) for priority in first]
     assert due == sorted(due)
+
+
+def test_who_a_quota_of_its_own_held_back_has_saved_nothing_up_meanwhile():
+    fair, full = FairClass(), {1}
+    held, other = fair.join(("", "a"), 1, 0.0), fair.join(("", "b"), 2, 0.0)
+    for turn in (3, 4):
+        fair.join(("", "b"), turn, 0.0)
+    for turn in (2, 3):
+        assert fair.eligible(full.__contains__) == [other]
+        fair.serve(other, turn, [other], 50.0, 1.0)
+    full.clear()
+    assert fair.eligible(full.__contains__) == [held, other]
+    assert (held.counter, fair.virtual, other.counter) == (50.0, 50.0, 100.0)
