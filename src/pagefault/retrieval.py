@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 from uuid import UUID
 
-from pagefault.errors import BadAddress, EmbedderError, PagefaultError, PageNotFound, PagesLost
+from pagefault.errors import BadAddress, EmbedderError, PagefaultError, PageNotFound, PagesLost, StoreUnwritable
 from pagefault.kernel import Kernel
 from pagefault.lineage import Lineage
 from pagefault.loading import Loader, at_hand
@@ -161,8 +161,7 @@ class Retrieval:
     ) -> Found:
         """The pages of this path that answer a query, or an abstention; ``vector`` is the query's, as below."""
         lineage = past.path
-        await self._writeback.drain(paging, lineage)
-        sight = _sight(paging, past)
+        sight, unsearched = await self._searchable(paging, past)
         if query.crosses:
             sight = replace(sight, places=list((await self._others.of(paging.space)).values()))
         sparse = query_vector(query.text)
@@ -186,7 +185,7 @@ class Retrieval:
         behind = await self._behind(sight, order, query, asked, got)
 
         def judged() -> Found:
-            skip, notice = query.skip_resident, _damage(damaged)
+            skip, notice = query.skip_resident, unsearched + _damage(damaged)
             only = {page.address for page in copies}
             outcome, answers = judge(
                 [*best, *copies], terms, question, asking=only, behind=behind, limit=query.limit, skip_resident=skip
@@ -222,6 +221,22 @@ class Retrieval:
                 await self._index(Scope(tenant=paging.space.tenant, space=paging.space.key))
         except PagefaultError as error:
             _log.warning("the newest pages of %s are not seen from other conversations yet: %s", paging.space, error)
+
+    async def _searchable(self, paging: Paging, past: Past) -> tuple[Sight, str]:
+        """What a search can find, and what to say of the newest pages where a full disk does not take them."""
+        sight, unsearched = _sight(paging, past), ""
+        try:
+            await self._writeback.drain(paging, past.path)
+        except StoreUnwritable:
+            with paging.lock:
+                stored = min((slot.seq - 1 for slot in past.path.unstored(1)), default=sight.length)
+            if stored < sight.length:
+                pages = Address(first=stored + 1, last=sight.length)
+                unsearched = (
+                    f"\nNot searched, because the disk has no room for it: page {pages}. Ask for it by address."
+                )
+            sight = replace(sight, length=min(stored, sight.length))
+        return sight, unsearched
 
     async def _candidates(
         self, sight: Sight, query: Query, vector: Sequence[Sequence[float]], sparse: Sparse
@@ -318,7 +333,7 @@ class Retrieval:
     async def _index(self, scope: Scope) -> None:
         try:
             await self._writeback.index(scope)
-        except EmbedderError as error:  # their vectors are missing, their words are not
+        except (EmbedderError, StoreUnwritable) as error:  # their vectors are missing, their words are not
             _log.warning("the newest pages are found by full text alone for now: %s", error)
 
     async def vector(self, tenant: str, text: str) -> list[Sequence[float]]:

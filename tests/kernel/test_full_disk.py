@@ -44,6 +44,27 @@ def test_write_back_waits_for_room(tmp_path, monkeypatch):
         assert texts(space) == [message["content"] for message in users(1, 59)]
 
 
+@pytest.mark.parametrize("embedder", [None, "default"])
+def test_recall_searches_what_is_stored_and_says_what_is_not(tmp_path, monkeypatch, embedder):
+    free = [10**12]
+    monkeypatch.setattr(room, "disk_usage", lambda _: SimpleNamespace(free=free[0], total=10**13))
+    with pagefault.open(tmp_path, embedder=embedder) as memory:
+        space = memory.space(thread="t")
+        space.append([user("The vault opens with 4711."), user("Something else."), *users(3, 6)])
+        memory.flush()
+        free[0] = 1_000_000
+        space.append([user("The vault opens with 1234 from now on."), user("And more.")])
+        found = space.recall("What opens the vault?")
+        assert found.pages[0].address == "1"
+        assert "Not searched, because the disk has no room for it: page 7-8." in found.text
+        assert "Not searched" in space.recall("zeppelin").text
+        assert space.fault("7").pages[0].page.text.startswith("The vault opens with 1234")
+        free[0] = 10**12
+        found = space.recall("What opens the vault?")
+        assert [page.address for page in found.pages[:2]] == ["7", "1"]
+        assert "Not searched" not in found.text
+
+
 def test_closing_on_a_full_disk_says_what_is_lost(tmp_path, monkeypatch, caplog):
     free = [10**12]
     monkeypatch.setattr(room, "disk_usage", lambda _: SimpleNamespace(free=free[0], total=10**13))
