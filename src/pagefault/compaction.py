@@ -27,7 +27,7 @@ SAMPLE: Final = 40
 GUESSED: Final = 1.15
 """Lines are joined unseen until they seem to have so many times the tokens there is room for."""
 HEADER: Final = (
-    '[pagefault: {count} pages ({spans}) left this window. Nothing is lost: recall(addresses="{first}") '
+    '[pagefault: {pages} ({spans}) left this window. Nothing is lost: recall(addresses="{first}") '
     "returns the exact original. Contents, quoted:]"
 )
 
@@ -114,7 +114,9 @@ class Block:
     def header(self) -> str:
         """Its first line. It says nothing of how the pages are grouped into lines."""
         spans = ", ".join(_span(r) for r in self.ranges[:SPANS]) + (", ..." if len(self.ranges) > SPANS else "")
-        return HEADER.format(count=count(self.ranges), spans=spans, first=self.entries[0].first)
+        size = count(self.ranges)
+        pages = "1 page" if size == 1 else f"{size} pages"
+        return HEADER.format(pages=pages, spans=spans, first=self.entries[0].first)
 
 
 def to_ranges(seqs: Iterable[int]) -> tuple[Range, ...]:

@@ -243,7 +243,7 @@ def test_what_pages_say_cannot_forge_a_line(pages, limit):
     (block,) = compact((), lines, "tip", limit=limit, scale=SCALE)
     shown = block.text.splitlines()
     assert len(shown) == 1 + len(block.entries)
-    assert shown[0].startswith(f"[pagefault: {len(pages)} pages (")
+    assert shown[0].startswith(f"[pagefault: {len(pages)} page{'s' if len(pages) > 1 else ''} (")
     for line, entry in zip(shown[1:], block.entries, strict=True):
         assert line.split(" ")[0] == (f"{entry.first}" if entry.first == entry.last else f"{entry.first}-{entry.last}")
 
@@ -271,7 +271,7 @@ def test_the_text_of_a_block():
 @few
 def test_every_address_in_a_block_can_be_used(seqs):
     (block,) = compact((), entries(sorted(seqs)), "tip", limit=10**6, scale=SCALE)
-    spans = block.text[block.text.index("pages (") + 7 : block.text.index(") left")]
+    spans = block.text[block.text.index("(") + 1 : block.text.index(") left")]
     many = len(block.ranges) > 6
     named = parse_addresses(spans.removesuffix(", ..."))
     assert spans.endswith("...") == many
