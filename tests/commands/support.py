@@ -53,8 +53,8 @@ def start(*args: str, **options: Any) -> subprocess.Popen[str]:
     )
 
 
-def corrupt(directory: Path, text: str) -> None:
-    """Change the stored body of every page that says ``text``, behind its hash."""
+def corrupt(directory: Path, text: str, *, kind: str = "page") -> None:
+    """Change the stored body of every page, or item, that says ``text``, behind its hash."""
     engine = Engine(directory)
     engine.open(None)
 
@@ -62,7 +62,7 @@ def corrupt(directory: Path, text: str) -> None:
         points, _ = shard.scroll(_everything())
         for point in points:
             body = str(point.payload.get("body", ""))
-            if text in body and point.payload["kind"] == "page":
+            if text in body and point.payload["kind"] == kind:
                 payload = {**point.payload, "body": body.replace(text, text[::-1])}
                 operation = UpdateOperation.upsert_points(
                     [Point(point.id, point.vector, payload)], None, UpdateMode.Upsert

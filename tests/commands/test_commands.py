@@ -22,6 +22,7 @@ from pagefault.commands.places import damage_told
 from pagefault.errors import StoreError, StoreMismatch
 from pagefault.stores.engine import _OPEN, Engine
 from pagefault.testing.embedders import HashingEmbedder
+from pagefault_langgraph import PagefaultStore
 from pagefault_llamaindex import PagefaultMemory
 from tests.commands.support import OLD, corrupt, drop_page, holds_all
 
@@ -80,7 +81,30 @@ def test_show_by_name_and_by_key(filled):
 def test_show_of_items(filled):
     (key,) = (s["key"] for s in data("stat", filled)["shelves"] if s["tenant"] == "acme")
     assert key in call("stat", filled, "--spaces").stdout
-    assert f"{key}: no pages, only items" in " ".join(call("show", filled, key).stdout.split())
+    shown = " ".join(call("show", filled, key).stdout.split())
+    assert f"{key}: no pages, 1 item, newest first" in shown
+    (item,) = data("show", filled, key)["items"]
+    assert item["key"] in shown
+    assert item["begins"] in shown
+    assert data("show", filled, key, "--pages", "0")["items"] == []
+
+
+def test_show_of_a_shelf_of_a_store_and_of_what_is_damaged(tmp_path):
+    with pagefault.open(tmp_path, embedder=None) as memory:
+        store = PagefaultStore(memory)
+        store.put(("docs", "ada"), "a", {"text": "first\nsecond " + "x" * 500})
+        store.put(("docs",), "[b]", {"text": "later"})
+        memory.flush()
+    (key,) = (shelf["key"] for shelf in data("stat", tmp_path)["shelves"])
+    newest, oldest = data("show", tmp_path, key)["items"]
+    assert (newest["namespace"], newest["key"], newest["begins"]) == (["docs"], "[b]", "text: later")
+    assert (oldest["namespace"], oldest["key"]) == (["docs", "ada"], "a")
+    assert oldest["begins"].startswith("text: first second xxx")
+    assert len(oldest["begins"]) == 120
+    shown = call("show", tmp_path, key).stdout
+    assert "docs/[b]" in shown
+    corrupt(tmp_path, "later", kind="item")
+    assert any(item["begins"].startswith("damaged") for item in data("show", tmp_path, key)["items"])
 
 
 @pytest.mark.parametrize("name", ["[/]", "a[/red]b", "[red]X[/red]", "[link=http://x.y]z[/link]"])

@@ -16,7 +16,6 @@ from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from pagefault.chain import head_id
 from pagefault.commands.output import (
     DAMAGED,
     Commands,
@@ -31,10 +30,10 @@ from pagefault.commands.output import (
     when,
 )
 from pagefault.commands.places import damage_told, directory_of, embedder_named, opened, own_directory
-from pagefault.errors import StoreLocked, StoreMissing
+from pagefault.commands.spaces import holds, what_is_in
+from pagefault.errors import StoreLocked
 from pagefault.memory import DEFAULT_TENANT
 from pagefault.page import SpaceId
-from pagefault.ports import PageStore, Scope, Where
 from pagefault.stores import header as headers
 from pagefault.stores.edge_rebuild import rebuild
 from pagefault.upkeep import disk_use, survey
@@ -116,24 +115,28 @@ def show(
     user: Annotated[str, typer.Option(help="Instead of the key: its user,")] = "",
     thread: Annotated[str, typer.Option(help="its thread,")] = "",
     agent: Annotated[str, typer.Option(help="and its agent.")] = "",
-    pages: Annotated[int, typer.Option(min=0, help="The newest so many pages.")] = 20,
+    pages: Annotated[int, typer.Option(min=0, help="The newest so many pages, or items.")] = 20,
     as_json: AsJson = False,
 ) -> None:
-    """One space: how long it is, and the first lines of its newest pages."""
+    """One space: how long it is, and the first lines of its newest pages; or what is on a shelf of items."""
     if not space and not thread:
         raise typer.BadParameter("name a space by its key (see `stat --spaces`), or by --thread")
     if space and (user or thread or agent):
         raise typer.BadParameter("a key names a space by itself; give it without --user, --thread and --agent")
     with errors_told(as_json=as_json):
         named = None if space else SpaceId(tenant=tenant or DEFAULT_TENANT, user=user, thread=thread, agent=agent)
-        found = asyncio.run(_space(place, named or space, tenant, pages))
+        found = asyncio.run(what_is_in(place, named or space, tenant, pages))
         if as_json:
             emit(found)
             return
         name = ", ".join(f"{key} {value!r}" for key, value in found["name"].items() if value)
-        title = f"{name or found['key']}: {_holds(found)}"
-        rows = [[p["page"], when(p["created_at"]), p["role"], p["tokens"], p["gist"]] for p in found["pages"]]
-        console().print(table(title, ["page", "first seen", "role", "tokens", "begins"], rows))
+        title = f"{name or found['key']}: {holds(found)}"
+        if found["pages"] or not found["items"]:
+            rows = [[p["page"], when(p["created_at"]), p["role"], p["tokens"], p["gist"]] for p in found["pages"]]
+            console().print(table(title, ["page", "first seen", "role", "tokens", "begins"], rows))
+        if found["items"]:
+            rows = [["/".join([*i["namespace"], i["key"]]), when(i["updated_at"]), i["begins"]] for i in found["items"]]
+            console().print(table(title, ["item", "written", "begins"], rows))
 
 
 @app.command()
@@ -284,56 +287,6 @@ def _space_table(spaces: list[dict[str, Any]]) -> Any:
         for each in spaces
     ]
     return table("", columns, rows)
-
-
-def _holds(found: dict[str, Any]) -> str:
-    """What there is of a space; pages also lie on paths that were left, as by a reset."""
-    records, length = found["records"], found["length"]
-    stored = records.get("page", 0)
-    if not stored:
-        return "no pages, only items" if "item" in records else "no pages"
-    if "head" not in records:  # nobody has said yet how long the path is
-        return f"{counted(stored, 'page')}, newest first"
-    others = f", {stored:,} stored" if stored != length else ""
-    return f"{counted(length, 'page')} on its path{others}, newest first"
-
-
-async def _space(place: str, wanted: SpaceId | str, tenant: str, pages: int) -> dict[str, Any]:
-    """What is in a space, told by its key or by all that makes one."""
-    async with opened(place) as (store, _):
-        scope = await _scope(store, wanted, tenant)
-        if scope is None:
-            what = _told(wanted) if isinstance(wanted, SpaceId) else repr(wanted)
-            whose = f" of tenant {tenant!r}" if tenant and isinstance(wanted, str) else ""
-            raise StoreMissing(f"there is no space {what}{whose} at {place}; `pagefault stat --spaces` lists all")
-        id_ = head_id(scope.space)
-        head = (await store.get(scope, [id_], bodies=False)).get(id_)
-        newest = await store.scan(scope, Where(kind="page", newest=True), limit=pages)
-        name = {} if head is None else {key: str(head.fields.get(key, "")) for key in ("user", "thread", "agent")}
-        return {
-            "tenant": scope.tenant,
-            "key": scope.space,
-            "name": name,
-            "length": 0 if head is None else head.seq,
-            "records": {each.kind: each.count for each in await store.census() if each.scope == scope},
-            "pages": [
-                {"page": r.seq, **{key: r.fields.get(key) for key in ("created_at", "role", "type", "tokens", "gist")}}
-                for r in newest
-            ],
-        }
-
-
-def _told(wanted: SpaceId) -> str:
-    """A space as it was asked for."""
-    asked = (("tenant", wanted.tenant), ("user", wanted.user), ("thread", wanted.thread), ("agent", wanted.agent))
-    return "of " + ", ".join(f"{name} {value!r}" for name, value in asked if value)
-
-
-async def _scope(store: PageStore, wanted: SpaceId | str, tenant: str) -> Scope | None:
-    """Where a space is; a key alone says it, since it is made of the tenant as well."""
-    key, owner = (wanted, tenant) if isinstance(wanted, str) else (wanted.key, wanted.tenant)
-    there = (tally.scope for tally in await store.census() if tally.scope.space == key)
-    return next((scope for scope in there if owner in {"", scope.tenant}), None)
 
 
 def _looks(count: int, every: float) -> Any:
