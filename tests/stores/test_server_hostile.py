@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import gzip
 import json
+import uuid
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from itertools import repeat
@@ -17,7 +18,7 @@ from langgraph.store.base import GetOp, Op, PutOp
 import pagefault
 from pagefault.errors import CorruptPage, StoreError, StoreMismatch
 from pagefault.ports import Record, Where
-from pagefault.stores import server_bounds
+from pagefault.stores import server_bounds, server_calls
 from pagefault.stores.server import ServerStore
 from pagefault.testing.store_contract import HEADER, OURS, page, terms
 from pagefault_langgraph import PagefaultStore
@@ -92,6 +93,18 @@ def numbers_everything_five(result: Any, told: int) -> None:
 async def test_a_listing_that_never_ends_is_given_up(lie: Told) -> None:
     with pytest.raises(StoreError, match=r"does not end|beyond those"):
         await asked("/scroll", lie, lambda store: store.scan(OURS, Where(), limit=10**6), SAME)
+
+
+async def test_records_that_are_invented_without_end_are_not_followed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_calls, "_MOST_SAME", 1_000)
+
+    def invents(result: Any, told: int) -> None:
+        never_ends(result, told)
+        for point in result["points"]:
+            point["id"] = str(uuid.uuid4())
+
+    with pytest.raises(StoreError, match="does not end, since the server gives ever more"):
+        await asked("/scroll", invents, lambda store: store.scan(OURS, Where(first=900), limit=10), SAME)
 
 
 async def test_a_large_body_that_is_another_one_at_each_look_is_given_up() -> None:

@@ -48,6 +48,8 @@ _VERSION: Final = [*_OWNER, "seq", NONCE]
 _WITHOUT_BODY: Final = models.PayloadSelectorExclude(exclude=list(UNSEEN))
 _TIES: Final = 16
 _SAME_NUMBER: Final = 256
+_MOST_SAME: Final = 100_000
+"""As many paths share no number: each is a fork of its conversation."""
 # The server scans small scopes as they are and walks the graph of large ones; at this width
 # the graph found what a scan finds.
 _DENSE_PARAMS: Final = models.SearchParams(hnsw_ef=256)
@@ -226,7 +228,7 @@ class Calls:
         """All records with one number, however many they are.
 
         Raises:
-            StoreError: The server goes on without giving anything new.
+            StoreError: The server goes on without giving anything new, or with more than any conversation has.
         """
         everything: dict[UUID, models.Record] = {}
         flt, offset = matching(scope, where, ids), None
@@ -235,10 +237,11 @@ class Calls:
                 flt, with_payload=selected(where) or _WITHOUT_BODY, limit=_SAME_NUMBER, offset=offset
             )
             news = {answers.id_of(point): point for point in points}
-            if offset is not None and everything.keys() >= news.keys():
+            is_old = everything.keys() >= news.keys()
+            if offset is not None and (is_old or len(everything) >= _MOST_SAME):
                 raise StoreError(
                     f"{self._link.settings.place}: listing the records with number {where.first} does not end, since "
-                    "the server gives the same ones again; is its version supported?"
+                    f"the server gives {'the same ones again' if is_old else 'ever more'}; is its version supported?"
                 )
             everything |= news
             if offset is None:
