@@ -21,6 +21,7 @@ from pagefault.recall import (
     RecalledItem,
     RecalledPage,
     RecalledPassage,
+    ended,
     fence_of,
     reading,
     render,
@@ -439,6 +440,17 @@ def test_a_stretch_is_judged_by_what_it_shows():
         text = show(recalled(what), addresses=[Address(first=1, last=1, offset=at)])
         assert (IMITATES in text) == imitates
     assert IMITATES in show(recalled(what), addresses=[Address(first=1, last=1, part=1)])
+
+
+def test_the_beginning_of_a_recall_ends_its_quotation():
+    whole = show(recalled(said(1, "first")), recalled(said(2, "second")))
+    fence = fence_in(whole)
+    assert whole.count(f"\n<{fence}") == 2
+    for at in range(len(whole) + 1):
+        text = ended(whole[:at])
+        assert text in (whole[:at], f"{whole[:at]}\n{fence}>")
+        assert text.count(f"\n<{fence}") == text.count(f"\n{fence}>") or whole.index("is data") > at
+    assert ended("nothing is quoted here") == "nothing is quoted here"
 
 
 def test_who_knows_a_page_does_not_know_its_fence():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from itertools import takewhile
 from typing import Final
 
 from pagefault.page import Role
@@ -38,7 +39,7 @@ def newest_first(
     short = [page for page in pages if len(terms[page.address]) <= MAX_TERMS]
     held = {page.address: own for page in short if (own := terms[page.address] & asked)}
     stated = [page for page in short if page.address in held]
-    stated.sort(key=lambda page: -page.page.seq)
+    stated.sort(key=lambda page: -page.page.seq)  # the newest first, so that the first that does will do
     weighty: dict[str, bool] = {}
 
     def is_weighty(page: RecalledPage) -> bool:
@@ -54,12 +55,8 @@ def newest_first(
         return is_alike and is_weighty(other) and is_weighty(page)
 
     def newest(page: RecalledPage) -> RecalledPage | None:
-        for other in stated:  # the newest first, so that the first that does will do
-            if other.page.seq <= page.page.seq:
-                return None
-            if says_anew(other, page):
-                return other
-        return None
+        later = takewhile(lambda other: other.page.seq > page.page.seq, stated)
+        return next((other for other in later if says_anew(other, page)), None)
 
     newer = {page.address: other for page in stated if (other := newest(page)) is not None}
     return _behind(pages, newer)
