@@ -138,3 +138,10 @@ def test_a_pause_for_others_only_lengthens_what_there_is():
     assert (pace.until, pace.reason) == (9.0, OTHERS)
     pace.refused(1, 4.0)
     assert (pace.until, pace.reason) == (9.0, REFUSED)
+
+
+def test_a_refusal_while_others_are_waited_for_counts():
+    pace = Pace(8)
+    pace.wait_for_others(0.5)
+    pace.refused(None, 0.1)
+    assert (pace.slots, pace.until, pace.reason) == (4, 1.1, REFUSED)

@@ -47,7 +47,7 @@ class Pace:
             BadTurn: ``retry_after`` is not a number of seconds.
         """
         check_pause(retry_after)
-        first = now >= self.until
+        first = now >= self.until or self.reason != REFUSED
         if first:
             self._width = max(1.0, self._width / 2)
         if retry_after is None:
