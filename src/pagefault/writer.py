@@ -135,7 +135,12 @@ class Writer:
             await self._heads.writes(task, head)
 
     def _written_now(self, task: Task, path: PathState, mark: Mark | None) -> None:
-        path.head = mark or path.head
+        if mark is not None:
+            with task.paging.lock:
+                others = [each for each in task.paging.lineages if each is not task.lineage]
+            for each in others:  # the head says nothing of theirs any more: who is come back to writes it again
+                self.path(each).head = None
+            path.head = mark
         self.unsynced = self.unsynced or time.monotonic()
         if self._indexer.is_on:
             self.behind[task.lineage] = task

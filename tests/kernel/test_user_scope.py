@@ -54,6 +54,21 @@ def test_other_conversations_are_found_and_marked(memory):
     assert asyncio.run(here.arecall("hotel Artemide", scope="user")) == found
 
 
+def test_who_comes_back_to_a_path_finds_it_as_the_conversation(tmp_path):
+    """Without a word more: the head that says so was written before, and another path's after that."""
+    first, budget = [user("The city is Rome."), user("The hotel is called Artemide.")], pagefault.Budget(window=100_000)
+    with pagefault.open(tmp_path, embedder=None) as memory:
+        rome, here = memory.space(user="ada", thread="rome"), memory.space(user="ada", thread="here")
+        for messages in (first, [first[0], user("The hotel is called Bologna.")], first):
+            rome.step(list(messages), CHAT, budget, now=1.0)
+            memory.flush()
+            found = here.recall("hotel called", scope="user")
+            assert [page.page.text for page in found.pages] == [messages[1]["content"]]
+    with pagefault.open(tmp_path, embedder=None) as memory:
+        found = memory.space(user="ada", thread="here").recall("hotel called", scope="user")
+        assert [page.page.text for page in found.pages] == ["The hotel is called Artemide."]
+
+
 def test_a_longer_path_that_was_left_before_it_was_stored_is_not_the_conversation(tmp_path, monkeypatch):
     with wrapped(monkeypatch, FlakyStore, tmp_path) as (memory, store):
         store.fail("put")
