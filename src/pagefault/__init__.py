@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pagefault.budget import Budget, Watermarks
 from pagefault.errors import (
     AmbiguousAgent,
     BadAddress,
@@ -52,6 +51,7 @@ from pagefault.scheduler import Scheduler
 from pagefault.scheduling import Limits, Prices, Token
 from pagefault.space import Space
 from pagefault.turn import Turn
+from pagefault.window.budget import Budget, Watermarks
 
 __all__ = [
     "Address",

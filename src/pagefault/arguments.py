@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 from pagefault.errors import BadAddress, InvalidItem, PageNotFound
 from pagefault.items import plain, reading
-from pagefault.lineage import Lineage
 from pagefault.page import Address, check_id, parse_addresses
+from pagefault.paths.lineage import Lineage
 from pagefault.shelf import Change
 
 ScopeName = Literal["thread", "user"]

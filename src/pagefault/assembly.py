@@ -6,14 +6,14 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from pagefault.budget import Budget
-from pagefault.lineage import Lineage
-from pagefault.paging import Paging
+from pagefault.paths.lineage import Lineage
+from pagefault.paths.paging import Paging
+from pagefault.paths.rejoin import Dropped, Kept, Merged, Rejoined, grown, merge, nameless, pages_with, rejoined
+from pagefault.paths.restore import restore_at
+from pagefault.paths.slot import LeftBehind
 from pagefault.ports import Codec
-from pagefault.preview import OVERSIZE
-from pagefault.rejoin import Dropped, Kept, Merged, Rejoined, grown, merge, nameless, pages_with, rejoined
-from pagefault.restore import restore_at
-from pagefault.slot import LeftBehind
+from pagefault.window.budget import Budget
+from pagefault.window.preview import OVERSIZE
 
 if TYPE_CHECKING:
     from pagefault.memory import Memory

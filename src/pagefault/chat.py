@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import count
 from typing import Any, Final
 
-from pagefault import canonical
 from pagefault.errors import UnsupportedMessage
-from pagefault.messages import chat_role, compact, project, replace_parts
+from pagefault.messages import canonical
+from pagefault.messages.projection import chat_role, compact, project, replace_parts
 from pagefault.page import Role, check_id
 from pagefault.ports import Sketch
 from pagefault.tokens import MEDIA_TOKENS, upper_bound

@@ -14,17 +14,17 @@ import uuid
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from pagefault.budget import Budget
 from pagefault.chain import link
-from pagefault.content import digest
 from pagefault.errors import UnsupportedMessage
-from pagefault.lineage import Lineage
 from pagefault.page import Role, SpaceId
-from pagefault.paging import Branch, Paging, Prompt
+from pagefault.paths.content import digest
+from pagefault.paths.lineage import Lineage
+from pagefault.paths.paging import Branch, Paging, Prompt
+from pagefault.paths.restore import restore
+from pagefault.paths.slot import LeftBehind, Slot
 from pagefault.ports import Codec
-from pagefault.restore import restore
-from pagefault.slot import LeftBehind, Slot
-from pagefault.writeback import is_crowded
+from pagefault.window.budget import Budget
+from pagefault.writing.writeback import is_crowded
 
 if TYPE_CHECKING:
     from pagefault.memory import Memory

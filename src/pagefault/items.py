@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 from uuid import UUID
 
-from pagefault import canonical
 from pagefault.chain import item_id
 from pagefault.errors import CorruptPage, InvalidItem, UnsupportedMessage
+from pagefault.messages import canonical
 from pagefault.ports import Record
 
 Namespace = tuple[str, ...]

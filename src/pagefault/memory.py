@@ -19,25 +19,25 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Literal, Self
 
-from pagefault.budget import Budget, check_budget
-from pagefault.calibration import Gauge
 from pagefault.embedders import check_embedder, default_embedder
+from pagefault.embedders.calls import Vectors
 from pagefault.errors import InvalidId, MemoryClosed, PagefaultError, StoreError
+from pagefault.faults.retrieval import Retrieval
+from pagefault.faults.sources import Sources
 from pagefault.kernel import Kernel, refuse_other_loops
-from pagefault.lineage import Lineage
 from pagefault.page import SpaceId, check_id
-from pagefault.paging import Paging
+from pagefault.paths.lineage import Lineage
+from pagefault.paths.paging import Paging
 from pagefault.ports import Embedder, PageStore, Scope, TokenCounter
-from pagefault.retrieval import Retrieval
 from pagefault.rooted import Rooted
 from pagefault.shelf import Shelf, shelf_scope
-from pagefault.sources import Sources
 from pagefault.space import Space
 from pagefault.stores import EdgeStore
 from pagefault.targets import Place, key_of, place_of
 from pagefault.tokens import check_counter, default_counter
-from pagefault.vectors import Vectors
-from pagefault.writeback import WriteBack, refuse_in_between
+from pagefault.window.budget import Budget, check_budget
+from pagefault.window.calibration import Gauge
+from pagefault.writing.writeback import WriteBack, refuse_in_between
 
 MAX_LIVE_SPACES: Final = 512
 DEFAULT_TENANT: Final = "default"

@@ -20,7 +20,9 @@ from typing import Any, Final
 from uuid import UUID
 
 from pagefault import filters, items
+from pagefault.embedders.calls import Vectors
 from pagefault.errors import CorruptPage, EmbedderError, StoreError, VersionConflict
+from pagefault.faults.retrieval import MAX_CANDIDATES, Query, Retrieval
 from pagefault.items import Item, Namespace
 from pagefault.kernel import Kernel
 from pagefault.ports import Dense, Hit, PageStore, Record, Scope, Sparse, Swap, Where
@@ -32,9 +34,7 @@ from pagefault.recall import (
     judge_items,
     query_vector,
 )
-from pagefault.retrieval import MAX_CANDIDATES, Query, Retrieval
-from pagefault.vectors import Vectors
-from pagefault.writeback import WriteBack
+from pagefault.writing.writeback import WriteBack
 
 WINDOW: Final = 256
 CANDIDATES: Final = 32

@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pagefault.arguments import ScopeName, check_key, check_moment, check_scope, checked_item, noted, numbers, parsed
 from pagefault.assembly import Assembly
-from pagefault.budget import Budget, check_budget
 from pagefault.chat import CHAT, accept
 from pagefault.errors import PageNotFound
+from pagefault.faults.others import Past, user_scope
+from pagefault.faults.retrieval import Query
 from pagefault.held import Held, Shown
 from pagefault.items import Item
-from pagefault.lineage import Lineage
-from pagefault.others import Past, user_scope
 from pagefault.page import SpaceId, check_id
-from pagefault.paging import Paging
+from pagefault.paths.lineage import Lineage
+from pagefault.paths.paging import Paging
 from pagefault.ports import Codec, Source
 from pagefault.recall import Found, render_items, with_items
-from pagefault.retrieval import Query
 from pagefault.shelf import Change, Shelf
+from pagefault.window.budget import Budget, check_budget
 
 if TYPE_CHECKING:
     from pagefault.memory import Memory

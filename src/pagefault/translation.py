@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from pagefault import canonical
+from pagefault.messages import canonical
+from pagefault.messages.parts import call_key, check_empty, object_of, read_block, read_call, read_part, refuse, text_of
+from pagefault.messages.spoken import Part, Spoken, SpokenCall, Thought
 from pagefault.page import Page, Role
-from pagefault.parts import call_key, check_empty, object_of, read_block, read_call, read_part, refuse, text_of
 from pagefault.ports import Codec
 from pagefault.recall.rendering import RecalledPage
-from pagefault.spoken import Part, Spoken, SpokenCall, Thought
 
 _LANGCHAIN_ROLES: Final = {"human": "user", "ai": "assistant"}
 _ABOUT: Final = ("id", "response_metadata", "usage_metadata")  # of the delivery; nobody says it to a model

@@ -15,11 +15,11 @@ from qdrant_edge import EdgeShard, UpdateOperation
 from typer.testing import CliRunner
 
 import pagefault
-from pagefault import canonical
 from pagefault.chain import head_id
 from pagefault.commands.app import app
 from pagefault.commands.places import damage_told
 from pagefault.errors import StoreError, StoreMismatch
+from pagefault.messages import canonical
 from pagefault.stores.engine import _OPEN, Engine
 from pagefault.testing.embedders import HashingEmbedder
 from pagefault_langgraph import PagefaultStore

@@ -10,13 +10,13 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Final
 
-from pagefault import canonical
-from pagefault.budget import Budget
 from pagefault.chain import ROOT, link
 from pagefault.chat import CHAT
-from pagefault.compaction import members
+from pagefault.messages import canonical
 from pagefault.page import SpaceId
-from pagefault.paging import Paging, Prompt
+from pagefault.paths.paging import Paging, Prompt
+from pagefault.window.budget import Budget
+from pagefault.window.compaction import members
 
 SPACE: Final = SpaceId(tenant="acme", user="ada", thread="t1", agent="")
 Message = dict[str, Any]

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pagefault.budget import Budget, Watermarks, check_budget
 from pagefault.errors import BudgetError
+from pagefault.window.budget import Budget, Watermarks, check_budget
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pagefault import Budget
-from pagefault.calibration import HIGHEST, LEAST_TOKENS, LOWEST, SAMPLES, Calibration, Gauge
 from pagefault.chat import CHAT, ChatCodec
+from pagefault.window.calibration import HIGHEST, LEAST_TOKENS, LOWEST, SAMPLES, Calibration, Gauge
 from tests.core import conversation as c
 
 ASKED = Budget(window=10_000, target=6_000, reserve=1_000)

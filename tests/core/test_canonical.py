@@ -10,7 +10,7 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from pagefault import canonical
+from pagefault.messages import canonical
 from tests.core.strategies import HOSTILE, MARKERS, few, json_values, texts
 
 BROKEN = [{"\ud83d": ["\ud83d", 1, {"__utf8__": "00"}], "__utf8__:hex:": "x", "plain": None}]

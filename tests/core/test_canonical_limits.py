@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pagefault import canonical
-from pagefault.canonical import MAX_DEPTH
 from pagefault.errors import UnsupportedMessage
+from pagefault.messages import canonical
+from pagefault.messages.canonical import MAX_DEPTH
 from tests.core.strategies import few, json_values, nested
 
 REFUSED = "deeper than 300 levels, refers to itself or holds more than 1000000 lists; flatten"

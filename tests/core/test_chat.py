@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pagefault import canonical
 from pagefault.chat import CHAT, accept
 from pagefault.errors import UnsupportedMessage
+from pagefault.messages import canonical
 from tests.core.strategies import texts
 
 ROLES = ["user", "human", "assistant", "ai", "model", "chatbot", "system", "developer", "tool", "function"]

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pagefault.compaction import Block, Entry, Scale, compact, count, join, members, to_ranges
-from pagefault.gist import gist_of
 from pagefault.page import Address, parse_addresses
+from pagefault.window.compaction import Block, Entry, Scale, compact, count, join, members, to_ranges
+from pagefault.window.gist import gist_of
 from tests.core.strategies import PROJECTIONS, few, texts
 
 SEQS = st.lists(st.integers(1, 300), max_size=60)

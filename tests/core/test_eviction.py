@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pagefault.eviction import PageCost, clock_after, gdsf, priority
 from pagefault.page import Kind
+from pagefault.window.eviction import PageCost, clock_after, gdsf, priority
 from tests.core.strategies import few
 
 COSTS = st.lists(

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pagefault.gist import MAX_CHARS, gist_of, merge
 from pagefault.page import Call, Kind, Projection, Role
+from pagefault.window.gist import MAX_CHARS, gist_of, merge
 from tests.core.strategies import PROJECTIONS, few, has_line_break, texts
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pagefault.indexing import index_text
 from pagefault.page import Call, Kind, Page, Projection, Role
+from pagefault.writing.indexing import index_text
 
 
 def page(*messages):

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pagefault.canonical import sha256
 from pagefault.errors import CorruptPage, InvalidItem
 from pagefault.items import (
     MAX_EQUALS,
@@ -33,6 +32,7 @@ from pagefault.items import (
     record_of,
     refreshed,
 )
+from pagefault.messages.canonical import sha256
 
 SPACE = "a" * 32
 LABELS = st.text(st.characters(), max_size=6) | st.sampled_from(["a", "a.b", "a/b", '","', "*", "\x00", "\ud83d"])

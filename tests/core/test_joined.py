@@ -7,12 +7,12 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pagefault.budget import Budget
 from pagefault.chat import CHAT
-from pagefault.compaction import Block, Entry, compact
-from pagefault.joined import Joined
-from pagefault.records import Task, join_ahead
-from pagefault.view import to_record
+from pagefault.window.budget import Budget
+from pagefault.window.compaction import Block, Entry, compact
+from pagefault.window.joined import Joined
+from pagefault.window.view import to_record
+from pagefault.writing.records import Task, join_ahead
 from tests.core import conversation as c
 from tests.core.strategies import few
 from tests.core.test_compaction import SCALE, entries, reclaims

@@ -12,15 +12,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pagefault import canonical
 from pagefault.chat import CHAT
-from pagefault.compaction import Block, Entry
-from pagefault.content import copy_of, count, digest, imprint, imprints, materialise, read_as, reserved
 from pagefault.errors import UnsupportedMessage
-from pagefault.lineage import Lineage
+from pagefault.messages import canonical
 from pagefault.page import Kind
-from pagefault.slot import LeftBehind
-from pagefault.view import Pin, View
+from pagefault.paths.content import copy_of, count, digest, imprint, imprints, materialise, read_as, reserved
+from pagefault.paths.lineage import Lineage
+from pagefault.paths.slot import LeftBehind
+from pagefault.window.compaction import Block, Entry
+from pagefault.window.view import Pin, View
 from tests.core import conversation as c
 from tests.core.strategies import few, json_values, nested, texts
 from tests.cut_short import cut_short

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pagefault.errors import UnsupportedMessage
-from pagefault.messages import MEDIA_TYPES, compact, is_recalled, project, read_content
+from pagefault.messages.projection import MEDIA_TYPES, compact, is_recalled, project, read_content
 from pagefault.page import Call, Role
 from tests.core.strategies import few, json_values, nested, texts
 

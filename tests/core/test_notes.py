@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pagefault.budget import Budget
 from pagefault.chat import CHAT
 from pagefault.errors import PinnedOverBudget
-from pagefault.eviction import PageCost
-from pagefault.notes import change_text, items_text
-from pagefault.pager import Census, victims
-from pagefault.view import View, from_record, to_record
+from pagefault.window.budget import Budget
+from pagefault.window.eviction import PageCost
+from pagefault.window.notes import change_text, items_text
+from pagefault.window.pager import Census, victims
+from pagefault.window.view import View, from_record, to_record
 from tests.core import conversation as c
 
 BUDGET = Budget(window=1_400, target=1_000, reserve=200)

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from pagefault.budget import Budget, Watermarks
 from pagefault.errors import BudgetError, PageTooLarge, PinnedOverBudget
-from pagefault.eviction import PageCost
 from pagefault.page import Kind
-from pagefault.pager import Census, check, victims, whole_turns
+from pagefault.window.budget import Budget, Watermarks
+from pagefault.window.eviction import PageCost
+from pagefault.window.pager import Census, check, victims, whole_turns
 from tests.core.strategies import few
 
 

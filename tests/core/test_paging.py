@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pagefault.budget import Budget
 from pagefault.chat import CHAT
 from pagefault.errors import PageTooLarge, PinnedOverBudget, UnsupportedMessage
-from pagefault.view import from_record
+from pagefault.window.budget import Budget
+from pagefault.window.view import from_record
 from tests.core import conversation as c
 from tests.core.strategies import few
 

@@ -6,7 +6,7 @@ import copy
 
 import pytest
 
-from pagefault.view import merge_records
+from pagefault.window.view import merge_records
 from tests.core import conversation as c
 from tests.core.test_paging import grown, run
 

@@ -11,11 +11,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
-from pagefault.budget import Budget
 from pagefault.chat import CHAT
 from pagefault.errors import BudgetError
 from pagefault.page import Kind
-from pagefault.view import View, from_record, merge_records, to_record
+from pagefault.window.budget import Budget
+from pagefault.window.view import View, from_record, merge_records, to_record
 from tests.core import conversation as c
 
 SIZES = st.sampled_from([0, 20, 100, 300, 900])

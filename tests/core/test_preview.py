@@ -9,15 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pagefault.budget import Budget
 from pagefault.chat import CHAT
-from pagefault.compaction import Block, Entry
 from pagefault.errors import PageTooLarge
-from pagefault.messages import read_content, replace_parts
+from pagefault.messages.projection import read_content, replace_parts
 from pagefault.page import Address
-from pagefault.preview import Cut, Preview, cap, cut
 from pagefault.recall.slices import slice_page
-from pagefault.view import Pin, View, from_record, to_record
+from pagefault.window.budget import Budget
+from pagefault.window.compaction import Block, Entry
+from pagefault.window.preview import Cut, Preview, cap, cut
+from pagefault.window.view import Pin, View, from_record, to_record
 from tests.core import conversation as c
 
 BUDGET = Budget(window=1_400, target=1_000, reserve=200)

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from pagefault import canonical
 from pagefault.chat import CHAT
 from pagefault.errors import CannotTranslate
-from pagefault.messages import NATIVE_MARK
+from pagefault.messages import canonical
+from pagefault.messages.projection import NATIVE_MARK
+from pagefault.messages.spoken import Medium, Spoken, SpokenCall, Thought
 from pagefault.page import Kind, Page, Role
 from pagefault.recall import RecalledPage
-from pagefault.spoken import Medium, Spoken, SpokenCall, Thought
 from pagefault.translation import messages_of, speak
 
 CALL = SpokenCall(id="c", name="f", arguments={"x": [1]})

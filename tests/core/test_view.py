@@ -7,10 +7,10 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pagefault.compaction import Block, Entry, count, members, to_ranges
-from pagefault.notes import Note, PinnedItem, items_text
-from pagefault.preview import Cut, Preview
-from pagefault.view import Pin, Seal, View, from_record, merge_records, to_record
+from pagefault.window.compaction import Block, Entry, count, members, to_ranges
+from pagefault.window.notes import Note, PinnedItem, items_text
+from pagefault.window.preview import Cut, Preview
+from pagefault.window.view import Pin, Seal, View, from_record, merge_records, to_record
 from tests.core.strategies import few, json_values
 
 CHAIN = {n: f"{n:032x}" for n in range(1, 61)}

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pagefault.compaction import Block, Entry
-from pagefault.notes import Note, PinnedItem
-from pagefault.preview import Cut, Preview
-from pagefault.view import Pin, Seal, View, from_record, to_record
+from pagefault.window.compaction import Block, Entry
+from pagefault.window.notes import Note, PinnedItem
+from pagefault.window.preview import Cut, Preview
+from pagefault.window.view import Pin, Seal, View, from_record, to_record
 from tests.core.strategies import json_values
 
 LINE = Entry(first=2, last=9, gist="user: hi")

@@ -14,9 +14,9 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 import pagefault
-from pagefault import canonical
 from pagefault.memory import Memory
-from pagefault.slot import LeftBehind
+from pagefault.messages import canonical
+from pagefault.paths.slot import LeftBehind
 from pagefault.space import Space
 from tests.kernel.conversation import bodies, message
 from tests.kernel.support import records

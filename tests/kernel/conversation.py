@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pagefault import canonical
+from pagefault.messages import canonical
 
 PERIOD = 9
 LARGE_EVERY = 20

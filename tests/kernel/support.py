@@ -44,7 +44,7 @@ def wrapped(
 def store_alone() -> Iterator[None]:
     """Faults are answered by the store, also where the messages are here."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("pagefault.retrieval.at_hand", lambda *_: {})
+        patched.setattr("pagefault.faults.retrieval.at_hand", lambda *_: {})
         yield
 
 

@@ -12,10 +12,10 @@ import pytest
 from qdrant_edge import EdgeShard, UpdateOperation
 
 import pagefault
-from pagefault import canonical
 from pagefault.chain import head_id, point_id
 from pagefault.errors import CorruptPage, PagefaultError, PagesLost
-from pagefault.restore import DAMAGED
+from pagefault.messages import canonical
+from pagefault.paths.restore import DAMAGED
 from tests.kernel.support import scope_of, store_alone, texts, user, users
 
 SMALL = pagefault.Budget(window=10_000, target=600, reserve=0)
@@ -234,7 +234,7 @@ def test_pages_that_vanished_are_named(tmp_path, gone, named):
 
 
 def test_pages_that_vanish_while_their_messages_are_here_are_written_again(memory, monkeypatch):
-    monkeypatch.setattr("pagefault.writer.HEAD_UNITS", 1)
+    monkeypatch.setattr("pagefault.writing.writer.HEAD_UNITS", 1)
     space = memory.space(thread="vanishing")
     space.append(users(1, 10))
     memory.flush()

@@ -12,9 +12,9 @@ import pagefault
 from pagefault.chain import head_id
 from pagefault.errors import EmbedderError, StoreMismatch
 from pagefault.ports import Where
-from pagefault.records import indexed_of
 from pagefault.testing.embedders import HashingEmbedder
 from pagefault.testing.faults import BrokenEmbedder, FlakyStore
+from pagefault.writing.records import indexed_of
 from tests.kernel.support import scope_of, texts, threads_since, until, user, users, wrapped
 
 FAULTS = ["raises", "exits", "count", "nothing", "nan", "dimension"]
@@ -149,8 +149,10 @@ def test_a_hang_without_end_is_left_alone_and_full_text_answers(embedder, monkey
     space = memory.space(thread="t")
     space.append(users(1, 3))
     memory.flush()
-    monkeypatch.setattr("pagefault.vectors.UNIT_SECONDS", 0.2)  # what answers may take as long as the machine does
-    monkeypatch.setattr("pagefault.vectors.QUERY_SECONDS", 0.2)
+    monkeypatch.setattr(
+        "pagefault.embedders.calls.UNIT_SECONDS", 0.2
+    )  # what answers may take as long as the machine does
+    monkeypatch.setattr("pagefault.embedders.calls.QUERY_SECONDS", 0.2)
     embedder.fault = "hangs"
     space.append([user("the cat is called Turing"), *users(4, 80)])
     with pytest.raises(EmbedderError, match=r"fake-hashing.* did not answer within 0\.2 s"):
@@ -173,7 +175,7 @@ def test_a_hang_that_ends_is_made_up_for(embedder, monkeypatch):
     with pagefault.open(":memory:", embedder=embedder) as memory:
         space = memory.space(thread="t")
         memory.ready()
-        monkeypatch.setattr("pagefault.vectors.UNIT_SECONDS", 0.2)
+        monkeypatch.setattr("pagefault.embedders.calls.UNIT_SECONDS", 0.2)
         embedder.fault = "hangs"
         space.append(users(1, 40))
         with pytest.raises(EmbedderError, match="did not answer"):
@@ -185,8 +187,8 @@ def test_a_hang_that_ends_is_made_up_for(embedder, monkeypatch):
 
 
 def test_an_embedder_that_hangs_from_the_start_keeps_nothing_from_being_stored(tmp_path, embedder, monkeypatch):
-    monkeypatch.setattr("pagefault.vectors.UNIT_SECONDS", 0.2)
-    monkeypatch.setattr("pagefault.vectors.QUERY_SECONDS", 0.2)
+    monkeypatch.setattr("pagefault.embedders.calls.UNIT_SECONDS", 0.2)
+    monkeypatch.setattr("pagefault.embedders.calls.QUERY_SECONDS", 0.2)
     embedder.fault = "hangs"
     with pagefault.open(tmp_path, embedder=embedder) as memory:
         space = memory.space(thread="t")
@@ -240,7 +242,7 @@ def test_a_failing_embedder_is_reported_once_and_tried_again_by_itself(embedder,
 
 def test_vectors_missing_since_a_crash_are_made_at_the_next_start(tmp_path, monkeypatch):
     """What a process that died between storing and indexing leaves behind."""
-    monkeypatch.setattr("pagefault.indexing.QUICK_SECONDS", 0.0)  # vectors come after the page
+    monkeypatch.setattr("pagefault.writing.indexing.QUICK_SECONDS", 0.0)  # vectors come after the page
     with wrapped(monkeypatch, FlakyStore, tmp_path, embedder=HashingEmbedder()) as (memory, store):
         space = memory.space(thread="t")
         space.append(users(1, 40))
@@ -263,7 +265,7 @@ def test_vectors_missing_since_a_crash_are_made_at_the_next_start(tmp_path, monk
 
 def test_a_quick_embedder_costs_no_second_write(monkeypatch, caplog):
     embedder = BrokenEmbedder(HashingEmbedder())
-    monkeypatch.setattr("pagefault.indexing.QUICK_SECONDS", 60.0)
+    monkeypatch.setattr("pagefault.writing.indexing.QUICK_SECONDS", 60.0)
     with wrapped(monkeypatch, FlakyStore, embedder=embedder) as (memory, store):
         space = memory.space(thread="t")
         space.append(user("the first one shows how quick it is"))
@@ -278,7 +280,7 @@ def test_a_quick_embedder_costs_no_second_write(monkeypatch, caplog):
 
 
 def test_texts_that_wait_take_bounded_memory(embedder, monkeypatch):
-    monkeypatch.setattr("pagefault.indexing.KEPT_CHARS", 1_000)
+    monkeypatch.setattr("pagefault.writing.indexing.KEPT_CHARS", 1_000)
     with pagefault.open(":memory:", embedder=embedder) as memory:
         space = memory.space(thread="t")
         memory.ready()

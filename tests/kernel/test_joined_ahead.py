@@ -28,7 +28,7 @@ def test_the_writer_joins_lines_when_it_has_nothing_else_to_do():
 
 
 def test_a_writer_that_never_rests_holds_no_conversation(monkeypatch):
-    monkeypatch.setattr("pagefault.writeback.QUIET_TURNS", 10**9)
+    monkeypatch.setattr("pagefault.writing.writeback.QUIET_TURNS", 10**9)
     with pagefault.open(":memory:", embedder=None) as memory:
         space = memory.space(thread="t")
         path = weakref.ref(space.step([user("hi"), user("ho")], CHAT, WIDE, now=1.0).lineage)

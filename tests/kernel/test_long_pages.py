@@ -56,7 +56,7 @@ def cosine(memory, space, text):
 @pytest.mark.parametrize("slow", [False, True], ids=["stored with its vectors", "indexed later"])
 def test_a_place_in_the_middle_is_found_and_the_page_stays_whole(tmp_path, monkeypatch, slow):
     if slow:
-        monkeypatch.setattr("pagefault.indexing.QUICK_SECONDS", 0.0)
+        monkeypatch.setattr("pagefault.writing.indexing.QUICK_SECONDS", 0.0)
     asked = []
     with pagefault.open(tmp_path, embedder=Recording(asked)) as memory:
         space = memory.space(thread="t")
@@ -104,8 +104,8 @@ def test_items_have_pieces_too(tmp_path):
 def first(tmp_path, monkeypatch):
     """A directory of the first format: one vector a page, and no room for more."""
     with monkeypatch.context() as then:
-        then.setattr("pagefault.vectors.Header", partial(Header, version=1))
-        then.setattr("pagefault.vectors.pieces_of", lambda text: [text[:4_000]])
+        then.setattr("pagefault.embedders.calls.Header", partial(Header, version=1))
+        then.setattr("pagefault.embedders.calls.pieces_of", lambda text: [text[:4_000]])
         with pagefault.open(tmp_path / "first", embedder=OLD) as memory:
             memory.space(thread="t").append([user("short"), user(LONG)])
     return tmp_path / "first"

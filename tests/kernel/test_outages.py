@@ -145,8 +145,8 @@ def test_many_writers_never_have_much_more_than_the_limit_waiting(monkeypatch, s
 @pytest.mark.parametrize("broken", ["put", "sync", "index"])
 def test_an_outage_loses_nothing_and_is_said_once(monkeypatch, caplog, broken):
     caplog.set_level(logging.INFO, "pagefault")
-    monkeypatch.setattr("pagefault.patience.PAUSES", (0.01, 0.02))
-    monkeypatch.setattr("pagefault.indexing.QUICK_SECONDS", 0.0)  # vectors come after the page
+    monkeypatch.setattr("pagefault.writing.patience.PAUSES", (0.01, 0.02))
+    monkeypatch.setattr("pagefault.writing.indexing.QUICK_SECONDS", 0.0)  # vectors come after the page
     with wrapped(monkeypatch, FlakyStore, embedder=HashingEmbedder()) as (memory, store):
         space = memory.space(thread="t")
         space.append(users(1, 5))
@@ -187,7 +187,7 @@ def test_an_append_that_finds_no_room_during_an_outage_adds_nothing(monkeypatch,
 
 @pytest.mark.parametrize("error", [ValueError("odd"), RuntimeError("odd"), KeyError("odd"), StopAsyncIteration()])
 def test_an_error_that_nobody_foresaw_is_typed_said_and_retried(monkeypatch, caplog, error):
-    monkeypatch.setattr("pagefault.patience.PAUSES", (0.01,))
+    monkeypatch.setattr("pagefault.writing.patience.PAUSES", (0.01,))
     with wrapped(monkeypatch, FlakyStore) as (memory, store):
         space = memory.space(thread="t")
         memory.ready()
@@ -207,7 +207,7 @@ def test_an_error_that_nobody_foresaw_is_typed_said_and_retried(monkeypatch, cap
 
 
 def test_a_store_that_fails_now_and_then_still_ends_up_complete(monkeypatch):
-    monkeypatch.setattr("pagefault.patience.PAUSES", (0.001,))
+    monkeypatch.setattr("pagefault.writing.patience.PAUSES", (0.001,))
 
     class Moody(FlakyStore):
         async def _before(self, call, scope=None):
@@ -254,7 +254,7 @@ def test_a_store_that_cannot_be_opened_is_tried_again_at_the_next_verb(monkeypat
 
 
 def test_under_steady_load_pages_become_durable_all_the_same(monkeypatch):
-    monkeypatch.setattr("pagefault.writeback.SYNC_SECONDS", 0.05)
+    monkeypatch.setattr("pagefault.writing.writeback.SYNC_SECONDS", 0.05)
     with wrapped(monkeypatch, FlakyStore) as (memory, store):
         space = memory.space(thread="t")
         space.append(user("0"))
@@ -273,7 +273,7 @@ def test_a_flush_asks_a_store_that_nobody_answers_at_once_and_not_for_each_conve
         for space in spaces:
             space.append(user("hi"))
         memory.flush()
-        monkeypatch.setattr("pagefault.patience.PAUSES", (1_000.0,))  # the pump tries each of them once
+        monkeypatch.setattr("pagefault.writing.patience.PAUSES", (1_000.0,))  # the pump tries each of them once
         written = store.calls["put"]
         store.fail("put", error=StoreUnreachable("nobody answers"))
         for space in spaces:

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 import pagefault
-from pagefault.budget import Budget
 from pagefault.chain import head_id
 from pagefault.chat import CHAT
-from pagefault.lineage import Lineage
+from pagefault.paths.lineage import Lineage
 from pagefault.testing.embedders import HashingEmbedder
 from pagefault.testing.faults import FlakyStore
+from pagefault.window.budget import Budget
 from tests.kernel.conversation import bodies, message
 from tests.kernel.support import records, scope_of, store_alone, texts, user, users, wrapped
 

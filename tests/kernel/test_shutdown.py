@@ -15,7 +15,7 @@ import pytest
 
 import pagefault
 from pagefault.errors import EmbedderError, MemoryClosed, StoreError
-from pagefault.lineage import Lineage
+from pagefault.paths.lineage import Lineage
 from pagefault.testing.embedders import HashingEmbedder
 from pagefault.testing.faults import BrokenEmbedder, FlakyStore, SlowStore
 from tests.cut_short import cut_short

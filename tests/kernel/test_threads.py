@@ -18,7 +18,7 @@ from qdrant_edge import UpdateOperation
 
 import pagefault
 import pagefault.memory as memories
-import pagefault.records
+import pagefault.writing.records
 from pagefault import tokens
 from pagefault.chain import head_id
 from pagefault.errors import CorruptPage, PagefaultError, StoreError
@@ -87,8 +87,8 @@ def test_many_spaces_at_once_keep_apart():
 
 
 def test_a_process_that_is_never_quiet_lets_its_conversations_go(monkeypatch):
-    monkeypatch.setattr("pagefault.writeback.QUIET_TURNS", 10**9)
-    monkeypatch.setattr("pagefault.writeback.MAX_BEHIND", 3)
+    monkeypatch.setattr("pagefault.writing.writeback.QUIET_TURNS", 10**9)
+    monkeypatch.setattr("pagefault.writing.writeback.MAX_BEHIND", 3)
     monkeypatch.setattr("pagefault.memory.MAX_LIVE_SPACES", 1)
     with pagefault.open(":memory:", embedder=HashingEmbedder()) as memory:
         for n in range(12):
@@ -210,7 +210,7 @@ def test_cancelling_at_any_moment_leaves_everything_consistent():
 
 @pytest.mark.parametrize("held", ["put", "index", "sync"])
 def test_a_cancelled_flush_can_be_called_again(monkeypatch, held):
-    monkeypatch.setattr("pagefault.indexing.QUICK_SECONDS", 0.0)  # vectors come after the page
+    monkeypatch.setattr("pagefault.writing.indexing.QUICK_SECONDS", 0.0)  # vectors come after the page
 
     async def main():
         with wrapped(monkeypatch, SlowStore, embedder=HashingEmbedder()) as (memory, store):
@@ -278,7 +278,7 @@ def test_one_tenants_outage_is_not_anothers(monkeypatch, caplog):
 
 
 def test_a_path_in_trouble_is_left_alone_until_its_pause_is_over(monkeypatch):
-    monkeypatch.setattr("pagefault.patience.PAUSES", (3600.0,))
+    monkeypatch.setattr("pagefault.writing.patience.PAUSES", (3600.0,))
     with wrapped(monkeypatch, FlakyStore) as (memory, store):
         bad, good = memory.space(tenant="bad", thread="t"), memory.space(tenant="good", thread="t")
         memory.ready()
@@ -324,14 +324,14 @@ def test_a_page_that_cannot_be_written_holds_up_only_its_own_path(monkeypatch):
         bad.append(user("fine"))
         good.append(user("fine"))
         memory.flush()
-        real = pagefault.records.record_of
+        real = pagefault.writing.records.record_of
 
         def broken(point, user, page, **how):
             if page.text == "poison":
                 raise ZeroDivisionError("a bug")
             return real(point, user, page, **how)
 
-        monkeypatch.setattr("pagefault.records.record_of", broken)
+        monkeypatch.setattr("pagefault.writing.records.record_of", broken)
         bad.append(user("poison"))
         good.append(users(1, 30))
         until(lambda: len(records(memory, good)) == 31, "the good pages")

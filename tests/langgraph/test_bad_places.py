@@ -15,9 +15,9 @@ from langgraph.checkpoint.memory import InMemorySaver
 from qdrant_edge import UpdateOperation
 
 import pagefault
-from pagefault import canonical
 from pagefault.chain import point_id
 from pagefault.errors import EmbedderError, StoreDenied, StoreError, StoreLocked, StoreMismatch, StoreUnreachable
+from pagefault.messages import canonical
 from pagefault.ports import Header
 from pagefault.stores import EdgeStore
 from pagefault.testing import ThreadRunner
@@ -213,8 +213,10 @@ def test_an_embedder_that_fails_in_the_middle_of_a_run(
         ask = (lambda text: asyncio.run(chat.aask(text))) if is_async else chat.ask
         ask("first")
         memory.flush()
-        monkeypatch.setattr("pagefault.vectors.UNIT_SECONDS", 0.3)  # what answers may take as long as the machine does
-        monkeypatch.setattr("pagefault.vectors.QUERY_SECONDS", 0.3)
+        monkeypatch.setattr(
+            "pagefault.embedders.calls.UNIT_SECONDS", 0.3
+        )  # what answers may take as long as the machine does
+        monkeypatch.setattr("pagefault.embedders.calls.QUERY_SECONDS", 0.3)
         embedder.fault = fault
         assert ask("work").startswith("turn done")
         assert words("k4", 18) in ask("recall it"), "full text finds it meanwhile"

@@ -14,8 +14,8 @@ from langchain_core.runnables import ConfigurableField, Runnable
 from langgraph.checkpoint.memory import InMemorySaver
 
 import pagefault
-from pagefault.content import materialise
 from pagefault.page import Kind
+from pagefault.paths.content import materialise
 from pagefault.tokens import default_counter
 from pagefault_langgraph import PagingMiddleware, paged
 from pagefault_langgraph.answering import models_of

@@ -13,9 +13,9 @@ from langchain_core.messages import BaseMessage, SystemMessage
 from langgraph.checkpoint.memory import InMemorySaver
 
 import pagefault
-from pagefault import canonical
-from pagefault.content import materialise
+from pagefault.messages import canonical
 from pagefault.page import Kind
+from pagefault.paths.content import materialise
 from pagefault.tokens import default_counter
 from pagefault_langgraph import PagingMiddleware
 from pagefault_langgraph.messages import LANGCHAIN

@@ -13,12 +13,12 @@ from langchain_core.messages import AIMessage, BaseMessage
 from langgraph.checkpoint.memory import InMemorySaver
 
 import pagefault
-from pagefault import canonical
 from pagefault.errors import StoreError
-from pagefault.patience import PAUSES
+from pagefault.messages import canonical
 from pagefault.stores import EdgeStore
 from pagefault.stores.backoff import Backoff, delays
 from pagefault.testing.faults import FlakyStore
+from pagefault.writing.patience import PAUSES
 from pagefault_langgraph import PagingMiddleware
 from pagefault_langgraph.messages import LANGCHAIN
 from tests.kernel.support import until

@@ -13,7 +13,7 @@ from langchain_core.tools import StructuredTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
 import pagefault
-from pagefault.messages import compact
+from pagefault.messages.projection import compact
 from pagefault.tokens import default_counter
 from pagefault_langgraph import PagingMiddleware, paged
 from tests.langgraph.scripted import TOOLS, ScriptedModel, words, worker_script

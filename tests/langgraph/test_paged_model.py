@@ -15,7 +15,7 @@ from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.prebuilt import ToolNode, tools_condition
 
 import pagefault
-from pagefault import canonical
+from pagefault.messages import canonical
 from pagefault_langgraph import NotPageable, PagingMiddleware, paged, recall_tool
 from pagefault_langgraph.messages import LANGCHAIN
 from tests.kernel.support import store_alone

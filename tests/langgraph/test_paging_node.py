@@ -15,7 +15,7 @@ from langgraph.graph.message import REMOVE_ALL_MESSAGES
 from langgraph.prebuilt import ToolNode, tools_condition
 
 import pagefault
-from pagefault import canonical
+from pagefault.messages import canonical
 from pagefault_langgraph import NotPageable, NotPaged, PagedState, needs_paging, paging_node, prompt_of, recall_tool
 from pagefault_langgraph.messages import LANGCHAIN
 from tests.langgraph.scripted import TOOLS, ScriptedModel, is_extension, problems, worker_script

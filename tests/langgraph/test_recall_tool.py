@@ -13,7 +13,7 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 from langgraph.checkpoint.memory import InMemorySaver
 
 import pagefault
-from pagefault.messages import RECALL_MARK
+from pagefault.messages.projection import RECALL_MARK
 from pagefault.tokens import default_counter
 from pagefault_langgraph import PagingMiddleware, recall_tool
 from tests.langgraph.scripted import TOOLS, ScriptedModel, problems, words, worker_script

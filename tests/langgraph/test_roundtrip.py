@@ -10,9 +10,9 @@ import pytest
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 
 import pagefault
-from pagefault import canonical
 from pagefault.errors import UnsupportedMessage
-from pagefault.messages import project
+from pagefault.messages import canonical
+from pagefault.messages.projection import project
 from pagefault.tokens import default_counter, message_tokens
 from pagefault_langgraph.messages import LANGCHAIN
 from tests.langgraph.odd_messages import messages

@@ -108,7 +108,7 @@ def test_one_that_hangs_is_left_alone_until_it_answers(memory, profiles, monkeyp
     ask = {"sources": [slow, StoreSource(profiles, own)]}
     before = set(threading.enumerate())
     with monkeypatch.context() as hurried:
-        hurried.setattr("pagefault.sources.SECONDS", 0.2)
+        hurried.setattr("pagefault.faults.sources.SECONDS", 0.2)
         assert "did not answer within 0.2 s" in space.recall("hotel in Rome", **ask).failed[0]
     found = space.recall("hotel in Rome", **ask)
     assert "has not answered an earlier question yet" in found.failed[0]

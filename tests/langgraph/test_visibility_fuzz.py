@@ -20,7 +20,7 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMe
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
 import pagefault
-from pagefault.others import Past
+from pagefault.faults.others import Past
 from pagefault_langgraph.messages import LANGCHAIN
 from tests.kernel.support import store_alone
 

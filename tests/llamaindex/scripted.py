@@ -22,8 +22,8 @@ from llama_index.core.tools import FunctionTool
 from pydantic import PrivateAttr
 
 import pagefault
-from pagefault.content import materialise
 from pagefault.page import Kind
+from pagefault.paths.content import materialise
 from pagefault.tokens import default_counter
 from pagefault_llamaindex import PagefaultMemory
 from pagefault_llamaindex.messages import LLAMAINDEX

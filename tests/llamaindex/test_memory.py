@@ -14,9 +14,9 @@ import pytest
 from llama_index.core.base.llms.types import ChatMessage, ThinkingBlock, ToolCallBlock
 
 import pagefault
-from pagefault.content import materialise
 from pagefault.errors import BudgetError, InvalidId, MemoryClosed, StoreError, StoreMissing, UnsupportedMessage
 from pagefault.page import Kind
+from pagefault.paths.content import materialise
 from pagefault.tokens import default_counter
 from pagefault_llamaindex import PagefaultMemory, PagefaultRetriever, PagefaultToolSpec, rendering
 from pagefault_llamaindex.messages import LLAMAINDEX

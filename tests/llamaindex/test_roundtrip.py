@@ -16,9 +16,9 @@ from llama_index.core.base.llms.types import (
 from pydantic import BaseModel
 
 import pagefault
-from pagefault import canonical
 from pagefault.errors import UnsupportedMessage
-from pagefault.messages import project
+from pagefault.messages import canonical
+from pagefault.messages.projection import project
 from pagefault.tokens import default_counter, message_tokens
 from pagefault_llamaindex.encoding import RecalledBlock
 from pagefault_llamaindex.messages import LLAMAINDEX, accept, copy_of

@@ -30,8 +30,8 @@ from llama_index.core.base.llms.types import (
 import pagefault
 import pagefault_langgraph
 import pagefault_llamaindex
-from pagefault import canonical
 from pagefault.errors import CannotTranslate
+from pagefault.messages import canonical
 from pagefault.ports import Codec
 from pagefault.translation import speak
 from pagefault_langgraph.messages import LANGCHAIN

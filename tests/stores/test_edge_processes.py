@@ -18,8 +18,8 @@ import pytest
 from qdrant_edge import EdgeShard
 
 import pagefault
-from pagefault import canonical
 from pagefault.errors import StoreError, StoreLocked
+from pagefault.messages import canonical
 from pagefault.ports import Where
 from pagefault.stores import EdgeStore
 from pagefault.stores.engine import Engine

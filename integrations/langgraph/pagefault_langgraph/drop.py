@@ -13,10 +13,10 @@ from typing import Any, Final, NamedTuple
 from langchain_core.messages import BaseMessage, HumanMessage, RemoveMessage
 from langgraph.graph.message import REMOVE_ALL_MESSAGES, add_messages
 
-from pagefault.content import digest
 from pagefault.errors import PagefaultError
-from pagefault.lineage import Lineage
-from pagefault.rejoin import Dropped, dropped_of, from_mark, to_mark
+from pagefault.paths.content import digest
+from pagefault.paths.lineage import Lineage
+from pagefault.paths.rejoin import Dropped, dropped_of, from_mark, to_mark
 from pagefault_langgraph.messages import LANGCHAIN
 
 MARK: Final = "pagefault"

@@ -13,9 +13,9 @@ from langchain_core.messages import BaseMessage
 from langchain_core.runnables.config import var_child_runnable_config
 
 from pagefault import Budget, Memory, SpaceId
-from pagefault.budget import DEFAULT_WINDOW, check_budget
-from pagefault.calibration import Gauge
-from pagefault.paging import Prompt
+from pagefault.paths.paging import Prompt
+from pagefault.window.budget import DEFAULT_WINDOW, check_budget
+from pagefault.window.calibration import Gauge
 from pagefault_langgraph.answering import choices, models_of
 from pagefault_langgraph.identity import Identity, space_of
 

@@ -23,7 +23,7 @@ from langchain_core.messages import (
 )
 
 from pagefault.errors import UnsupportedMessage
-from pagefault.messages import is_media, is_recalled, project, replace_parts
+from pagefault.messages.projection import is_media, is_recalled, project, replace_parts
 from pagefault.page import Role
 from pagefault.ports import Sketch
 from pagefault.tokens import MEDIA_TOKENS, upper_bound

@@ -23,8 +23,8 @@ from langgraph.types import Command
 
 from pagefault import Budget, Memory, Source, Space, SpaceId
 from pagefault.arguments import ScopeName
-from pagefault.calibration import Gauge
-from pagefault.paging import Prompt
+from pagefault.paths.paging import Prompt
+from pagefault.window.calibration import Gauge
 from pagefault_langgraph.identity import Identity, calling, space_of, watch
 from pagefault_langgraph.locate import IN_TURN, OWNED, Budgets
 from pagefault_langgraph.messages import LANGCHAIN

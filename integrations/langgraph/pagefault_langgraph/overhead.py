@@ -9,8 +9,8 @@ from langchain.agents.structured_output import AutoStrategy, ProviderStrategy, T
 from langchain_core.messages import BaseMessage
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
-from pagefault.content import materialise, schema_tokens
 from pagefault.page import Kind
+from pagefault.paths.content import materialise, schema_tokens
 from pagefault.ports import TokenCounter
 from pagefault_langgraph.messages import LANGCHAIN
 

@@ -10,7 +10,7 @@ from langchain_core.messages import AnyMessage
 from langgraph.channels import EphemeralValue
 from typing_extensions import TypedDict
 
-from pagefault.view import merge_records
+from pagefault.window.view import merge_records
 from pagefault_langgraph.drop import add_paged_messages
 
 VIEW_KEY: Final = "pagefault_view"

@@ -14,8 +14,8 @@ from pagefault import Budget, Memory, Source
 from pagefault.arguments import ScopeName
 from pagefault.asking import ADDRESSES, NAME, QUERY, asked, description_of, failed, few, said, said_addresses
 from pagefault.errors import PagefaultError
-from pagefault.messages import RECALL_MARK
-from pagefault.others import Past
+from pagefault.faults.others import Past
+from pagefault.messages.projection import RECALL_MARK
 from pagefault.recall import Found
 from pagefault.space import Space
 from pagefault_langgraph.drop import Standing, standing

@@ -7,9 +7,9 @@ from typing import Any
 from langchain_core.messages import BaseMessage
 
 from pagefault import translation
+from pagefault.messages.spoken import Part, Spoken, SpokenCall, Thought
 from pagefault.page import Page, Role
 from pagefault.recall import RecalledPage
-from pagefault.spoken import Part, Spoken, SpokenCall, Thought
 from pagefault_langgraph.messages import LANGCHAIN
 
 _TYPES = {Role.USER: "human", Role.ASSISTANT: "ai", Role.SYSTEM: "system", Role.TOOL: "tool"}

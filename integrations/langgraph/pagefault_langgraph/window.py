@@ -14,8 +14,8 @@ from pagefault import Memory
 from pagefault.arguments import numbers
 from pagefault.asking import failed
 from pagefault.errors import PagefaultError
-from pagefault.lineage import Lineage
-from pagefault.view import to_record
+from pagefault.paths.lineage import Lineage
+from pagefault.window.view import to_record
 from pagefault_langgraph.identity import Identity
 from pagefault_langgraph.state import VIEW_KEY
 from pagefault_langgraph.tools import Asker, Said, SaidAddresses

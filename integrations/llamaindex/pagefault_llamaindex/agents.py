@@ -15,9 +15,9 @@ from llama_index.core.agent.workflow import BaseWorkflowAgent
 from llama_index.core.base.llms.types import ChatMessage, MessageRole, ToolCallBlock
 
 from pagefault.held import Held
-from pagefault.lineage import Lineage
-from pagefault.messages import project
-from pagefault.slot import LeftBehind
+from pagefault.messages.projection import project
+from pagefault.paths.lineage import Lineage
+from pagefault.paths.slot import LeftBehind
 from pagefault_llamaindex.memory import PagefaultMemory
 from pagefault_llamaindex.messages import LLAMAINDEX
 from pagefault_llamaindex.model import NotPageable

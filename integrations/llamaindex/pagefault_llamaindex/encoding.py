@@ -26,9 +26,9 @@ from llama_index.core.base.llms.types import (
 )
 from pydantic import AnyUrl, BaseModel
 
-from pagefault import canonical
 from pagefault.errors import UnsupportedMessage
-from pagefault.messages import NATIVE_MARK, RECALL_MARK
+from pagefault.messages import canonical
+from pagefault.messages.projection import NATIVE_MARK, RECALL_MARK
 
 _TAG: Final = NATIVE_MARK
 

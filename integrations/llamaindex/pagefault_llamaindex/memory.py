@@ -14,10 +14,10 @@ from pydantic import ConfigDict, Field, PrivateAttr
 import pagefault
 from pagefault import Budget, Memory, Space
 from pagefault.attaching import aattach, attach
-from pagefault.content import materialise
 from pagefault.errors import BudgetError, InvalidId
 from pagefault.held import Held, Shown
 from pagefault.page import Kind
+from pagefault.paths.content import materialise
 from pagefault_llamaindex import rendering
 from pagefault_llamaindex.messages import LLAMAINDEX, accept, accept_one, copy_of
 

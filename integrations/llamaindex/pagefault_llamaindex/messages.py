@@ -20,9 +20,9 @@ from llama_index.core.base.llms.types import (
     ToolCallBlock,
 )
 
-from pagefault import canonical
 from pagefault.errors import UnsupportedMessage
-from pagefault.messages import project
+from pagefault.messages import canonical
+from pagefault.messages.projection import project
 from pagefault.page import Role
 from pagefault.ports import Sketch
 from pagefault.tokens import MEDIA_TOKENS, upper_bound

@@ -18,13 +18,13 @@ from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.llms import LLM
 
 from pagefault import Budget, Memory, SpaceId
-from pagefault.budget import check_budget
-from pagefault.content import materialise, schema_tokens
 from pagefault.errors import PagefaultError
 from pagefault.held import Shown
 from pagefault.page import Kind
-from pagefault.paging import Prompt
+from pagefault.paths.content import materialise, schema_tokens
+from pagefault.paths.paging import Prompt
 from pagefault.ports import TokenCounter
+from pagefault.window.budget import check_budget
 from pagefault_llamaindex.memory import PagefaultMemory
 from pagefault_llamaindex.messages import LLAMAINDEX, accept, copy_of, lead_of
 from pagefault_llamaindex.rendering import Match, match

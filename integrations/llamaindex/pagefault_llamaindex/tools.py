@@ -27,7 +27,7 @@ from pagefault.asking import (
     said_fact,
 )
 from pagefault.errors import PagefaultError
-from pagefault.lineage import Lineage
+from pagefault.paths.lineage import Lineage
 from pagefault_llamaindex.encoding import RecalledBlock
 from pagefault_llamaindex.memory import PagefaultMemory
 from pagefault_llamaindex.messages import LLAMAINDEX

@@ -8,9 +8,9 @@ from llama_index.core.base.llms.types import ChatMessage
 from pydantic import AnyUrl
 
 from pagefault import translation
+from pagefault.messages.spoken import Part, Spoken, SpokenCall, Thought
 from pagefault.page import Page
 from pagefault.recall import RecalledPage
-from pagefault.spoken import Part, Spoken, SpokenCall, Thought
 from pagefault_llamaindex.encoding import plain
 from pagefault_llamaindex.messages import LLAMAINDEX
 

@@ -443,7 +443,9 @@ def _check_record(record: Record) -> None:
     if not _is_text(record.user):
         raise StoreError(f"record {record.id}: user is {record.user!r:.60}; it must be text, as SpaceId checks it")
     if not _is_text(record.body) or not record.body.isascii():
-        raise StoreError(f"record {record.id}: the body must be ASCII text; write it with pagefault.canonical.dump")
+        raise StoreError(
+            f"record {record.id}: the body must be ASCII text; write it with pagefault.messages.canonical.dump"
+        )
     if not record.sha256.isascii() or len(record.sha256) > _SHA256_CHARS:
         raise StoreError(f"record {record.id}: sha256 must be 64 hex digits")
 

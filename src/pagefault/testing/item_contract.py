@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from pagefault import canonical
 from pagefault.chain import item_id
+from pagefault.messages import canonical
 from pagefault.ports import PageStore, Record, Scope, Swap, Where
 from pagefault.testing.expect import refused, same, true
 from pagefault.testing.store_contract import NOBODY, OURS, Check, StoreFactory, _noise, _opened, head, page, terms

@@ -18,9 +18,9 @@ from dataclasses import replace
 from typing import Any, Final, Protocol
 from uuid import UUID
 
-from pagefault import canonical
 from pagefault.chain import head_id, link, point_id
 from pagefault.errors import MemoryClosed, StoreMismatch
+from pagefault.messages import canonical
 from pagefault.ports import Header, PageStore, Record, RecordKind, Scope, Sparse, Where
 from pagefault.testing.expect import close, refused, same, true
 

@@ -8,13 +8,13 @@ from typing import NamedTuple
 from uuid import UUID
 
 from pagefault.embedders import PROBE
+from pagefault.embedders.calls import embed, embed_pieces, header_of
 from pagefault.errors import CorruptPage, EmbedderError
-from pagefault.indexing import vector_text
 from pagefault.items import item_of
+from pagefault.paths.restore import page_from
 from pagefault.ports import Dense, Embedder, Header, Record
-from pagefault.restore import page_from
 from pagefault.stores.edge_rebuild import Progress, Rebuilt, rebuild
-from pagefault.vectors import embed, embed_pieces, header_of
+from pagefault.writing.indexing import vector_text
 
 
 class Reindexed(NamedTuple):

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
-from pagefault import canonical
 from pagefault.chain import ROOT, head_id, link, point_id
 from pagefault.errors import CorruptPage
 from pagefault.items import item_of
+from pagefault.messages import canonical
+from pagefault.paths.restore import page_from
 from pagefault.ports import PageStore, Record, RecordKind, Scope, Where
-from pagefault.restore import page_from
 from pagefault.upkeep.survey import is_shelf
 
 Progress = Callable[[int, int], object]

@@ -10,8 +10,8 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from pagefault import canonical
 from pagefault.errors import UnsupportedMessage
+from pagefault.messages import canonical
 from pagefault.page import Call, Projection, Role
 
 MEDIA_TYPES: Final = frozenset(

@@ -11,14 +11,14 @@ from functools import partial
 from typing import Final
 
 from pagefault.errors import CorruptPage, PagesLost
+from pagefault.faults.others import Others, Place, Sight
 from pagefault.kernel import Kernel
-from pagefault.lineage import Lineage
-from pagefault.others import Others, Place, Sight
 from pagefault.page import Page, SpaceId
-from pagefault.paging import Paging
+from pagefault.paths.lineage import Lineage
+from pagefault.paths.paging import Paging
+from pagefault.paths.restore import Read, intact, read
 from pagefault.ports import PageStore, Scope
-from pagefault.restore import Read, intact, read
-from pagefault.writeback import WriteBack
+from pagefault.writing.writeback import WriteBack
 
 _log: Final = logging.getLogger("pagefault")
 

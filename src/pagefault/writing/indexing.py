@@ -17,12 +17,12 @@ from uuid import UUID
 
 from pagefault.chain import point_id
 from pagefault.embedders import PROBE
+from pagefault.embedders.calls import Vectors
 from pagefault.errors import CorruptPage, EmbedderError
 from pagefault.kernel import Kernel
 from pagefault.page import Kind, Page
+from pagefault.paths.restore import page_from
 from pagefault.ports import Dense, PageStore, Record, Scope
-from pagefault.restore import page_from
-from pagefault.vectors import Vectors
 
 UNIT_PAGES: Final = 16
 UNIT_CHARS: Final = 2**20

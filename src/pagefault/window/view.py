@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, Final, TypeGuard
 
-from pagefault.compaction import Block, Entry, Range, count, members, to_ranges
-from pagefault.notes import Note, PinnedItem, items_text
-from pagefault.preview import Cut, Preview
+from pagefault.window.compaction import Block, Entry, Range, count, members, to_ranges
+from pagefault.window.notes import Note, PinnedItem, items_text
+from pagefault.window.preview import Cut, Preview
 
 RECORD_VERSION: Final = 1
 

@@ -8,13 +8,13 @@ from hashlib import blake2b
 from marshal import dumps
 from typing import Any, Final
 
-from pagefault import canonical
 from pagefault.errors import UnsupportedMessage
-from pagefault.gist import gist_of
-from pagefault.messages import compact, project
+from pagefault.messages import canonical
+from pagefault.messages.projection import compact, project
 from pagefault.page import Kind, Page, Projection
 from pagefault.ports import Codec, TokenCounter
 from pagefault.tokens import message_tokens
+from pagefault.window.gist import gist_of
 
 SCHEMA_OVERHEAD: Final = 8
 COPIED_DEPTH: Final = 12

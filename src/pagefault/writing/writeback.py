@@ -17,20 +17,20 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import Any, Final
 from weakref import ref
 
+from pagefault.embedders.calls import Vectors
 from pagefault.errors import EmbedderError, MemoryClosed, PagefaultError, StoreError, StoreUnreachable
-from pagefault.heads import Heads
-from pagefault.indexing import Indexer
 from pagefault.kernel import Kernel, take_error
-from pagefault.lineage import Lineage
 from pagefault.page import SpaceId
-from pagefault.paging import Paging
-from pagefault.patience import Patience
+from pagefault.paths.lineage import Lineage
+from pagefault.paths.paging import Paging
+from pagefault.paths.restore import Restored
 from pagefault.ports import Header, PageStore, Scope, TokenCounter
-from pagefault.records import Task, mark_of
-from pagefault.restore import Restored
 from pagefault.tokens import load
-from pagefault.vectors import Vectors
-from pagefault.writer import Writer
+from pagefault.writing.heads import Heads
+from pagefault.writing.indexing import Indexer
+from pagefault.writing.patience import Patience
+from pagefault.writing.records import Task, mark_of
+from pagefault.writing.writer import Writer
 
 TURN_SECONDS: Final = 0.02
 """Pages of one moment are written together, and the step that noted them is not disturbed."""

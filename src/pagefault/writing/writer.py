@@ -11,15 +11,15 @@ from uuid import UUID
 from weakref import WeakKeyDictionary, ref
 
 from pagefault.chain import head_id, point_id
-from pagefault.heads import Heads
-from pagefault.indexing import Indexer
 from pagefault.kernel import Kernel
-from pagefault.lineage import Lineage
-from pagefault.paging import Paging
-from pagefault.patience import Patience
+from pagefault.paths.lineage import Lineage
+from pagefault.paths.paging import Paging
+from pagefault.paths.slot import Slot
 from pagefault.ports import PageStore, Record, Scope
-from pagefault.records import Mark, Task, head_of, indexed_of, join_ahead, let_go, mark_of, pages_of, unit_of
-from pagefault.slot import Slot
+from pagefault.writing.heads import Heads
+from pagefault.writing.indexing import Indexer
+from pagefault.writing.patience import Patience
+from pagefault.writing.records import Mark, Task, head_of, indexed_of, join_ahead, let_go, mark_of, pages_of, unit_of
 
 HEAD_UNITS: Final = 8
 """A head is written after so many units of a long backlog, and with its last."""

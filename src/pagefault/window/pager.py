@@ -11,9 +11,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from pagefault.budget import Budget
 from pagefault.errors import BudgetError, PageTooLarge, PinnedOverBudget
-from pagefault.eviction import PageCost, gdsf
+from pagefault.window.budget import Budget
+from pagefault.window.eviction import PageCost, gdsf
 
 NAMED: Final = 8
 

@@ -13,23 +13,23 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
-from pagefault.budget import Budget
-from pagefault.calibration import Gauge, Sent
-from pagefault.compaction import Block, Scale, compact
-from pagefault.content import reserved
 from pagefault.errors import PinnedOverBudget
-from pagefault.eviction import PageCost, clock_after
-from pagefault.lineage import Lineage
-from pagefault.notes import NAMED, NOTICE, Note, PinnedItem, change_text, items_text, pressure_text
 from pagefault.page import Role, SpaceId
-from pagefault.pager import Census, check, victims, whole_turns
+from pagefault.paths.content import reserved
+from pagefault.paths.lineage import Lineage
+from pagefault.paths.previewing import oversize, squeeze
+from pagefault.paths.prompt import render
+from pagefault.paths.slot import Slot
 from pagefault.ports import Codec, TokenCounter
-from pagefault.preview import OVERSIZE
-from pagefault.previewing import oversize, squeeze
-from pagefault.prompt import render
-from pagefault.slot import Slot
 from pagefault.tokens import lines_add_up
-from pagefault.view import Pin, View, from_record, generation_of, to_record
+from pagefault.window.budget import Budget
+from pagefault.window.calibration import Gauge, Sent
+from pagefault.window.compaction import Block, Scale, compact
+from pagefault.window.eviction import PageCost, clock_after
+from pagefault.window.notes import NAMED, NOTICE, Note, PinnedItem, change_text, items_text, pressure_text
+from pagefault.window.pager import Census, check, victims, whole_turns
+from pagefault.window.preview import OVERSIZE
+from pagefault.window.view import Pin, View, from_record, generation_of, to_record
 
 MAX_LINEAGES: Final = 16
 """Paths of one space that are remembered, such as those of workers side by side; of an older one only its record is."""

@@ -10,10 +10,10 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NoReturn
 
-from pagefault import canonical
 from pagefault.errors import CannotTranslate
-from pagefault.messages import NATIVE_MARK
-from pagefault.spoken import Medium, Part, SpokenCall, Thought
+from pagefault.messages import canonical
+from pagefault.messages.projection import NATIVE_MARK
+from pagefault.messages.spoken import Medium, Part, SpokenCall, Thought
 
 _EMPTY: Final[tuple[object, ...]] = (None, "", [], {}, False)
 _SAME_AUDIO: Final = {"audio/mpeg": "audio/mp3", "audio/x-wav": "audio/wav", "audio/wave": "audio/wav"}

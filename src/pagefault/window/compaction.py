@@ -16,7 +16,7 @@ from heapq import heapify, heappop, heapreplace
 from operator import itemgetter
 from typing import Final, NamedTuple
 
-from pagefault.gist import merge as merge_gists
+from pagefault.window.gist import merge as merge_gists
 
 Range = tuple[int, int]
 SPANS: Final = 6

@@ -15,7 +15,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
-from pagefault.budget import Budget
+from pagefault.window.budget import Budget
 
 SAMPLES: Final = 8
 """How many reports count; the largest ratio among them holds: up at once, down slowly."""

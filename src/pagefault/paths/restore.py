@@ -11,18 +11,18 @@ from types import MappingProxyType
 from typing import Any, Final, NamedTuple, TypeVar
 from uuid import UUID
 
-from pagefault import canonical
-from pagefault.canonical import identity
 from pagefault.chain import ROOT, head_id, link, point_id
-from pagefault.compaction import Range, to_ranges
-from pagefault.content import Content
 from pagefault.errors import CorruptPage, PagefaultError, PagesLost, StoreMismatch, UnsupportedMessage
-from pagefault.lineage import Lineage
-from pagefault.messages import project
+from pagefault.messages import canonical
+from pagefault.messages.canonical import identity
+from pagefault.messages.projection import project
 from pagefault.page import Kind, Page, SpaceId
+from pagefault.paths.content import Content
+from pagefault.paths.lineage import Lineage
+from pagefault.paths.slot import LeftBehind, Slot
 from pagefault.ports import Codec, PageStore, Record, Scope, Sketch, TokenCounter, Where
-from pagefault.slot import LeftBehind, Slot
-from pagefault.view import View, from_record
+from pagefault.window.compaction import Range, to_ranges
+from pagefault.window.view import View, from_record
 
 T = TypeVar("T")
 W = TypeVar("W")

@@ -16,21 +16,21 @@ from itertools import compress, islice
 from operator import is_not
 from typing import TYPE_CHECKING, Any
 
-from pagefault import canonical
-from pagefault.calibration import Sent
 from pagefault.chain import ROOT, link
-from pagefault.compaction import Entry
-from pagefault.content import Content, copy_of, digest, imprint, imprints, materialise, page_of, read_as, sum_of
-from pagefault.joined import Joined
+from pagefault.messages import canonical
 from pagefault.page import Page
+from pagefault.paths.content import Content, copy_of, digest, imprint, imprints, materialise, page_of, read_as, sum_of
+from pagefault.paths.slot import Arrival, LeftBehind, Slot, group
 from pagefault.ports import Codec, TokenCounter
-from pagefault.preview import Preview
-from pagefault.slot import Arrival, LeftBehind, Slot, group
-from pagefault.view import Seal, View
+from pagefault.window.calibration import Sent
+from pagefault.window.compaction import Entry
+from pagefault.window.joined import Joined
+from pagefault.window.preview import Preview
+from pagefault.window.view import Seal, View
 
 if TYPE_CHECKING:
-    from pagefault.budget import Budget
-    from pagefault.rejoin import Kept
+    from pagefault.paths.rejoin import Kept
+    from pagefault.window.budget import Budget
 
 
 class Lineage:

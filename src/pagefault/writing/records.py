@@ -7,18 +7,18 @@ from itertools import pairwise, takewhile
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from pagefault import canonical
 from pagefault.breath import Breath
 from pagefault.chain import head_id, point_id
-from pagefault.indexing import index_text
-from pagefault.lineage import Lineage
+from pagefault.messages import canonical
 from pagefault.page import Kind, Page, Role
-from pagefault.paging import Paging
+from pagefault.paths.lineage import Lineage
+from pagefault.paths.paging import Paging
+from pagefault.paths.restore import BRANCH
+from pagefault.paths.slot import Slot
 from pagefault.ports import Record, Scope
 from pagefault.recall.terms import document_vector
-from pagefault.restore import BRANCH
-from pagefault.slot import Slot
-from pagefault.view import to_record
+from pagefault.window.view import to_record
+from pagefault.writing.indexing import index_text
 
 UNIT_PAGES: Final = 16
 UNIT_BYTES: Final = 2**20

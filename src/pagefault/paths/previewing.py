@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from pagefault.budget import Budget
-from pagefault.content import count, reserved
-from pagefault.lineage import Lineage
-from pagefault.messages import project
+from pagefault.messages.projection import project
 from pagefault.page import Kind, Role
-from pagefault.preview import LEAST_TOKENS, OVERSIZE, PREVIEW, Cut, Preview, cap, cut
-from pagefault.slot import Slot
+from pagefault.paths.content import count, reserved
+from pagefault.paths.lineage import Lineage
+from pagefault.paths.slot import Slot
+from pagefault.window.budget import Budget
+from pagefault.window.preview import LEAST_TOKENS, OVERSIZE, PREVIEW, Cut, Preview, cap, cut
 
 
 class _Part(NamedTuple):

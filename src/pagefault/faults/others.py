@@ -16,9 +16,9 @@ from typing import Final, NamedTuple
 
 from pagefault.chain import head_id
 from pagefault.errors import BadAddress, InvalidId, PageNotFound, PagesLost
-from pagefault.lineage import Lineage
 from pagefault.page import Address, SpaceId
-from pagefault.paging import Paging
+from pagefault.paths.lineage import Lineage
+from pagefault.paths.paging import Paging
 from pagefault.ports import PageStore, Reach, Record, Scope, UserScope, Where
 
 MAX_PLACES: Final = 10_000

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from pagefault.compaction import Block
-from pagefault.lineage import Lineage
-from pagefault.notes import Note, items_text
 from pagefault.page import Role
-from pagefault.previewing import shown
-from pagefault.slot import Slot
+from pagefault.paths.lineage import Lineage
+from pagefault.paths.previewing import shown
+from pagefault.paths.slot import Slot
+from pagefault.window.compaction import Block
+from pagefault.window.notes import Note, items_text
 
 
 def render(lineage: Lineage, requested: list[Any] | None = None) -> list[Any]:

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from itertools import pairwise
 
-from pagefault.compaction import Block, Entry, joined
+from pagefault.window.compaction import Block, Entry, joined
 
 _Key = tuple[tuple[int, int, str], ...]
 

@@ -8,9 +8,9 @@ from collections.abc import Container
 from typing import Final
 from weakref import WeakKeyDictionary, WeakSet
 
-from pagefault.paging import Paging
+from pagefault.paths.paging import Paging
 from pagefault.ports import PageStore, Record, Scope
-from pagefault.records import Task
+from pagefault.writing.records import Task
 
 REMEMBERED: Final = 16
 """Heads of one conversation; a write that was not confirmed may have happened all the same."""

@@ -13,10 +13,10 @@ from itertools import pairwise
 from operator import is_
 from typing import Any, NamedTuple
 
-from pagefault.compaction import Range, members, to_ranges
-from pagefault.lineage import Lineage
-from pagefault.slot import LeftBehind
-from pagefault.view import is_number
+from pagefault.paths.lineage import Lineage
+from pagefault.paths.slot import LeftBehind
+from pagefault.window.compaction import Range, members, to_ranges
+from pagefault.window.view import is_number
 
 MARK_VERSION = 1
 

@@ -8,7 +8,7 @@ from typing import Final
 from weakref import WeakKeyDictionary
 
 from pagefault.chain import point_id
-from pagefault.lineage import Lineage
+from pagefault.paths.lineage import Lineage
 
 BREATH: Final = 4_096
 """After so many pages other coroutines have their turn."""

@@ -13,6 +13,7 @@ from contextvars import copy_context
 from itertools import islice
 from typing import Final
 
+from pagefault.embedders.calls import Vectors
 from pagefault.errors import EmbedderError
 from pagefault.kernel import Kernel
 from pagefault.page import SpaceId
@@ -27,7 +28,6 @@ from pagefault.recall import (
     render_passages,
     with_passages,
 )
-from pagefault.vectors import Vectors
 
 SECONDS: Final = 5.0
 """A source gets so long for an answer."""

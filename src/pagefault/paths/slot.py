@@ -7,11 +7,11 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from pagefault.chain import ROOT
-from pagefault.compaction import Entry
-from pagefault.content import Content
 from pagefault.page import Kind, Role
+from pagefault.paths.content import Content
 from pagefault.ports import Sketch
-from pagefault.preview import Preview
+from pagefault.window.compaction import Entry
+from pagefault.window.preview import Preview
 
 _USER: Final = Role.USER.value
 _MESSAGE: Final = Kind.MESSAGE

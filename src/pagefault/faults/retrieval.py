@@ -12,14 +12,16 @@ from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 from uuid import UUID
 
+from pagefault.embedders.calls import Vectors
 from pagefault.errors import BadAddress, EmbedderError, PagefaultError, PageNotFound, PagesLost, StoreUnwritable
+from pagefault.faults.loading import Loader, at_hand
+from pagefault.faults.others import Others, Past, Place, Sight, named
 from pagefault.kernel import Kernel
-from pagefault.lineage import Lineage
-from pagefault.loading import Loader, at_hand
-from pagefault.others import Others, Past, Place, Sight, named
 from pagefault.page import Address, Page, SpaceId
-from pagefault.paging import Paging
-from pagefault.points import Points
+from pagefault.paths.lineage import Lineage
+from pagefault.paths.paging import Paging
+from pagefault.paths.points import Points
+from pagefault.paths.restore import Read
 from pagefault.ports import Hit, PageStore, Scope, Sparse, TokenCounter, Where
 from pagefault.recall import (
     FOLLOWED,
@@ -43,9 +45,7 @@ from pagefault.recall import (
     starts,
     trust_of,
 )
-from pagefault.restore import Read
-from pagefault.vectors import Vectors
-from pagefault.writeback import WriteBack
+from pagefault.writing.writeback import WriteBack
 
 CANDIDATES: Final = 64
 MAX_CANDIDATES: Final = 1_024
