@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pagefault.scheduling import Dispatcher, Limits, Phase, Replica, Request, Rules, recount
+from pagefault.scheduling import Dispatcher, Limits, Mark, Phase, Replica, Request, Rules, recount
+from pagefault.scheduling.affinity import IN_USE_SECONDS
 from tests.scheduling.events import Writer, happenings, rules
 
 
@@ -81,3 +83,15 @@ def test_a_slot_that_was_given_back_twice_is_given_back_once():
     assert dispatcher._returning == [outer]
     dispatcher.pump(0.0)
     assert dispatcher.running == 1
+
+
+@pytest.mark.parametrize("marks", [(Mark(digest="a", tokens=60),), ()], ids=["a conversation", "without marks"])
+def test_the_cache_is_in_use_by_what_runs_after_a_recount(marks):
+    dispatcher = Dispatcher(Rules(limits=Limits(slots=2, kv_tokens=100)))
+    size = {"input_tokens": 60, "max_output_tokens": 0}
+    first = dispatcher.submit(Request(account=("t", "a"), agent="a", marks=marks, **size), 0.0)
+    recount(dispatcher, {first: 0})
+    dispatcher.finish(first, 1.0)
+    other = (Mark(digest="b", tokens=60),)
+    second = dispatcher.submit(Request(account=("t", "b"), agent="b", marks=other, **size), 1.0 + IN_USE_SECONDS)
+    assert dispatcher.pump(1.0 + IN_USE_SECONDS) == [second]
