@@ -6,6 +6,8 @@ import math
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pagefault.errors import BadTurn, QueueFull, QuotaExceeded
 from pagefault.scheduling import (
@@ -21,7 +23,9 @@ from pagefault.scheduling import (
     marks,
     reported,
 )
+from pagefault.scheduling.accounts import UNKNOWN_INPUT, UNKNOWN_OUTPUT
 from pagefault.scheduling.affinity import IN_USE_SECONDS, MOST_PREFIXES, WARM_SECONDS, WarmPrefixes
+from pagefault.scheduling.costs import LARGEST_PRICE
 from pagefault.scheduling.fairness import MOST_ACCOUNTS, FairClass
 from pagefault.scheduling.pace import OTHERS
 
@@ -77,8 +81,15 @@ def test_quotas_and_prices_are_what_they_are_called(rules):
         dispatcher(**rules)
 
 
+@pytest.mark.parametrize("price", [0, LARGEST_PRICE])
+def test_a_price_may_be_nothing_and_very_high(price):
+    assert Prices(output=price).cost(Usage(output_tokens=2)) == 2 * price
+
+
 def test_usage_adds_up():
-    assert reported(10, 5, 4) + reported(1, 2, 1) == Usage(input_tokens=11, output_tokens=7, cached_tokens=5)
+    both = reported(10, 5, 4) + reported(1, 2, 1)
+    assert both == Usage(input_tokens=11, output_tokens=7, cached_tokens=5)
+    assert both.tokens == 18
 
 
 # ------------------------------------------------------------------ what a turn is expected to cost
@@ -93,6 +104,21 @@ def test_an_uncounted_call_is_expected_to_be_like_the_last_ones():
     assert scheduler.turns[scheduler.submit(request(), 1.0)].tokens == 340
     assert scheduler.turns[scheduler.submit(request(input_tokens=7), 1.0)].tokens == 47
     assert scheduler.turns[scheduler.submit(request(max_output_tokens=7), 1.0)].tokens == 307
+
+
+@given(st.lists(st.tuples(st.integers(0, 900), st.integers(0, 90), st.booleans(), st.booleans()), max_size=6))
+def test_an_uncounted_call_is_expected_to_be_like_the_average_of_those_whose_tokens_are_known(calls):
+    """Those that failed after they reported what they used are among them; those that just failed tell nothing."""
+    scheduler = dispatcher()
+    asked = request(input_tokens=500, max_output_tokens=50)
+    for inputs, outputs, reports, failed in calls:
+        turn = scheduler.submit(asked, 0.0)
+        usage = Usage(input_tokens=inputs, output_tokens=outputs) if reports else None
+        scheduler.finish(turn, 0.0, usage=usage, failed=failed)
+    told = [(i, o) if reports else (500, 50) for i, o, reports, failed in calls if reports or not failed]
+    mean = [sum(each) // len(told) for each in zip(*told, strict=True)] if told else [UNKNOWN_INPUT, UNKNOWN_OUTPUT]
+    expected = scheduler.turns[scheduler.submit(request(), 0.0)].expected
+    assert [expected.input_tokens, expected.output_tokens] == mean
 
 
 def test_a_guess_is_never_too_large():
@@ -198,10 +224,10 @@ def test_accounts_that_are_like_new_ones_are_forgotten():
 def test_records_of_usage_are_bounded(monkeypatch):
     monkeypatch.setattr("pagefault.scheduling.accounts.MOST_RECORDS", 2)
     scheduler = dispatcher()
-    for agent in "abc":
+    for agent in "abac":
         scheduler.submit(request(agent), 0.0)
-    assert scheduler.accounts.usage(("", "a")) is None
-    assert scheduler.accounts.usage(("", "c")) is not None
+    kept = [agent for agent in "abc" if scheduler.accounts.usage(("", agent)) is not None]
+    assert kept == ["a", "c"], "the two that asked last"
 
 
 def test_an_idle_class_is_forgotten():

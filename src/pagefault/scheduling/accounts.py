@@ -35,10 +35,10 @@ class AccountUsage:
 
 
 class _Record:
-    __slots__ = ("cached", "cost", "failed", "inputs", "outputs", "turns")
+    __slots__ = ("cached", "cost", "counted", "failed", "inputs", "outputs", "turns")
 
     def __init__(self) -> None:
-        self.turns = self.failed = self.inputs = self.outputs = self.cached = 0
+        self.turns = self.failed = self.counted = self.inputs = self.outputs = self.cached = 0
         self.cost = 0.0
 
     def frozen(self) -> AccountUsage:
@@ -69,10 +69,10 @@ class Accounts:
         if inputs is None or outputs is None:
             room = self._room(request)
             if inputs is None:
-                guess = record.inputs // record.turns if record.turns else UNKNOWN_INPUT
+                guess = record.inputs // record.counted if record.counted else UNKNOWN_INPUT
                 inputs = min(guess, max(0, room - (outputs or 0)))
             if outputs is None:
-                guess = record.outputs // record.turns if record.turns else UNKNOWN_OUTPUT
+                guess = record.outputs // record.counted if record.counted else UNKNOWN_OUTPUT
                 outputs = min(guess, max(0, room - inputs))
         return Usage(input_tokens=inputs, output_tokens=outputs)
 
@@ -99,6 +99,8 @@ class Accounts:
             record.failed += 1
         else:
             record.turns += 1
+        if used is not NOTHING:  # a call that failed after it reported what it used is like any other
+            record.counted += 1
         record.inputs += used.input_tokens
         record.outputs += used.output_tokens
         record.cached += used.cached_tokens

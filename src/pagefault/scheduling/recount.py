@@ -19,7 +19,6 @@ def recount(dispatcher: Dispatcher, inner: Mapping[int, int]) -> None:
         inner: The turns that go on, and how many turns inside each are open. Others are dropped.
     """
     dispatcher.turns = {number: entry for number, entry in dispatcher.turns.items() if number in inner}
-    dispatcher._moved.clear()
     for fair in dispatcher._classes.values():
         fair.clear()
     for meter in (dispatcher._backend, *dispatcher.accounts._meters.values()):

@@ -23,7 +23,7 @@ from pagefault.scheduling.rules import Rules
 
 
 def dispatcher_to(dispatcher: Dispatcher) -> dict[str, Any]:
-    """A dispatcher as plain values; its rules are not among them."""
+    """A dispatcher as plain values, after ``pump``; its rules are not among them."""
     return {
         "wake_at": _time_to(dispatcher.wake_at),
         "next": _peek(dispatcher),
@@ -34,7 +34,6 @@ def dispatcher_to(dispatcher: Dispatcher) -> dict[str, Any]:
         "classes": [[priority, _class_to(fair)] for priority, fair in dispatcher._classes.items()],
         "turns": [[number, *_entry_to(entry)] for number, entry in dispatcher.turns.items()],
         "returning": list(dispatcher._returning),
-        "moved": list(dispatcher._moved),
     }
 
 
@@ -56,7 +55,6 @@ def dispatcher_from(rules: Rules, values: Any) -> Dispatcher:
         made.turns[int(number)] = _entry_from(made, entry)
     made._waiting = sum(1 for entry in made.turns.values() if entry.phase is Phase.WAITING)
     made._returning = [int(number) for number in values["returning"]]
-    made._moved = [int(number) for number in values["moved"]]
     return made
 
 
@@ -85,7 +83,7 @@ def _entry_from(dispatcher: Dispatcher, values: Any) -> LiveTurn:
 def _accounts_to(accounts: Accounts) -> dict[str, Any]:
     return {
         "records": [
-            [*account, r.turns, r.failed, r.inputs, r.outputs, r.cached, r.cost]
+            [*account, r.turns, r.failed, r.counted, r.inputs, r.outputs, r.cached, r.cost]
             for account, r in accounts._records.items()
         ],
         "meters": [[list(key), _meter_to(meter)] for key, meter in accounts._meters.items()],
@@ -95,7 +93,8 @@ def _accounts_to(accounts: Accounts) -> dict[str, Any]:
 def _fill_accounts(accounts: Accounts, values: Any) -> None:
     for tenant, agent, *numbers, cost in values["records"]:
         record = accounts._record((str(tenant), str(agent)))
-        record.turns, record.failed, record.inputs, record.outputs, record.cached = map(int, numbers)
+        record.turns, record.failed, record.counted, *tokens = map(int, numbers)
+        record.inputs, record.outputs, record.cached = tokens
         record.cost = float(cost)
     for key, meter in values["meters"]:
         limits = accounts._rules.tenant_quotas[key[0]] if len(key) == 1 else accounts._rules.quotas[key[1]]
