@@ -30,6 +30,7 @@ from pagefault.recall import (
     starts,
     term_id,
 )
+from pagefault.recall.following import MAX_CHARS
 from pagefault.tokens import default_counter
 
 QUERY = "What is the name of my dog?"
@@ -223,7 +224,8 @@ def test_what_is_shown_anyway_is_not_shown_again_behind_another_page():
         (Role.USER, True, Role.ASSISTANT, "I do not know the name of the dog.", False),
         (Role.USER, False, Role.USER, "Ok, thanks!", False),
         (Role.USER, False, Role.USER, "", False),
-        (Role.USER, False, Role.USER, "Sorry, it should be Max. " * 30, False),
+        (Role.USER, False, Role.USER, "Max".rjust(MAX_CHARS), True),
+        (Role.USER, False, Role.USER, "Max".rjust(MAX_CHARS + 1), False),
     ],
 )
 def test_a_remark_is_short_and_says_something_new(before, asks, role, text, is_one):

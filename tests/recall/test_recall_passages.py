@@ -80,6 +80,19 @@ def test_a_long_passage_is_shown_where_it_answers():
     assert re.search(r"characters \d+-\d+ of \d+\n", text)
 
 
+@given(st.integers(1_590, 1_610) | st.integers(1, 9_000), st.integers(0, 9_000))
+def test_a_passage_is_quoted_verbatim_and_says_which_characters_these_are(length, at):
+    text = f"{'Nothing here. ' * 700}"[:at] + "The name of the dog is Rex. " + "Nothing here. " * 700
+    text = text[:length]
+    shown = show(found(text))
+    quoted = re.search(r"\n<([0-9]{8})\n(.*)\n\1>", shown, re.DOTALL)
+    note = re.search(r" \| characters (\d+)-(\d+) of (\d+)\n", shown)
+    first, last, size = map(int, note.groups()) if note else (1, length, length)
+    assert quoted is not None
+    assert (quoted[2], size) == (text[first - 1 : last], length)
+    assert (note is None) == (quoted[2] == text)
+
+
 @given(st.integers(0, 900), st.lists(st.text(max_size=300), max_size=6))
 def test_it_fits_or_says_what_is_missing(budget, texts):
     failed = ["Source 'x' gave no answer: it is down"]

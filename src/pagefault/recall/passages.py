@@ -144,7 +144,7 @@ def _piece(text: str, weights: Mapping[int, float]) -> tuple[str, str]:
     """What is shown of a text, and a note where that is not all."""
     if len(text) <= _WIDTH:
         return text, ""
-    start = min(focus(text, weights, _WIDTH), len(text) - 1)
+    start = focus(text, weights, _WIDTH)
     piece = text[start : start + _WIDTH]
     return piece, f" | characters {start + 1}-{start + len(piece)} of {len(text)}"
 
