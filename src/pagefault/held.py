@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from pagefault.chain import link
 from pagefault.errors import UnsupportedMessage
-from pagefault.page import Role, SpaceId
+from pagefault.page import Role, SpaceId, in_words
 from pagefault.paths.content import digest
 from pagefault.paths.lineage import Lineage
 from pagefault.paths.paging import Branch, Paging, Prompt
@@ -255,8 +255,8 @@ class Held:
             self._paging.lineages = [restored.lineage]
             if restored.damaged:
                 self._paging.leave_out(restored.lineage, sorted(restored.damaged), memory.budget)
-                named, first = list(restored.damaged), next(iter(restored.damaged.values()))
-                _log.error("the window of %s goes on without what is damaged, pages %s: %s", self.space, named, first)
+                named, first = in_words(list(map(str, restored.damaged))), next(iter(restored.damaged.values()))
+                _log.error("the window of %s goes on without what is damaged, %s: %s", self.space, named, first)
             memory._writeback.attach(self._paging, restored)
             return restored.lineage
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Self
@@ -226,3 +227,14 @@ def parse_addresses(text: object) -> tuple[Address, ...]:
     if not words:
         raise BadAddress(f"no page address in {text!r:.60}; write '12', '12-14' or '3, 12-14'")
     return tuple(Address.parse(word) for word in words)
+
+
+def in_words(addresses: Sequence[str]) -> str:
+    """How a sentence names pages.
+
+    Example:
+        >>> in_words(["3"]), in_words(["3-4", "7"])
+        ('page 3', 'pages 3-4, 7')
+    """
+    is_one = len(addresses) == 1 and "-" not in addresses[0]
+    return f"{'page' if is_one else 'pages'} {', '.join(addresses)}"

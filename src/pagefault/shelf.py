@@ -297,7 +297,7 @@ class Shelf:
             await self._writeback.verify()
             return iter((await self._embedding.of_texts(texts, urgent=True))[0])
         except EmbedderError as error:
-            _log.warning("%d items are found by full text alone until they are written again: %s", len(texts), error)
+            _log.warning("what is written now is found by full text alone until it is written again: %s", error)
             return iter(())
 
     # -- finding ---------------------------------------------------------------------------

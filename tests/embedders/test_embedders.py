@@ -168,9 +168,9 @@ def test_without_the_wheel_there_is_one_warning_and_the_pip_command(monkeypatch,
 @pytest.mark.parametrize(
     ("vectors", "message"),
     [
-        ([], "0 vectors for 1 texts"),
-        ([[1.0, 0.0]] * 2, "2 vectors for 1 texts"),
-        ([[1.0]], "1 components for text 0, its dimension is 2"),
+        ([], "0 vectors, 1 wanted"),
+        ([[1.0, 0.0]] * 2, "2 vectors, 1 wanted"),
+        ([[1.0]], "vector of length 1 for text 0, its dimension is 2"),
         ([[math.nan, 1.0]], "NaN or infinity for text 0"),
         ([[math.inf, 1.0]], "NaN or infinity for text 0"),
         ([[math.inf, -math.inf]], "NaN or infinity for text 0"),

@@ -56,7 +56,7 @@ def test_recall_searches_what_is_stored_and_says_what_is_not(tmp_path, monkeypat
         space.append([user("The vault opens with 1234 from now on."), user("And more.")])
         found = space.recall("What opens the vault?")
         assert found.pages[0].address == "1"
-        assert "Not searched, because the disk has no room for it: page 7-8." in found.text
+        assert "Not searched, because the disk is full: pages 7-8." in found.text
         assert "Not searched" in space.recall("zeppelin").text
         assert space.fault("7").pages[0].page.text.startswith("The vault opens with 1234")
         free[0] = 10**12
@@ -77,7 +77,7 @@ def test_closing_on_a_full_disk_says_what_is_lost(tmp_path, monkeypatch, caplog)
     with pytest.raises(StoreUnwritable):
         memory.close()
     (told,) = (record.message for record in caplog.records if record.levelname == "ERROR")
-    assert "lost 3 accepted pages of 2 conversations" in told
+    assert "lost accepted pages (3 in all)" in told
     assert "thread='a'" in told
     assert "user='ada', thread='b'" in told
     assert "stored'" not in told

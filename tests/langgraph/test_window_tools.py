@@ -62,14 +62,14 @@ def test_an_agent_manages_its_own_window(is_async):
     assert requests[breaks[0]][1].content == "[pagefault: pinned items, always in this window]\ngoal: count the records"
     assert "call_id='c3" not in str(requests[breaks[0]]), "released pages are among the first to leave"
     told = {m.tool_call_id: m.content for m in requests[8] if m.type == "tool"}
-    assert told["r6"] == "pages 3-4 leave first when room is needed"
+    assert told["r6"] == "first to leave when room is needed: pages 3-4"
     assert "there is no page 900" in told["r7"]
     assert "no pinned item 'none' here" in {m.tool_call_id: m.content for m in requests[9] if m.type == "tool"}["p8"]
 
 
 ASKED: Any = [
-    ("release", {"addresses": "2-3, 5"}, "pages 2-3, 5 leave first when room is needed, but pinned ones stay: 3"),
-    ("release", {"addresses": "3"}, "pages 3 leave first when room is needed, but pinned ones stay: 3"),
+    ("release", {"addresses": "2-3, 5"}, "first to leave when room is needed: pages 2-3, 5; pinned, so kept: 3"),
+    ("release", {"addresses": "3"}, "first to leave when room is needed: page 3; pinned, so kept: 3"),
     ("release", {"addresses": "twelve"}, "release failed: 'twelve' is not a page address; write '12'"),
     ("release", {"addresses": "2.1@5"}, "release failed: 2.1@5 names a part; pin and release take whole pages"),
     ("release", {"addresses": "10"}, "release failed: there is no page 10 here; this conversation has pages 1-9"),
@@ -79,8 +79,8 @@ ASKED: Any = [
     ("pin_item", {"key": "none", "text": " "}, "pin_item failed: no pinned item 'none' here; there is: none"),
     ("pin_item", {"key": "none", "text": None}, "pin_item failed: no pinned item 'none' here; there is: none"),
     ("pin_item", {"key": None, "text": "x"}, "pin_item failed: key is empty"),
-    ("release", {"addresses": ["2", 3]}, "pages 2, 3 leave first when room is needed, but pinned ones stay: 3"),
-    ("release", {"addresses": 5}, "pages 5 leave first when room is needed"),
+    ("release", {"addresses": ["2", 3]}, "first to leave when room is needed: pages 2, 3; pinned, so kept: 3"),
+    ("release", {"addresses": 5}, "first to leave when room is needed: page 5"),
     ("release", {"addresses": None}, "release failed: no page address in ''"),
 ]
 

@@ -11,9 +11,10 @@ from langchain_core.tools import BaseTool, StructuredTool
 from langgraph.types import Command
 
 from pagefault import Memory
-from pagefault.arguments import numbers
+from pagefault.arguments import numbers, parsed
 from pagefault.asking import failed
 from pagefault.errors import PagefaultError
+from pagefault.page import in_words
 from pagefault.paths.lineage import Lineage
 from pagefault.window.view import to_record
 from pagefault_langgraph.identity import Identity
@@ -108,9 +109,10 @@ def _kept(asker: Asker, said: str, path: Lineage, runtime: Runtime) -> Answer:
 
 
 def _released(addresses: str, path: Lineage) -> str:
-    said = f"pages {addresses} leave first when room is needed"
-    if pinned := sorted(path.view.pinned.intersection(numbers(addresses, path))):
-        said += f", but pinned ones stay: {', '.join(map(str, pinned))}"
+    released = numbers(addresses, path)
+    said = f"first to leave when room is needed: {in_words([str(each) for each in parsed(addresses)])}"
+    if pinned := sorted(path.view.pinned.intersection(released)):
+        said += f"; pinned, so kept: {', '.join(map(str, pinned))}"
     return said
 
 

@@ -90,11 +90,11 @@ def validate_vectors(embedder: Embedder, texts: Sequence[str], vectors: Sequence
     """
     name = embedder.name
     if len(vectors) != len(texts):
-        raise EmbedderError(f"embedder {name!r} returned {len(vectors)} vectors for {len(texts)} texts")
+        raise EmbedderError(f"embedder {name!r} returned {len(vectors)} vectors, {len(texts)} wanted")
     for position, vector in enumerate(vectors):
         if len(vector) != embedder.dimension:
             raise EmbedderError(
-                f"embedder {name!r} returned {len(vector)} components for text {position}, "
+                f"embedder {name!r} returned a vector of length {len(vector)} for text {position}, "
                 f"its dimension is {embedder.dimension}"
             )
         try:

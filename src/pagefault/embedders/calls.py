@@ -234,7 +234,7 @@ def embed(embedder: Embedder | None, texts: Sequence[str]) -> Sequence[Sequence[
     except (PagefaultError, KeyboardInterrupt):
         raise
     except BaseException as error:  # as above
-        raise EmbedderError(f"embedder {embedder.name!r} failed on {len(texts)} texts: {error!r:.200}") from error
+        raise EmbedderError(f"embedder {embedder.name!r} failed: {error!r:.200}") from error
     return vectors
 
 

@@ -150,7 +150,7 @@ class Others:
         """
         heads = await self._store.scan(user_scope(home), Where(kind="head", fields=_HEAD), limit=MAX_PLACES)
         if len(heads) == MAX_PLACES:
-            _log.warning("user %r has more than %d conversations; recall sees these alone", home.user, MAX_PLACES)
+            _log.warning("user %r has %d conversations or more; recall sees these alone", home.user, MAX_PLACES)
         places = [place for head in heads if head.seq and (place := _place(home.tenant, head)) is not None]
         return {place.space.key: place for place in places if place.space != home}
 

@@ -17,7 +17,7 @@ from pagefault.errors import BadAddress, EmbedderError, PagefaultError, PageNotF
 from pagefault.faults.loading import Loader, at_hand
 from pagefault.faults.others import Others, Past, Place, Sight, named
 from pagefault.kernel import Kernel
-from pagefault.page import Address, Page, SpaceId
+from pagefault.page import Address, Page, SpaceId, in_words
 from pagefault.paths.lineage import Lineage
 from pagefault.paths.paging import Paging
 from pagefault.paths.points import Points
@@ -231,10 +231,8 @@ class Retrieval:
             with paging.lock:
                 stored = min((slot.seq - 1 for slot in past.path.unstored(1)), default=sight.length)
             if stored < sight.length:
-                pages = Address(first=stored + 1, last=sight.length)
-                unsearched = (
-                    f"\nNot searched, because the disk has no room for it: page {pages}. Ask for it by address."
-                )
+                pages = in_words([str(Address(first=stored + 1, last=sight.length))])
+                unsearched = f"\nNot searched, because the disk is full: {pages}. Ask for that by address."
             sight = replace(sight, length=min(stored, sight.length))
         return sight, unsearched
 
@@ -410,7 +408,7 @@ def _used(sight: Sight, seqs: Sequence[int]) -> None:
 def _damage(addresses: Sequence[str]) -> str:
     if not addresses:
         return ""
-    return f"\nLeft out, because what is stored does not match its hash any more: page {', '.join(addresses)}."
+    return f"\nLeft out, because what is stored does not match its hash any more: {in_words(addresses)}."
 
 
 def _sight(paging: Paging, past: Past) -> Sight:
@@ -428,7 +426,7 @@ def _sequence(addresses: Sequence[Address], sight: Sight) -> list[int]:
             raise BadAddress(f"{address} is in another conversation; only pages of this one can be read here")
         there = sight.length if place is None else place.length
         if address.last > there:
-            pages = f"pages 1-{there}" if there else "no complete page yet"
+            pages = in_words([str(Address(first=1, last=there))]) if there else "no complete page yet"
             raise PageNotFound(f"there is no page {address} here; this conversation has {pages}")
         seqs = range(address.first, address.last + 1)
         numbers += seqs if place is None else [sight.number(index, seq) for seq in seqs]

@@ -333,7 +333,7 @@ async def _walk(store: PageStore, scope: Scope, head: _Head) -> list[Record]:
         tip = str(known.fields.get("parent"))
     if tip != head.root:
         raise CorruptPage(
-            f"the path of {head.length} pages of the space with the key {scope.space} does not begin where its head "
+            f"the path of length {head.length} of the space with the key {scope.space} does not begin where its head "
             "says; the data directory is damaged. Restore it from a backup"
         )
     return path[::-1]

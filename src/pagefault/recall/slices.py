@@ -46,8 +46,7 @@ def reading(page: Page, part: int = 0) -> str:
         return "\n".join(_message(message) for message in page.messages)
     parts = [text for m in page.messages for text in (m.parts or ((m.text,) if m.text else ()))]
     if part > len(parts):
-        has = f"parts 1-{len(parts)}" if parts else "no parts"
-        raise PageNotFound(f"there is no part {page.seq}.{part}; page {page.seq} has {has}")
+        raise PageNotFound(f"there is no part {page.seq}.{part}; number of parts of page {page.seq}: {len(parts)}")
     return parts[part - 1]
 
 

@@ -369,7 +369,7 @@ class Dispatcher:
         line = fair.waiting.get(request.account)
         if line is not None and len(line.waiting) >= self.rules.max_waiting:
             raise QueueFull(
-                f"{len(line.waiting)} turns of agent {request.account[1]!r} wait already "
+                f"agent {request.account[1]!r} has as many turns waiting as it may "
                 f"(max_waiting={self.rules.max_waiting}); ask for fewer at a time, or wait for some to end"
             )
 

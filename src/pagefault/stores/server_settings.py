@@ -204,7 +204,7 @@ def _checked(settings: ServerSettings) -> ServerSettings:
     copies, confirm = settings.replication_factor or 1, settings.write_consistency_factor or 1
     if confirm > copies:
         raise StoreError(
-            f"{settings.url}: write_consistency_factor is {confirm}, but there are only {copies} copies; "
+            f"{settings.url}: write_consistency_factor is {confirm}, more than there are copies ({copies}); "
             "raise replication_factor as well"
         )
     return settings

@@ -285,9 +285,9 @@ class WriteBack:
         if lost:
             named = ", ".join(f"{pages} of {space}" for space, pages in list(lost.items())[:NAMED])
             _log.error(
-                "closing lost %d accepted pages of %d conversations that no framework's state holds, since they could "
-                "not be stored: %s%s. %s",
-                sum(lost.values()), len(lost), named, ", ..." if len(lost) > NAMED else "", error,
+                "closing lost accepted pages (%d in all) that no framework's state holds, since they could not be "
+                "stored: %s%s. %s",
+                sum(lost.values()), named, ", ..." if len(lost) > NAMED else "", error,
             )  # fmt: skip
 
     # -- the pump --------------------------------------------------------------------------
