@@ -10,9 +10,10 @@ import tracemalloc
 import unicodedata
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
+from pagefault.recall import terms
 from pagefault.recall.terms import (
     AVERAGE_TERMS,
     K1,
@@ -69,6 +70,7 @@ def test_vectors_are_well_formed_for_any_text(text):
 
 
 @given(any_text)
+@example("What is it?")
 def test_documents_and_queries_agree_on_the_terms(text):
     ids = tuple(sorted({term_id(term) for term in split_terms(text)}))
     assert document_vector(text).indices == ids
@@ -102,6 +104,13 @@ def test_long_text_is_read_at_both_ends_and_cut_at_blanks():
     indices = set(document_vector(f"headword {filler * 3} tailword").indices)
     assert {term_id(split_terms(w)[0]) for w in ("headword", "tailword", "lorem", "ipsum")} <= indices
     assert len(indices) <= 6  # the words at the seam may be cut
+
+
+def test_of_a_long_text_three_quarters_are_read_from_its_head_and_one_from_its_tail(monkeypatch):
+    monkeypatch.setattr(terms, "MAX_CHARS", 40)
+    text = " ".join(f"w{n:02}" for n in range(50))
+    assert document_vector(text) == document_vector(f"{text[:30]} {text[-10:]}")
+    assert document_vector(text[:40]) == document_vector("w00 w01 w02 w03 w04 w05 w06 w07 w08 w09")
 
 
 def test_work_on_a_huge_body_is_bounded():

@@ -156,10 +156,11 @@ def test_a_turn_has_its_entrys_number():
     replica = Replica(ONE)
     assert replica.apply(entry(7, asks(), event=3)) == (3, None, [7], "")
     assert replica.token(7) == Token(0, 7)
-    assert replica.apply(entry(8, asks("b"))).moved == []
+    assert replica.waiting_clients() == []
+    assert replica.apply(entry(8, asks("b"), client=CLIENTS[1])).moved == []
     assert replica.token(8) is None
-    assert replica.owner(8) == CLIENTS[0]
-    assert replica.waiting_clients() == [CLIENTS[0]]
+    assert replica.owner(8) == CLIENTS[1]
+    assert replica.waiting_clients() == [CLIENTS[1]], "who runs does not wait"
     assert replica.apply(entry(9, steps.finish(7, Usage(output_tokens=2), failed=False))).moved == [8]
     assert replica.token(8) == Token(0, 9)
     assert replica.owner(7) == ""
@@ -199,6 +200,15 @@ def test_a_lent_slot_comes_back_with_a_new_token():
     applied = replica.apply(entry(3, steps.finish(2, None, failed=True), ["regain", 1]))
     assert applied.moved == [1]
     assert replica.token(1) == Token(0, 3)
+
+
+def test_turns_that_are_let_in_together_take_slots_of_their_own():
+    replica = Replica(Rules(limits=Limits(slots=3)))
+    replica.apply(entry(1, ["pause", START / 1_000_000 + 5]))
+    for number in (2, 3, 4):
+        replica.apply(entry(number, asks()))
+    assert replica.apply(entry(5, seconds=5.1)).moved == [2, 3, 4]
+    assert [replica.token(number) for number in (2, 3, 4)] == [Token(0, 5), Token(1, 5), Token(2, 5)]
 
 
 def test_turns_that_go_on_take_slots_that_are_not_there():
