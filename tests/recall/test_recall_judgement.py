@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import pytest
@@ -31,6 +32,7 @@ from pagefault.recall import (
     term_id,
 )
 from pagefault.recall.following import MAX_CHARS
+from pagefault.recall.rendering import QUOTED
 from pagefault.tokens import default_counter
 
 QUERY = "What is the name of my dog?"
@@ -249,6 +251,12 @@ def test_what_is_in_the_window_is_no_news_to_the_model():
     assert judged([here, away], skip_resident=True) == (Outcome.ANSWER, [here, away])
     assert judged([here], skip_resident=True) == (Outcome.ANSWER, [here])
     assert judged([here, away]) == (Outcome.ANSWER, [here, away])
+
+
+def test_of_a_window_that_answers_nothing_from_outside_is_shown():
+    here = found(user(9, "The name of my dog is Rex."), resident=True)
+    away = found(user(2, "It rains."))
+    assert judged([here, away], skip_resident=True) == (Outcome.ANSWER, [here])
 
 
 def test_weak_evidence_in_the_window_does_not_make_an_answer():
@@ -509,6 +517,30 @@ def test_a_quote_of_a_long_page_holds_the_place_however_small_the_budget(budget,
         addresses = starts(pages, dict.fromkeys(TERMS, 1.0), budget)
         text = render(pages, Outcome.ANSWER, counter=counter, budget=budget, addresses=addresses)
         assert "Rex" in text, (before, text)
+
+
+def long_page(seq, before, **fields):
+    said = f"Nothing is here, {seq}. " * before + "The name of my dog is Rex. " + "Nothing is here. " * 100
+    return found(user(seq, said), **fields)
+
+
+@pytest.mark.parametrize("counter", [EstimateCounter(), default_counter()], ids=["estimate", "default"])
+@pytest.mark.parametrize("budget", [375, 425, 550, 725, 900, 1_075, 2_000])
+def test_each_of_several_quotes_holds_the_place(budget, counter):
+    for count, before in itertools.product((2, 3, 8), (40, 61)):
+        pages = [long_page(seq, before + 3 * seq) for seq in range(1, count + 1)]
+        addresses = starts(pages, dict.fromkeys(TERMS, 1.0), budget)
+        text = render(pages, Outcome.ANSWER, counter=counter, budget=budget, addresses=addresses)
+        assert text.count("is Rex") == text.count("] page ") >= 1, (count, before, text)
+
+
+def test_the_short_quotes_of_pages_in_the_window_hold_the_place():
+    pages = [long_page(seq, 40 + seq, resident=True) for seq in range(1, 6)]
+    addresses = starts(pages, dict.fromkeys(TERMS, 1.0), 1_000, skip_resident=True)
+    text = render(
+        pages, Outcome.ANSWER, counter=EstimateCounter(), budget=1_000, addresses=addresses, skip_resident=True
+    )
+    assert text.count("is Rex") == text.count("] page ") == QUOTED
 
 
 def test_pages_of_the_window_take_no_room_from_those_that_are_shown():

@@ -18,8 +18,8 @@ from pagefault.recall.slices import reading
 
 MIN_WIDTH: Final = 60
 CHARS_PER_TOKEN: Final = 3
-HEAD_TOKENS: Final = 120
-"""About what stands around a quote, by any counter."""
+HEAD_TOKENS: Final = 60
+"""About what stands around all quotes, and around each, by any counter."""
 NEAR: Final = 0.2
 """Share of the best page's score that a page must have to be shown beside it: what is about something else has less
 (``benchmarks/recall_quality.py`` compares)."""
@@ -222,9 +222,8 @@ def starts(
         skip_resident: Pages in the window are not shown, or, where there are no others, as short quotes.
     """
     shown = [page for page in pages if not (skip_resident and page.resident)]
-    room = max(0, budget - HEAD_TOKENS) if shown else QUOTED * QUOTE_CHARS // CHARS_PER_TOKEN
+    beside = max(1, min(len(shown), budget // PAGE_TOKENS))  # at most so many share: smaller shares are not cut
+    width = (budget - HEAD_TOKENS * (1 + beside)) * CHARS_PER_TOKEN // beside if shown else QUOTE_CHARS
     shown = shown or list(pages[:QUOTED])
-    beside = max(1, min(len(shown), room // PAGE_TOKENS))  # so many share the room: smaller shares are not cut
-    width = max(MIN_WIDTH, room * CHARS_PER_TOKEN // beside)
-    found = [(p.whole, focus(reading(p.page), weights, width)) for p in shown]
+    found = [(p.whole, focus(reading(p.page), weights, max(MIN_WIDTH, width))) for p in shown]
     return [replace(whole, offset=offset) for whole, offset in found if offset]
