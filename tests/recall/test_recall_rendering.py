@@ -23,6 +23,7 @@ from pagefault.recall import (
     RecalledPassage,
     ended,
     fence_of,
+    left_out,
     reading,
     render,
     render_items,
@@ -496,3 +497,13 @@ def test_parts_that_quote_nothing_stay_as_they_are():
     notice = f'Remembered, but there is no room here to show it: "{HEADER_LIKE}".'
     assert under_one_fence(notice, "Pages were found.") == f"{notice}\nPages were found."
     assert HEADER_LIKE in under_one_fence(notice, show(recalled(said(1, "Rex"))))
+
+
+def test_what_could_not_be_shown_is_named_under_the_recall():
+    assert left_out(None, []) == ""
+    disk, damage = left_out(Address(first=7, last=8), []), left_out(None, ["3", "@x:5"])
+    assert disk.startswith("\nNot searched")
+    assert "pages 7-8" in disk
+    assert damage.startswith("\nLeft out")
+    assert damage.endswith("pages 3, @x:5.")
+    assert left_out(Address(first=7, last=8), ["3", "@x:5"]) == disk + damage

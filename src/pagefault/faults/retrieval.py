@@ -38,6 +38,7 @@ from pagefault.recall import (
     is_remark,
     judge,
     leading,
+    left_out,
     query_vector,
     query_words,
     render,
@@ -185,7 +186,7 @@ class Retrieval:
         behind = await self._behind(sight, order, query, asked, got)
 
         def judged() -> Found:
-            skip, notice = query.skip_resident, unsearched + _damage(damaged)
+            skip, notice = query.skip_resident, left_out(unsearched, damaged)
             only = {page.address for page in copies}
             outcome, answers = judge(
                 [*best, *copies], terms, question, asking=only, behind=behind, limit=query.limit, skip_resident=skip
@@ -222,17 +223,16 @@ class Retrieval:
         except PagefaultError as error:
             _log.warning("the newest pages of %s are not seen from other conversations yet: %s", paging.space, error)
 
-    async def _searchable(self, paging: Paging, past: Past) -> tuple[Sight, str]:
-        """What a search can find, and what to say of the newest pages where a full disk does not take them."""
-        sight, unsearched = _sight(paging, past), ""
+    async def _searchable(self, paging: Paging, past: Past) -> tuple[Sight, Address | None]:
+        """What a search can find, and the newest pages where a full disk does not take them."""
+        sight, unsearched = _sight(paging, past), None
         try:
             await self._writeback.drain(paging, past.path)
         except StoreUnwritable:
             with paging.lock:
                 stored = min((slot.seq - 1 for slot in past.path.unstored(1)), default=sight.length)
             if stored < sight.length:
-                pages = in_words([str(Address(first=stored + 1, last=sight.length))])
-                unsearched = f"\nNot searched, because the disk is full: {pages}. Ask for that by address."
+                unsearched = Address(first=stored + 1, last=sight.length)
             sight = replace(sight, length=min(stored, sight.length))
         return sight, unsearched
 
@@ -403,12 +403,6 @@ def _used(sight: Sight, seqs: Sequence[int]) -> None:
         for seq in seqs:
             if sight.split(seq)[0] is None:
                 sight.lineage.slots[seq - 1].uses += 1
-
-
-def _damage(addresses: Sequence[str]) -> str:
-    if not addresses:
-        return ""
-    return f"\nLeft out, because what is stored does not match its hash any more: {in_words(addresses)}."
 
 
 def _sight(paging: Paging, past: Past) -> Sight:

@@ -16,7 +16,7 @@ from pagefault.recall.passages import (
 )
 from pagefault.recall.pieces import FIELD, pieces_of
 from pagefault.recall.remembered import ItemEvidence, RecalledItem, best_of, judge_items, render_items, with_items
-from pagefault.recall.rendering import Found, RecalledPage, ended, fence_of, render
+from pagefault.recall.rendering import Found, RecalledPage, ended, fence_of, left_out, render
 from pagefault.recall.slices import Slice, reading, slice_page, trust_of
 from pagefault.recall.terms import document_vector, query_vector, query_words, split_terms, term_id
 
@@ -54,6 +54,7 @@ __all__ = [
     "judge_items",
     "judge_passages",
     "leading",
+    "left_out",
     "pieces_of",
     "query_vector",
     "query_words",

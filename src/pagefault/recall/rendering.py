@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from pagefault.estimate import utf8_bytes
-from pagefault.page import Address, Page, Role, SpaceId
+from pagefault.page import Address, Page, Role, SpaceId, in_words
 from pagefault.ports import TokenCounter
 from pagefault.recall.gate import Outcome
 from pagefault.recall.slices import Slice, imitates, slice_page
@@ -192,6 +192,25 @@ def _fitted(items: Sequence[_Item], notes: Sequence[str], costs: _Costs, budget:
             return text, pieces[0][0] is items[0] and pieces[0][1].rest is None
         shown = _less(shown)
     return None, False
+
+
+def left_out(unsearched: Address | None, damaged: Sequence[str]) -> str:
+    """The lines under a recall that name what it could not show.
+
+    Args:
+        unsearched: The newest pages, where a full disk does not take them.
+        damaged: Addresses of pages that were found and do not match their hash.
+
+    Example:
+        >>> print(left_out(Address(first=7, last=8), []).strip())
+        Not searched, because the disk is full: pages 7-8. Ask for that by address.
+    """
+    said = ""
+    if unsearched is not None:
+        said += f"\nNot searched, because the disk is full: {in_words([str(unsearched)])}. Ask for that by address."
+    if damaged:
+        said += f"\nLeft out, because what is stored does not match its hash any more: {in_words(damaged)}."
+    return said
 
 
 def fence_of(texts: Sequence[str], *hidden: str) -> str:

@@ -168,7 +168,7 @@ class WriteBack:
         if self._heads is not None and lineage.is_sole:
             self._heads.read(paging, restored.head)
         stored = [(slot.seq, slot.chain) for slot in lineage.slots if slot.stored and slot.seq > indexed]
-        self._writer.path(lineage).head = mark_of(lineage, indexed)
+        self._writer.says(paging, lineage, mark_of(lineage, indexed))
         self._indexer.add_stored(task.scope, stored)
         if self._indexer.has_work:
             self._writer.behind[lineage] = task

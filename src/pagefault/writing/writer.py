@@ -26,11 +26,10 @@ HEAD_UNITS: Final = 8
 
 
 class PathState:
-    """What the writer remembers of one path: its turn, the head last written, its failures."""
+    """What the writer remembers of one path: its turn, how far its vectors go, its failures."""
 
     def __init__(self) -> None:
         self.turn = asyncio.Lock()
-        self.head: Mark | None = None
         self.indexed: int | None = None
         self.units = 0
         self.patience = Patience()
@@ -51,6 +50,7 @@ class Writer:
         self._indexer = indexer
         self._heads = heads
         self._paths: WeakKeyDictionary[Lineage, PathState] = WeakKeyDictionary()
+        self._said: WeakKeyDictionary[Paging, tuple[ref[Lineage], Mark]] = WeakKeyDictionary()
         self.behind: dict[Lineage, Task] = {}
         self.unjoined: WeakKeyDictionary[Lineage, ref[Paging]] = WeakKeyDictionary()
         self.unsynced: float | None = None
@@ -66,7 +66,7 @@ class Writer:
             if waits:
                 await self._write(task, path)
             else:
-                await self._write_head(task, path)
+                await self._write_head(task)
         self.unjoined[task.lineage] = ref(task.paging)
 
     async def join_ahead(self) -> None:
@@ -101,7 +101,7 @@ class Writer:
                 mark, records = said, [*records, head]
         if records:
             await self._store.put(scope, records)
-            self._written_now(task, path, mark)
+            self._written_now(task, mark)
         with task.paging.lock:
             for slot in slots:
                 task.lineage.settle(slot)
@@ -115,18 +115,18 @@ class Writer:
             is_last = last.seq >= task.lineage.length
         return _leads(task) and (path.units % HEAD_UNITS == 0 or is_last)
 
-    async def _write_head(self, task: Task, path: PathState) -> None:
+    async def _write_head(self, task: Task) -> None:
         lineage = task.lineage
         with task.paging.lock:
             last = next((slot for slot in reversed(lineage.slots) if slot.stored), None)
             indexed = self._indexer.indexed_up_to(task.scope, last.seq if last else 0)
             mark = mark_of(lineage, indexed)
-        if _leads(task) and mark != path.head and not mark.is_empty:
+        if _leads(task) and self._said.get(task.paging) != (ref(lineage), mark) and not mark.is_empty:
             mark, head = await self._kernel.run(lambda: head_of(task, last, indexed), urgent=False)
             if _leads(task):
                 await self._look(task, head)
                 await self._store.put(task.scope, [head])
-                self._written_now(task, path, mark)
+                self._written_now(task, mark)
         if not self._indexer.has_work:
             self.behind.pop(lineage, None)
 
@@ -134,13 +134,9 @@ class Writer:
         if self._heads is not None:
             await self._heads.writes(task, head)
 
-    def _written_now(self, task: Task, path: PathState, mark: Mark | None) -> None:
+    def _written_now(self, task: Task, mark: Mark | None) -> None:
         if mark is not None:
-            with task.paging.lock:
-                others = [each for each in task.paging.lineages if each is not task.lineage]
-            for each in others:  # the head says nothing of theirs any more: who is come back to writes it again
-                self.path(each).head = None
-            path.head = mark
+            self.says(task.paging, task.lineage, mark)
         self.unsynced = self.unsynced or time.monotonic()
         if self._indexer.is_on:
             self.behind[task.lineage] = task
@@ -158,6 +154,10 @@ class Writer:
             point = head_id(task.scope.space)
             path.indexed = indexed_of((await self._store.get(task.scope, [point])).get(point))
         return [(slot.seq, slot.chain) for slot in known if slot.seq > path.indexed]
+
+    def says(self, paging: Paging, lineage: Lineage, mark: Mark) -> None:
+        """The head of this space says this of this path, and nothing of any other."""
+        self._said[paging] = ref(lineage), mark
 
     def path(self, lineage: Lineage) -> PathState:
         """What is remembered of a path."""
