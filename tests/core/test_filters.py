@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from pagefault.errors import BadFilter
 from pagefault.filters import OPERATORS, check_filter, matches, tags_of
-from pagefault.items import MAX_EQUALS, Item, record_of
+from pagefault.items import MAX_EQUALS, WIDE, Item, equals_tag, record_of
 
 SCALARS = st.none() | st.booleans() | st.integers(-3, 3) | st.sampled_from([0.5, 1.0, 2.0]) | st.sampled_from("ab")
 VALUES = st.dictionaries(st.sampled_from("xyz"), SCALARS | st.lists(SCALARS, max_size=2), max_size=3)
@@ -49,6 +49,8 @@ FILTERS = st.dictionaries(st.sampled_from("xyz"), CONDITIONS, max_size=2)
         ({"list": {"$eq": [1, [2, 3]]}}, True),
         ({"deep": {"$eq": {"a": {"b": 1, "c": 2}}}}, True),
         ({"deep": {"$eq": {"a": {"b": 1}}}}, False),
+        ({"deep": {"$eq": 5}}, False),
+        ({"n": {"$eq": {"a": 1}}}, False),
         ({"n": 3, "s": "no"}, False),
     ],
 )
@@ -107,3 +109,8 @@ def test_operators_agree_with_each_other(value, key, operand):
     assert holds("$gte") == (holds("$gt") or (holds("$eq") and not isinstance(value[key], bool)))
     assert holds("$lte") == (holds("$lt") or (holds("$eq") and not isinstance(value[key], bool)))
     assert not (holds("$lt") and holds("$gt"))
+
+
+def test_equal_scalars_narrow_a_search():
+    wanted = {"a": 3, "b": {"$eq": "x"}, "c": None, "d": {"$gt": 1}, "e": [1]}
+    assert tags_of(wanted) == [[equals_tag("a", 3), WIDE], [equals_tag("b", "x"), WIDE]]

@@ -45,6 +45,11 @@ def says(text, asked):
             "\u5927\u95e8\u7684\u5bc6\u7801\u662f4712\uff0c\u5bf9\u5417\uff1f",
             "\u5927\u95e8\u7684\u5bc6\u7801\u662f\u4ec0\u4e48\uff1f",
         ),
+        (
+            "\u03c3\u03ba\u03cd\u03bb\u03bf\u03c2 \u03bb\u03ad\u03b3\u03b5\u03c4\u03b1\u03b9 \u03a1\u03b5\u03be.",
+            "\u03a0\u03ce\u03c2 \u03bb\u03ad\u03b3\u03b5\u03c4\u03b1\u03b9 \u03c3\u03ba\u03cd\u03bb\u03bf\u03c2;",
+        ),
+        ("What is the gate PIN, house number, street, city, country?", "gate PIN house"),
         ("How about 4712 as the gate PIN", "gate PIN 4712"),
         ("The gate PIN is 4712, right?", "Is the gate PIN 4712?"),
         ("Is the port 8443?", "port"),
@@ -62,6 +67,7 @@ def test_what_says_something_new_is_evidence_whatever_it_asks_beside(text, asked
 @pytest.mark.parametrize(
     ("text", "asked"),
     [
+        ("What is the gate PIN, house number, street, city?", "gate PIN house"),
         ("I can't find the gate PIN, what was it?", PIN),
         ("I can't find the gate PIN. What was it?", PIN),
         ("I forgot the gate PIN. What is it?", PIN),

@@ -138,8 +138,9 @@ def test_one_long_line_is_cut_anywhere():
 
 
 def test_only_a_user_asks():
-    one = page(1, (Role.TOOL, "name of the dog: unknown?"))
-    assert is_evidence(one, TERMS, words(one))
+    for said in ([(Role.TOOL, QUERY)], [(Role.ASSISTANT, QUERY)], [(Role.ASSISTANT, QUERY), (Role.TOOL, QUERY)]):
+        one = page(1, *said)
+        assert is_evidence(one, TERMS, words(one))
 
 
 def judged(pages, *, skip_resident=False, dense=None, limit=10, request=0, behind=None):
@@ -201,6 +202,18 @@ def test_similarity_speaks_for_a_page_as_the_words_do():
     dense = {"1": 0.1, "2": 0.9}
     assert judged([words_alone, both], dense=dense, limit=1) == (Outcome.ANSWER, [both])
     assert judged([words_alone, both], dense={"1": 0.9, "2": 0.1}, limit=1) == (Outcome.ANSWER, [words_alone])
+
+
+def test_a_page_that_similarity_did_not_find_is_not_like_the_question():
+    near, far = found(user(1, "He is called Rex.")), found(user(2, "It rains."))
+    assert judged([far], dense={}) == (Outcome.ABSTAIN, [])
+    assert judged([far, near], dense={"1": 0.96}, limit=1) == (Outcome.ANSWER, [near]), "the nearest decides"
+
+
+def test_the_strongest_page_is_not_shown_in_the_place_of_the_one_that_says_it_anew():
+    newer = found(user(30, "Max is the name of the dog now."), score=2.0)
+    older = replace(found(user(2, "The name of my dog is Rex.")), superseded_by="30")
+    assert judged([newer, older], limit=1, dense={"2": 0.9, "30": 0.2}) == (Outcome.ANSWER, [newer])
 
 
 def test_what_is_shown_anyway_is_not_shown_again_behind_another_page():

@@ -38,6 +38,15 @@ def test_a_text_is_cut_between_words_where_it_can_be():
     assert [len(piece) for piece in pieces_of("x" * 4_000)] == [1_000] * 4
 
 
+@given(st.lists(st.integers(1, 250), min_size=30, max_size=60))
+def test_a_cut_is_behind_a_blank_where_one_is_among_the_hundred_characters_before(lengths):
+    text = " ".join("x" * length for length in lengths)
+    at = 0
+    for piece in pieces_of(text)[:-1]:
+        at += len(piece)
+        assert text[at - 1] == " " or " " not in text[at - 100 : at], at
+
+
 def test_a_very_long_text_is_sampled_evenly():
     text = "".join(f"{number:09d} " for number in range(100_000))
     found = pieces_of(text)
@@ -58,5 +67,8 @@ def test_parts_with_a_mark_between_them_are_pieces_of_their_own():
     assert pieces_of(f"one{FIELD}{FIELD} {FIELD}other") == ["one", "other"]
     assert pieces_of(f"one{FIELD}{long}") == ["one", *pieces_of(long)]
     assert pieces_of(FIELD) == [FIELD]
+    assert pieces_of(f"one{FIELD} ") == ["one"]
+    most = ["part"] * MAX_PIECES
+    assert pieces_of(FIELD.join(most)) == most
     many = FIELD.join(["part"] * 100)
     assert pieces_of(many) == [many], "too many to count each"

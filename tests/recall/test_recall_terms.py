@@ -43,6 +43,7 @@ any_text = st.text(st.characters(codec=None, categories=None), max_size=200)
         ("naïve Straße MÜLLER", ["naiv", "strass", "muller"]),
         ("don't Anna's Anna\u2019s", ["anna", "anna"]),
         ("order AX-2291 at 19.99", ["order", "ax", "2291", "19", "99"]),
+        ("2pages ab3ing m\u00f8bels", ["2pages", "ab3ing", "m\u00f8bels"]),
         ("utf8 x86_64", ["utf8", "x86_64", "x86", "64"]),
         ("größe_mmÄnderung", ["grosse_mmanderung", "gross", "mmanderung"]),
         ("昨天我们", ["昨天", "天我", "我们"]),

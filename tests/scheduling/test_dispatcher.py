@@ -235,7 +235,10 @@ def test_an_idle_class_is_forgotten():
     turn = scheduler.submit(request(priority=5), 0.0)
     scheduler.pump(0.0)
     scheduler.finish(turn, 0.0)
+    assert 5 not in scheduler._classes
+    scheduler.submit(request(), 0.0)
     waiting = scheduler.submit(request(priority=5), 0.0)
+    assert scheduler.turns[waiting].phase is Phase.WAITING
     scheduler.finish(waiting, 0.0)
     assert 5 not in scheduler._classes
 

@@ -68,7 +68,7 @@ def is_evidence(page: Page, query_terms: Collection[int], page_terms: Collection
         page_terms: Term ids of the page.
     """
     spoken = page.messages[0]
-    if len(page.messages) > 1 or spoken.role is not Role.USER:
+    if spoken.role is not Role.USER:
         return True
     query, own = set(query_terms), set(page_terms) - ASKING
     return 2 * len(own & query) < len(own) or says(spoken.text, query)
