@@ -20,7 +20,7 @@ from langgraph.graph import START, MessagesState, StateGraph
 import pagefault
 from pagefault.testing.embedders import HashingEmbedder
 from pagefault.testing.faults import FlakyStore
-from pagefault_langgraph import PagingMiddleware, SchedulerRateLimiter, SchedulingMiddleware, paged, scheduled
+from pagefault_langgraph import PagingMiddleware, SchedulerRateLimiter, SchedulingMiddleware, paged, scheduled, space_of
 from tests.kernel.support import PATIENCE, records, until, wrapped
 from tests.langgraph.scripted import TOOLS, ScriptedModel, is_extension, words, worker_script
 
@@ -326,6 +326,31 @@ def test_a_rate_limiter_for_any_chat_model():
     assert not limiter.acquire(blocking=False)
     assert not asyncio.run(limiter.aacquire(blocking=False))
     assert scheduler.usage("one").turns == 2
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+@pytest.mark.parametrize("how", ["middleware", "model", "limiter"])
+def test_users_of_one_agent_have_shares_of_their_own(how, is_async):
+    def user(config):
+        return space_of(config).user
+
+    def firm(config):
+        return config["configurable"]["firm"]
+
+    scheduler, model, middleware = pagefault.Scheduler(slots=1), ScriptedModel(answer), []
+    if how == "middleware":
+        middleware = [SchedulingMiddleware(scheduler, agent=user, tenant=firm)]
+    elif how == "model":
+        model = scheduled(model, scheduler, agent=user, tenant=firm)
+    else:
+        model.rate_limiter = SchedulerRateLimiter(scheduler, agent=user, tenant=firm)
+    agent = create_agent(model, middleware=middleware, name="support")
+    for who in ("ada", "bob", "ada", ""):
+        config: Any = {"configurable": {"thread_id": "t", "user_id": who, "firm": "acme"}}
+        payload: Any = {"messages": [("user", "hi")]}
+        asyncio.run(agent.ainvoke(payload, config)) if is_async else agent.invoke(payload, config)
+    turns = {name: scheduler.usage(name, tenant="acme").turns for name in ("ada", "bob", "support")}
+    assert turns == {"ada": 2, "bob": 1, "support": 1}, "who is nobody shares the agent's"
 
 
 @pytest.mark.parametrize(

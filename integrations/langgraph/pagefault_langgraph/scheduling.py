@@ -27,6 +27,8 @@ from pagefault_langgraph.model import pager_of
 from pagefault_langgraph.wire import M, Wire, rewired
 
 DEFAULT_AGENT: Final = "agent"
+FromConfig = Callable[[Mapping[str, Any]], str]
+"""Says from the config of a run who or whose it is, as in ``lambda config: space_of(config).user``."""
 _MARK: Final = "__pagefault_scheduled__"
 _inside: Final[ContextVar[bool]] = ContextVar("pagefault_scheduled", default=False)
 
@@ -36,8 +38,8 @@ class _Asker:
     """For whom turns are asked, and how."""
 
     scheduler: Scheduler
-    agent: str | None
-    tenant: str
+    agent: str | FromConfig | None
+    tenant: str | FromConfig
     weight: float
     priority: int
     timeout: float | None
@@ -47,11 +49,11 @@ class _Asker:
 
     def turn(self, max_output_tokens: int | None = None, messages: list[BaseMessage] | None = None) -> Turn:
         """A turn for the call that is about to be made, of these messages if it is a model's."""
-        owned = owned_by(messages)
-        name = self.agent or (config_of().get("metadata") or {}).get("lc_agent_name") or DEFAULT_AGENT
+        owned, config = owned_by(messages), config_of()
+        name = self.agent(config) if callable(self.agent) else self.agent
         return self.scheduler.turn(
-            agent=name,
-            tenant=self.tenant,
+            agent=name or (config.get("metadata") or {}).get("lc_agent_name") or DEFAULT_AGENT,
+            tenant=self.tenant(config) if callable(self.tenant) else self.tenant,
             weight=self.weight,
             priority=self.priority,
             input_tokens=None if owned is None else owned.tokens,
@@ -69,8 +71,9 @@ class SchedulingMiddleware(AgentMiddleware[Any, Any, Any]):
 
     Args:
         scheduler: A :class:`pagefault.Scheduler`; one for all agents that share a backend.
-        agent: Who calls; by default the agent's name.
-        tenant: For whom; set by the application.
+        agent: Who calls; by default the agent's name. A function from the run's config where one agent serves many
+            users, each with a share of their own: ``lambda config: space_of(config).user``.
+        tenant: For whom; set by the application, for all runs or by a function from the run's config.
         weight: The agent's share, against 1 of others.
         priority: Higher goes first.
         timeout: Seconds to wait for a turn at most.
@@ -92,8 +95,8 @@ class SchedulingMiddleware(AgentMiddleware[Any, Any, Any]):
         self,
         scheduler: Scheduler,
         *,
-        agent: str | None = None,
-        tenant: str = "default",
+        agent: str | FromConfig | None = None,
+        tenant: str | FromConfig = "default",
         weight: float = 1,
         priority: int = 0,
         timeout: float | None = None,
@@ -133,8 +136,8 @@ def scheduled(
     target: M,
     scheduler: Scheduler,
     *,
-    agent: str | None = None,
-    tenant: str = "default",
+    agent: str | FromConfig | None = None,
+    tenant: str | FromConfig = "default",
     weight: float = 1,
     priority: int = 0,
     timeout: float | None = None,
@@ -144,8 +147,8 @@ def scheduled(
     target: Callable[..., Any] | Runnable[Any, Any],
     scheduler: Scheduler,
     *,
-    agent: str | None = None,
-    tenant: str = "default",
+    agent: str | FromConfig | None = None,
+    tenant: str | FromConfig = "default",
     weight: float = 1,
     priority: int = 0,
     timeout: float | None = None,
@@ -154,8 +157,8 @@ def scheduled(
     target: Any,
     scheduler: Scheduler,
     *,
-    agent: str | None = None,
-    tenant: str = "default",
+    agent: str | FromConfig | None = None,
+    tenant: str | FromConfig = "default",
     weight: float = 1,
     priority: int = 0,
     timeout: float | None = None,
@@ -170,8 +173,8 @@ def scheduled(
     Args:
         target: A chat model, or a node.
         scheduler: One for all that share a backend.
-        agent: Who calls; by default the name of the agent that runs.
-        tenant: For whom; set by the application.
+        agent: Who calls; by default the name of the agent that runs. Or a function from the run's config.
+        tenant: For whom; set by the application. Or a function from the run's config.
         weight: The agent's share, against 1 of others.
         priority: Higher goes first.
         timeout: Seconds to wait for a turn at most.
@@ -190,8 +193,8 @@ class SchedulerRateLimiter(BaseRateLimiter):
 
     Args:
         scheduler: One for all that share a backend.
-        agent: Who calls; by default the name of the agent that runs.
-        tenant: For whom; set by the application.
+        agent: Who calls; by default the name of the agent that runs. Or a function from the run's config.
+        tenant: For whom; set by the application. Or a function from the run's config.
         weight: The agent's share, against 1 of others.
         priority: Higher goes first.
 
@@ -206,8 +209,8 @@ class SchedulerRateLimiter(BaseRateLimiter):
         self,
         scheduler: Scheduler,
         *,
-        agent: str | None = None,
-        tenant: str = "default",
+        agent: str | FromConfig | None = None,
+        tenant: str | FromConfig = "default",
         weight: float = 1,
         priority: int = 0,
     ) -> None:
