@@ -90,7 +90,7 @@ def numbers(addresses: object, lineage: Lineage) -> list[int]:
     for address in parsed(addresses):
         if address.part or address.offset:
             raise BadAddress(f"{address} names a part; pin and release take whole pages, write '{address.first}'")
-        if address.place:
+        if address.alias:
             raise BadAddress(f"{address} is in another conversation; pin and release take pages of this one")
         if address.last > lineage.length:
             raise PageNotFound(f"there is no page {address} here; this conversation has pages 1-{lineage.length}")

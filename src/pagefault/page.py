@@ -66,7 +66,7 @@ class SpaceId:
         return hashlib.sha256(parts.encode("ascii")).hexdigest()[:32]
 
     @property
-    def place(self) -> str:
+    def alias(self) -> str:
         """How an address in another conversation names this space: ``c`` and ten hex digits."""
         return f"c{self.key[:10]}"
 
@@ -173,21 +173,21 @@ class Address:
     The grammar is fixed for ever, since old compaction blocks keep addresses:
     ``12`` a page, ``12-14`` pages 12 to 14, ``12.3`` the third part of page 12,
     ``12@4000`` or ``12.3@4000`` from character 4000 on. In front of a page of
-    another conversation of the same user stands that one's place: ``c0f3a9e2b71:12``.
+    another conversation of the same user stands that one's alias: ``c0f3a9e2b71:12``.
 
     Attributes:
         first: First page, from 1.
         last: Last page, ``first`` when one page is meant.
         part: Part within the page, from 1; 0 is the whole page.
         offset: Characters to skip.
-        place: ``SpaceId.place`` of another conversation, ``""`` for one's own.
+        alias: ``SpaceId.alias`` of another conversation, ``""`` for one's own.
     """
 
     first: int
     last: int
     part: int = 0
     offset: int = 0
-    place: str = ""
+    alias: str = ""
 
     @classmethod
     def parse(cls, text: object) -> Self:
@@ -198,22 +198,22 @@ class Address:
 
         Example:
             >>> Address.parse("12.3@4000")
-            Address(first=12, last=12, part=3, offset=4000, place='')
+            Address(first=12, last=12, part=3, offset=4000, alias='')
         """
         if not isinstance(text, str):
             raise BadAddress(f"a page address is text like '12' or '12-14', got {type(text).__name__} {text!r:.60}")
         match = _ADDRESS.fullmatch(text.strip())
         if match is None:
             raise BadAddress(f"{text!r:.60} is not a page address; write '12', '12-14' or '12.3@4000'")
-        place, first, last, part, offset = match.groups()
+        alias, first, last, part, offset = match.groups()
         if last is not None and int(last) < int(first):
-            raise BadAddress(f"{text!r} runs backwards; write '{f'{place}:' if place else ''}{last}-{first}'")
+            raise BadAddress(f"{text!r} runs backwards; write '{f'{alias}:' if alias else ''}{last}-{first}'")
         return cls(
-            first=int(first), last=int(last or first), part=int(part or 0), offset=int(offset or 0), place=place or ""
+            first=int(first), last=int(last or first), part=int(part or 0), offset=int(offset or 0), alias=alias or ""
         )
 
     def __str__(self) -> str:
-        where = f"{self.place}:" if self.place else ""
+        where = f"{self.alias}:" if self.alias else ""
         if self.last != self.first:
             return f"{where}{self.first}-{self.last}"
         part = f".{self.part}" if self.part else ""

@@ -138,7 +138,7 @@ class Space:
         wanted, crosses = parsed(addresses), self._crosses(scope)
         past = await self._past(path)
         memory, share = self._memory, self._share(budget)
-        if crosses and any(address.place for address in wanted):
+        if crosses and any(address.alias for address in wanted):
             await self._settle_others()
         return await memory._retrieval.fault(self._paging, past, wanted, memory.counter, share, crosses=crosses)
 

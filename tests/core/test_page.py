@@ -18,11 +18,11 @@ GRAMMAR = re.compile(r"(c[0-9a-f]{10}:)?[1-9]\d{0,14}(-[1-9]\d{0,14}|(\.[1-9]\d{
 
 @st.composite
 def addresses(draw):
-    first, place = draw(NUMBERS), draw(st.just("") | SPACES.map(lambda space: space.place))
+    first, alias = draw(NUMBERS), draw(st.just("") | SPACES.map(lambda space: space.alias))
     if draw(st.booleans()):
-        return Address(first=first, last=draw(st.integers(first, 10**15 - 1)), place=place)
+        return Address(first=first, last=draw(st.integers(first, 10**15 - 1)), alias=alias)
     part, offset = draw(st.integers(0, 999_999)), draw(st.integers(0, 10**12 - 1))
-    return Address(first=first, last=first, part=part, offset=offset, place=place)
+    return Address(first=first, last=first, part=part, offset=offset, alias=alias)
 
 
 @given(addresses())
@@ -41,8 +41,8 @@ def test_an_address_reads_back_as_it_was_written(address):
         ("12@4000", Address(first=12, last=12, offset=4000)),
         ("12.3@4000", Address(first=12, last=12, part=3, offset=4000)),
         ("12@0", Address(first=12, last=12)),
-        ("c0f3a9e2b71:12", Address(first=12, last=12, place="c0f3a9e2b71")),
-        ("c0f3a9e2b71:12.3@4000", Address(first=12, last=12, part=3, offset=4000, place="c0f3a9e2b71")),
+        ("c0f3a9e2b71:12", Address(first=12, last=12, alias="c0f3a9e2b71")),
+        ("c0f3a9e2b71:12.3@4000", Address(first=12, last=12, part=3, offset=4000, alias="c0f3a9e2b71")),
     ],
 )
 def test_the_grammar_means_what_it_says(text, expected):
@@ -118,8 +118,8 @@ def test_one_bad_address_spoils_the_list():
 @given(SPACES, SPACES)
 def test_different_spaces_have_different_keys(one, other):
     assert (one.key == other.key) == (one == other)
-    assert (one.place == other.place) == (one == other)
-    assert Address.parse(f"{one.place}:7").place == one.place
+    assert (one.alias == other.alias) == (one == other)
+    assert Address.parse(f"{one.alias}:7").alias == one.alias
     assert re.fullmatch("[0-9a-f]{32}", one.key)
 
 

@@ -45,9 +45,9 @@ def test_other_conversations_are_found_and_marked(memory):
     assert found.outcome == "answer"
     first, *others = found.pages
     assert (first.page.text, first.space, first.resident) == ("Noted: the hotel is called Artemide.", rome.id, False)
-    assert first.address == f"{rome.id.place}:2"
-    assert {page.address: page.space for page in others} == {f"{rome.id.place}:1": rome.id, "2": None}
-    assert f"page {rome.id.place}:2 | conversation rome | " in found.text
+    assert first.address == f"{rome.id.alias}:2"
+    assert {page.address: page.space for page in others} == {f"{rome.id.alias}:1": rome.id, "2": None}
+    assert f"page {rome.id.alias}:2 | conversation rome | " in found.text
     assert re.search(r"\] page 2 \| \d{4}-", found.text), "one's own pages as ever"
     assert [page.space for page in here.recall("hotel Artemide").pages] == [None]
     assert here.recall("booked in Rome").outcome == "abstain", "the default is one's own past"
@@ -89,8 +89,8 @@ def test_addresses_lead_back_there_and_nowhere_else(memory):
     rome.append([user("A marble. " + "word " * 3_000 + "the end"), says("seen")])
     here.append(user("mine"))
     eve.append(user("hers"))
-    assert f"continues at {rome.id.place}:1@" in here.recall("marble", scope="user", budget=1_000).text
-    read, address = "", f"{rome.id.place}:1"
+    assert f"continues at {rome.id.alias}:1@" in here.recall("marble", scope="user", budget=1_000).text
+    read, address = "", f"{rome.id.alias}:1"
     while address:
         page = here.fault(address, scope="user", budget=3_000)
         (part,) = re.findall(r"<([0-9]{8})\n(.*)\n\1>", page.text, re.DOTALL)
@@ -98,22 +98,22 @@ def test_addresses_lead_back_there_and_nowhere_else(memory):
         more = re.search(r"continues at (\S+)", page.text)
         address = more[1] if more else ""
     assert read == "user: A marble. " + "word " * 3_000 + "the end"
-    both = here.fault(f"1, {rome.id.place}:1-2", scope="user")
+    both = here.fault(f"1, {rome.id.alias}:1-2", scope="user")
     assert [(p.address, p.space) for p in both.pages] == [
         ("1", None),
-        (f"{rome.id.place}:1", rome.id),
-        (f"{rome.id.place}:2", rome.id),
+        (f"{rome.id.alias}:1", rome.id),
+        (f"{rome.id.alias}:2", rome.id),
     ]
-    assert here.fault(f"{here.id.place}:1").pages[0].address == "1", "one's own place is here"
+    assert here.fault(f"{here.id.alias}:1").pages[0].address == "1", "one's own alias is here"
     assert memory.at(both.pages[2].space).fault("2").pages[0].page == both.pages[2].page, "for the application"
     with pytest.raises(BadAddress, match=r"is in another conversation"):
-        here.fault(f"{rome.id.place}:1")
-    for bad in (f"{rome.id.place}:3", f"{eve.id.place}:1", "c0000000000:1"):
+        here.fault(f"{rome.id.alias}:1")
+    for bad in (f"{rome.id.alias}:3", f"{eve.id.alias}:1", "c0000000000:1"):
         with pytest.raises(PageNotFound):
             asyncio.run(here.afault(bad, scope="user"))
     for verb in (here.pin, here.release):
         with pytest.raises(BadAddress, match="in another conversation"):
-            verb(f"{rome.id.place}:1")
+            verb(f"{rome.id.alias}:1")
 
 
 def test_a_user_and_a_known_scope_are_needed(memory):
@@ -142,7 +142,7 @@ def test_the_same_name_in_another_tenant_is_somebody_else(memory):
     found = theirs.recall("weather fine", scope="user")
     assert found.pages == ()
     with pytest.raises(PageNotFound):
-        theirs.fault(f"{ours[0].id.place}:1", scope="user")
+        theirs.fault(f"{ours[0].id.alias}:1", scope="user")
 
 
 def test_what_a_conversation_does_not_say_any_more_is_not_found(memory):
@@ -156,7 +156,7 @@ def test_what_a_conversation_does_not_say_any_more_is_not_found(memory):
     replaced(other)
     assert here.recall("cat called", scope="user").pages == ()
     with pytest.raises(PageNotFound):
-        here.fault(f"{other.id.place}:1", scope="user")
+        here.fault(f"{other.id.alias}:1", scope="user")
 
 
 def test_it_is_found_after_a_restart(tmp_path):
@@ -197,11 +197,11 @@ def test_damage_elsewhere_is_named_and_hides_nothing(memory, caplog):
         "cat number two of t0",
         "cat number two of t1",
     }
-    assert found.text.endswith(f"does not match its hash any more: page {spaces[1].id.place}:1.")
+    assert found.text.endswith(f"does not match its hash any more: page {spaces[1].id.alias}:1.")
     assert "leaves out a conversation: page 1 of" in caplog.text
     assert "is damaged; its conversation is left out" in caplog.text
     with pytest.raises(PagesLost):
-        spaces[0].fault(f"{spaces[2].id.place}:2", scope="user")
+        spaces[0].fault(f"{spaces[2].id.alias}:2", scope="user")
 
 
 def test_trouble_with_another_conversation_is_said_and_harms_no_recall(monkeypatch, caplog):
@@ -301,5 +301,5 @@ def test_spaces_of_one_user_keep_their_names_apart(memory):
         space.append(user(f"the cat {n}"))
     found = here.recall("cat", scope="user")
     assert {page.space for page in found.pages} == {one.id, two.id}
-    assert one.id.place != two.id.place
-    assert replace(one.id, agent="").place not in {one.id.place, two.id.place}
+    assert one.id.alias != two.id.alias
+    assert replace(one.id, agent="").alias not in {one.id.alias, two.id.alias}

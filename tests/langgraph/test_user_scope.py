@@ -57,7 +57,7 @@ def test_the_model_reads_on_at_the_address_it_was_given(memory):
     rome = memory.at(space_of(config("rome")))
     talk = build(memory, asking(), scope="user")
     says(talk, "The hotel in Rome is called Artemide.", config("rome"))
-    address = f"{rome.id.place}:1"
+    address = f"{rome.id.alias}:1"
     assert "Artemide" in says(build(memory, asking(addresses=address), scope="user"), "recall it", config("new"))
     refused = says(build(memory, asking(addresses=address)), "recall it", config("new"))
     assert "recall failed" in refused

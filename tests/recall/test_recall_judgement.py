@@ -52,7 +52,7 @@ def user(seq, text):
 
 
 def found(one, *, resident=False, score=1.0, space=None):
-    address = f"{space.place}:{one.seq}" if space else str(one.seq)
+    address = f"{space.alias}:{one.seq}" if space else str(one.seq)
     return RecalledPage(
         address=address, page=one, score=score, message_ids=(), trust="user", resident=resident, superseded_by=None,
         space=space,

@@ -74,7 +74,7 @@ def said(seq, text, role=Role.USER, **more):
 
 def recalled(what, *, resident=False, superseded_by=None, space=None):
     return RecalledPage(
-        address=f"{space.place}:{what.seq}" if space else str(what.seq),
+        address=f"{space.alias}:{what.seq}" if space else str(what.seq),
         page=what,
         score=1.0,
         message_ids=(),
@@ -383,10 +383,10 @@ def test_a_page_of_another_conversation_says_so():
     text = show(theirs, mine, budget=500)
     fence = fence_in(text)
     assert "from another one with the same user" in text
-    assert f"[{fence}] page {away.place}:3 | conversation Rome _x_ trip, agent planner | " in text
+    assert f"[{fence}] page {away.alias}:3 | conversation Rome _x_ trip, agent planner | " in text
     assert f"[{fence}] page 3 | 2023" in text
     (rest,) = re.findall(r"continues at (\S+)", text)
-    assert Address.parse(rest).place == away.place
+    assert Address.parse(rest).alias == away.alias
     more = show(theirs, mine, addresses=[Address.parse(rest)])
     assert f"page {rest} | " in more
     assert "page 3 | " in more, "the same number here is another page"

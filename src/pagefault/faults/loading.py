@@ -11,7 +11,7 @@ from functools import partial
 from typing import Final
 
 from pagefault.errors import CorruptPage, PagesLost
-from pagefault.faults.others import Others, Place, Sight
+from pagefault.faults.others import Other, Others, Sight
 from pagefault.kernel import Kernel
 from pagefault.page import Page, SpaceId
 from pagefault.paths.lineage import Lineage
@@ -43,19 +43,19 @@ class Loader:
 
     async def pages(self, sight: Sight, numbers: Sequence[int]) -> dict[int, Read]:
         """Pages by number, from whichever conversation they are."""
-        grouped: dict[SpaceId | None, tuple[Place | None, list[tuple[int, int]]]] = {}
+        grouped: dict[SpaceId | None, tuple[Other | None, list[tuple[int, int]]]] = {}
         for number in numbers:
-            place, seq = sight.split(number)
-            grouped.setdefault(place.space if place else None, (place, []))[1].append((number, seq))
+            other, seq = sight.split(number)
+            grouped.setdefault(other.space if other else None, (other, []))[1].append((number, seq))
         pages: dict[int, Read] = {}
-        for place, wanted in grouped.values():
+        for other, wanted in grouped.values():
             seqs = [seq for _, seq in wanted]
-            if place is None:
+            if other is None:
                 found = await self.own(sight.paging, sight.lineage, seqs)
             else:
-                path = await self._others.path(place)
+                path = await self._others.path(other)
                 chains = [(seq, path[seq - 1]) for seq in dict.fromkeys(seqs)]
-                found = await read(self._store, place.scope, chains, words=True)
+                found = await read(self._store, other.scope, chains, words=True)
             pages |= {number: found[seq] for number, seq in wanted}
         return pages
 

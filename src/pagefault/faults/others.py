@@ -32,7 +32,7 @@ _log: Final = logging.getLogger("pagefault")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class Other:
     """Another conversation of a user, as its head says.
 
     Attributes:
@@ -93,46 +93,46 @@ class Sight:
         paging: The asker's space.
         lineage: The asker's path.
         length: How many of its pages count.
-        places: Other conversations; ``None`` when only one's own counts.
+        others: Other conversations; ``None`` when only one's own counts.
     """
 
     paging: Paging
     lineage: Lineage
     length: int
-    places: Sequence[Place] | None = None
+    others: Sequence[Other] | None = None
 
     @property
     def reach(self) -> Reach:
         """For the store."""
         home = self.paging.space
-        return Scope(tenant=home.tenant, space=home.key) if self.places is None else user_scope(home)
+        return Scope(tenant=home.tenant, space=home.key) if self.others is None else user_scope(home)
 
     @property
     def pages(self) -> int:
         """How many pages there are."""
-        return self.length + sum(place.length for place in self.places or ())
+        return self.length + sum(other.length for other in self.others or ())
 
     def number(self, index: int, seq: int) -> int:
-        """The number of a page of the other conversation at this index of ``places``."""
+        """The number of a page of the other conversation at this index of ``others``."""
         return (index + 1) * _STRIDE + seq
 
-    def split(self, number: int) -> tuple[Place | None, int]:
+    def split(self, number: int) -> tuple[Other | None, int]:
         """Whose page a number is, ``None`` for one's own, and its page number there."""
         index, seq = divmod(number, _STRIDE)
-        return (self.places or ())[index - 1] if index else None, seq
+        return (self.others or ())[index - 1] if index else None, seq
 
     def following(self, number: int, count: int) -> list[int]:
         """The numbers of so many pages right behind a page, as far as there are any."""
-        place, seq = self.split(number)
-        last = self.length if place is None else place.length
+        other, seq = self.split(number)
+        last = self.length if other is None else other.length
         return [number + step for step in range(1, 1 + min(count, last - seq))]
 
     def address(self, number: int) -> str:
         """The address of the page with this number."""
         if number < _STRIDE:
             return str(number)
-        place, seq = self.split(number)
-        return str(Address(first=seq, last=seq, place=place.space.place if place else ""))
+        other, seq = self.split(number)
+        return str(Address(first=seq, last=seq, alias=other.space.alias if other else ""))
 
 
 class Others:
@@ -142,7 +142,7 @@ class Others:
         self._store = store
         self._paths: OrderedDict[str, tuple[str, list[str]]] = OrderedDict()
 
-    async def of(self, home: SpaceId) -> dict[str, Place]:
+    async def of(self, home: SpaceId) -> dict[str, Other]:
         """The user's other spaces that have pages, by key.
 
         Raises:
@@ -151,52 +151,52 @@ class Others:
         heads = await self._store.scan(user_scope(home), Where(kind="head", fields=_HEAD), limit=MAX_PLACES)
         if len(heads) == MAX_PLACES:
             _log.warning("user %r has %d conversations or more; recall sees these alone", home.user, MAX_PLACES)
-        places = [place for head in heads if head.seq and (place := _place(home.tenant, head)) is not None]
-        return {place.space.key: place for place in places if place.space != home}
+        others = [other for head in heads if head.seq and (other := _other(home.tenant, head)) is not None]
+        return {other.space.key: other for other in others if other.space != home}
 
-    async def path(self, place: Place) -> list[str]:
+    async def path(self, other: Other) -> list[str]:
         """The chains of its pages, the first page's first.
 
         Raises:
             PagesLost: The store lacks one of them.
         """
-        key = place.space.key
+        key = other.space.key
         tip, known = self._paths.get(key, (None, []))
-        if tip != place.tip:
-            known = await self._walk(place, known)
-            self._paths[key] = place.tip, known
+        if tip != other.tip:
+            known = await self._walk(other, known)
+            self._paths[key] = other.tip, known
         self._paths.move_to_end(key)
         while sum(len(path) for _, path in self._paths.values()) > MAX_CHAINS and len(self._paths) > 1:
             self._paths.popitem(last=False)
         return known
 
-    async def _walk(self, place: Place, known: Sequence[str]) -> list[str]:
+    async def _walk(self, other: Other, known: Sequence[str]) -> list[str]:
         """Back from the tip, as far as the path is another than the one known before."""
         parents: dict[tuple[int, str], str] = {}
         found: list[str] = []
-        tip = place.tip
-        for seq in range(place.length, 0, -1):
+        tip = other.tip
+        for seq in range(other.length, 0, -1):
             if seq <= len(known) and known[seq - 1] == tip:
                 return [*known[:seq], *reversed(found)]
             if (seq, tip) not in parents:
                 where = Where(first=max(1, seq - WINDOW // 2), last=seq, newest=True, fields=("chain", "parent"))
-                records = await self._store.scan(place.scope, where, limit=WINDOW)
+                records = await self._store.scan(other.scope, where, limit=WINDOW)
                 parents = {(r.seq, str(r.fields.get("chain"))): str(r.fields.get("parent")) for r in records}
             if (seq, tip) not in parents:
-                raise PagesLost(f"page {seq} of {place.space} is not in the store, though its head says so")
+                raise PagesLost(f"page {seq} of {other.space} is not in the store, though its head says so")
             found.append(tip)
             tip = parents[seq, tip]
         return found[::-1]
 
 
-def named(places: Sequence[Place], name: str) -> Place:
+def named(others: Sequence[Other], name: str) -> Other:
     """The one that an address names.
 
     Raises:
         PageNotFound: There is none.
         BadAddress: It could be either of several.
     """
-    fitting = [place for place in places if place.space.place == name]
+    fitting = [other for other in others if other.space.alias == name]
     if not fitting:
         raise PageNotFound(f"{name} is no conversation of this user")
     if len(fitting) > 1:
@@ -204,7 +204,7 @@ def named(places: Sequence[Place], name: str) -> Place:
     return fitting[0]
 
 
-def _place(tenant: str, head: Record) -> Place | None:
+def _other(tenant: str, head: Record) -> Other | None:
     """Whose head this is; nobody's when it does not lie where that space's head lies."""
     user, thread, agent = (str(head.fields.get(name, "")) for name in ("user", "thread", "agent"))
     try:
@@ -214,4 +214,4 @@ def _place(tenant: str, head: Record) -> Place | None:
     if space is None or head_id(space.key) != head.id:
         _log.warning("head record %s of tenant %r is damaged; its conversation is left out", head.id, tenant)
         return None
-    return Place(space=space, length=head.seq, tip=str(head.fields.get("chain")))
+    return Other(space=space, length=head.seq, tip=str(head.fields.get("chain")))

@@ -15,7 +15,7 @@ from uuid import UUID
 from pagefault.embedders.calls import Vectors
 from pagefault.errors import BadAddress, EmbedderError, PagefaultError, PageNotFound, PagesLost, StoreUnwritable
 from pagefault.faults.loading import Loader, at_hand
-from pagefault.faults.others import Others, Past, Place, Sight, named
+from pagefault.faults.others import Other, Others, Past, Sight, named
 from pagefault.kernel import Kernel
 from pagefault.page import Address, Page, SpaceId, in_words
 from pagefault.paths.lineage import Lineage
@@ -139,12 +139,12 @@ class Retrieval:
             CorruptPage: A page does not match its hash.
         """
         home, lineage = paging.space, past.path
-        addresses = [replace(a, place="") if a.place == home.place else a for a in addresses]
+        addresses = [replace(a, alias="") if a.alias == home.alias else a for a in addresses]
         sight = _sight(paging, past)
-        if crosses and any(address.place for address in addresses):
-            sight = replace(sight, places=await self._named(home, addresses))
+        if crosses and any(address.alias for address in addresses):
+            sight = replace(sight, others=await self._named(home, addresses))
         wanted = _sequence(addresses, sight)
-        own = [seq for place, seq in map(sight.split, wanted) if place is None]
+        own = [seq for other, seq in map(sight.split, wanted) if other is None]
         pages = await self._kernel.run(lambda: at_hand(paging, lineage, own), urgent=True)
         if rest := [number for number in wanted if number not in pages]:
             behind = [seq for seq in own if seq not in pages]
@@ -164,7 +164,7 @@ class Retrieval:
         lineage = past.path
         sight, unsearched = await self._searchable(paging, past)
         if query.crosses:
-            sight = replace(sight, places=list((await self._others.of(paging.space)).values()))
+            sight = replace(sight, others=list((await self._others.of(paging.space)).values()))
         sparse = query_vector(query.text)
         dense, sparsely = await self._candidates(sight, query, vector, sparse)
         ranked = fuse(dense or {}, sparsely)
@@ -246,7 +246,7 @@ class Retrieval:
         if vector:
             home = sight.paging.space
             await self._index(Scope(tenant=home.tenant, space=home.key))
-        find = self._within if sight.places is None else self._across
+        find = self._within if sight.others is None else self._across
         scores = await find(sight, query, queries)
         return scores[0] if vector else None, scores[-1] if sparse.indices else {}
 
@@ -271,10 +271,10 @@ class Retrieval:
     async def _numbers(self, sight: Sight, hits: Sequence[Hit]) -> dict[UUID, int]:
         """The numbers of those hits that are on a present path."""
         paths: dict[str, tuple[int, Sequence[str]]] = {}
-        for index, place in enumerate(sight.places or ()):
-            if any(hit.space == place.space.key for hit in hits):
+        for index, other in enumerate(sight.others or ()):
+            if any(hit.space == other.space.key for hit in hits):
                 try:
-                    paths[place.space.key] = index, await self._others.path(place)
+                    paths[other.space.key] = index, await self._others.path(other)
                 except PagesLost as error:
                     _log.warning("recall leaves out a conversation: %s", error)
         found: dict[UUID, int] = {}
@@ -288,14 +288,14 @@ class Retrieval:
                     found[hit.id] = sight.number(index, hit.seq)
         return found
 
-    async def _named(self, home: SpaceId, addresses: Sequence[Address]) -> list[Place]:
+    async def _named(self, home: SpaceId, addresses: Sequence[Address]) -> list[Other]:
         """The other conversations that these addresses name.
 
         Raises:
             PageNotFound: One of them is none of this user's.
         """
         there = list((await self._others.of(home)).values())
-        names = dict.fromkeys(address.place for address in addresses if address.place)
+        names = dict.fromkeys(address.alias for address in addresses if address.alias)
         return [named(there, name) for name in names]
 
     async def _within(
@@ -412,18 +412,18 @@ def _sight(paging: Paging, past: Past) -> Sight:
 
 def _sequence(addresses: Sequence[Address], sight: Sight) -> list[int]:
     """The numbers of all pages that are addressed."""
-    places = {place.space.place: (index, place) for index, place in enumerate(sight.places or ())}
+    others = {other.space.alias: (index, other) for index, other in enumerate(sight.others or ())}
     numbers: list[int] = []
     for address in addresses:
-        index, place = places.get(address.place, (-1, None))
-        if place is None and address.place:
+        index, other = others.get(address.alias, (-1, None))
+        if other is None and address.alias:
             raise BadAddress(f"{address} is in another conversation; only pages of this one can be read here")
-        there = sight.length if place is None else place.length
+        there = sight.length if other is None else other.length
         if address.last > there:
             pages = in_words([str(Address(first=1, last=there))]) if there else "no complete page yet"
             raise PageNotFound(f"there is no page {address} here; this conversation has {pages}")
         seqs = range(address.first, address.last + 1)
-        numbers += seqs if place is None else [sight.number(index, seq) for seq in seqs]
+        numbers += seqs if other is None else [sight.number(index, seq) for seq in seqs]
     return list(dict.fromkeys(numbers))
 
 
@@ -438,8 +438,8 @@ def _is_own(hit: Hit, sight: Sight) -> bool:
 
 
 def _recalled(page: Page, score: float, sight: Sight, number: int) -> RecalledPage:
-    place, lineage = sight.split(number)[0], sight.lineage
-    is_here = place is None and lineage.is_shown(page.seq) and lineage.slots[page.seq - 1].preview is None
+    other, lineage = sight.split(number)[0], sight.lineage
+    is_here = other is None and lineage.is_shown(page.seq) and lineage.slots[page.seq - 1].preview is None
     return RecalledPage(
         address=sight.address(number),
         page=page,
@@ -448,5 +448,5 @@ def _recalled(page: Page, score: float, sight: Sight, number: int) -> RecalledPa
         trust=trust_of(page),
         resident=is_here,
         superseded_by=None,
-        space=place.space if place else None,
+        space=other.space if other else None,
     )

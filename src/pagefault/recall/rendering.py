@@ -84,7 +84,7 @@ class RecalledPage:
     def whole(self) -> Address:
         """Its address."""
         seq = self.page.seq
-        return Address(first=seq, last=seq, place=self.space.place if self.space is not None else "")
+        return Address(first=seq, last=seq, alias=self.space.alias if self.space is not None else "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -276,7 +276,7 @@ class _Costs:
 
 def _items(recalled: RecalledPage, addresses: Sequence[Address]) -> list[_Item]:
     whole = recalled.whole
-    here = [a for a in addresses if a.place == whole.place and a.first <= whole.first <= a.last]
+    here = [a for a in addresses if a.alias == whole.alias and a.first <= whole.first <= a.last]
     named = [a for a in here if a.part or a.offset]
     return [_Item(recalled=recalled, address=address) for address in named or [whole]]
 
