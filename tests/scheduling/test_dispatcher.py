@@ -173,19 +173,24 @@ def test_what_an_account_used():
     assert scheduler.accounts.usage(("", "b")) is None
 
 
-@pytest.mark.parametrize("elsewhere", [False, True])
-def test_what_a_call_cost_and_what_is_given_back_counts_per_weight(elsewhere):
+@pytest.mark.parametrize("begins", ["at once", "after it waited", "elsewhere"])
+def test_what_a_call_cost_and_what_is_given_back_counts_per_weight(begins):
     """500 for weight 4 is 125: more than 120 and less than 130 for weight 1, whatever was expected at first."""
     for cost, goes_first in ((120, "b"), (130, "a")):
         scheduler = dispatcher(affinity_slack=0)
-        heavy = request("a", weight=4, input_tokens=900 if not elsewhere else 500, max_output_tokens=0)
-        if elsewhere:
+        heavy = request("a", weight=4, input_tokens=900 if begins == "at once" else 500, max_output_tokens=0)
+        if begins == "after it waited":
+            scheduler.submit(request("c"), 0.0, number=0)
+        if begins == "elsewhere":
             scheduler.adopt(heavy, 0.0, number=1, inner=0, holds=True)
         else:
             scheduler.submit(heavy, 0.0, number=1)
         light = scheduler.submit(request("b", input_tokens=cost, max_output_tokens=0), 0.0, number=2)
         more = {"a": scheduler.submit(heavy, 0.0, number=3)}
         more["b"] = scheduler.submit(request("b", input_tokens=cost, max_output_tokens=0), 0.0, number=4)
+        if begins == "after it waited":
+            assert scheduler.pump(0.0) == [0]
+            scheduler.finish(0, 0.0)
         assert scheduler.pump(0.0) == [1]
         scheduler.finish(1, 1.0, usage=Usage(input_tokens=500))
         assert scheduler.pump(1.0) == [light]
