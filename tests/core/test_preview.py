@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 from pagefault.chat import CHAT
 from pagefault.errors import PageTooLarge
 from pagefault.messages.projection import read_content, replace_parts
-from pagefault.page import Address
+from pagefault.page import Address, Kind
+from pagefault.paths.previewing import oversize, squeeze
 from pagefault.recall.slices import slice_page
 from pagefault.window.budget import Budget
 from pagefault.window.compaction import Block, Entry
-from pagefault.window.preview import Cut, Preview, cap, cut
+from pagefault.window.preview import LEAST_TOKENS, Cut, Preview, cap, cut
 from pagefault.window.view import Pin, View, from_record, to_record
 from tests.core import conversation as c
 
@@ -202,3 +203,72 @@ def test_a_view_carries_its_previews():
     assert view.with_pins([Pin(seq=3, chain="c" * 32)]).previews == ()
     line = Entry(first=3, last=3, gist="x")
     assert view.with_blocks((Block(ranges=((3, 3),), entries=(line,), at=3, tip="c" * 32),), 1.0).previews == ()
+
+
+LARGE = Budget(window=10**7, target=10**6, reserve=0)
+
+
+def laid_out(groups, budget=LARGE, before=()):
+    messages = [c.user("read"), *before, *(m for n, sizes in enumerate(groups) for m in group(f"g{n}", sizes))]
+    return c.paging().step(messages, CHAT, budget, now=1.0).lineage
+
+
+def costs(lineage, previews):
+    """Tokens of each result as it is shown, by page and part."""
+    cuts = {(preview.seq, each.part): each for preview in previews for each in preview.cuts}
+    found = {}
+    for slot in lineage.slots:
+        texts = [text for m in lineage.natives(slot) for text in ([m["content"]] if m["content"] else [])]
+        for part, text in enumerate(texts, 1):
+            if slot.stop - slot.start > 1:
+                one = cuts.get((slot.seq, part))
+                found[slot.seq, part] = c.Quarters().count(one.shown(text, slot.seq) if one else text)
+    return found
+
+
+@given(st.lists(st.lists(st.integers(1, 400), min_size=1, max_size=3), min_size=1, max_size=5), st.integers(1, 20_000))
+def test_results_are_squeezed_by_what_is_asked_for_the_largest_first(groups, excess):
+    lineage = laid_out(groups)
+    before = costs(lineage, [])
+    after = costs(lineage, squeeze(lineage, lineage.slots, excess))
+    spared = sum(before.values()) - sum(after.values())
+    assert spared >= excess or all(after[at] <= LEAST_TOKENS for at in after)
+    cut_to = {at: size for at, size in after.items() if size < before[at]}
+    largest = max(cut_to.values(), default=0)
+    assert all(before[at] <= max(largest, LEAST_TOKENS) * 1.2 for at in before if at not in cut_to), "all to one size"
+    assert spared <= excess + 0.2 * sum(after.values()) + 10, "and no more than that"
+
+
+def test_each_page_of_several_has_its_own_cuts_and_what_was_cut_before_stays_so():
+    lineage, budget = laid_out([[800], [600, 20], [20]]), Budget(window=6_400, target=6_400, reserve=0)
+    first = oversize(lineage, budget)
+    assert [(preview.seq, [each.part for each in preview.cuts]) for preview in first] == [(2, [1]), (3, [1])]
+    room = budget.target // 16
+    assert all(0.7 * room < costs(lineage, first)[at] <= room for at in [(2, 1), (3, 1)])
+    lineage.show(first)
+    assert oversize(lineage, budget) == [], "they are shown already"
+    (again,) = squeeze(lineage, [lineage.slots[2]], room - LEAST_TOKENS)
+    assert [each.part for each in again.cuts] == [1]
+    assert again.cuts[0].head < first[1].cuts[0].head
+
+
+def test_a_part_that_is_small_enough_keeps_the_cut_it_had():
+    lineage = laid_out([[600, 200]])
+    lineage.show(oversize(lineage, Budget(window=6_400, target=6_400, reserve=0)))
+    before = lineage.slots[1].preview
+    assert [each.part for each in before.cuts] == [1]
+    sizes = costs(lineage, [before])
+    (after,) = squeeze(lineage, lineage.slots, sizes[2, 2] - sizes[2, 1] - 20)
+    assert [each.part for each in after.cuts] == [1, 2]
+    assert after.cuts[0] == before.cuts[0]
+
+
+def test_neither_a_recalled_page_nor_one_that_still_grows_is_cut_for_its_size():
+    growing = laid_out([], before=[c.calls("a", "b"), c.result("a", "one " * 2_000)])
+    assert oversize(growing, BUDGET) == []
+    assert squeeze(growing, growing.slots, 5_000) == []
+    marked = c.result("a", "one " * 2_000, artifact={"pagefault.recalled": []})
+    recalled = laid_out([], before=[c.calls("a", tool="recall"), marked])
+    assert recalled.slots[1].kind is Kind.RECALLED
+    assert oversize(recalled, BUDGET) == []
+    assert squeeze(recalled, recalled.slots, 1_000), "but where nothing else makes room it is"

@@ -305,6 +305,14 @@ def test_a_refund_after_its_minute_changes_nothing():
     assert scheduler.pump(130.0) == [third]
 
 
+def test_a_turn_waits_for_its_quota_only_where_that_holds_it_back():
+    scheduler = dispatcher(slots=1, quotas={"a": Limits(slots=2), "b": Limits(requests_per_minute=1)})
+    first, second, third = (scheduler.submit(request(agent), 0.0) for agent in "bab")
+    assert scheduler.pump(0.0) == [first]
+    assert [scheduler.why(number, 0.0) for number in (second, third)] == ["a slot", "its quota"]
+    assert scheduler.why(third, 60.0) == "a slot"
+
+
 def test_a_quota_holds_back_one_agent_and_nobody_else():
     scheduler = dispatcher(slots=5, quotas={"a": Limits(requests_per_minute=1)}, tenant_quotas={"": Limits(slots=4)})
     turns = [scheduler.submit(request(agent), 0.0) for agent in "aab"]
@@ -349,6 +357,17 @@ def test_a_lower_class_that_has_waited_goes_once_between_two_of_the_higher():
 
 
 # ------------------------------------------------------------------ refusals
+
+
+def test_a_class_above_with_nobody_waiting_is_none_to_wait_for():
+    scheduler = dispatcher(slots=2, aging=10.0)
+    stays, running = (scheduler.submit(request("top", priority=9), 0.0) for _ in range(2))
+    low, high = scheduler.submit(request("low"), 1.0), scheduler.submit(request("high", priority=5), 2.0)
+    assert scheduler.pump(2.0) == [stays, running]
+    scheduler.finish(running, 11.0)
+    assert scheduler.pump(11.0) == [low], "it has waited for one level, not for two"
+    scheduler.finish(stays, 12.0)
+    assert scheduler.pump(12.0) == [high]
 
 
 def test_a_refusal_pauses_everybody_and_halves_the_width():
