@@ -54,11 +54,12 @@ def test_what_left_is_forgotten_but_for_the_lines_of_the_blocks():
     known, lines = Joined(), entries([1, 2, 3, 4, 5])
     for at in range(4):
         known.add(lines[at : at + 2], len)
-    known.due.extend([(lines[0], lines[1]), (lines[3], lines[4])])
+    known.due.extend([(lines[0], lines[1]), (lines[2], lines[3]), (lines[3], lines[4])])
     block = Block(ranges=((1, 3),), entries=(lines[0], Entry(2, 3, "both")), at=3, tip="t")
     known.add(block.entries, len)
     known.take_up((block,), {1, 2, 3})
     assert list(known.due) == [block.entries, (lines[3], lines[4])]
+    assert known.blocks == (block,), "it need not be taken up again"
     assert [at for at in range(4) if known.get(lines[at : at + 2])] == [3]
     assert known.get(block.entries)
     assert len(known) == 2

@@ -70,6 +70,17 @@ def test_what_all_can_say(said: tuple[str, dict[str, Any]], expected: Spoken) ->
     assert speak(*said, "page 1") == expected
 
 
+def test_calls_without_ids_are_no_calls_of_one_id() -> None:
+    said = llamaindex({**BLOCK, "tool_call_id": None}, tool_calls=[{"function": {"name": "g", "arguments": "{}"}}])
+    assert [(call.id, call.name) for call in speak(*said, "page 1").calls] == [("", "f"), ("", "g")]
+
+
+def test_a_field_that_nobody_knows_is_refused() -> None:
+    for form, said in (llamaindex(block("x")), chat(), langchain()):
+        with pytest.raises(CannotTranslate, match="mood"):
+            speak(form, said | {"mood": "glad"}, "page 1")
+
+
 @pytest.mark.parametrize("empty", [None, "", {}, "{}"])
 def test_no_arguments(empty: Any) -> None:
     assert speak(*calling(empty), "page 1").calls[0].arguments == {}
