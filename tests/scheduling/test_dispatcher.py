@@ -356,9 +356,6 @@ def test_a_lower_class_that_has_waited_goes_once_between_two_of_the_higher():
     assert granted == [high[0], low[0], high[1], low[1]]
 
 
-# ------------------------------------------------------------------ refusals
-
-
 def test_a_class_above_with_nobody_waiting_is_none_to_wait_for():
     scheduler = dispatcher(slots=2, aging=10.0)
     stays, running = (scheduler.submit(request("top", priority=9), 0.0) for _ in range(2))
@@ -368,6 +365,22 @@ def test_a_class_above_with_nobody_waiting_is_none_to_wait_for():
     assert scheduler.pump(11.0) == [low], "it has waited for one level, not for two"
     scheduler.finish(stays, 12.0)
     assert scheduler.pump(12.0) == [high]
+
+
+def test_a_class_has_waited_since_it_began_to_wait():
+    scheduler = dispatcher(aging=10.0)
+    early = scheduler.submit(request("low"), 0.0)
+    scheduler.finish(early, 1.0)
+    running = scheduler.submit(request("high", priority=9), 100.0)
+    low, high = scheduler.submit(request("low"), 101.0), scheduler.submit(request("high", priority=9), 102.0)
+    assert scheduler.pump(102.0)[-1] == running
+    scheduler.finish(running, 105.0)
+    assert scheduler.pump(105.0) == [high], "for four seconds, however long nobody of the low class had asked before"
+    scheduler.finish(high, 111.0)
+    assert scheduler.pump(111.0) == [low]
+
+
+# ------------------------------------------------------------------ refusals
 
 
 def test_a_refusal_pauses_everybody_and_halves_the_width():
