@@ -170,6 +170,7 @@ def test_a_refresh_begins_the_time_anew_where_that_changes_anything(ttl, share):
     if fresh is None:
         assert now + ttl - (1000.0 + ttl) <= min(1.0, 0.01 * ttl) + 1e-5
     else:
+        assert now - 1000.0 >= min(1.0, 0.01 * ttl) - 1e-5, "else it is not worth a write"
         assert fresh == replace(kept, expires_at=moment(now + ttl))
 
 

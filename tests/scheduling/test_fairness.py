@@ -81,3 +81,27 @@ def test_who_a_quota_of_its_own_held_back_has_saved_nothing_up_meanwhile():
     full.clear()
     assert fair.eligible(full.__contains__) == [held, other]
     assert (held.counter, fair.virtual, other.counter) == (50.0, 50.0, 100.0)
+
+
+def test_who_is_held_back_no_longer_keeps_what_is_given_back():
+    fair = FairClass()
+    held, other = fair.join(("", "a"), 1, 0.0), fair.join(("", "b"), 2, 0.0)
+    fair.join(("", "a"), 3, 0.0)
+    assert fair.eligible({1}.__contains__) == [other]
+    other.counter = 50.0
+    fair.serve(other, 2, [other], 50.0, 1.0)
+    assert fair.eligible(set().__contains__) == [held]
+    fair.serve(held, 1, [held], 20.0, 2.0)
+    fair.correct(held, -35.0)
+    assert fair.eligible(set().__contains__) == [held]
+    assert (held.counter, fair.virtual) == (35.0, 50.0), "it is not lifted to virtual time again"
+
+
+def test_virtual_time_is_the_least_counter_of_those_among_whom_one_was_chosen():
+    fair = FairClass()
+    lines = [fair.join(("", agent), turn, 0.0) for turn, agent in enumerate("abc")]
+    for line, counter in zip(lines, (30.0, 10.0, 90.0), strict=True):
+        line.counter = counter
+    fair.serve(lines[0], 0, lines, 5.0, 1.0)
+    assert fair.virtual == 10.0
+    assert fair.join(("", "new"), 9, 2.0).counter == 10.0
