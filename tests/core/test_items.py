@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from pagefault.errors import CorruptPage, InvalidItem
 from pagefault.items import (
     MAX_EQUALS,
+    MAX_TTL,
     WIDE,
     Item,
     check_ttl,
@@ -157,6 +158,7 @@ def test_odd_times_to_live_are_refused(ttl):
 def test_times_to_live():
     assert check_ttl(None) is None
     assert check_ttl(5) == 5.0
+    assert [check_ttl(each) for each in (0.001, MAX_TTL)] == [0.001, MAX_TTL]
     assert not is_expired(None, 1e18)
     assert not is_expired(10.0, 9.999)
     assert is_expired(10.0, 10.0)
