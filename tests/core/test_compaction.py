@@ -259,12 +259,18 @@ def test_a_line_has_single_spaces_whatever_a_record_says(gist):
 
 
 def test_the_text_of_a_block():
-    block = Block(ranges=((1, 3), (7, 7)), entries=(Entry(first=1, last=3, gist="a"), Entry(first=7, last=7, gist="b")),
-                  at=7, tip="t")  # fmt: skip
+    block = Block(ranges=((1, 3),), entries=(Entry(first=1, last=3, gist="a"),), at=3, tip="t")
     assert block.text == (
-        '[pagefault: 4 pages (1-3, 7) left this window. Nothing is lost: recall(addresses="1") '
-        "returns the exact original. Contents, quoted:]\n1-3 a\n7 b"
+        '[pagefault: 3 pages (1-3) left this window. Nothing is lost: recall(addresses="1") '
+        "returns the exact original. Contents, quoted:]\n1-3 a"
     )
+
+
+@pytest.mark.parametrize(("newest", "named"), [((7, 7), "Page 7"), ((7, 9), "Pages 7-9")])
+def test_a_block_says_what_came_after_messages_that_are_still_there(newest, named):
+    entries = (Entry(first=1, last=3, gist="a"), Entry(first=newest[0], last=newest[1], gist="b"))
+    block = Block(ranges=((1, 3), newest), entries=entries, at=newest[1], tip="t")
+    assert f" {named} came after messages that you still see; what was done there is done. " in block.header
 
 
 @given(st.lists(st.integers(1, 10**6), min_size=1, max_size=40, unique=True))

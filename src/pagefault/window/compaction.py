@@ -28,8 +28,11 @@ GUESSED: Final = 1.15
 """Lines are joined unseen until they seem to have so many times the tokens there is room for."""
 HEADER: Final = (
     '[pagefault: {pages} ({spans}) left this window. Nothing is lost: recall(addresses="{first}") '
-    "returns the exact original. Contents, quoted:]"
+    "returns the exact original.{order} Contents, quoted:]"
 )
+ORDER: Final = " {pages} came after messages that you still see; what was done there is done."
+"""The contents stand before all that is left: without it, what a model did on a request that it still sees reads like
+work from before that request, to be done again."""
 
 
 class Entry(NamedTuple):
@@ -114,9 +117,11 @@ class Block:
     def header(self) -> str:
         """Its first line. It says nothing of how the pages are grouped into lines."""
         spans = ", ".join(_span(r) for r in self.ranges[:SPANS]) + (", ..." if len(self.ranges) > SPANS else "")
-        size = count(self.ranges)
+        size, newest = count(self.ranges), self.ranges[-1]
         pages = "1 page" if size == 1 else f"{size} pages"
-        return HEADER.format(pages=pages, spans=spans, first=self.entries[0].first)
+        later = f"Page {_span(newest)}" if newest[0] == newest[1] else f"Pages {_span(newest)}"
+        order = ORDER.format(pages=later) if newest[0] > 1 else ""
+        return HEADER.format(pages=pages, spans=spans, first=self.entries[0].first, order=order)
 
 
 def to_ranges(seqs: Iterable[int]) -> tuple[Range, ...]:
