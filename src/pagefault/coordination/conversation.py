@@ -207,7 +207,7 @@ class Conversation:
             now = time.monotonic()
             if self._down_since == math.inf:
                 self._down_since = now
-                _log.warning("%s; turns wait for up to %s s, calls that run go on", error, self._lease)
+                _log.warning("%s Turns wait for up to %s s, calls that run go on", error, self._lease)
             self._retry_at = now + self._pause
             self._pause = min(2 * self._pause, LONGEST_PAUSE)
             if self.error is not None or not self._was_here or now - self._down_since >= self._lease:
