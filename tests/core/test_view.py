@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pagefault.window.compaction import Block, Entry, count, members, to_ranges
+from pagefault.window.gist import one_line
 from pagefault.window.notes import Note, PinnedItem, items_text
 from pagefault.window.preview import Cut, Preview
 from pagefault.window.view import Pin, Seal, View, from_record, merge_records, to_record
@@ -26,7 +27,7 @@ def blocks(draw, seqs, tip=CHAIN.__getitem__):
     cuts = [seqs[i : i + max(1, len(seqs) // lines)] for i in range(0, len(seqs), max(1, len(seqs) // lines))]
     return Block(
         ranges=to_ranges(seqs),
-        entries=tuple(Entry(first=c[0], last=c[-1], gist=draw(st.text(max_size=96))) for c in cuts),
+        entries=tuple(Entry(first=c[0], last=c[-1], gist=one_line(draw(st.text(max_size=96)))) for c in cuts),
         at=at,
         tip=tip(at),
         level=draw(st.integers(0, 20)),

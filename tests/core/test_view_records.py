@@ -13,7 +13,7 @@ from pagefault.window.compaction import Block, Entry
 from pagefault.window.notes import Note, PinnedItem
 from pagefault.window.preview import Cut, Preview
 from pagefault.window.view import Pin, Seal, View, from_record, to_record
-from tests.core.strategies import json_values
+from tests.core.strategies import json_values, texts
 
 LINE = Entry(first=2, last=9, gist="user: hi")
 BLOCK = Block(ranges=((2, 4), (6, 9)), entries=(LINE,), at=12, tip="a" * 32, level=1, tokens=50)
@@ -166,3 +166,24 @@ def test_the_example_itself_is_good():
 def test_a_newer_release_says_which_version_this_one_reads():
     with pytest.raises(ValueError, match="version 2, this release reads 1"):
         from_record({**GOOD, "v": 2})
+
+
+def first_line(gist):
+    """The line of contents that a record with this gist leads to."""
+    record = copy.deepcopy(GOOD)
+    record["blocks"][0]["entries"][0][2] = gist
+    return str(from_record(record).blocks[0].entries[0])
+
+
+@given(texts())
+def test_a_gist_of_a_record_cannot_begin_a_line(gist):
+    assert len(first_line(gist).splitlines()) == 1
+
+
+@pytest.mark.parametrize("gist", [" a b", "a b ", "a  b", "a\nb", " a\t b\x00"])
+def test_a_gist_of_a_record_has_single_spaces(gist):
+    assert first_line(gist) == "2-9 a b"
+
+
+def test_a_gist_of_a_record_holds_nothing_that_no_reader_sees():
+    assert first_line("a\u202eb\x1b[2J\u2028c \n d") == "2-9 a b [2J c d"

@@ -22,6 +22,7 @@ from pagefault.paths.lineage import Lineage
 from pagefault.paths.slot import LeftBehind, Slot
 from pagefault.ports import Codec, PageStore, Record, Scope, Sketch, TokenCounter, Where
 from pagefault.window.compaction import Range, to_ranges
+from pagefault.window.gist import one_line
 from pagefault.window.view import View, from_record
 
 T = TypeVar("T")
@@ -63,7 +64,7 @@ def page_from(record: Record) -> Page:
             sha256=record.sha256,
             messages=tuple(project(format_, item) for item in canonical.load(record.body)),
             tokens=int(fields["tokens"]),
-            gist=str(fields["gist"]),
+            gist=one_line(str(fields["gist"])),
             created_at=float(fields["created_at"]),
             opaque=bool(fields["opaque"]),
         )
@@ -404,7 +405,7 @@ def _slot(record: Record, start: int) -> tuple[Slot, Sequence[str]]:
         imprint=b"",
         messages=(),
         tokens=tokens,
-        gist=str(fields["gist"]),
+        gist=one_line(str(fields["gist"])),
         opaque=bool(fields["opaque"]),
     )
     slot.stored = True

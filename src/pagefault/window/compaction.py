@@ -41,7 +41,7 @@ class Entry(NamedTuple):
     Attributes:
         first: Number of the first page.
         last: Number of the last page.
-        gist: What the pages hold.
+        gist: What the pages hold, as :func:`one_line` makes it of what a record says.
         tokens: Of the line with its end, 0 while not counted; no record has it.
     """
 
@@ -66,8 +66,6 @@ class Entry(NamedTuple):
 
     def __str__(self) -> str:
         first, last, gist, _ = self
-        if not gist.isprintable() or "  " in gist or gist[:1] == " " or gist[-1:] == " ":
-            gist = " ".join("".join(c if c.isprintable() else " " for c in gist).split())  # whatever a record says
         return f"{first} {gist}" if first == last else f"{first}-{last} {gist}"
 
 

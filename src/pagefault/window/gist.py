@@ -92,6 +92,19 @@ def merge(*gists: str) -> str:
     return _SEPARATOR.join(_fitted(list(pieces)))
 
 
+def one_line(text: str) -> str:
+    r"""The beginning of a text as one line of printable characters, with single spaces.
+
+    Example:
+        >>> one_line(" two\nlines  ")
+        'two lines'
+    """
+    text = text[:_SCANNED]
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else " " for c in text)
+    return " ".join(text.split())
+
+
 class _Piece(NamedTuple):
     """What a gist quotes of one page, or of some that follow each other: a call, or just text."""
 
@@ -128,7 +141,7 @@ def _clipped(piece: _Piece, words: str, share: int, result: str, rest: int) -> s
 def _pieces(gist: str) -> Iterator[_Piece]:
     """What a gist quotes; a call without a name is one of the tool before."""
     tool = ""
-    for text in _line(gist).split(_SEPARATOR):
+    for text in one_line(gist).split(_SEPARATOR):
         if "(" in text and (match := _CALL.fullmatch(text)):
             named, arguments, opening = match.groups()
             tool = named or tool
@@ -226,22 +239,15 @@ def _opening(text: str) -> str:
     lines = (_RULES.sub(" ", line).strip(_MARKS) for line in text[:_SCANNED].splitlines())
     start = next((line for line in lines if any(map(str.isalnum, line))), None)
     if start is None:
-        return _line(text)
-    first, *rest = _SENTENCE.split(_line(" ".join([start, *takewhile(bool, lines)]))[:_SPLIT], maxsplit=2)
+        return one_line(text)
+    first, *rest = _SENTENCE.split(one_line(" ".join([start, *takewhile(bool, lines)]))[:_SPLIT], maxsplit=2)
     return f"{first} {rest[0]}" if rest and _NUMBERING.fullmatch(first) else first
 
 
 def _quoted(text: str) -> str:
     """A name or an argument on one line. It cannot begin what reads, and is merged, as a quote of another page."""
-    line = _line(text)
+    line = one_line(text)
     return _BAR.sub("/", line) if " | " in line else line
-
-
-def _line(text: str) -> str:
-    text = text[:_SCANNED]
-    if not text.isprintable():
-        text = "".join(c if c.isprintable() else " " for c in text)
-    return " ".join(text.split())
 
 
 def _cut(text: str, limit: int) -> str:

@@ -14,6 +14,7 @@ from itertools import pairwise
 from typing import Any, Final, TypeGuard
 
 from pagefault.window.compaction import Block, Entry, Range, count, members, to_ranges
+from pagefault.window.gist import one_line
 from pagefault.window.notes import Note, PinnedItem, items_text
 from pagefault.window.preview import Cut, Preview
 
@@ -258,7 +259,7 @@ def from_record(record: Mapping[str, Any]) -> View:
 def _block(data: Mapping[str, Any]) -> Block:
     at = _number(data["at"])
     ranges = tuple(_range(first, last, at) for first, last in data["ranges"])
-    spans = [(_range(first, last, at), _text(gist)) for first, last, gist in data["entries"]]
+    spans = [(_range(first, last, at), one_line(_text(gist))) for first, last, gist in data["entries"]]
     if not ranges or not spans:
         raise ValueError("a compaction block without pages")
     if any(later[0] <= earlier[1] for earlier, later in pairwise(ranges)):
