@@ -275,6 +275,8 @@ def test_a_model_may_send_null_numbers_or_lists(backend):
         assert "remember failed: there is no fact" in str(asyncio.run(remember.acall(key="k", value=nothing)).content)
         assert "remember failed: a key" in str(remember.call(key=nothing, value="x").content)
     assert "Kept under '7'." in str(remember.call(key=7, value=["two", "words"]).content)
+    assert "remember failed: there is no fact" in str(remember.call(key="k").content), "left out is nothing, too"
+    assert "remember failed: a key" in str(asyncio.run(remember.acall(value="x")).content)
     assert "two, words" in str(recall.call(query="two words").content)
     for tool in (recall, remember):
         kinds = [field["type"] for field in tool.metadata.get_parameters_dict()["properties"].values()]

@@ -95,13 +95,13 @@ def remember_tool(memory: Home) -> FunctionTool:
     """
     _check_home(memory)
 
-    def remember(key: Any, value: Any) -> str:
+    def remember(key: Any = "", value: Any = "") -> str:
         try:
             return kept(_space(memory).remember(said(key), said_fact(value)).key)
         except PagefaultError as error:
             return failed("remember", error)
 
-    async def aremember(key: Any, value: Any) -> str:
+    async def aremember(key: Any = "", value: Any = "") -> str:
         try:
             return kept((await (await _aspace(memory)).aremember(said(key), said_fact(value))).key)
         except PagefaultError as error:
