@@ -256,11 +256,11 @@ def test_the_text_of_a_block():
     )
 
 
-@pytest.mark.parametrize(("newest", "named"), [((7, 7), "Page 7"), ((7, 9), "Pages 7-9")])
+@pytest.mark.parametrize(("newest", "named"), [((7, 7), "7"), ((7, 9), "7-9")])
 def test_a_block_says_what_came_after_messages_that_are_still_there(newest, named):
     entries = (Entry(first=1, last=3, gist="a"), Entry(first=newest[0], last=newest[1], gist="b"))
     block = Block(ranges=((1, 3), newest), entries=entries, at=newest[1], tip="t")
-    assert f" {named} came after messages that you still see; what was done there is done. " in block.header
+    assert f"original. {named} came after messages still shown. " in block.header
 
 
 @given(st.lists(st.integers(1, 10**6), min_size=1, max_size=40, unique=True))

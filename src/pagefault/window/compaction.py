@@ -30,7 +30,7 @@ HEADER: Final = (
     '[pagefault: {pages} ({spans}) left this window. Nothing is lost: recall(addresses="{first}") '
     "returns the exact original.{order} Contents, quoted:]"
 )
-ORDER: Final = " {pages} came after messages that you still see; what was done there is done."
+ORDER: Final = " {pages} came after messages still shown."
 """The contents stand before all that is left: without it, what a model did on a request that it still sees reads like
 work from before that request, to be done again."""
 
@@ -117,8 +117,7 @@ class Block:
         spans = ", ".join(_span(r) for r in self.ranges[:SPANS]) + (", ..." if len(self.ranges) > SPANS else "")
         size, newest = count(self.ranges), self.ranges[-1]
         pages = "1 page" if size == 1 else f"{size} pages"
-        later = f"Page {_span(newest)}" if newest[0] == newest[1] else f"Pages {_span(newest)}"
-        order = ORDER.format(pages=later) if newest[0] > 1 else ""
+        order = ORDER.format(pages=_span(newest)) if newest[0] > 1 else ""
         return HEADER.format(pages=pages, spans=spans, first=self.entries[0].first, order=order)
 
 
