@@ -24,6 +24,7 @@ from pagefault.paths.restore import restore
 from pagefault.paths.slot import LeftBehind, Slot
 from pagefault.ports import Codec
 from pagefault.window.budget import Budget
+from pagefault.writing.records import Task
 from pagefault.writing.writeback import is_crowded
 
 if TYPE_CHECKING:
@@ -100,16 +101,20 @@ class Held:
         await self.aready()
         self._replace(natives)
 
-    def take_out(self, natives: Sequence[Any]) -> None:
-        """Take these very messages out; those that others add meanwhile stay."""
+    def take_out(self, natives: Sequence[Any], *, now_in: Held | None = None) -> None:
+        """Take these very messages out; those that others add meanwhile stay.
+
+        Whoever is killed meanwhile finds them here, or in the conversation ``now_in``, which has them already.
+        """
         self.ready()
+        others = () if now_in is None else (Task(now_in._paging, now_in.ready()),)
         gone = set(map(id, natives))
         with self._paging.lock:
             left = [native for native in self._mine().seen if id(native) not in gone]
             if gone:
-                self._replace(left)
+                self._replace(left, others)
 
-    def _replace(self, natives: list[Any]) -> None:
+    def _replace(self, natives: list[Any], others: tuple[Task, ...] = ()) -> None:
         with self._paging.lock:
             lineage = path = self._mine()
             shown = lineage.rendered if lineage.view.generation else None
@@ -123,6 +128,7 @@ class Held:
                 path.extend(natives, now=time.time())  # first: where it refuses one, the conversation stays as it is
                 self._paging.branches = []
                 if path is not lineage:
+                    self.memory._writeback.takes_over(path, lineage, pages=path.length, others=others)
                     self._take_over(path, lineage)
 
     def _anew(self) -> Lineage:
@@ -216,6 +222,7 @@ class Held:
 
     def _promote(self, branch: Branch) -> None:
         """The run's messages are the conversation's now."""
+        self.memory._writeback.takes_over(branch.path, branch.base)
         self._take_over(branch.path, branch.base)
         if branch.question in branch.path.view.pinned - branch.base.view.pinned:
             self._paging.release(branch.path, [branch.question])

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Any
 
 import pytest
 
 import pagefault
 from pagefault.chat import CHAT, ChatCodec
-from pagefault.errors import UnsupportedMessage
+from pagefault.errors import StoreError, UnsupportedMessage
+from pagefault.testing.faults import FlakyStore
 from tests.core.conversation import calls, group, result, said, system, user
+from tests.kernel.support import wrapped
 
 SMALL = pagefault.Budget(window=10**9, target=400, reserve=0)
 
@@ -214,3 +217,39 @@ def test_no_answer_stays_in_a_view_without_its_question():
             assert roles == ["user", "assistant"] * (len(roles) // 2)
         assert len(roles) < 40
         assert asyncio.run(space.aview(budget=budget)) == space.view(budget=budget)
+
+
+class Dying(FlakyStore):
+    """A fake death: after so many writes there are none."""
+
+    left = 0
+
+    async def put(self, scope, records):
+        if self.left == 0:
+            raise StoreError("the process is dead")
+        self.left -= 1
+        await super().put(scope, records)
+
+
+@pytest.mark.parametrize("goes_on", [False, True])
+@pytest.mark.parametrize("writes", [1, 2, 3])
+def test_a_conversation_set_anew_is_the_old_or_the_new_one_whenever_its_process_dies(
+    tmp_path, monkeypatch, writes, goes_on
+):
+    """Never a part of it: all of the old one was stored."""
+    monkeypatch.setattr("pagefault.writing.writer.HEAD_UNITS", 1)
+    old, new = talk(16), [user("edited"), *talk(16)[1:]]
+    with contextlib.suppress(StoreError), wrapped(monkeypatch, Dying, tmp_path) as (memory, store):
+        store.left = -1
+        held(memory).put(old)
+        memory.flush()
+        store.left = writes
+        held(memory).replace(new)
+        if goes_on:  # as a run does, which adds what it said at its end
+            branch(held(memory), tail := [user("and"), said("on")])
+            held(memory).put(tail)
+            new += tail
+    monkeypatch.undo()
+    with pagefault.open(tmp_path, embedder=None) as memory:
+        found = texts(held(memory).everything())
+    assert found in (texts(old), texts(new), texts(new[: len(old)]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import threading
 
@@ -14,9 +15,11 @@ from qdrant_edge import UpdateOperation
 
 import pagefault
 from pagefault.chain import point_id
-from pagefault.errors import CorruptPage, InvalidId, MemoryClosed, UnsupportedMessage
+from pagefault.errors import CorruptPage, InvalidId, MemoryClosed, StoreError, UnsupportedMessage
 from pagefault.held import Held
+from pagefault.testing.faults import FlakyStore
 from pagefault_llamaindex import PagefaultChatStore, PagefaultMemoryBlock, chat_store
+from tests.kernel.support import until, wrapped
 
 ARCHIVED, ACTIVE = MessageStatus.ARCHIVED, MessageStatus.ACTIVE
 
@@ -271,10 +274,10 @@ def midway(monkeypatch, module, name, do):
     """Has ``do`` happen once, where this function is called next."""
     real, left = getattr(module, name), [do]
 
-    def call(*args):
+    def call(*args, **more):
         if left:
             left.pop()()
-        return real(*args)
+        return real(*args, **more)
 
     monkeypatch.setattr(module, name, call)
 
@@ -330,6 +333,32 @@ def test_a_message_keeps_its_index_while_others_are_archived(backend, monkeypatc
     left.append(1)
     assert asyncio.run(store.delete_message("k", 4)).content == "m4"
     assert texts(asyncio.run(store.get_messages("k", status=None))) == ["m0", "m1", "m2", "m3", "m5"]
+
+
+class Dying(FlakyStore):
+    """A fake death: after so many writes there are none."""
+
+    left = -1
+
+    async def put(self, scope, records):
+        if self.left == 0:
+            raise StoreError("the process is dead")
+        self.left -= 1
+        await super().put(scope, records)
+
+
+@pytest.mark.parametrize("writes", range(5))
+def test_what_is_archived_is_in_one_part_at_least_whenever_the_process_dies(tmp_path, monkeypatch, writes):
+    with contextlib.suppress(StoreError), wrapped(monkeypatch, Dying, tmp_path) as (memory, fake):
+        store = filled(memory, 36)
+        memory.flush()
+        fake.left = writes
+        asyncio.run(store.archive_oldest_messages("k", 34))
+        until(lambda: fake.left == 0, "so much is written")
+    monkeypatch.undo()
+    with pagefault.open(tmp_path, embedder=None) as memory:
+        kept = texts(asyncio.run(PagefaultChatStore(memory=memory).get_messages("k", status=None)))
+    assert set(kept) == {f"m{n}" for n in range(36)}
 
 
 def spoil(memory, held, seq):

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable
 from typing import Final
 
 from llama_index.core.base.llms.types import ChatMessage, MessageRole
@@ -127,18 +126,16 @@ class PagefaultChatStore(AsyncDBChatStore):
         """Archive the oldest messages in use, and give them."""
         archive = self._part(key, MessageStatus.ARCHIVED)
         await archive.aready()  # so that nothing waits while it is added to
-        return await self._cut(key, n, keep=archive.put)
+        return await self._cut(key, n, archive)
 
-    async def _cut(
-        self, key: str, n: int, keep: Callable[[list[ChatMessage]], None] | None = None
-    ) -> list[ChatMessage]:
-        """Take the oldest messages in use out, after ``keep`` has them."""
+    async def _cut(self, key: str, n: int, archive: Held | None = None) -> list[ChatMessage]:
+        """Take the oldest messages in use out, after the archive has them, if it is to."""
         (held,) = await self._whole(key, MessageStatus.ACTIVE)
         with _changing:
             gone = held.ready().seen[: max(0, n)]
-            if gone and keep is not None:
-                keep([copy_of(native) for native in gone])
-            held.take_out(gone)
+            if gone and archive is not None:
+                archive.put([copy_of(native) for native in gone])
+            held.take_out(gone, now_in=archive)
         return [copy_of(native) for native in gone]
 
     # -- inside ----------------------------------------------------------------------------

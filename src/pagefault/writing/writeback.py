@@ -66,6 +66,7 @@ class WriteBack:
         self._indexer = Indexer(kernel, store, vectors)
         self._heads = Heads(store) if is_shared else None
         self._writer = Writer(kernel, store, self._indexer, self._heads)
+        self.takes_over: Final = self._writer.takes_over
         self._gate = threading.Lock()
         self._queue: dict[Lineage, Paging] = {}
         self._closed = False

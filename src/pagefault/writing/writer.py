@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import UUID
 from weakref import WeakKeyDictionary, ref
 
@@ -35,8 +35,22 @@ class PathState:
         self.patience = Patience()
 
 
+class Owed(NamedTuple):
+    """What is to be stored before a head names a path that took the place of a stored one.
+
+    Until then the head names the old one: who is killed in between finds the conversation as it was, not a part of it.
+
+    Attributes:
+        pages: Its own pages, so many.
+        others: Paths that now hold what it no longer does.
+    """
+
+    pages: int = 0
+    others: tuple[Task, ...] = ()
+
+
 class Writer:
-    """Writes units and heads. Used on the kernel's loop thread.
+    """Writes units and heads. Used on the kernel's loop thread, but for :meth:`takes_over`.
 
     Attributes:
         behind: Paths whose head may say less of their vectors than there is to say.
@@ -51,19 +65,38 @@ class Writer:
         self._heads = heads
         self._paths: WeakKeyDictionary[Lineage, PathState] = WeakKeyDictionary()
         self._said: WeakKeyDictionary[Paging, tuple[ref[Lineage], Mark]] = WeakKeyDictionary()
+        self._owed: WeakKeyDictionary[Lineage, Owed] = WeakKeyDictionary()
         self.behind: dict[Lineage, Task] = {}
         self.unjoined: WeakKeyDictionary[Lineage, ref[Paging]] = WeakKeyDictionary()
         self.unsynced: float | None = None
+
+    def takes_over(
+        self, path: Lineage, old: Lineage, *, pages: int | None = None, others: tuple[Task, ...] = ()
+    ) -> None:
+        """One path stands in the place of another from now on; with the space's lock held, on any thread.
+
+        Args:
+            path: The new one.
+            old: The one that was the conversation.
+            pages: So many of the new one's say again what was said; ``None`` where it goes on from the old one.
+            others: Paths that now hold what it no longer does.
+        """
+        before = self._owed.get(old)
+        if pages is not None:
+            self._owed[path] = Owed(pages, (*(before.others if before else ()), *others))
+        elif before is not None:
+            self._owed[path] = before
 
     async def unit(self, task: Task) -> None:
         """Write one unit of a path, and its head when that has news."""
         path = self.path(task.lineage)
         async with path.turn:
+            for other in self._owed.get(task.lineage, Owed()).others:
+                while _waits(other):
+                    await self.unit(other)
             if task.lineage.replaced:
                 await self._kernel.run(lambda: let_go(task), urgent=False, rest=False)
-            with task.paging.lock:
-                waits = bool(task.lineage.unstored(1))
-            if waits:
+            if _waits(task):
                 await self._write(task, path)
             else:
                 await self._write_head(task)
@@ -111,6 +144,8 @@ class Writer:
     def _is_head_due(self, task: Task, path: PathState, last: Slot) -> bool:
         """With the last page that waits, and now and then: a restart finds what lies behind the head, too."""
         path.units += 1
+        if (owed := self._owed.get(task.lineage)) is not None:
+            return _leads(task) and last.seq >= owed.pages
         with task.paging.lock:
             is_last = last.seq >= task.lineage.length
         return _leads(task) and (path.units % HEAD_UNITS == 0 or is_last)
@@ -136,6 +171,7 @@ class Writer:
 
     def _written_now(self, task: Task, mark: Mark | None) -> None:
         if mark is not None:
+            self._owed.pop(task.lineage, None)
             self.says(task.paging, task.lineage, mark)
         self.unsynced = self.unsynced or time.monotonic()
         if self._indexer.is_on:
@@ -174,6 +210,11 @@ class Writer:
         except BaseException:
             self.unsynced = since or time.monotonic()
             raise
+
+
+def _waits(task: Task) -> bool:
+    with task.paging.lock:
+        return bool(task.lineage.unstored(1))
 
 
 def _leads(task: Task) -> bool:
