@@ -15,12 +15,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from pagefault.chain import link
-from pagefault.errors import UnsupportedMessage
+from pagefault.errors import CorruptPage, PagefaultError, PagesLost, UnsupportedMessage
 from pagefault.page import Role, SpaceId, in_words
 from pagefault.paths.content import digest
 from pagefault.paths.lineage import Lineage
 from pagefault.paths.paging import Branch, Paging, Prompt
-from pagefault.paths.restore import restore
+from pagefault.paths.restore import intact, restore
 from pagefault.paths.slot import LeftBehind, Slot
 from pagefault.ports import Codec
 from pagefault.window.budget import Budget
@@ -69,16 +69,21 @@ class Held:
         lineage = self.ready()
         if is_crowded(self._paging, lineage, MAX_BACKLOG):
             self.memory._kernel.call(self.memory._writeback.relieve(self._paging, lineage, MAX_BACKLOG))
-        self._admit(natives)
+        self.admit(natives)
 
     async def aput(self, natives: list[Any]) -> None:
         """Async twin of :meth:`put`."""
+        await self.aroom()
+        self.admit(natives)
+
+    async def aroom(self) -> None:
+        """Wait while more than 4,096 pages are not stored yet."""
         lineage = await self.aready()
         if is_crowded(self._paging, lineage, MAX_BACKLOG):
             await self.memory._kernel.acall(self.memory._writeback.relieve(self._paging, lineage, MAX_BACKLOG))
-        self._admit(natives)
 
-    def _admit(self, natives: list[Any]) -> None:
+    def admit(self, natives: list[Any]) -> None:
+        """Add messages at the end and wait for nothing: for who has waited for room, and holds a lock now."""
         with self._paging.lock:
             lineage = self._mine()  # another thread may have changed it since
             onward = (each for each in self._paging.branches if each.goes_on_from(lineage))
@@ -171,15 +176,31 @@ class Held:
         """Async twin of :meth:`everything`."""
         return await self.memory._kernel.acall(self._everything())
 
+    async def aintact(self) -> tuple[list[Any], dict[int, PagefaultError]]:
+        """All messages, and what is wrong with those that are damaged, by their index: they stand as placeholders."""
+        return await self.memory._kernel.acall(self._intact())
+
     async def _everything(self) -> list[Any]:
+        natives, wrong = await self._intact()
+        for error in wrong.values():
+            raise error
+        return natives
+
+    async def _intact(self) -> tuple[list[Any], dict[int, PagefaultError]]:
         lineage = self.known() or await self.own()
+
+        async def load(pages: Sequence[int]) -> dict[int, None]:
+            await self.memory._retrieval.bring_back(self._paging, lineage, pages)
+            return {}
+
         with self._paging.lock:
             missing = lineage.left_behind(range(1, len(lineage.slots) + 1))
+        wrong: dict[int, PagefaultError] = {}
         for first in range(0, len(missing), LOADED_AT_ONCE):
-            chunk = missing[first : first + LOADED_AT_ONCE]
-            await self.memory._retrieval.bring_back(self._paging, lineage, chunk)
+            wrong |= (await intact(load, missing[first : first + LOADED_AT_ONCE], CorruptPage, PagesLost))[1]
         with self._paging.lock:
-            return list(lineage.seen)
+            places = [lineage.slots[seq - 1] for seq in sorted(wrong)]
+            return list(lineage.seen), {at: wrong[slot.seq] for slot in places for at in range(slot.start, slot.stop)}
 
     def path(self) -> Lineage | None:
         """The path that a run is on: its branch, else the conversation; ``None`` when nothing is known yet."""

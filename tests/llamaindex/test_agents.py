@@ -8,12 +8,20 @@ import json
 import pickle
 import re
 import threading
+from io import BytesIO
 from typing import Any
 
 import pytest
 from llama_index.core.agent.react import ReActChatFormatter
 from llama_index.core.agent.workflow import AgentStream, AgentWorkflow, FunctionAgent, ReActAgent
-from llama_index.core.base.llms.types import ChatMessage, ToolCallBlock
+from llama_index.core.base.llms.types import (
+    ChatMessage,
+    CitationBlock,
+    ImageBlock,
+    MessageRole,
+    TextBlock,
+    ToolCallBlock,
+)
 from llama_index.core.workflow import Context
 
 import pagefault
@@ -519,3 +527,53 @@ def test_a_history_with_what_cannot_be_kept_is_refused_before_its_conversation_h
     huge = ChatMessage(role="user", content="one", additional_kwargs={"n": 10**6_000})
     assert llm.chat([*history, huge, ChatMessage(role="user", content="two")]).message.content == "done"
     backend.flush()
+
+
+class Unreadable:
+    """An object as an ORM may have one: it cannot even be printed."""
+
+    def __repr__(self):
+        raise RuntimeError("detached")
+
+
+class Own(TextBlock):
+    """A kind of block of somebody's own."""
+
+
+def closed():
+    stream = BytesIO(b"x")
+    stream.close()
+    return stream
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        ChatMessage(role="user", content="x", additional_kwargs={"row": Unreadable()}),
+        ChatMessage.model_construct(role=MessageRole.USER, blocks=[TextBlock(text="x")], additional_kwargs=["x"]),
+        ChatMessage.model_construct(role="alien", blocks=[TextBlock(text="x")], additional_kwargs={}),
+        ChatMessage.model_construct(role=MessageRole.USER, blocks=[{"text": "x"}], additional_kwargs={}),
+        ChatMessage(role="user", blocks=[Own(text="x")]),
+        ChatMessage(role="user", blocks=[TextBlock.model_construct(text=None)]),
+        ChatMessage(role="user", blocks=[ImageBlock.model_construct(image=closed())]),
+        ChatMessage(role="assistant", blocks=[CitationBlock.model_construct(cited_content=None)]),
+    ],
+    ids=["object", "kwargs", "role", "dictionary", "own block", "no text", "closed stream", "citation"],
+)
+def test_a_message_that_cannot_be_read_is_refused_before_its_conversation_has_it(odd, backend):
+    """Else each later call, ``flush`` and ``close`` failed by it as well, for all conversations."""
+    memory = session(backend)
+    home = SpaceId(tenant="a", user="u", thread="t", agent="")
+    llm = paged(ScriptedLLM(lambda call, request: say("done")), backend, identity=lambda messages: home)
+    hello, more = ChatMessage(role="user", content="hello"), ChatMessage(role="user", content="more")
+    llm.chat([hello])
+    memory.put(hello)
+    with pytest.raises(UnsupportedMessage):
+        llm.chat([hello, odd, more])
+    with pytest.raises(UnsupportedMessage):
+        memory.put(odd)
+    llm.chat([hello, more])
+    memory.put(more)
+    backend.flush()
+    assert [m.content for m in memory.get_all()] == ["hello", "more"]
+    assert [page.page.text for page in backend.at(home).fault("1-2").pages] == ["hello", "more"]

@@ -28,6 +28,7 @@ from tests.llamaindex.scripted import (
     session,
     tokens,
 )
+from tests.llamaindex.test_stock_memory import spoil
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # LlamaIndex looks at old fields
 NEXT = {"writer": "critic", "critic": "editor", "editor": "writer"}
@@ -361,3 +362,52 @@ def test_what_others_hear():
     ]
     assert said[4].additional_kwargs == {}
     assert heard([call(2, ("lookup", {}))]) == [None]
+
+
+async def talk(memory, first, turns):
+    flow, _ = team(memory)
+    for turn in range(first, first + turns):
+        await flow.run(f"question {turn}", memory=memory)
+
+
+def of(memory, whose):
+    return memory.for_agent(whose) if whose else memory
+
+
+def test_steps_with_a_handoff_beside_another_call_are_kept_over_a_restart(tmp_path):
+    with pagefault.open(tmp_path, embedder=None) as backend:
+        memory = session(backend, limit=4_000)
+        asyncio.run(talk(memory, 0, 3))
+        before = {name: texts(of(memory, name).get_all()) for name in NEXT}
+        assert "record of writer3" in "\n".join(before["writer"])
+    with pagefault.open(tmp_path, embedder=None) as backend:
+        memory = session(backend, limit=4_000)
+        asyncio.run(talk(memory, 3, 1))
+        for name, said in before.items():
+            assert texts(of(memory, name).get_all())[: len(said)] == said
+
+
+@pytest.mark.parametrize("whose", ["", "writer", "critic"])
+@pytest.mark.parametrize("seq", [1, 2, 4])
+def test_a_damaged_page_costs_itself_alone(tmp_path, whose, seq):
+    """In a process that does not know yet how far each agent has listened."""
+
+    with pagefault.open(tmp_path, embedder=None) as backend:
+        memory = session(backend, limit=4_000)
+        asyncio.run(talk(memory, 0, 3))
+        before = {name: texts(of(memory, name).get_all()) for name in ("", *NEXT)}
+        backend.flush()
+        spoil(backend, of(memory, whose)._conversation(), seq)
+    with pagefault.open(tmp_path, embedder=None) as backend:
+        memory = session(backend, limit=4_000)
+        asyncio.run(talk(memory, 3, 2))
+        for name in ("", *NEXT):
+            held = of(memory, name)._conversation()
+            natives, wrong = backend._kernel.call(held._intact())
+            assert bool(wrong) == (name == whose)
+            said = [str(m.content) for at, m in enumerate(natives) if at not in wrong]
+            kept = [text for at, text in enumerate(before[name]) if at not in wrong]
+            assert said[: len(kept)] == kept
+            asked = [text for text in said if text.startswith("question")]
+            assert asked == sorted(set(asked)), "nothing is heard twice, or in another order"
+        assert "question 4" in texts(memory.get())

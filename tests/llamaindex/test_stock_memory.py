@@ -17,7 +17,7 @@ import pagefault
 from pagefault.chain import point_id
 from pagefault.errors import CorruptPage, InvalidId, MemoryClosed, StoreError, UnsupportedMessage
 from pagefault.held import Held
-from pagefault.testing.faults import FlakyStore
+from pagefault.testing.faults import FlakyStore, SlowStore
 from pagefault_llamaindex import PagefaultChatStore, PagefaultMemoryBlock, chat_store
 from tests.kernel.support import until, wrapped
 
@@ -373,7 +373,7 @@ def spoil(memory, held, seq):
         lambda store: store.delete_oldest_messages("k", 1),
         lambda store: store.archive_oldest_messages("k", 4),
         lambda store: store.delete_message("k", 5),
-        lambda store: store.delete_message("k", 2),
+        lambda store: store.get_messages("k"),
     ],
 )
 def test_a_damaged_message_costs_no_other(tmp_path, change):
@@ -385,8 +385,10 @@ def test_a_damaged_message_costs_no_other(tmp_path, change):
     for _ in range(2):
         with pagefault.open(tmp_path, embedder=None) as memory:
             store = PagefaultChatStore(memory=memory)
-            with pytest.raises(CorruptPage, match="page 3 "):
+            with pytest.raises(CorruptPage, match=r"message 2 of 'k' is damaged: delete_message\(key, 2\).*\(page 3 "):
                 asyncio.run(change(store))
+            assert texts(asyncio.run(store.get_messages("k", limit=2))) == ["m0", "m1"]
+            assert texts(asyncio.run(store.get_messages("k", offset=3))) == ["m3", "m4", "m5"]
             assert asyncio.run(store.count_messages("k", None)) == 6
             space = memory.at(store._part("k", ACTIVE).space)
             assert [space.fault(n).pages[0].page.text for n in (1, 2, 4, 5, 6)] == ["m0", "m1", "m3", "m4", "m5"]
@@ -394,6 +396,59 @@ def test_a_damaged_message_costs_no_other(tmp_path, change):
                 asyncio.run(store.get_keys())
             asyncio.run(store.add_message("other", user("goes on")))
             asyncio.run(store.delete_messages("other"))
+
+
+def test_damaged_messages_can_be_deleted_and_archived_ones_count(tmp_path, caplog):
+    with pagefault.open(tmp_path, embedder=None) as memory:
+        store = filled(memory, 6)
+        asyncio.run(store.archive_oldest_messages("k", 2))
+        memory.flush()
+        for seq in (1, 3):
+            spoil(memory, store._part("k", ACTIVE), seq)
+    with pagefault.open(tmp_path, embedder=None) as memory:
+        store = PagefaultChatStore(memory=memory)
+        asyncio.run(store.add_message("k", user("m6")))
+        with pytest.raises(CorruptPage, match="message 2 of 'k'"):
+            asyncio.run(store.get_messages("k"))
+        assert asyncio.run(store.delete_message("k", 2)) is None
+        assert "2 damaged messages of 'k' are deleted" in caplog.text
+        assert texts(asyncio.run(store.get_messages("k", None))) == ["m0", "m1", "m3", "m5", "m6"]
+        assert texts(asyncio.run(store.archive_oldest_messages("k", 1))) == ["m3"]
+    with pagefault.open(tmp_path, embedder=None) as memory:
+        kept = asyncio.run(PagefaultChatStore(memory=memory).get_messages("k", None))
+        assert texts(kept) == ["m0", "m1", "m3", "m5", "m6"]
+
+
+@pytest.mark.parametrize("bad", [1.5, "1", None, True])
+def test_an_index_is_a_whole_number(backend, bad):
+    store = filled(backend)
+    for verb in (store.delete_message, store.delete_oldest_messages, store.archive_oldest_messages):
+        with pytest.raises(TypeError, match="give a whole number"):
+            asyncio.run(verb("k", bad))
+    assert asyncio.run(store.count_messages("k", None)) == 6
+
+
+def test_a_conversation_that_waits_for_the_store_stops_no_other(monkeypatch):
+    with wrapped(monkeypatch, SlowStore) as (memory, slow):
+        monkeypatch.setattr("pagefault.held.MAX_BACKLOG", 8)
+        store, other = filled(memory), PagefaultChatStore(memory=memory)
+        asyncio.run(other.add_message("other", user("here")))
+        memory.flush()
+        slow.hold("put")
+        asyncio.run(store.add_messages("k", [user(f"a{n}") for n in range(20)], ARCHIVED))
+        waiting = on_another_thread(lambda: store.archive_oldest_messages("k", 2))
+        assert waiting.is_alive(), "until there is room in its archive"
+        found = []
+        read = on_another_thread(lambda: _into(found, other.get_messages("other")))
+        read.join(20)
+        assert texts(found) == ["here"]
+        slow.let_go()
+        waiting.join(20)
+        assert texts(asyncio.run(store.get_messages("k"))) == ["m2", "m3", "m4", "m5"]
+
+
+async def _into(found, work):
+    found.extend(await work)
 
 
 def test_a_store_that_is_given_to_another_user_lists_the_keys_of_that_one(backend):

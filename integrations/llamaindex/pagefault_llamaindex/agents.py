@@ -107,11 +107,17 @@ async def _own(agent: Any, memory: object) -> PagefaultMemory:
     return memory.for_agent(agent.name)
 
 
-def heard(messages: Sequence[ChatMessage]) -> list[ChatMessage | None]:
-    """What the other agents hear of each message: calls of tools and their results are its own, handoffs are not."""
+def heard(messages: Sequence[Any]) -> list[ChatMessage | None]:
+    """What the other agents hear of each message: calls of tools and their results are its own, handoffs are not.
+
+    Of one that is damaged nothing is heard.
+    """
     found: list[ChatMessage | None] = []
     shared: set[str] = set()
     for message in messages:
+        if isinstance(message, LeftBehind):
+            found.append(None)
+            continue
         extra = message.additional_kwargs
         if message.role is MessageRole.TOOL:
             found.append(message if extra.get("tool_call_id") in shared else None)
@@ -129,13 +135,15 @@ def _only(message: ChatMessage, handoffs: Sequence[Any], calls: int) -> ChatMess
     """The message with no calls but these."""
     if len(handoffs) == calls:
         return message
-    others = [block for block in message.blocks if not isinstance(block, ToolCallBlock)]
-    kept = [
+    blocks = [block for block in message.blocks if not isinstance(block, ToolCallBlock) or block.tool_name == HANDOFF]
+    there = {block.tool_call_id for block in blocks if isinstance(block, ToolCallBlock)}
+    older = [  # of those that integrations write beside the blocks
         ToolCallBlock(tool_call_id=call.id or None, tool_name=call.name, tool_kwargs=call.arguments)
         for call in handoffs
+        if (call.id or None) not in there
     ]
     extra = {key: value for key, value in message.additional_kwargs.items() if key != "tool_calls"}
-    return ChatMessage(role=message.role, blocks=[*others, *kept], additional_kwargs=extra)
+    return ChatMessage(role=message.role, blocks=[*blocks, *older], additional_kwargs=extra)
 
 
 # -- what an agent has heard of its session -----------------------------------------------------
@@ -174,27 +182,44 @@ async def _catch_up(session: Held, own: Held) -> None:
     if known is not None and known.session() is theirs and known.length == len(mine.seen):
         news = theirs.seen[known.taken :]
     if news is None or any(isinstance(each, LeftBehind) for each in news):
-        said, past = await session.aeverything(), await own.aeverything()
+        (said, _), (past, _) = await session.aintact(), await own.aintact()  # a page that is damaged costs itself alone
         kept, taken = _aligned(said, past)
-        news = said[taken:]
+        news = _whole(said[taken:])
         if kept < len(past):  # the session was set anew
-            await own.areplace([*past[:kept], *news])
+            await own.areplace([*_whole(past[:kept]), *news])
             news = []
     if news:
         await own.aput(news)
     _note(session, own)
 
 
-def _aligned(said: Sequence[ChatMessage], past: Sequence[ChatMessage]) -> tuple[int, int]:
-    """How many of an agent's messages agree with its session, and how many of the session's it has."""
-    taken = 0
+def _whole(messages: Sequence[Any]) -> list[Any]:
+    """Those that are not damaged."""
+    return [message for message in messages if not isinstance(message, LeftBehind)]
+
+
+def _aligned(said: Sequence[Any], past: Sequence[Any]) -> tuple[int, int]:
+    """How many of an agent's messages agree with its session, and how many of the session's it has.
+
+    A damaged one of the session's may be any; one of the agent's may be one of the session's, or its own.
+    """
+    taken = unknown = 0
     for index, (message, public) in enumerate(zip(past, heard(past), strict=True)):
-        if taken < len(said) and (_same(message, said[taken]) or _same(public, said[taken])):
-            taken += 1
+        if isinstance(message, LeftBehind):
+            unknown += 1
+            continue
+        ahead = said[taken : taken + unknown + 1]
+        found = [at for at, each in enumerate(ahead) if _same(message, each) or _same(public, each)]
+        if public is not None:
+            found += [at for at, each in enumerate(ahead) if isinstance(each, LeftBehind)]
+        if found:
+            taken, unknown = taken + found[0] + 1, unknown - found[0]
         elif public is not None:
             return index, taken
     return len(past), taken
 
 
-def _same(one: ChatMessage | None, other: ChatMessage) -> bool:
-    return one is not None and (one is other or LLAMAINDEX.encode(one) == LLAMAINDEX.encode(other))
+def _same(one: ChatMessage | None, other: Any) -> bool:
+    if one is None or isinstance(other, LeftBehind):
+        return False
+    return one is other or LLAMAINDEX.encode(one) == LLAMAINDEX.encode(other)

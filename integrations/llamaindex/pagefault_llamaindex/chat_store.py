@@ -8,22 +8,28 @@ never in none.
 from __future__ import annotations
 
 import hashlib
+import logging
 import threading
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NoReturn
+from weakref import WeakKeyDictionary
 
 from llama_index.core.base.llms.types import ChatMessage, MessageRole
 from llama_index.core.storage.chat_store.base_db import AsyncDBChatStore, MessageStatus
 from pydantic import ConfigDict, Field, PrivateAttr
 
 from pagefault import Memory
-from pagefault.errors import CorruptPage, InvalidId, PagesLost
+from pagefault.errors import CorruptPage, InvalidId, PagefaultError, PagesLost
 from pagefault.held import Held
+from pagefault.paths.paging import Paging
 from pagefault_llamaindex.messages import LLAMAINDEX, accept, copy_of
 
 _KEYS = "keys"
-_changing: Final = threading.RLock()
-"""Held while messages are taken out, or looked at in both parts, by any store: several may have the same conversations,
-on threads of their own."""
+_log: Final = logging.getLogger("pagefault")
+_one: Final = threading.Lock()
+_changing: Final[WeakKeyDictionary[Paging, threading.RLock]] = WeakKeyDictionary()
+"""Held while messages of a conversation are taken out, or looked at in both parts, by any store: several may have the
+same one, on threads of their own. Nothing waits for the store beneath them."""
 
 
 class PagefaultChatStore(AsyncDBChatStore):
@@ -60,19 +66,23 @@ class PagefaultChatStore(AsyncDBChatStore):
 
         Raises:
             ValueError: ``limit`` or ``offset`` is below 0.
+            CorruptPage: One of them is damaged; ``limit`` and ``offset`` read around it.
         """
         first, count = _number("offset", offset or 0), None if limit is None else _number("limit", limit)
-        parts = await self._whole(key, status)
-        with _changing:
+        parts, wrong = await self._look(key, status)
+        with self._changing(key):
             natives = [native for part in parts for native in part.ready().seen]
-        return [copy_of(native) for native in natives[first : None if count is None else first + count]]
+        wanted = natives[first : None if count is None else first + count]
+        if any(id(native) in wrong for native in wanted):
+            self._refuse(key, wanted, wrong)
+        return [copy_of(native) for native in wanted]
 
     async def count_messages(self, key: str, status: MessageStatus | None = MessageStatus.ACTIVE) -> int:
         """How many messages a key has."""
         parts = [self._part(key, part) for part in _parts(status)]
         for part in parts:
             await part.aready()
-        with _changing:
+        with self._changing(key):
             return sum(len(part.ready().seen) for part in parts)
 
     async def get_keys(self) -> list[str]:
@@ -104,12 +114,28 @@ class PagefaultChatStore(AsyncDBChatStore):
         await self._replace(key, status, accepted)
 
     async def delete_message(self, key: str, idx: int) -> ChatMessage | None:
-        """Delete the message at an index, archived ones counted first; ``None`` when there is none."""
-        archive, active = await self._whole(key, None)
-        with _changing:
+        """Delete the message at an index, archived ones counted first; ``None`` when there is none.
+
+        One that is damaged cannot be given back: ``None`` as well, and a line in the log. All damaged ones of that part
+        go with it.
+
+        Raises:
+            CorruptPage: Another one is damaged, which would have to be written again; nothing is changed.
+        """
+        _whole_number("idx", idx)
+        (archive, active), wrong = await self._look(key, None)
+        with self._changing(key):
             archived = len(archive.ready().seen)
             held, at = (archive, idx) if idx < archived else (active, idx - archived)
-            gone = held.ready().seen[at : at + 1] if at >= 0 else []
+            seen = held.ready().seen
+            gone = seen[at : at + 1] if at >= 0 else []
+            damaged = [native for native in seen if id(native) in wrong]
+            if gone and damaged:
+                if gone[0] not in damaged:
+                    self._refuse(key, damaged, wrong)
+                held.take_out(damaged)
+                _log.warning("%d damaged messages of %r are deleted: %s", len(damaged), key, wrong[id(gone[0])])
+                return None
             held.take_out(gone)
         return copy_of(gone[0]) if gone else None
 
@@ -125,16 +151,20 @@ class PagefaultChatStore(AsyncDBChatStore):
     async def archive_oldest_messages(self, key: str, n: int) -> list[ChatMessage]:
         """Archive the oldest messages in use, and give them."""
         archive = self._part(key, MessageStatus.ARCHIVED)
-        await archive.aready()  # so that nothing waits while it is added to
+        await archive.aroom()  # so that nothing waits while it is added to
         return await self._cut(key, n, archive)
 
     async def _cut(self, key: str, n: int, archive: Held | None = None) -> list[ChatMessage]:
         """Take the oldest messages in use out, after the archive has them, if it is to."""
-        (held,) = await self._whole(key, MessageStatus.ACTIVE)
-        with _changing:
-            gone = held.ready().seen[: max(0, n)]
+        _whole_number("n", n)
+        (held,), wrong = await self._look(key, MessageStatus.ACTIVE)
+        with self._changing(key):
+            seen = held.ready().seen
+            gone = seen[: max(0, n)]
+            if gone and wrong:
+                self._refuse(key, seen, wrong)
             if gone and archive is not None:
-                archive.put([copy_of(native) for native in gone])
+                archive.admit([copy_of(native) for native in gone])
             held.take_out(gone, now_in=archive)
         return [copy_of(native) for native in gone]
 
@@ -143,19 +173,33 @@ class PagefaultChatStore(AsyncDBChatStore):
     async def _replace(self, key: str, status: MessageStatus, messages: list[ChatMessage]) -> None:
         held = self._part(key, status)
         await held.aready()
-        with _changing:
+        with self._changing(key):
             held.replace(messages)
 
-    async def _whole(self, key: str, status: MessageStatus | None) -> list[Held]:
-        """The parts of a key with all their messages here.
-
-        Raises:
-            CorruptPage: One is damaged; nothing is changed then.
-        """
+    async def _look(self, key: str, status: MessageStatus | None) -> tuple[list[Held], dict[int, PagefaultError]]:
+        """The parts of a key with all their messages here, and what is wrong with those that are damaged, by id."""
         parts = [self._part(key, part) for part in _parts(status)]
+        wrong: dict[int, PagefaultError] = {}
         for part in parts:
-            await part.aeverything()
-        return parts
+            natives, failed = await part.aintact()
+            wrong |= {id(natives[at]): error for at, error in failed.items()}
+        return parts, wrong
+
+    def _refuse(self, key: str, natives: Sequence[Any], wrong: Mapping[int, PagefaultError]) -> NoReturn:
+        """Say which is damaged, by the index that deletes it."""
+        damaged = next(native for native in natives if id(native) in wrong)
+        every = [native for part in _parts(None) for native in self._part(key, part).ready().seen]
+        idx = next((at for at, native in enumerate(every) if native is damaged), 0)
+        error = wrong[id(damaged)]
+        raise type(error)(
+            f"message {idx} of {key!r:.60} is damaged: delete_message(key, {idx}) takes it out, the others can be read "
+            f"with limit= and offset= ({error})"
+        ) from error
+
+    def _changing(self, key: str) -> threading.RLock:
+        paging = self._part(key, MessageStatus.ACTIVE)._paging
+        with _one:
+            return _changing.setdefault(paging, threading.RLock())
 
     def _part(self, key: str, status: MessageStatus) -> Held:
         if not isinstance(key, str):
@@ -182,7 +226,7 @@ class PagefaultChatStore(AsyncDBChatStore):
             known = [str(native.content) for native in await self._index().aeverything()]
         except (CorruptPage, PagesLost):  # which get_keys tells; a key may stand in the list twice
             known = []
-        with _changing:
+        with _one:
             self._keys.update((tenant, user, each) for each in known)
             is_new = (tenant, user, key) not in self._keys
             self._keys.add((tenant, user, key))
@@ -194,6 +238,11 @@ def _number(name: str, value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
         raise ValueError(f"{name}={value!r:.60}; give a number of messages from 0 on, or None")
     return value
+
+
+def _whole_number(name: str, value: object) -> None:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{name}={value!r:.60}; give a whole number")
 
 
 def _parts(status: MessageStatus | None) -> list[MessageStatus]:

@@ -7,7 +7,8 @@ normalised on the way.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Final
 
 from llama_index.core.base.llms.types import (
@@ -20,7 +21,7 @@ from llama_index.core.base.llms.types import (
     ToolCallBlock,
 )
 
-from pagefault.errors import UnsupportedMessage
+from pagefault.errors import PagefaultError, UnsupportedMessage
 from pagefault.messages import canonical
 from pagefault.messages.projection import project
 from pagefault.page import Role
@@ -150,16 +151,17 @@ def accept_one(message: Any) -> ChatMessage:
     Raises:
         UnsupportedMessage: It is none, or holds what JSON cannot.
     """
-    if is_plain(message):
-        return copy_of(message)
-    data = LLAMAINDEX.encode(message)
-    text, lost = canonical.exact(data)
-    if lost:
-        raise UnsupportedMessage(
-            f"additional_kwargs or tool arguments of {str(message)!r:.60} hold {lost}; the store would be its only "
-            "copy, so convert it (objects to dictionaries, keys to text) before it enters the memory"
-        )
-    return LLAMAINDEX.decode(_in_order_of(data, canonical.load(text)))
+    with _told(message):
+        if is_plain(message):
+            return copy_of(message)
+        data = LLAMAINDEX.encode(message)
+        text, lost = canonical.exact(data)
+        if lost:
+            raise UnsupportedMessage(
+                f"additional_kwargs or tool arguments of {str(message)!r:.60} hold {lost}; the store would be its only "
+                "copy, so convert it (objects to dictionaries, keys to text) before it enters the memory"
+            )
+        return LLAMAINDEX.decode(_in_order_of(data, canonical.load(text)))
 
 
 def _in_order_of(said: Any, read: Any) -> Any:
@@ -232,14 +234,39 @@ def _not_a_message(value: object) -> UnsupportedMessage:
     )
 
 
+@contextmanager
+def _told(message: ChatMessage) -> Iterator[None]:
+    """What an object in a message raises when it is read is told before its conversation has it.
+
+    Raises:
+        UnsupportedMessage: It cannot be read.
+    """
+    try:
+        yield
+    except PagefaultError:
+        raise
+    except Exception as error:
+        raise UnsupportedMessage(
+            f"a message of the role {message.role!r:.40} cannot be read, something in its blocks or additional_kwargs "
+            f"raises {type(error).__name__}; give JSON-like data and open streams"
+        ) from error
+
+
 # -- bounds -------------------------------------------------------------------------------------
 
 
 def _bound(message: Any) -> int:
     if not isinstance(message, ChatMessage):
         raise _not_a_message(message)
-    extra = message.additional_kwargs
-    return _BOUND + sum(map(_block_bound, message.blocks)) + (_json_bound(extra) if extra else 0)
+    with _told(message):
+        if is_plain(message):
+            return _BOUND + sum(map(_block_bound, message.blocks))
+        extra = message.additional_kwargs
+        if not isinstance(extra, dict):
+            raise UnsupportedMessage(f"additional_kwargs is a dictionary, got {type(extra).__name__}")
+        size = _BOUND + sum(map(_block_bound, message.blocks)) + (_json_bound(extra) if extra else 0)
+        project(LLAMAINDEX.format, LLAMAINDEX.encode(message))  # as it will be written: what fails then fails for ever
+        return size
 
 
 def _block_bound(block: Any) -> int:
