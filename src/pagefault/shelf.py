@@ -97,6 +97,11 @@ def shelf_scope(tenant: str, kind: str, name: str) -> Scope:
     return Scope(tenant=tenant, space=digest[:32])
 
 
+def owner_of_items(user: str, thread: str) -> tuple[str, str]:
+    """Kind and name of the shelf that a conversation remembers on: its user's, or its own where no user is named."""
+    return ("user", user) if user else ("thread", thread)
+
+
 class Shelf:
     """Reads and writes the items of one scope."""
 

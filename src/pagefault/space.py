@@ -22,7 +22,7 @@ from pagefault.paths.lineage import Lineage
 from pagefault.paths.paging import Paging
 from pagefault.ports import Codec, Source
 from pagefault.recall import Found, render_items, with_items
-from pagefault.shelf import Change, Shelf
+from pagefault.shelf import Change, Shelf, owner_of_items
 from pagefault.window.budget import Budget, check_budget
 
 if TYPE_CHECKING:
@@ -318,7 +318,7 @@ class Space:
     @property
     def _shelf(self) -> Shelf:
         """The user's items, those of the thread where no user is named: nobody shares with strangers."""
-        kind, name = ("user", self.id.user) if self.id.user else ("thread", self.id.thread)
+        kind, name = owner_of_items(self.id.user, self.id.thread)
         return self._memory.shelf(tenant=self.id.tenant, kind=kind, name=name)
 
     # -- pins ------------------------------------------------------------------------------

@@ -78,6 +78,20 @@ def test_show_by_name_and_by_key(filled):
     assert "globex" not in call("show", filled, *named, "--pages", "50").stdout
 
 
+def test_a_long_name_stands_in_one_line_and_a_shelf_says_whose_it_is(tmp_path):
+    with pagefault.open(tmp_path, embedder=None) as memory:
+        for user, thread in (("a long name " * 5, "t" * 60), ("", "alone")):
+            space = memory.space(user=user, thread=thread)
+            space.append({"role": "user", "content": "hi"})
+            space.remember("diet", "vegan")
+    shown = call("show", tmp_path, "--user", "a long name " * 5, "--thread", "t" * 60).stdout
+    assert (
+        shown.splitlines()[0] == f"user {'a long name ' * 5!r}, thread {'t' * 60!r}: 1 page on its path, newest first"
+    )
+    shelves = data("stat", tmp_path, "--spaces")["shelves"]
+    assert {(each["user"], each["thread"]) for each in shelves} == {("a long name " * 5, ""), ("", "alone")}
+
+
 def test_show_of_items(filled):
     (key,) = (s["key"] for s in data("stat", filled)["shelves"] if s["tenant"] == "acme")
     assert key in call("stat", filled, "--spaces").stdout

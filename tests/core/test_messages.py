@@ -262,3 +262,10 @@ def test_tool_results_of_llamaindex():
     assert llamaindex(quote, role="tool").recalled
     assert not llamaindex(quote).recalled
     assert llamaindex(TEXT, role="chatbot").role is Role.ASSISTANT
+
+
+@pytest.mark.parametrize("format_", ["langchain/1", "llamaindex/1"])
+def test_additional_kwargs_that_are_no_dictionary_say_nothing(format_):
+    """A message may have been built without checks; what could not be read was never stored, nor what followed it."""
+    data = {"type": "human", "role": "user", "content": "x", "blocks": [], "additional_kwargs": ["reasoning_content"]}
+    assert project(format_, data).role == "user"

@@ -130,13 +130,13 @@ def show(
             emit(found)
             return
         name = ", ".join(f"{key} {value!r}" for key, value in found["name"].items() if value)
-        title = f"{name or found['key']}: {holds(found)}"
+        console().print(Text(plain(f"{name or found['key']}: {holds(found)}")), soft_wrap=True)
         if found["pages"] or not found["items"]:
             rows = [[p["page"], when(p["created_at"]), p["role"], p["tokens"], p["gist"]] for p in found["pages"]]
-            console().print(table(title, ["page", "first seen", "role", "tokens", "begins"], rows))
+            console().print(table(["page", "first seen", "role", "tokens", "begins"], rows))
         if found["items"]:
             rows = [["/".join([*i["namespace"], i["key"]]), when(i["updated_at"]), i["begins"]] for i in found["items"]]
-            console().print(table(title, ["item", "written", "begins"], rows))
+            console().print(table(["item", "written", "begins"], rows))
 
 
 @app.command()
@@ -253,7 +253,8 @@ async def _facts(place: str, *, names: bool, wait: float = 2.0) -> dict[str, Any
         for each in found.spaces
     ]
     facts["shelves"] = [
-        {"tenant": each.scope.tenant, "key": each.scope.space, "records": dict(each.records)} for each in found.shelves
+        {"tenant": each.scope.tenant, "key": each.scope.space, **each.name, "records": dict(each.records)}
+        for each in found.shelves
     ]
     if directory is not None:
         facts["disk"] = asdict(disk_use(directory, is_in_use=False))
@@ -273,7 +274,7 @@ def _overview(found: dict[str, Any]) -> Any:
         rows += [["last write", when(disk["written_at"])]]
         if disk["is_in_use"]:
             rows += [["in use", "by another process; its records can be counted when it has closed the memory"]]
-    return table("", ["", ""], rows)
+    return table(["", ""], rows)
 
 
 def _space_table(spaces: list[dict[str, Any]]) -> Any:
@@ -286,7 +287,7 @@ def _space_table(spaces: list[dict[str, Any]]) -> Any:
         ]
         for each in spaces
     ]
-    return table("", columns, rows)
+    return table(columns, rows)
 
 
 def _looks(count: int, every: float) -> Any:

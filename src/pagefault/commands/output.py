@@ -150,10 +150,9 @@ def progress_shown(what: str, *, as_json: bool) -> Iterator[Callable[[int, int],
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
+def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
     """A table that folds what is too wide, rather than cutting it off."""
-    told = Text(plain(title)) if title else None  # a plain str would be read for markup, and names may hold any
-    made = Table(title=told, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    made = Table(box=None, pad_edge=False, header_style="bold")
     for name in columns:
         is_number = bool(rows) and all(isinstance(row[columns.index(name)], int) for row in rows)
         # A key is copied in one piece, so others fold first, unless nothing would be left for them.

@@ -164,7 +164,7 @@ def _read_langchain(data: Mapping[str, Any]) -> Projection:
     kind = str(data.get("type"))
     role = _LANGCHAIN_ROLES.get(kind) or _named_role(data.get("role"))
     parts, media = read_content(data.get("content"))
-    extra = data.get("additional_kwargs") or {}
+    extra = found if isinstance(found := data.get("additional_kwargs"), Mapping) else {}
     hidden = [thought] if isinstance(thought := extra.get("reasoning_content"), str) else []
     calls = [
         Call(id=str(c.get("id") or ""), name=str(c.get("name") or ""), arguments=compact(c.get("args") or {}))
@@ -188,7 +188,7 @@ def _read_chat(data: Mapping[str, Any]) -> Projection:
 
 def _read_llamaindex(data: Mapping[str, Any]) -> Projection:
     role = chat_role(data.get("role"))
-    extra: Mapping[str, Any] = data.get("additional_kwargs") or {}
+    extra: Mapping[str, Any] = found if isinstance(found := data.get("additional_kwargs"), Mapping) else {}
     blocks = _mappings(data, "blocks")
     read = [_read_block(block) for block in blocks]
     hidden = [str(extra[k]) for k in _HIDDEN_KEYS if isinstance(extra.get(k), str)]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pagefault.chain import head_id
 from pagefault.ports import Header, PageStore, Record, Scope
+from pagefault.shelf import owner_of_items, shelf_scope
 from pagefault.stores import header as headers
 
 
@@ -35,7 +36,7 @@ class Survey:
         tenants: Tenants.
         records: How many of each kind, of all tenants.
         spaces: Every space, the fullest first; names are empty unless they were asked for.
-        shelves: Every shelf of items, the fullest first; they have no names.
+        shelves: Every shelf of items, the fullest first; one that conversations remember on is named by whose they are.
     """
 
     header: Header
@@ -71,16 +72,20 @@ async def survey(store: PageStore, header: Header, *, names: bool = False) -> Su
         by_scope.setdefault(tally.scope, {})[tally.kind] = tally.count
         records[tally.kind] = records.get(tally.kind, 0) + tally.count
     found: tuple[list[SpaceSurvey], list[SpaceSurvey]] = ([], [])
+    owners: dict[Scope, Mapping[str, str]] = {}
     for scope, counts in sorted(by_scope.items(), key=lambda each: -sum(each[1].values())):
         shelf = is_shelf(counts)
         name = await _name(store, scope) if names and not shelf else {}
         found[shelf].append(SpaceSurvey(scope=scope, name=name, records=counts))
+        if name:
+            kind, whose = owner_of_items(name["user"], name["thread"])
+            owners[shelf_scope(scope.tenant, kind, whose)] = {"user": "", "thread": "", "agent": "", kind: whose}
     return Survey(
         header=header,
         tenants=len({scope.tenant for scope in by_scope}),
         records=records,
         spaces=tuple(found[False]),
-        shelves=tuple(found[True]),
+        shelves=tuple(replace(shelf, name=owners.get(shelf.scope, {})) for shelf in found[True]),
     )
 
 
