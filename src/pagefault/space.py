@@ -118,6 +118,7 @@ class Space:
             PageNotFound: No such page in this conversation.
             CorruptPage: The stored page does not match its hash.
             PagesLost: The store lost it.
+            InvalidId: ``scope="user"`` in a conversation of no user.
         """
         return self._memory._kernel.call(self._fault(addresses, path, budget, scope))
 

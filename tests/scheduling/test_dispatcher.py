@@ -155,6 +155,15 @@ def test_a_queue_is_bounded():
     scheduler.submit(request(), 0.0)
 
 
+def test_the_queue_of_an_account_is_bounded_over_all_its_priorities():
+    scheduler = dispatcher(max_waiting=2)
+    scheduler.submit(request("b"), 0.0)
+    for priority in (0, 1):
+        scheduler.submit(request(priority=priority), 0.0)
+    with pytest.raises(QueueFull, match="max_waiting=2"):
+        scheduler.submit(request(priority=2), 0.0)
+
+
 # ------------------------------------------------------------------ accounts
 
 

@@ -119,7 +119,7 @@ class Dispatcher:
             entry.line = fair.pass_by(request.account, entry.cost / request.weight, now)
             self._start(entry, number, now)
         else:
-            self._check_queue(fair, request)
+            self._check_queue(request)
             entry.line = fair.join(request.account, number, now)
             self._waiting += 1
         self.turns[number] = entry
@@ -365,9 +365,9 @@ class Dispatcher:
                 return False
         return not self._has_cache or self._fits_at(entry, now) <= now
 
-    def _check_queue(self, fair: FairClass, request: Request) -> None:
-        line = fair.waiting.get(request.account)
-        if line is not None and len(line.waiting) >= self.rules.max_waiting:
+    def _check_queue(self, request: Request) -> None:
+        lines = (fair.waiting.get(request.account) for fair in self._classes.values())
+        if sum(len(line.waiting) for line in lines if line is not None) >= self.rules.max_waiting:
             raise QueueFull(
                 f"agent {request.account[1]!r} has as many turns waiting as it may "
                 f"(max_waiting={self.rules.max_waiting}); ask for fewer at a time, or wait for some to end"
