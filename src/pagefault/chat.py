@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import count
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 from pagefault.errors import UnsupportedMessage
 from pagefault.messages import canonical
@@ -15,12 +15,15 @@ from pagefault.tokens import MEDIA_TOKENS, upper_bound
 
 MESSAGE_BOUND: Final = 16
 CALL_BOUND: Final = 16
+EARLIEST: Final = -62_135_596_800
+LATEST: Final = 253_402_300_800
+"""The years 1 to 9999 in Unix seconds."""
 
 
 class ChatCodec:
     """Codec for chat dictionaries.
 
-    They hold ``role``, ``content``, ``tool_calls``, ``tool_call_id`` and optionally ``id`` and ``name``.
+    They hold ``role``, ``content``, ``tool_calls``, ``tool_call_id`` and optionally ``id``, ``name``, ``created_at``.
     """
 
     format = "chat/1"
@@ -38,7 +41,11 @@ class ChatCodec:
         if (plain := _plain(message)) is not None:
             return Sketch(chat_role(plain[0]).value)
         read = project(self.format, message)
-        return Sketch(read.role.value, tuple(c.id for c in read.calls if c.id), read.call_id, read.recalled)
+        said_at = message.get("created_at") if isinstance(message, Mapping) else None
+        calls = tuple(c.id for c in read.calls if c.id)
+        return Sketch(
+            read.role.value, calls, read.call_id, read.recalled, float(said_at) if _is_time(said_at) else None
+        )
 
     def encode(self, message: Any) -> Any:
         """The dictionary itself: it is JSON already."""
@@ -117,6 +124,11 @@ def _plain(message: object) -> tuple[str, str] | None:
     return role, text
 
 
+def _is_time(moment: object) -> TypeGuard[float]:
+    """Whether it is Unix seconds that a calendar has; milliseconds of today are not."""
+    return isinstance(moment, int | float) and not isinstance(moment, bool) and EARLIEST <= moment < LATEST
+
+
 def _read(message: object, index: int) -> tuple[str, str] | None:
     """As :func:`_plain`; another message is read in full, to see whether it can be."""
     try:
@@ -143,6 +155,11 @@ def _accept(message: object, index: int) -> dict[str, Any]:
         raise UnsupportedMessage(
             f"message {index} holds {lost}; the store would be its only copy, "
             "so convert it (bytes to base64 text, objects to dictionaries, keys to text) before appending"
+        )
+    if (said_at := message.get("created_at")) is not None and not _is_time(said_at):
+        raise UnsupportedMessage(
+            f"message {index} has the created_at {said_at!r:.60}; give Unix seconds of the years 1 to 9999, such as "
+            "time.time()"
         )
     content, is_said = message.get("content"), chat_role(message.get("role")) is Role.ASSISTANT
     if not isinstance(content, str | list | tuple | Mapping) and not (content is None and is_said):

@@ -138,7 +138,7 @@ class Page:
         messages: The neutral projection of each message.
         tokens: Exact count of the page as the counter sees it.
         gist: One line that says what the page holds.
-        created_at: Unix seconds when the page was first seen.
+        created_at: Unix seconds when its first message was said, where that tells, else when the page was first seen.
         opaque: The body holds something in place of a value or key that JSON has no form for.
     """
 

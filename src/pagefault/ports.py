@@ -460,9 +460,11 @@ class Sketch(NamedTuple):
         call_ids: Ids of the tool calls of an assistant message.
         call_id: For a tool result, the call it answers.
         recalled: A tool result written by pagefault's own recall tool.
+        said_at: When it was said, in Unix seconds, where the message tells.
     """
 
     role: str
     call_ids: tuple[str, ...] = ()
     call_id: str = ""
     recalled: bool = False
+    said_at: float | None = None

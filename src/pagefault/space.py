@@ -56,13 +56,17 @@ class Space:
     def append(self, messages: Sequence[Mapping[str, Any]] | Mapping[str, Any]) -> None:
         """Add chat dictionaries: ``role``, ``content``, ``tool_calls``, ``tool_call_id``.
 
+        Each may have an ``id``, a ``name`` and a ``created_at``: the Unix seconds at which it was said, as for a
+        conversation that is brought in; ``after=``, ``before=`` and what recall shows go by that of a page's first
+        message. :meth:`view` gives all of them as they were appended.
         Accepted on return, stored behind you; ``memory.flush()`` waits until it is durable.
         One process at a time: what another one adds meanwhile is not seen here.
         Waits first while more than 4,096 pages of this space are not stored yet. What raises
         has added nothing. They come back as JSON has them: tuples as lists.
 
         Raises:
-            UnsupportedMessage: Not such dictionaries, or one holds what JSON cannot: bytes, keys that are no text.
+            UnsupportedMessage: Not such dictionaries, or one holds what JSON cannot: bytes, keys that are no text, or a
+                ``created_at`` that is no time.
             InvalidId: An id in them is no usable string.
             MemoryClosed: After ``close()``.
             StoreError: The store cannot be opened, or fails while that many pages wait for it.

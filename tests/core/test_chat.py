@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 from pagefault.chat import CHAT, accept
 from pagefault.errors import UnsupportedMessage
 from pagefault.messages import canonical
-from tests.core.strategies import texts
+from tests.core.strategies import json_values, texts
 
 ROLES = ["user", "human", "assistant", "ai", "model", "chatbot", "system", "developer", "tool", "function"]
 PLAIN = st.fixed_dictionaries({"role": st.sampled_from(ROLES), "content": texts()})
@@ -86,3 +88,24 @@ def test_content_that_no_provider_takes_is_refused(role, content):
     with pytest.raises(UnsupportedMessage, match=f"message 0 has the content {content}; providers take text"):
         list(accept([{"role": role, "content": content}]))
     assert list(accept([{"role": "assistant", "content": None}])) == [{"role": "assistant", "content": None}]
+
+
+@pytest.mark.parametrize(
+    "moment", ["yesterday", "2020-01-01", True, math.nan, math.inf, 1_700_000_000_000, -(10**12), [1]]
+)
+def test_a_time_that_is_none_is_refused(moment):
+    with pytest.raises(UnsupportedMessage, match="message 0"):
+        list(accept({"role": "user", "content": "x", "created_at": moment}))
+
+
+@pytest.mark.parametrize("moment", [None, 0, 1_000_000_000, 1.5, -86_400.0])
+def test_a_message_may_say_when_it_was_said(moment):
+    (message,) = accept({"role": "user", "content": "x", "created_at": moment})
+    assert message["created_at"] == moment
+    assert CHAT.sketch(message).said_at == moment
+
+
+@given(json_values(5))
+def test_a_strange_time_in_what_is_stored_is_no_time(moment):
+    said_at = CHAT.sketch({"role": "user", "content": "x", "created_at": moment}).said_at
+    assert said_at is None or said_at == moment

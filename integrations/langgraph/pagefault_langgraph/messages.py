@@ -108,12 +108,12 @@ class LangChainCodec:
         if role == "tool":
             artifact = fields.get("artifact")
             recalled = artifact is not None and is_recalled(artifact)
-            return _tuple(Sketch, (role, (), fields.get("tool_call_id") or "", recalled))  # less a call
+            return _tuple(Sketch, (role, (), fields.get("tool_call_id") or "", recalled, None))  # less a call
         calls = fields.get("tool_calls") or ()
         if broken := fields.get("invalid_tool_calls"):
             calls = [*calls, *broken]
         ids = tuple([call.get("id") or "" for call in calls]) if calls else ()
-        return _tuple(Sketch, (role, ids, "", False))
+        return _tuple(Sketch, (role, ids, "", False, None))
 
     def encode(self, message: Any) -> Any:
         """The message's fields as they are."""

@@ -49,7 +49,7 @@ class Slot:
         kind: Message or recalled.
         has_user: It holds a user message.
         fresh: First seen as new in this process, so certainly not stored before.
-        created_at: Unix seconds when first seen.
+        created_at: Unix seconds when its first message was said, where that tells, else when it was first seen.
         uses: How often the page was wanted, decayed.
         born: The replacement clock when it came in.
         content: What it holds, once materialised; the body is dropped when it is stored.
@@ -80,7 +80,7 @@ class Slot:
         self.kind = _MESSAGE
         self.has_user = sketch.role == _USER
         self.fresh = fresh
-        self.created_at = now
+        self.created_at = now if sketch.said_at is None else sketch.said_at
         self.uses = 1.0
         self.born = clock
         self.content: Content | None = None
