@@ -260,3 +260,18 @@ def test_values_that_python_cannot_print_are_no_end_of_a_call(memory: pagefault.
     state = [HumanMessage("hi"), said, *answers, HumanMessage("go on")]
     assert agent.invoke({"messages": state}, CONFIG)["messages"][-1].content == "done"
     memory.flush()
+
+
+class Silent:
+    """An object that cannot say what it is."""
+
+    def __repr__(self) -> str:
+        raise RuntimeError("no words")
+
+
+def test_an_object_that_cannot_say_what_it_is_is_no_end_of_a_call(memory: pagefault.Memory) -> None:
+    model = ScriptedModel(script=lambda call, messages: AIMessage("done"))
+    agent: Any = create_agent(model, [], middleware=[PagingMiddleware(memory, budget=BUDGET)])
+    said = HumanMessage("hi", additional_kwargs={"request": Silent(), "parts": [Silent()]})
+    assert agent.invoke({"messages": [said]}, CONFIG)["messages"][-1].content == "done"
+    memory.flush()

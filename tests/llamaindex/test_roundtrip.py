@@ -10,6 +10,7 @@ import pytest
 from llama_index.core.base.llms.types import (
     ChatMessage,
     ImageBlock,
+    MessageRole,
     TextBlock,
     ToolCallBlock,
 )
@@ -135,6 +136,12 @@ RING.append(RING)
 def test_what_could_not_be_restored_is_refused(bad):
     with pytest.raises(UnsupportedMessage):
         accept([bad])
+
+
+def test_a_message_without_a_dictionary_of_arguments_is_refused_before_a_conversation_has_it():
+    bare = ChatMessage.model_construct(role=MessageRole.USER, blocks=[TextBlock(text="x")], additional_kwargs=None)
+    with pytest.raises(UnsupportedMessage, match="additional_kwargs is a dictionary, got NoneType"):
+        LLAMAINDEX.measure([bare])
 
 
 def test_a_batch_is_a_list_of_messages():

@@ -264,7 +264,15 @@ def _bound(value: Any) -> int:
     if isinstance(value, Mapping):
         if is_media(value):
             return MEDIA_TOKENS
-        return 8 + sum(upper_bound(str(name)) + _bound(part) + 4 for name, part in value.items())
+        return 8 + sum(_words_bound(name) + _bound(part) + 4 for name, part in value.items())
     if isinstance(value, list | tuple):
         return 8 + sum(_bound(part) for part in value)
-    return upper_bound(str(value)) + 8
+    return _words_bound(value) + 8
+
+
+def _words_bound(value: object) -> int:
+    """Upper bound of the tokens of what a value says of itself, which may be an object of any kind."""
+    try:
+        return upper_bound(str(value))
+    except Exception:  # noqa: BLE001  # its own code, which its stored form does without
+        return _UNKNOWN_BOUND

@@ -179,6 +179,7 @@ def is_plain(message: Any) -> bool:
     return (
         message.__class__ is ChatMessage
         and message.role.__class__ is MessageRole
+        and message.additional_kwargs.__class__ is dict
         and not message.additional_kwargs
         and all(block.__class__ is TextBlock and block.text.__class__ is str for block in message.blocks)
     )
