@@ -171,7 +171,7 @@ class Fuzz:
         with store_alone():
             stored = space.fault(f"1-{len(own)}", path=past, budget=300)
         assert timeless(found) == timeless(stored), "whether the messages are here or not"
-        with pytest.raises(pagefault.PageNotFound, match=f"pages 1-{len(own)}"):
+        with pytest.raises(pagefault.PageNotFound, match="page 1$" if len(own) == 1 else f"pages 1-{len(own)}"):
             space.fault(len(own) + 1, path=past)
         seen = space.recall("needle", limit=100, path=past, budget=300)
         visible = [said(p.page) for p in seen.pages]
