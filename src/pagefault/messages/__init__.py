@@ -1,1 +1,1 @@
-"""What messages say, in the words of no framework: one textual form, one reading, and translation. Pure."""
+"""What messages say, in the words of no framework: one textual form, and one reading. Pure."""
