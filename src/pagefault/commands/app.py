@@ -133,7 +133,7 @@ def show(
         console().print(Text(plain(f"{name or found['key']}: {holds(found)}")), soft_wrap=True)
         if found["pages"] or not found["items"]:
             rows = [[p["page"], when(p["created_at"]), p["role"], p["tokens"], p["gist"]] for p in found["pages"]]
-            console().print(table(["page", "first seen", "role", "tokens", "begins"], rows))
+            console().print(table(["page", "time", "role", "tokens", "begins"], rows))
         if found["items"]:
             rows = [["/".join([*i["namespace"], i["key"]]), when(i["updated_at"]), i["begins"]] for i in found["items"]]
             console().print(table(["item", "written", "begins"], rows))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
-from itertools import pairwise, takewhile
 from typing import Any
 
 from pagefault.page import Role
@@ -69,30 +67,18 @@ def _split(lineage: Lineage) -> tuple[list[Any], list[Any]]:
     """The resident messages: the leading system messages, and the rest with the notes in between."""
     head: list[Any] = []
     rest: list[Any] = []
-    notes = deque(lineage.view.notes)
-    slots, absent, seen = lineage.slots, lineage.absent, lineage.seen
-    for first, stop in pairwise(_stretches(lineage)):
-        while notes and notes[0].before <= first:
-            rest.append(_message(lineage, notes.popleft()))
-        if first in absent:
-            continue
-        slot = slots[first - 1]
-        natives = seen[slot.start : slots[stop - 2].stop] if slot.preview is None else shown(lineage, slot)
-        lead = 0 if rest else sum(each.stop - each.start for each in takewhile(_leads, slots[first - 1 : stop - 1]))
-        head += natives[:lead]
-        rest += natives[lead:]
+    notes = list(lineage.view.notes)
+    absent, seen = lineage.absent, lineage.seen
+    for slot in lineage.slots:
+        while notes and notes[0].before <= slot.seq:
+            rest.append(_message(lineage, notes.pop(0)))
+        if slot.seq not in absent:
+            natives = seen[slot.start : slot.stop] if slot.preview is None else shown(lineage, slot)
+            if rest or not _leads(slot):
+                rest += natives
+            else:
+                head += natives
     return head, [*rest, *(_message(lineage, note) for note in notes)]
-
-
-def _stretches(lineage: Lineage) -> list[int]:
-    """Where to cut the pages into stretches that are all absent, one page in part, or all whole and without a note."""
-    view, end = lineage.view, len(lineage.slots) + 1
-    cuts = {1, *(note.before for note in view.notes)}
-    for first, last in (span for block in view.blocks for span in block.ranges):
-        cuts |= {first, last + 1}
-    for preview in view.previews:
-        cuts |= {preview.seq, preview.seq + 1}
-    return [*sorted(cut for cut in cuts if 1 <= cut < end), end]
 
 
 def _leads(slot: Slot) -> bool:

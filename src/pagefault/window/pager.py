@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from pagefault.errors import BudgetError, PageTooLarge, PinnedOverBudget
@@ -28,21 +28,22 @@ class Census:
             or last group.
         evictable: Pages that may leave, in page order.
         blocks: Compaction blocks already there.
-        fixed: What no reclaim can free.
-        total: The whole request.
     """
 
     overhead: int
     held: Sequence[PageCost]
     evictable: Sequence[PageCost]
     blocks: int = 0
-    fixed: int = field(init=False, compare=False)
-    total: int = field(init=False, compare=False)
 
-    def __post_init__(self) -> None:
-        fixed = self.overhead + sum([p.tokens for p in self.held])
-        object.__setattr__(self, "fixed", fixed)
-        object.__setattr__(self, "total", fixed + self.blocks + sum([p.tokens for p in self.evictable]))
+    @property
+    def fixed(self) -> int:
+        """What no reclaim can free."""
+        return self.overhead + sum([p.tokens for p in self.held])
+
+    @property
+    def total(self) -> int:
+        """The whole request."""
+        return self.fixed + self.blocks + sum([p.tokens for p in self.evictable])
 
     def after(self, gone: Collection[int], *, overhead: int, blocks: int) -> Census:
         """The window without these pages, with other overhead and blocks."""
