@@ -14,7 +14,7 @@ from pagefault.messages.parts import call_key, check_empty, object_of, read_bloc
 from pagefault.messages.spoken import Part, Spoken, SpokenCall, Thought
 from pagefault.page import Page, Role
 from pagefault.ports import Codec
-from pagefault.recall.rendering import RecalledPage
+from pagefault.recall.found import RecalledPage
 
 _LANGCHAIN_ROLES: Final = {"human": "user", "ai": "assistant"}
 _ABOUT: Final = ("id", "response_metadata", "usage_metadata")  # of the delivery; nobody says it to a model

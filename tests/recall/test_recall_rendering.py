@@ -33,7 +33,8 @@ from pagefault.recall import (
     with_items,
     with_passages,
 )
-from pagefault.recall.rendering import QUOTE_CHARS, under_one_fence
+from pagefault.recall.fences import under_one_fence
+from pagefault.recall.rendering import QUOTE_CHARS
 from pagefault.tokens import default_counter
 
 COUNTER: TokenCounter = EstimateCounter()

@@ -1,22 +1,17 @@
 """The fault path: words, fusion, the gate and the rendering. Everything here is pure."""
 
 from pagefault.recall.evidence import is_evidence
+from pagefault.recall.fences import ended, fence_of
 from pagefault.recall.focus import focus
 from pagefault.recall.following import FOLLOWED, NEXT, is_remark, leading
+from pagefault.recall.found import Found, RecalledItem, RecalledPage, RecalledPassage
 from pagefault.recall.fusion import fuse
 from pagefault.recall.gate import DEFAULT_THRESHOLDS, Evidence, Outcome, Thresholds, coverage, decide
 from pagefault.recall.judgement import NEAR, Question, apart, counts, in_order, judge, said_by, starts
-from pagefault.recall.passages import (
-    PassageEvidence,
-    RecalledPassage,
-    judge_passages,
-    render_passages,
-    shared,
-    with_passages,
-)
+from pagefault.recall.passages import PassageEvidence, judge_passages, render_passages, shared, with_passages
 from pagefault.recall.pieces import FIELD, pieces_of
-from pagefault.recall.remembered import ItemEvidence, RecalledItem, best_of, judge_items, render_items, with_items
-from pagefault.recall.rendering import Found, RecalledPage, ended, fence_of, left_out, render
+from pagefault.recall.remembered import ItemEvidence, best_of, judge_items, render_items, with_items
+from pagefault.recall.rendering import left_out, render
 from pagefault.recall.slices import Slice, reading, slice_page, trust_of
 from pagefault.recall.terms import document_vector, query_vector, query_words, split_terms, term_id
 

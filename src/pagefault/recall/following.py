@@ -8,7 +8,7 @@ from typing import Final
 
 from pagefault.page import Page, Role
 from pagefault.recall.evidence import ASKING
-from pagefault.recall.rendering import RecalledPage
+from pagefault.recall.found import RecalledPage
 from pagefault.recall.terms import split_terms, term_id
 
 FOLLOWED: Final = 2

@@ -10,9 +10,10 @@ from pagefault.page import Address
 from pagefault.recall.evidence import is_evidence
 from pagefault.recall.focus import focus
 from pagefault.recall.following import FOLLOWED, follow
+from pagefault.recall.found import RecalledPage
 from pagefault.recall.fusion import fuse
 from pagefault.recall.gate import Evidence, Outcome, decide, share, weigh
-from pagefault.recall.rendering import PAGE_TOKENS, QUOTE_CHARS, QUOTED, RecalledPage
+from pagefault.recall.rendering import PAGE_TOKENS, QUOTE_CHARS, QUOTED
 from pagefault.recall.restating import newest_first
 from pagefault.recall.slices import reading
 

@@ -8,7 +8,7 @@ from itertools import takewhile
 from typing import Final
 
 from pagefault.page import Role
-from pagefault.recall.rendering import RecalledPage
+from pagefault.recall.found import RecalledPage
 
 ALIKE: Final = 0.5
 """Share of a statement's words that a later one must have to be about the same."""
