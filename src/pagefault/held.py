@@ -133,7 +133,7 @@ class Held:
                 path.extend(natives, now=time.time())  # first: where it refuses one, the conversation stays as it is
                 self._paging.branches = []
                 if path is not lineage:
-                    self.memory._writeback.takes_over(path, lineage, pages=path.length, others=others)
+                    self.memory._writeback.owes(self._paging, path.length, others)
                     self._take_over(path, lineage)
 
     def _anew(self) -> Lineage:
@@ -243,7 +243,6 @@ class Held:
 
     def _promote(self, branch: Branch) -> None:
         """The run's messages are the conversation's now."""
-        self.memory._writeback.takes_over(branch.path, branch.base)
         self._take_over(branch.path, branch.base)
         if branch.question in branch.path.view.pinned - branch.base.view.pinned:
             self._paging.release(branch.path, [branch.question])

@@ -11,9 +11,9 @@ import pytest
 import pagefault
 from pagefault.chat import CHAT, ChatCodec
 from pagefault.errors import StoreError, UnsupportedMessage
-from pagefault.testing.faults import FlakyStore
+from pagefault.testing.faults import FlakyStore, SlowStore
 from tests.core.conversation import calls, group, result, said, system, user
-from tests.kernel.support import wrapped
+from tests.kernel.support import until, wrapped
 
 SMALL = pagefault.Budget(window=10**9, target=400, reserve=0)
 
@@ -253,3 +253,41 @@ def test_a_conversation_set_anew_is_the_old_or_the_new_one_whenever_its_process_
     with pagefault.open(tmp_path, embedder=None) as memory:
         found = texts(held(memory).everything())
     assert found in (texts(old), texts(new), texts(new[: len(old)]))
+
+
+class Ordered(SlowStore):
+    """A fake around the real store that notes whose records come in which order."""
+
+    def __init__(self, inner):
+        super().__init__(inner)
+        self.order = []
+
+    async def put(self, scope, records):
+        await super().put(scope, records)
+        self.order.append((scope.space, {record.kind for record in records}))
+
+
+def test_what_one_conversation_hands_over_to_another_holds_up_no_third(monkeypatch):
+    with wrapped(monkeypatch, Ordered) as (memory, store):
+        active, archive, third = (held(memory, thread) for thread in ("active", "archive", "third"))
+        active.put(talk(60))
+        archive.ready()
+        third.ready()
+        memory.flush()
+        store.hold("put")
+        held(memory, "begun before").put(talk(1))
+        until(lambda: store.waiting, "the store to be asked")
+        store.order.clear()
+        gone = active.ready().seen[:-2]
+        archive.put([dict(message) for message in gone])
+        active.take_out(gone, now_in=archive)
+        third.put(talk(1))
+        store.let_go()
+        memory.flush()
+
+        def written(conversation, kind):
+            key = conversation.space.key
+            return [n for n, (space, kinds) in enumerate(store.order) if space == key and kind in kinds]
+
+    assert written(third, "page")[0] < written(archive, "page")[-1]
+    assert written(archive, "page")[-1] < written(active, "head")[0], "a head without what is nowhere else yet"

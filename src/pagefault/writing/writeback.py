@@ -66,7 +66,7 @@ class WriteBack:
         self._indexer = Indexer(kernel, store, vectors)
         self._heads = Heads(store) if is_shared else None
         self._writer = Writer(kernel, store, self._indexer, self._heads)
-        self.takes_over: Final = self._writer.takes_over
+        self.owes: Final = self._writer.owes
         self._gate = threading.Lock()
         self._queue: dict[Lineage, Paging] = {}
         self._closed = False
@@ -193,8 +193,11 @@ class WriteBack:
 
     async def settle(self, paging: Paging, lineage: Lineage) -> None:
         """As ``drain``, and the space's head says so: other conversations of its user read that."""
-        await self.drain(paging, lineage)
-        await self._writer.unit(Task(paging, lineage))
+        await self.open()
+        task = Task(paging, lineage)
+        while self._writer.waits(task):
+            await self._writer.unit(task)
+        await self._writer.unit(task)
 
     async def secure(self, paging: Paging, lineage: Lineage) -> None:
         """What one path holds is durable on return: our copy becomes the last one.
@@ -255,7 +258,7 @@ class WriteBack:
             yield self._writer.path(task.lineage).patience, self.drain(task.paging, task.lineage)
         yield self._patience["index"], self._indexer.finish()
         for task in (tasks | self._writer.behind).values():  # now that the heads can say so
-            yield self._writer.path(task.lineage).patience, self._writer.unit(task)
+            yield self._writer.path(task.lineage).patience, self.settle(task.paging, task.lineage)
         yield self._patience["sync"], self._writer.sync()
 
     async def close(self) -> None:
@@ -345,8 +348,7 @@ class WriteBack:
         more = True
         try:
             worked = await self._try(path.patience, self._writer.unit(task))
-            with task.paging.lock:
-                more = not worked or bool(task.lineage.unstored(1))
+            more = not worked or self._writer.waits(task)
             return True
         finally:
             self._active.remove(task)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Final, NamedTuple
 from uuid import UUID
@@ -36,7 +36,7 @@ class PathState:
 
 
 class Owed(NamedTuple):
-    """What is to be stored before a head names a path that took the place of a stored one.
+    """What is to be stored before the head of a space names a path that took the place of a stored one.
 
     Until then the head names the old one: who is killed in between finds the conversation as it was, not a part of it.
 
@@ -50,7 +50,7 @@ class Owed(NamedTuple):
 
 
 class Writer:
-    """Writes units and heads. Used on the kernel's loop thread, but for :meth:`takes_over`.
+    """Writes units and heads. Used on the kernel's loop thread, but for :meth:`owes`.
 
     Attributes:
         behind: Paths whose head may say less of their vectors than there is to say.
@@ -65,42 +65,43 @@ class Writer:
         self._heads = heads
         self._paths: WeakKeyDictionary[Lineage, PathState] = WeakKeyDictionary()
         self._said: WeakKeyDictionary[Paging, tuple[ref[Lineage], Mark]] = WeakKeyDictionary()
-        self._owed: WeakKeyDictionary[Lineage, Owed] = WeakKeyDictionary()
+        self._owed: WeakKeyDictionary[Paging, Owed] = WeakKeyDictionary()
         self.behind: dict[Lineage, Task] = {}
         self.unjoined: WeakKeyDictionary[Lineage, ref[Paging]] = WeakKeyDictionary()
         self.unsynced: float | None = None
 
-    def takes_over(
-        self, path: Lineage, old: Lineage, *, pages: int | None = None, others: tuple[Task, ...] = ()
-    ) -> None:
-        """One path stands in the place of another from now on; with the space's lock held, on any thread.
+    def owes(self, paging: Paging, pages: int, others: Iterable[Task] = ()) -> None:
+        """A path of ``pages`` took the place of the conversation; with the space's lock held, on any thread.
 
         Args:
-            path: The new one.
-            old: The one that was the conversation.
-            pages: So many of the new one's say again what was said; ``None`` where it goes on from the old one.
+            paging: Its space.
+            pages: So many of its pages say again what was said.
             others: Paths that now hold what it no longer does.
         """
-        before = self._owed.get(old)
-        if pages is not None:
-            self._owed[path] = Owed(pages, (*(before.others if before else ()), *others))
-        elif before is not None:
-            self._owed[path] = before
+        known = {each.lineage: each for each in (*self._owed.get(paging, Owed()).others, *others)}
+        self._owed[paging] = Owed(pages, tuple(known.values()))
+
+    def waits(self, task: Task) -> bool:
+        """Whether a page is to be stored before a head can name all of a path."""
+        return self._first(task) is not None
+
+    def _first(self, task: Task) -> Task | None:
+        """Which path is to be written now: this one, else one that its head waits for."""
+        others = self._owed.get(task.paging, Owed()).others if _leads(task) else ()
+        return next((each for each in (task, *others) if _waits(each)), None)
 
     async def unit(self, task: Task) -> None:
-        """Write one unit of a path, and its head when that has news."""
-        path = self.path(task.lineage)
+        """Write one unit of a path, else of what its head waits for, else its head when that has news."""
+        first = self._first(task) or task
+        path = self.path(first.lineage)
         async with path.turn:
-            for other in self._owed.get(task.lineage, Owed()).others:
-                while _waits(other):
-                    await self.unit(other)
-            if task.lineage.replaced:
-                await self._kernel.run(lambda: let_go(task), urgent=False, rest=False)
-            if _waits(task):
-                await self._write(task, path)
+            if first.lineage.replaced:
+                await self._kernel.run(lambda: let_go(first), urgent=False, rest=False)
+            if _waits(first):
+                await self._write(first, path)
             else:
-                await self._write_head(task)
-        self.unjoined[task.lineage] = ref(task.paging)
+                await self._write_head(first)
+        self.unjoined[first.lineage] = ref(first.paging)
 
     async def join_ahead(self) -> None:
         """Have a reclaim find some more lines joined."""
@@ -144,11 +145,15 @@ class Writer:
     def _is_head_due(self, task: Task, path: PathState, last: Slot) -> bool:
         """With the last page that waits, and now and then: a restart finds what lies behind the head, too."""
         path.units += 1
-        if (owed := self._owed.get(task.lineage)) is not None:
-            return _leads(task) and last.seq >= owed.pages
         with task.paging.lock:
             is_last = last.seq >= task.lineage.length
-        return _leads(task) and (path.units % HEAD_UNITS == 0 or is_last)
+        is_time = is_last or path.units % HEAD_UNITS == 0 or task.paging in self._owed
+        return is_time and self._may_name(task, last.seq)
+
+    def _may_name(self, task: Task, seq: int) -> bool:
+        """Whether the head may name a path of which all up to page ``seq`` is stored."""
+        owed = self._owed.get(task.paging, Owed())
+        return _leads(task) and seq >= owed.pages and not any(map(_waits, owed.others))
 
     async def _write_head(self, task: Task) -> None:
         lineage = task.lineage
@@ -156,7 +161,8 @@ class Writer:
             last = next((slot for slot in reversed(lineage.slots) if slot.stored), None)
             indexed = self._indexer.indexed_up_to(task.scope, last.seq if last else 0)
             mark = mark_of(lineage, indexed)
-        if _leads(task) and self._said.get(task.paging) != (ref(lineage), mark) and not mark.is_empty:
+        has_news = self._said.get(task.paging) != (ref(lineage), mark) and not mark.is_empty
+        if has_news and self._may_name(task, last.seq if last else 0):
             mark, head = await self._kernel.run(lambda: head_of(task, last, indexed), urgent=False)
             if _leads(task):
                 await self._look(task, head)
@@ -171,7 +177,9 @@ class Writer:
 
     def _written_now(self, task: Task, mark: Mark | None) -> None:
         if mark is not None:
-            self._owed.pop(task.lineage, None)
+            with task.paging.lock:
+                if _leads(task):  # else what is owed is owed of the path that took its place
+                    self._owed.pop(task.paging, None)
             self.says(task.paging, task.lineage, mark)
         self.unsynced = self.unsynced or time.monotonic()
         if self._indexer.is_on:
