@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pagefault.errors import BadAddress, InvalidItem, PageNotFound
 from pagefault.items import plain, reading
@@ -11,6 +11,7 @@ from pagefault.page import Address, check_id, parse_addresses
 from pagefault.paths.lineage import Lineage
 from pagefault.shelf import Change
 
+MAX_LIMIT: Final = 100
 ScopeName = Literal["thread", "user"]
 """How far a recall looks: one's own past, or all conversations of the user."""
 
@@ -26,6 +27,17 @@ def check_scope(scope: object) -> ScopeName:
     if scope == "thread":
         return "thread"
     raise ValueError(f"scope={scope!r:.60}; give 'thread', or 'user' for all conversations of the user")
+
+
+def check_limit(limit: object) -> int:
+    """A number of pages that a recall can be limited to.
+
+    Raises:
+        ValueError: Not 1 to 100.
+    """
+    if not isinstance(limit, int) or isinstance(limit, bool) or not 1 <= limit <= MAX_LIMIT:
+        raise ValueError(f"limit={limit!r:.60}; ask for 1 to {MAX_LIMIT} pages")
+    return limit
 
 
 def check_moment(name: str, moment: object) -> None:

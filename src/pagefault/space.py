@@ -9,7 +9,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from pagefault.arguments import ScopeName, check_key, check_moment, check_scope, checked_item, noted, numbers, parsed
+from pagefault.arguments import (
+    ScopeName,
+    check_key,
+    check_limit,
+    check_moment,
+    check_scope,
+    checked_item,
+    noted,
+    numbers,
+    parsed,
+)
 from pagefault.assembly import Assembly
 from pagefault.chat import CHAT, accept
 from pagefault.errors import PageNotFound
@@ -28,7 +38,6 @@ from pagefault.window.budget import Budget, check_budget
 if TYPE_CHECKING:
     from pagefault.memory import Memory
 
-MAX_LIMIT = 100
 ACCEPTED_AT_ONCE: Final = 32
 
 
@@ -215,11 +224,9 @@ class Space:
     ) -> Query:
         if not isinstance(text, str) or not text.strip():
             raise ValueError(f"recall takes a non-empty query, got {text!r:.60}")
-        if not isinstance(limit, int) or isinstance(limit, bool) or not 1 <= limit <= MAX_LIMIT:
-            raise ValueError(f"limit={limit!r:.60}; ask for 1 to {MAX_LIMIT} pages")
         check_moment("after", after)
         check_moment("before", before)
-        return Query(text=text, limit=limit, after=after, before=before, budget=self._share(budget))
+        return Query(text=text, limit=check_limit(limit), after=after, before=before, budget=self._share(budget))
 
     def _crosses(self, scope: object) -> bool:
         """Whether a scope reaches the user's other conversations.

@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 from llama_index.core.base.base_retriever import BaseRetriever
+from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.chat_engine import CondensePlusContextChatEngine, ContextChatEngine, SimpleChatEngine
-from llama_index.core.schema import NodeWithScore, TextNode
+from llama_index.core.schema import MetadataMode, NodeWithScore, TextNode
 
 import pagefault
 from pagefault_llamaindex import PagefaultMemory, PagefaultRetriever, paged
 from tests.kernel.support import store_alone
-from tests.llamaindex.scripted import SYSTEM, ScriptedLLM, out_of_order, problems, say, tokens
+from tests.llamaindex.scripted import SYSTEM, ScriptedLLM, call, out_of_order, problems, say, tokens
 
 LIMIT = 400
 TURNS = [30, pytest.param(200, marks=pytest.mark.long)]
@@ -164,3 +165,30 @@ def test_a_session_as_a_retriever():
         assert PagefaultRetriever(memory.space, limit=1).retrieve("cat Turing")[0].score == found.score
         with pytest.raises(TypeError, match="a PagefaultMemory or a Space"):
             PagefaultRetriever(backend)
+
+
+def test_a_node_says_what_the_model_has_to_know(backend):
+    memory = PagefaultMemory.from_defaults(backend, session_id="ada")
+    memory.put_messages(
+        [
+            ChatMessage(role="user", content="Which flight is cheaper?"),
+            call(1, ("search", {"flight": "LH123"}), ("search", {"flight": "LH124"})),
+            ChatMessage(role="tool", content="300 EUR", additional_kwargs={"tool_call_id": "c1.0", "name": "search"}),
+            ChatMessage(role="tool", content="400 EUR", additional_kwargs={"tool_call_id": "c1.1", "name": "search"}),
+        ]
+    )
+    (unsure,) = PagefaultRetriever(memory).retrieve("LH123 cost")
+    assert unsure.node.get_content() == (
+        'assistant: step 1\n-> search({"flight":"LH123"})\n-> search({"flight":"LH124"})\n'
+        "tool search: 300 EUR\ntool search: 400 EUR"
+    ), "which result is whose"
+    assert "outcome: weak" in unsure.node.get_content(MetadataMode.LLM)
+    (sure,) = PagefaultRetriever(memory).retrieve("search LH123 EUR")
+    assert sure.node.metadata["outcome"] == "answer"
+    assert "outcome" not in sure.node.get_content(MetadataMode.LLM)
+
+
+@pytest.mark.parametrize("limit", [0, -1, 101, "5", None])
+def test_a_retriever_that_could_never_answer_is_refused_where_it_is_made(backend, limit):
+    with pytest.raises(ValueError, match="ask for 1 to 100"):
+        PagefaultRetriever(PagefaultMemory.from_defaults(backend), limit=limit)

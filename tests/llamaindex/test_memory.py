@@ -264,6 +264,8 @@ def test_other_bad_input(backend):
         with pytest.raises(UnsupportedMessage):
             memory.put_messages([user("fine"), bad])
     assert memory.get_all() == [], "all or none"
+    with pytest.raises(UnsupportedMessage, match="a list of ChatMessage"):
+        PagefaultMemory.from_defaults(backend, chat_history=user("one"))
 
 
 def test_a_memory_never_becomes_that_of_somebody_else(backend):

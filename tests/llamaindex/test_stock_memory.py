@@ -8,7 +8,7 @@ import re
 import threading
 
 import pytest
-from llama_index.core.base.llms.types import ChatMessage
+from llama_index.core.base.llms.types import ChatMessage, MessageRole, TextBlock
 from llama_index.core.memory import BaseMemoryBlock, InsertMethod, Memory
 from llama_index.core.storage.chat_store.base_db import MessageStatus
 from qdrant_edge import UpdateOperation
@@ -178,6 +178,27 @@ def test_the_block_by_itself(backend):
             await block.aput(["text"], session_id="s")
 
     asyncio.run(talk())
+
+
+@pytest.mark.parametrize("blocks", [[TextBlock.model_construct(text=None)], [TextBlock.model_construct(text=5)], None])
+def test_a_question_that_cannot_be_read_ends_no_turn(backend, blocks):
+    block = PagefaultMemoryBlock(memory=backend)
+    odd = ChatMessage.model_construct(role=MessageRole.USER, blocks=blocks, additional_kwargs={})
+
+    async def talk():
+        await block.aput(turn(1), session_id="s")
+        assert await block.aget([odd], session_id="s") == ""
+        assert "ada-fact1" in await block.aget([user("topic1?"), odd], session_id="s")
+
+    asyncio.run(talk())
+
+
+@pytest.mark.parametrize(
+    "bad", [{"limit": 0}, {"limit": 101}, {"token_limit": 0}, {"scope": "user"}, {"tenant": ""}, {"name": "a\nb"}]
+)
+def test_a_block_that_could_never_answer_is_refused_where_it_is_made(backend, bad):
+    with pytest.raises(ValueError, match=r"limit|user=|tenant|agent"):
+        PagefaultMemoryBlock(memory=backend, **bad)
 
 
 def test_a_recall_that_is_cut_short_ends_its_quotation(backend):

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.memory import Memory
+from llama_index.core.schema import MetadataMode
 from pydantic import ValidationError
 
 import pagefault
@@ -79,6 +80,15 @@ def test_the_block_recalls_from_all_sessions_of_its_user(backend):
         PagefaultMemoryBlock(memory=backend, scope="tenant")
 
 
+def test_a_model_is_shown_which_other_session_a_node_is_from(backend):
+    session(backend, "there").put(ChatMessage(role="user", content="The hotel in Rome is called Artemide."))
+    here = session(backend, "here")
+    here.put(ChatMessage(role="user", content="The hotel in Rome was called Artemide, I think."))
+    nodes = [each.node for each in PagefaultRetriever(here, scope="user").retrieve("hotel Rome called Artemide")]
+    shown = {node.metadata["session"]: "session: there" in node.get_content(MetadataMode.LLM) for node in nodes}
+    assert shown == {"there": True, "here": False}
+
+
 def test_names_of_conversations_are_no_pages(backend):
     store = PagefaultChatStore(memory=backend, user="ada")
     stock = Memory.from_defaults(session_id="hotel-rome", chat_store=store)
@@ -91,9 +101,9 @@ def test_names_of_conversations_are_no_pages(backend):
 
 def test_without_a_user_or_with_another_scope(backend):
     nobody = session(backend, "here", "")
-    assert "recall failed" in str(recall_tool(nobody, scope="user").call(query="hotel").content)
-    with pytest.raises(pagefault.InvalidId):
-        PagefaultRetriever(nobody, scope="user").retrieve("hotel")
     for make in (recall_tool, PagefaultToolSpec, PagefaultRetriever):
+        for home in (nobody, nobody.space):
+            with pytest.raises(pagefault.InvalidId, match="give it user="):
+                make(home, scope="user")
         with pytest.raises(ValueError, match="'thread', or 'user'"):
             make(nobody, scope="tenant")

@@ -6,13 +6,14 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from llama_index.core.base.llms.types import ChatMessage, MessageRole
+from llama_index.core.base.llms.types import ChatMessage, MessageRole, TextBlock
 from llama_index.core.memory import BaseMemoryBlock
 from pydantic import ConfigDict, Field
 
 from pagefault import Memory, Outcome, Space
-from pagefault.arguments import ScopeName
+from pagefault.arguments import MAX_LIMIT, ScopeName
 from pagefault.recall import ended
+from pagefault_llamaindex.home import check_user
 from pagefault_llamaindex.messages import LLAMAINDEX, accept
 
 _DEFAULT_SESSION = "default"
@@ -26,7 +27,7 @@ class PagefaultMemoryBlock(BaseMemoryBlock[str]):
         memory: From ``pagefault.open(...)``.
         tenant: The isolation boundary, where there are several.
         user: Whose sessions these are, where that matters.
-        limit: Pages that one recall returns at most.
+        limit: Pages that one recall returns at most, 1 to 100.
         token_limit: Tokens that they may take.
         scope: ``"user"`` recalls from all sessions of this user, each page marked with its own.
     """
@@ -37,9 +38,15 @@ class PagefaultMemoryBlock(BaseMemoryBlock[str]):
     memory: Memory = Field(exclude=True, description="From pagefault.open(...).")
     tenant: str | None = None
     user: str = ""
-    limit: int = 5
-    token_limit: int = 1_000
+    limit: int = Field(default=5, ge=1, le=MAX_LIMIT)
+    token_limit: int = Field(default=1_000, ge=1)
     scope: ScopeName = "thread"
+
+    def model_post_init(self, context: Any) -> None:
+        """Refuse all sessions of nobody, or ids that cannot be used, before anything is kept or asked."""
+        super().model_post_init(context)
+        check_user(self.scope, self.user)
+        self.space()
 
     def space(self, session_id: str | None = None) -> Space:
         """The space of one session's flushed messages."""
@@ -66,11 +73,10 @@ class PagefaultMemoryBlock(BaseMemoryBlock[str]):
         await self.aput(messages, session_id=session)
 
     async def _aget(self, messages: list[ChatMessage] | None = None, **block_kwargs: Any) -> str:
-        asked = [m for m in messages or () if m.role == MessageRole.USER and (m.content or "").strip()]
+        asked = [text for m in messages or () if m.role == MessageRole.USER and (text := _said(m)).strip()]
         if not asked:
             return ""
-        space = self.space(block_kwargs.get(_SESSION))
-        query = str(asked[-1].content)
+        space, query = self.space(block_kwargs.get(_SESSION)), asked[-1]
         found = await space.arecall(query, limit=self.limit, budget=self.token_limit, scope=self.scope)
         return "" if found.outcome is Outcome.ABSTAIN else found.text
 
@@ -82,3 +88,8 @@ class PagefaultMemoryBlock(BaseMemoryBlock[str]):
         while lines and counter.count(ended("".join(lines).removesuffix("\n"))) > room:
             lines = lines[: len(lines) * 3 // 4]
         return ended("".join(lines).removesuffix("\n")) or None
+
+
+def _said(message: ChatMessage) -> str:
+    """The text of a message; of what is none, nothing: a question that cannot be read ends no turn."""
+    return "\n".join(b.text for b in message.blocks or () if isinstance(b, TextBlock) and isinstance(b.text, str))

@@ -109,7 +109,7 @@ class PagefaultMemory(BaseMemory):
                 source, session_id=session_id, token_limit=token_limit, tenant=tenant, user=user, agent=agent
             )
             if chat_history:
-                made.set(list(chat_history))
+                made.set(chat_history)
         except BaseException:
             if source is not memory:
                 source.close()
@@ -138,7 +138,7 @@ class PagefaultMemory(BaseMemory):
                 source, session_id=session_id, token_limit=token_limit, tenant=tenant, user=user, agent=agent
             )
             if chat_history:
-                await made.aset(list(chat_history))
+                await made.aset(chat_history)
         except BaseException:
             if source is not memory:
                 await source.aclose()

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Final
+from collections.abc import Collection, Sequence
+from typing import Any
 
 from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
 
-from pagefault import Found, Source, Space, SpaceId
-from pagefault.arguments import ScopeName, check_scope
-from pagefault.recall import shared
-from pagefault_llamaindex.memory import PagefaultMemory
-
-_QUIET: Final = frozenset({"session", "version", "outcome"})
+from pagefault import Found, Outcome, Source, SpaceId
+from pagefault.arguments import ScopeName, check_limit
+from pagefault.page import Page
+from pagefault.recall import reading, shared
+from pagefault_llamaindex.home import Home, aspace_of, check_home, space_of
 
 
 class PagefaultRetriever(BaseRetriever):
@@ -23,16 +22,27 @@ class PagefaultRetriever(BaseRetriever):
     stands what was said right after them, if that may correct or answer them; a page that a newer one says anew has
     that one's address as ``superseded_by``. A blank query finds nothing.
 
+    A page's node is the message's own text; where tools were called, the calls and who says what as well. As nodes of
+    any index it stands in an engine's prompt without a fence around it, ``trust`` says who wrote it. An agent that is
+    to tell quoted text from instructions is better served by the ``recall`` tool. Metadata that a model is shown
+    names weak evidence (``outcome: weak``), and the ``session`` of a page from another one.
+
     Args:
         memory: The session's memory, or a space.
-        limit: Nodes returned at most.
+        limit: Nodes returned at most, 1 to 100.
         scope: ``"user"`` looks into all sessions of this user; a node's ``session`` says which.
         sources: Asked as well; what they say has up to a third of the nodes, the last ones, with the name of its
             ``source``. One that gives no answer is logged.
         **kwargs: For LlamaIndex's ``BaseRetriever``.
 
+    Raises:
+        TypeError: ``memory`` is neither.
+        ValueError: No such scope, or a limit out of range.
+        InvalidId: ``scope="user"`` for a session of no user.
+
     Example:
         >>> from llama_index.core.llms import ChatMessage
+        >>> from pagefault_llamaindex import PagefaultMemory
         >>> memory = PagefaultMemory.from_defaults(":memory:", session_id="ada")
         >>> memory.put(ChatMessage(role="user", content="My cat is called Turing."))
         >>> PagefaultRetriever(memory).retrieve("the cat")[0].text
@@ -42,33 +52,31 @@ class PagefaultRetriever(BaseRetriever):
 
     def __init__(
         self,
-        memory: PagefaultMemory | Space,
+        memory: Home,
         *,
         limit: int = 10,
         scope: ScopeName = "thread",
         sources: Sequence[Source] = (),
         **kwargs: Any,
     ) -> None:
-        if not isinstance(memory, PagefaultMemory | Space):
-            raise TypeError(f"memory is a PagefaultMemory or a Space, got {type(memory).__name__} {memory!r:.60}")
+        self._scope = check_home(memory, scope)
+        self._limit = check_limit(limit)
         super().__init__(**kwargs)
         self._memory = memory
-        self._limit = limit
-        self._scope: ScopeName = check_scope(scope)
         self._sources = tuple(sources)
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         asked = self._asked(query_bundle.query_str)
         if not asked:
             return []
-        space = self._memory if isinstance(self._memory, Space) else self._memory.space
+        space = space_of(self._memory)
         return _nodes(space.recall(**asked), space.id, self._limit)
 
     async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         asked = self._asked(query_bundle.query_str)
         if not asked:
             return []
-        space = self._memory if isinstance(self._memory, Space) else await self._memory.aspace()
+        space = await aspace_of(self._memory)
         return _nodes(await space.arecall(**asked), space.id, self._limit)
 
     def _asked(self, query: str) -> dict[str, Any]:
@@ -83,11 +91,11 @@ def _nodes(found: Found, home: SpaceId, limit: int) -> list[NodeWithScore]:
         _node(
             recalled.item.searched,
             recalled.score,
+            recalled.outcome,
             {
                 "key": recalled.item.key,
                 "version": recalled.item.version,
                 "updated_at": recalled.item.updated_at,
-                "outcome": recalled.outcome.value,
             },
         )
         for recalled in found.items
@@ -100,20 +108,21 @@ def _nodes(found: Found, home: SpaceId, limit: int) -> list[NodeWithScore]:
             "created_at": page.page.created_at,
             "roles": ", ".join(dict.fromkeys(m.role.value for m in page.page.messages)),
             "trust": page.trust,
-            "outcome": found.outcome.value,
         }
         if page.superseded_by is not None:
             metadata["superseded_by"] = page.superseded_by
-        own.append(_node(page.page.text, page.score, metadata, id_=f"{space.key}/{page.page.chain}"))
+        quiet = {"session"} if page.space is None else set[str]()
+        id_ = f"{space.key}/{page.page.chain}"
+        own.append(_node(_said(page.page), page.score, found.outcome, metadata, quiet=quiet, id_=id_))
     outside = [
         _node(
             recalled.passage.text,
             recalled.score,
+            recalled.outcome,
             {
                 "source": recalled.source,
                 "address": recalled.passage.address,
                 "updated_at": recalled.passage.updated_at,
-                "outcome": recalled.outcome.value,
             },
         )
         for recalled in found.passages
@@ -121,17 +130,33 @@ def _nodes(found: Found, home: SpaceId, limit: int) -> list[NodeWithScore]:
     return shared(own, outside, limit)
 
 
-def _node(text: str, score: float, metadata: dict[str, Any], **more: Any) -> NodeWithScore:
+def _said(page: Page) -> str:
+    """The text of a message as it is; of calls and their results also who says what, and with which arguments."""
+    return page.text if len(page.messages) == 1 and not page.messages[0].calls else reading(page)
+
+
+def _node(
+    text: str,
+    score: float,
+    outcome: Outcome,
+    metadata: dict[str, Any],
+    *,
+    quiet: Collection[str] = (),
+    **more: Any,
+) -> NodeWithScore:
     """A node whose metadata is no part of its embedding, and of a prompt without what says nothing to a model.
 
     A key or address that breaks its line, and so could read like other metadata, is not in a prompt either.
     """
-    quiet = [name for name, value in metadata.items() if name in _QUIET or not str(value).isprintable()]
+    hidden = {"version", *quiet} | ({"outcome"} if outcome is Outcome.ANSWER else set())
+    metadata |= {"outcome": outcome.value}
     node = TextNode(
         text=text,
         metadata=metadata,
         excluded_embed_metadata_keys=list(metadata),
-        excluded_llm_metadata_keys=quiet,
+        excluded_llm_metadata_keys=[
+            name for name, value in metadata.items() if name in hidden or not str(value).isprintable()
+        ],
         **more,
     )
     return NodeWithScore(node=node, score=score)

@@ -29,10 +29,8 @@ from pagefault.asking import (
 from pagefault.errors import PagefaultError
 from pagefault.paths.lineage import Lineage
 from pagefault_llamaindex.encoding import RecalledBlock
-from pagefault_llamaindex.memory import PagefaultMemory
+from pagefault_llamaindex.home import Home, aspace_of, check_home, space_of
 from pagefault_llamaindex.messages import LLAMAINDEX
-
-Home = PagefaultMemory | Space
 
 
 class _Recall(BaseModel):
@@ -58,14 +56,15 @@ def recall_tool(memory: Home, *, scope: ScopeName = "thread", sources: Sequence[
 
     Raises:
         ValueError: No such scope.
+        InvalidId: ``scope="user"`` for a session of no user.
     """
-    _check_home(memory)
+    check_home(memory, scope)
     description = description_of(scope)
     how: Any = {"skip_resident": True, "scope": scope, "sources": sources}
 
     def recall(addresses: Any = "", query: Any = "") -> RecalledBlock:
         try:
-            space = _space(memory)
+            space = space_of(memory)
             if wanted := said_addresses(addresses):
                 return _quoted(space.fault(few(wanted), path=_path(space), scope=scope).text)
             return _quoted(space.recall(asked(said(query)), path=_path(space), **how).text)
@@ -74,7 +73,7 @@ def recall_tool(memory: Home, *, scope: ScopeName = "thread", sources: Sequence[
 
     async def arecall(addresses: Any = "", query: Any = "") -> RecalledBlock:
         try:
-            space = await _aspace(memory)
+            space = await aspace_of(memory)
             if wanted := said_addresses(addresses):
                 return _quoted((await space.afault(few(wanted), path=_path(space), scope=scope)).text)
             found = await space.arecall(asked(said(query)), path=_path(space), **how)
@@ -93,17 +92,17 @@ def remember_tool(memory: Home) -> FunctionTool:
     Args:
         memory: The session's memory, or its space.
     """
-    _check_home(memory)
+    check_home(memory)
 
     def remember(key: Any = "", value: Any = "") -> str:
         try:
-            return kept(_space(memory).remember(said(key), said_fact(value)).key)
+            return kept(space_of(memory).remember(said(key), said_fact(value)).key)
         except PagefaultError as error:
             return failed("remember", error)
 
     async def aremember(key: Any = "", value: Any = "") -> str:
         try:
-            return kept((await (await _aspace(memory)).aremember(said(key), said_fact(value))).key)
+            return kept((await (await aspace_of(memory)).aremember(said(key), said_fact(value))).key)
         except PagefaultError as error:
             return failed("remember", error)
 
@@ -121,6 +120,7 @@ class PagefaultToolSpec:
         sources: As for :func:`recall_tool`.
 
     Example:
+        >>> from pagefault_llamaindex import PagefaultMemory
         >>> memory = PagefaultMemory.from_defaults(":memory:", session_id="ada")
         >>> [tool.metadata.name for tool in PagefaultToolSpec(memory).to_tool_list()]
         ['recall', 'remember']
@@ -133,19 +133,6 @@ class PagefaultToolSpec:
     def to_tool_list(self) -> list[Any]:  # lists of one kind of tool fit no ``list[BaseTool | Callable]``
         """The tools, each a ``FunctionTool``, for an agent's ``tools=``."""
         return list(self._tools)
-
-
-def _check_home(memory: object) -> None:
-    if not isinstance(memory, PagefaultMemory | Space):
-        raise TypeError(f"a tool reads a PagefaultMemory or a Space, got {type(memory).__name__} {memory!r:.60}")
-
-
-def _space(memory: Home) -> Space:
-    return memory if isinstance(memory, Space) else memory.space
-
-
-async def _aspace(memory: Home) -> Space:
-    return memory if isinstance(memory, Space) else await memory.aspace()
 
 
 def _path(space: Space) -> Lineage | None:
