@@ -22,7 +22,9 @@ from uuid import UUID
 from pagefault import filters, items
 from pagefault.embedders.calls import Vectors
 from pagefault.errors import CorruptPage, EmbedderError, StoreError, VersionConflict
-from pagefault.faults.retrieval import MAX_CANDIDATES, Query, Retrieval
+from pagefault.faults.candidates import MAX_CANDIDATES
+from pagefault.faults.query import Query
+from pagefault.faults.retrieval import Retrieval
 from pagefault.items import Item, Namespace
 from pagefault.kernel import Kernel
 from pagefault.ports import Dense, Hit, PageStore, Record, Scope, Sparse, Swap, Where

@@ -24,7 +24,7 @@ from pagefault.assembly import Assembly
 from pagefault.chat import CHAT, accept
 from pagefault.errors import PageNotFound
 from pagefault.faults.others import Past, user_scope
-from pagefault.faults.retrieval import Query
+from pagefault.faults.query import Query
 from pagefault.held import Held, Shown
 from pagefault.items import Item
 from pagefault.page import SpaceId, check_id

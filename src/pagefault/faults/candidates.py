@@ -1,0 +1,125 @@
+"""Which pages a query finds, by similarity and by words, among those that the asker may see.
+
+Runs on the kernel's loop thread.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+from uuid import UUID
+
+from pagefault.errors import PagesLost
+from pagefault.faults.others import Others, Sight
+from pagefault.faults.query import Query
+from pagefault.paths.points import Points
+from pagefault.ports import Hit, PageStore, Sparse, Where
+
+CANDIDATES: Final = 64
+MAX_CANDIDATES: Final = 1_024
+"""So many hits are looked at for pages on a present path, where several conversations are searched."""
+OVERFETCH: Final = 4
+TIES: Final = 16
+"""So many more are asked for, since of equal scores the newest pages count, and a store need not know them."""
+_SEEN: Final = ("chain", "created_at")
+_log: Final = logging.getLogger("pagefault")
+
+
+class Candidates:
+    """Finds them in one store."""
+
+    def __init__(self, store: PageStore, others: Others) -> None:
+        self._store = store
+        self._others = others
+        self._points = Points()
+
+    async def of(
+        self, sight: Sight, query: Query, vector: Sequence[Sequence[float]], sparse: Sparse
+    ) -> tuple[dict[int, float] | None, dict[int, float]]:
+        """Scores by similarity, ``None`` where the query has no vector, and by words; by the pages' numbers."""
+        queries: list[Sparse | Sequence[float]] = [*vector, *([sparse] if sparse.indices else [])]
+        if not queries:
+            return None, {}
+        find = self._within if sight.others is None else self._across
+        scores = await find(sight, query, queries)
+        return scores[0] if vector else None, scores[-1] if sparse.indices else {}
+
+    async def _across(
+        self, sight: Sight, query: Query, queries: Sequence[Sparse | Sequence[float]]
+    ) -> list[dict[int, float]]:
+        """Scores of pages on the present paths of all conversations; what is not on them makes no room scarce."""
+        wide = max(CANDIDATES, 2 * query.limit)
+        limit = wide
+        while True:
+            lists = await self._store.search(sight.reach, queries, Where(kind="page", fields=_SEEN), limit=limit)
+            numbers = await self._numbers(sight, [hit for hits in lists for hit in hits])
+            scores = [
+                {numbers[hit.id]: hit.score for hit in hits if hit.id in numbers and query.is_in_time(_time_of(hit))}
+                for hits in lists
+            ]
+            short = [len(found) < wide and len(hits) == limit for found, hits in zip(scores, lists, strict=True)]
+            if not any(short) or limit >= MAX_CANDIDATES:
+                return [dict(list(found.items())[:wide]) for found in scores]
+            limit *= 4
+
+    async def _numbers(self, sight: Sight, hits: Sequence[Hit]) -> dict[UUID, int]:
+        """The numbers of those hits that are on a present path."""
+        paths: dict[str, tuple[int, Sequence[str]]] = {}
+        for index, other in enumerate(sight.others or ()):
+            if any(hit.space == other.space.key for hit in hits):
+                try:
+                    paths[other.space.key] = index, await self._others.path(other)
+                except PagesLost as error:
+                    _log.warning("recall leaves out a conversation: %s", error)
+        found: dict[UUID, int] = {}
+        for hit in hits:
+            if hit.space == sight.paging.space.key:
+                if _is_own(hit, sight):
+                    found[hit.id] = hit.seq
+            elif hit.space in paths:
+                index, path = paths[hit.space]
+                if 0 < hit.seq <= len(path) and path[hit.seq - 1] == hit.fields.get("chain"):
+                    found[hit.id] = sight.number(index, hit.seq)
+        return found
+
+    async def _within(
+        self, sight: Sight, query: Query, queries: Sequence[Sparse | Sequence[float]]
+    ) -> list[dict[int, float]]:
+        """Scores of pages on the asker's path.
+
+        Where other paths' pages are in the space, too, more are asked for before the store is told
+        every page to look at, which takes longer than all the rest.
+        """
+        lineage, wide, where = sight.lineage, max(CANDIDATES, 2 * query.limit), Where(kind="page", bare=True)
+        known = await self._points.of(lineage, sight.paging.space.key)
+
+        def is_sought(seq: int) -> bool:
+            is_past = 0 < seq <= sight.length
+            return is_past and (not query.is_timed or query.is_in_time(lineage.slots[seq - 1].created_at))
+
+        def mine(hits: Sequence[Hit]) -> list[tuple[float, int]]:
+            return [(-hit.score, -seq) for hit in hits if is_sought(seq := known.get(hit.id.int, 0))]
+
+        def best(found: list[tuple[float, int]]) -> dict[int, float]:
+            return {-seq: -score for score, seq in sorted(found)[:wide]}
+
+        for limit in (wide + TIES, OVERFETCH * wide):
+            lists = await self._store.search(sight.reach, queries, where, limit=limit)
+            own = [mine(hits) for hits in lists]
+            if all(len(found) >= wide or len(hits) < limit for found, hits in zip(own, lists, strict=True)):
+                return [best(found) for found in own]
+        where = replace(where, ids=[UUID(int=number) for number, seq in known.items() if is_sought(seq)])
+        lists = await self._store.search(sight.reach, queries, where, limit=wide + TIES)
+        return [best(mine(hits)) for hits in lists]
+
+
+def _time_of(hit: Hit) -> float:
+    moment = hit.fields.get("created_at", 0.0)
+    return moment if isinstance(moment, float | int) else 0.0  # damaged: who reads the page says so
+
+
+def _is_own(hit: Hit, sight: Sight) -> bool:
+    """Whether a hit is a page of this path: its number has one place in it, and that place one chain."""
+    return 1 <= hit.seq <= sight.length and sight.lineage.slots[hit.seq - 1].chain == hit.fields.get("chain")
