@@ -82,6 +82,14 @@ class Held:
         if is_crowded(self._paging, lineage, MAX_BACKLOG):
             await self.memory._kernel.acall(self.memory._writeback.relieve(self._paging, lineage, MAX_BACKLOG))
 
+    async def astored(self) -> None:
+        """Wait until all that was added is stored.
+
+        Raises:
+            StoreError: It cannot be now; it is tried again, as ever.
+        """
+        await self.memory._kernel.acall(self.memory._writeback.drain(self._paging, await self.aready()))
+
     def admit(self, natives: list[Any]) -> None:
         """Add messages at the end and wait for nothing: for who has waited for room, and holds a lock now."""
         with self._paging.lock:

@@ -500,6 +500,20 @@ def test_a_request_of_no_session_is_sent_as_it_is(backend):
         paged(llm, backend, budget=400)
 
 
+def test_a_session_at_another_place_than_the_llm_pages_is_told_once(backend, caplog):
+    llm = ScriptedLLM(lambda number, request: say("ok"))
+    with pagefault.open(":memory:", embedder=None) as elsewhere:
+        memory = session(elsewhere)
+        memory.put(ChatMessage(role="user", content="word " * 900))
+        model = paged(llm, backend)
+        for _ in range(2):
+            model.chat(memory.get())
+        assert [len(r) for r in llm.requests] == [1, 1]
+        (told,) = [each.getMessage() for each in caplog.records]
+        assert elsewhere.place in told
+        assert backend.place in told
+
+
 def test_what_cannot_fit_is_said_before_the_model_is_called(backend):
     llm = ScriptedLLM(lambda number, request: say("ok"))
     memory = session(backend)

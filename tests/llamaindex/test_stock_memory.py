@@ -382,6 +382,42 @@ def test_what_is_archived_is_in_one_part_at_least_whenever_the_process_dies(tmp_
     assert set(kept) == {f"m{n}" for n in range(36)}
 
 
+class ListAway(FlakyStore):
+    """A fake store that takes nothing of one space."""
+
+    space = ""
+
+    async def put(self, scope, records):
+        if scope.space == self.space:
+            raise StoreError("not today")
+        await super().put(scope, records)
+
+
+@pytest.mark.parametrize("status", [ACTIVE, ARCHIVED])
+def test_a_key_is_listed_before_its_messages_are_stored(tmp_path, monkeypatch, status):
+    with contextlib.suppress(StoreError), wrapped(monkeypatch, ListAway, tmp_path) as (memory, fake):
+        store = PagefaultChatStore(memory=memory)
+        asyncio.run(store.add_messages("k", [user("m")], status))
+        fake.space = store._index().space.key
+        memory.flush()
+    monkeypatch.undo()  # the process is dead
+    with pagefault.open(tmp_path, embedder=None) as memory:
+        store = PagefaultChatStore(memory=memory)
+        assert texts(asyncio.run(store.get_messages("k", None))) == ["m"]
+        assert asyncio.run(store.get_keys()) == ["k"]
+
+
+def test_a_list_of_keys_that_cannot_be_stored_keeps_no_messages_from_being_added(monkeypatch):
+    with wrapped(monkeypatch, ListAway) as (memory, fake):
+        store = PagefaultChatStore(memory=memory)
+        fake.space = store._index().space.key
+        asyncio.run(store.add_messages("k", [user("m")]))
+        assert asyncio.run(store.get_keys()) == ["k"]
+        fake.space = ""
+        asyncio.run(store.add_messages("k", [user("n")]))
+        assert texts(asyncio.run(store.get_messages("k"))) == ["m", "n"]
+
+
 def spoil(memory, held, seq):
     point = point_id(held.space.key, held.ready().slots[seq - 1].chain)
     flip = UpdateOperation.set_payload([point], {"body": "[]"})

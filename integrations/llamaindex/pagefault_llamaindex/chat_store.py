@@ -2,11 +2,12 @@
 
 A key has two spaces, one for the messages in use and one for those that ``Memory`` archived. What is
 archived is added there before it is taken away here: a crash in between leaves a message in both,
-never in none.
+never in none. A third space lists the keys; a new key is stored there before its messages are.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import threading
@@ -19,7 +20,7 @@ from llama_index.core.storage.chat_store.base_db import AsyncDBChatStore, Messag
 from pydantic import ConfigDict, Field, PrivateAttr
 
 from pagefault import Memory
-from pagefault.errors import CorruptPage, InvalidId, PagefaultError, PagesLost
+from pagefault.errors import CorruptPage, InvalidId, PagefaultError, PagesLost, StoreError
 from pagefault.held import Held
 from pagefault.paths.paging import Paging
 from pagefault_llamaindex.messages import LLAMAINDEX, accept, copy_of
@@ -218,20 +219,21 @@ class PagefaultChatStore(AsyncDBChatStore):
         return space.held(LLAMAINDEX)
 
     async def _note_key(self, key: str) -> None:
+        """Have a key listed and that stored before its first messages are; one that is down takes neither."""
         self._part(key, MessageStatus.ACTIVE)  # refuses what cannot be a key
-        tenant, user = self.tenant, self.user
-        if (tenant, user, key) in self._keys:
+        whose = (self.tenant, self.user)
+        if (*whose, key) in self._keys:
             return
+        index = self._index()
         try:
-            known = [str(native.content) for native in await self._index().aeverything()]
-        except (CorruptPage, PagesLost):  # which get_keys tells; a key may stand in the list twice
+            known = [str(native.content) for native in await index.aeverything()]
+        except (CorruptPage, PagesLost):  # which get_keys tells
             known = []
-        with _one:
-            self._keys.update((tenant, user, each) for each in known)
-            is_new = (tenant, user, key) not in self._keys
-            self._keys.add((tenant, user, key))
-        if is_new:
-            await self._index().aput([ChatMessage(role=MessageRole.USER, content=key)])
+        if key not in known:  # of two that see that at once, both list it
+            await index.aput([ChatMessage(role=MessageRole.USER, content=key)])
+        with contextlib.suppress(StoreError):  # the list waits, and so will the messages
+            await index.astored()
+        self._keys.update([(*whose, each) for each in (*known, key)])
 
 
 def _number(name: str, value: object) -> int:

@@ -8,6 +8,7 @@ times; a request is paged once.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
@@ -34,6 +35,7 @@ Identity = Callable[[Sequence[ChatMessage]], SpaceId | None]
 """Says from a request's messages whose conversation it is; ``None`` sends the request as it is."""
 _WIRE: Final = {"chat": False, "stream_chat": False, "achat": True, "astream_chat": True}
 _MARK: Final = "__pagefault_pager__"
+_log: Final = logging.getLogger("pagefault")
 
 
 class Sent(NamedTuple):
@@ -60,7 +62,7 @@ def paged(
     """A copy of ``llm`` that keeps every request inside the budget, a long tool loop included.
 
     It knows by itself which session a request belongs to, when its history came out of a
-    :class:`PagefaultMemory`, and shares the pages with it. Any other request is sent as it is,
+    :class:`PagefaultMemory` at the same place, and shares the pages with it. Any other request is sent as it is,
     unless ``identity`` names the space of a history that the caller carries along.
 
     Args:
@@ -116,6 +118,7 @@ class Pager:
         self._home = memory
         self._budget = budget
         self._identity = identity
+        self._told = False
 
     @property
     def memory(self) -> Memory:
@@ -143,13 +146,25 @@ class Pager:
         if known is not None and messages is known.messages:
             return messages
         found = match(messages)
-        if found is not None and found.rendering.held.memory.place == self.memory.place:
+        if found is not None and found.rendering.held.memory.place != self.memory.place:
+            self._tell_once(found.rendering.held.memory.place)
+            found = None
+        if found is not None:
             sent = self._paged(llm, messages, found, extra)
         else:
             space = self._identity(messages) if self._identity is not None else None
             sent = Sent(list(messages)) if space is None else self._carried(llm, messages, space, extra)
         _sent.set(sent)
         return sent.messages
+
+    def _tell_once(self, place: str) -> None:
+        if not self._told:
+            self._told = True
+            _log.warning(
+                "a request goes on from a session at %s, and its LLM pages the memory at %s: it is sent as it is; give "
+                "paged(llm, ...) the memory that the agent or engine has",
+                place, self.memory.place,
+            )  # fmt: skip
 
     def _paged(self, llm: LLM, messages: Sequence[ChatMessage], found: Match, extra: Mapping[str, Any]) -> Sent:
         """A request that goes on from what a memory gave out."""
