@@ -129,6 +129,23 @@ def test_a_wrong_password_is_said(own_server):
             take(scheduler)
 
 
+def closes_at_once(listening):
+    """A fake of a port that takes TLS alone: it does so when it reads what is none."""
+    with contextlib.suppress(OSError):
+        while True:
+            listening.accept()[0].close()
+
+
+def test_who_is_not_understood_is_told_how_to_speak_encrypted_or_plain(valkey):
+    with pytest.raises(SchedulerUnreachable, match=r"valkeys:// \(encrypted\)"):
+        take(Scheduler(shared=valkey.url(scheme="valkeys")))
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        threading.Thread(target=closes_at_once, args=(listening,), daemon=True).start()
+        with pytest.raises(SchedulerUnreachable, match=r"valkeys:// \(encrypted\)"):
+            take(Scheduler(shared=f"valkey://127.0.0.1:{listening.getsockname()[1]}"))
+        listening.shutdown(socket.SHUT_RDWR)
+
+
 def test_without_the_client_library_the_error_says_how_to_get_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "redis", None)
     with pytest.raises(MissingDependency, match=r"pip install 'pagefault\[valkey\]'"):

@@ -214,6 +214,6 @@ class ValkeyLog:
 
     def _unreachable(self, error: Exception) -> SchedulerUnreachable:
         return SchedulerUnreachable(
-            f"{self._place.shown} could not be used ({type(error).__name__}: {error}); is the server running, and are "
-            "address, password and database right?"
+            f"{self._place.shown} could not be used ({type(error).__name__}: {error}); is the server running, are "
+            "address, password and database right, and does it want valkey:// (plain) or valkeys:// (encrypted)?"
         )
