@@ -98,6 +98,11 @@ class RestServer:
         self.broken.append(f"unknown route {method} {path}")
         return said(404, "")
 
+    def _indexed(self, flt: models.Filter | None, seen: Seen) -> None:
+        """As in strict mode, which Qdrant's cloud begins with."""
+        keys = {each.key for each in _conditions(flt)}
+        self._rule(keys <= self.indexes.keys(), f"a filter on what has no index: {keys - self.indexes.keys()}", seen)
+
     def _rule(self, kept: object, what: str, seen: Seen) -> None:
         if not kept:
             self.broken.append(f"{seen.method} {seen.path}: {what}")
@@ -137,6 +142,7 @@ class RestServer:
     async def _upsert(self, seen: Seen) -> Any:
         body: models.PointsList = seen.body
         self._writes(seen)
+        self._indexed(body.update_filter, seen)
         for point in body.points:
             payload = point.payload or {}
             if str(point.id) == str(HEADER_ID):
@@ -168,6 +174,7 @@ class RestServer:
         self._writes(seen)
         place = scoped(body.update_filter)
         self._rule(place, "vectors without a scope's filter", seen)
+        self._indexed(body.update_filter, seen)
         held = await self.local.retrieve(self.name, ids=[point.id for point in body.points])
         ours = {point.id for point in held if point.payload[SCOPE_KEY] == place}
         self._rule(ours == {str(point.id) for point in body.points}, "vectors of unknown or foreign points", seen)
@@ -177,12 +184,14 @@ class RestServer:
         body: models.SetPayload = seen.body
         self._writes(seen)
         self._rule(scoped(body.filter), "fields set without a scope's filter", seen)
+        self._indexed(body.filter, seen)
         return await self.local.set_payload(self.name, payload=body.payload, points=body.filter)
 
     async def _delete(self, seen: Seen) -> Any:
         self._writes(seen)
         is_filter = isinstance(seen.body, models.FilterSelector)
         self._rule(is_filter and scoped(seen.body.filter), "delete without a scope's filter", seen)
+        self._indexed(seen.body.filter if is_filter else None, seen)
         return await self.local.delete(self.name, points_selector=seen.body)
 
     async def _scroll(self, seen: Seen) -> Any:
@@ -190,6 +199,7 @@ class RestServer:
         shows_nothing = body.with_payload is False and not body.with_vector
         reach = scoped(body.filter) or scoped(body.filter, USER_KEY)
         self._rule(reach or shows_nothing, "scroll without a scope's filter", seen)
+        self._indexed(body.filter, seen)
         points, offset = await self.local.scroll(
             self.name,
             scroll_filter=body.filter if self.filters_work else None,
@@ -207,6 +217,10 @@ class RestServer:
             place = scoped(each.filter)
             place = place or scoped(each.filter, USER_KEY)
             self._rule(place, "search without a scope's filter", seen)
+            self._indexed(each.filter, seen)
+            keys = {condition.key for condition in _conditions(each.filter)}
+            tenants = {key for key, index in self.indexes.items() if getattr(index["params"], "is_tenant", None)}
+            self._rule(keys & tenants, "a search by no tenant, which is an exact one where there is no graph", seen)
             if each.using == "pieces":
                 long = pieced(each.filter) in {f"{key}={place}" for key in _REACHES}
                 self._rule(long, "a search of pieces among records that have none", seen)
@@ -219,6 +233,7 @@ class RestServer:
 
     async def _count(self, seen: Seen) -> Any:
         self._rule(seen.body.exact, "an inexact count", seen)
+        self._indexed(seen.body.filter, seen)
         return await self.local.count(self.name, count_filter=seen.body.filter, exact=True)
 
     async def _facet(self, seen: Seen) -> Any:

@@ -160,8 +160,27 @@ def test_the_collection_is_laid_out_for_many_small_tenants():
     assert (body.replication_factor, body.write_consistency_factor, body.shard_number) == (3, 2, 2)
     indexes = {each.body.field_name: each.body.field_schema for each in server.sent("PUT", "/collections/{name}/index")}
     assert set(indexes) == {"tenant", SCOPE_KEY, USER_KEY, TAGS, PIECED, "seq"}
-    assert indexes["tenant"].is_tenant
+    assert {name for name, each in indexes.items() if getattr(each, "is_tenant", None)} == {SCOPE_KEY, USER_KEY}
+    assert {name for name, each in indexes.items() if each.enable_hnsw is False} == {"tenant", TAGS, PIECED, "seq"}
     assert (indexes["seq"].lookup, indexes["seq"].range) == (True, True)
+
+
+def test_an_operator_deletes_a_tenant_by_its_name():
+    server = RestServer()
+    theirs = replace(OURS, tenant="theirs")
+    large = page(1, "x" * 100_000, scope=theirs)
+
+    async def use(store: ServerStore) -> None:
+        await write(store)
+        await store.put(theirs, [large, head(1, scope=theirs)])
+        named = models.FieldCondition(key="tenant", match=models.MatchValue(value="theirs"))
+        assert (await server.local.count("pagefault", count_filter=models.Filter(must=[named]))).count == 3
+        await server.local.delete("pagefault", models.FilterSelector(filter=models.Filter(must=[named])))
+        assert {tally.scope for tally in await store.census()} == {OURS}
+        assert await store.get(theirs, [large.id]) == {}
+        await write(store)
+
+    on(server, use)
 
 
 @pytest.mark.parametrize(("url", "shards", "warned"), [(URL, 1, 0), (URL + "?shard_number=4", 4, 1)])

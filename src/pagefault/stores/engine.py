@@ -305,7 +305,6 @@ def create(shard_dir: Path, header: Header) -> None:
     try:
         shard = EdgeShard.create(str(draft), _config(header))
         for name, params in (
-            ("tenant", KeywordIndexParams(is_tenant=True)),
             (SCOPE_KEY, KeywordIndexParams()),
             (USER_KEY, KeywordIndexParams()),
             (TAGS, KeywordIndexParams()),

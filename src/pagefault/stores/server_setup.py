@@ -27,15 +27,16 @@ SCOPED_IDF: Final = (1, 19)  # term statistics over one scope alone
 HEADER_ID: Final = UUID("7b0e4c52-1d36-5f9a-8a41-706167656661")
 HEADER_KIND: Final = "header"
 _INCOMPLETE: Final = 0  # the header's ``seq`` while nobody has named a fingerprint
-# No graph over all points: nobody ever searches all tenants. Large scopes get one of their own.
+_WORDS: Final = models.KeywordIndexType.KEYWORD
+# No graph over all points: nobody ever searches all tenants. Large scopes get one of their own, and so do large users.
 HNSW: Final = models.HnswConfigDiff(m=0, payload_m=16)
 INDEXES: Final[Mapping[str, Any]] = {
-    "tenant": models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD, is_tenant=True),
-    SCOPE_KEY: models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD),
-    USER_KEY: models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD),
-    TAGS: models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD),
-    PIECED: models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD),
-    "seq": models.IntegerIndexParams(type=models.IntegerIndexType.INTEGER, lookup=True, range=True),
+    # What every search names is what a server calls a tenant: it keeps such points together, and where exact searches
+    # are forbidden it refuses those that name none. What else has an index needs no graph.
+    **dict.fromkeys((SCOPE_KEY, USER_KEY), models.KeywordIndexParams(type=_WORDS, is_tenant=True)),
+    # By "tenant" an operator deletes one.
+    **dict.fromkeys(("tenant", TAGS, PIECED), models.KeywordIndexParams(type=_WORDS, enable_hnsw=False)),
+    "seq": models.IntegerIndexParams(type=models.IntegerIndexType.INTEGER, lookup=True, range=True, enable_hnsw=False),
 }
 
 
