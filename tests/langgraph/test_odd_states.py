@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import UserDict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -269,9 +271,80 @@ class Silent:
         raise RuntimeError("no words")
 
 
-def test_an_object_that_cannot_say_what_it_is_is_no_end_of_a_call(memory: pagefault.Memory) -> None:
+class Unread(dict[str, Any]):
+    """A dictionary that fails when it is read, such as one that asks a connection that is closed."""
+
+    def __iter__(self) -> Any:
+        raise RuntimeError("closed")
+
+    def items(self) -> Any:
+        raise RuntimeError("closed")
+
+
+class Liar(Mapping[str, Any]):
+    """A mapping whose keys are not there."""
+
+    def __getitem__(self, key: str) -> Any:
+        raise KeyError(key)
+
+    def __iter__(self) -> Any:
+        return iter(["artifact", "text"])
+
+    def __len__(self) -> int:
+        return 3
+
+
+@pytest.mark.parametrize(
+    "odd", [Silent(), Unread(a=1), Liar(), {"a": UserDict(b=Silent())}], ids=lambda x: type(x).__name__
+)
+@pytest.mark.parametrize("where", ["kwargs", "content", "args", "artifact"])
+def test_an_object_that_fails_when_it_is_read_is_no_end_of_a_call(
+    memory: pagefault.Memory, odd: Any, where: str
+) -> None:
+    said: Any = HumanMessage([{"type": "text", "text": "hi"}], id="h")
+    called = AIMessage("", tool_calls=[{"name": "look", "args": {}, "id": "c"}], id="a")
+    found = ToolMessage("found", tool_call_id="c", id="t")
+    if where == "kwargs":
+        said.additional_kwargs["odd"] = odd
+    elif where == "content":
+        said.content.append({"type": "odd", "value": odd})
+    elif where == "args":
+        called.tool_calls[0]["args"]["odd"] = odd
+    else:
+        found.artifact = odd
     model = ScriptedModel(script=lambda call, messages: AIMessage("done"))
     agent: Any = create_agent(model, [], middleware=[PagingMiddleware(memory, budget=BUDGET)])
-    said = HumanMessage("hi", additional_kwargs={"request": Silent(), "parts": [Silent()]})
-    assert agent.invoke({"messages": [said]}, CONFIG)["messages"][-1].content == "done"
+    state = [said, called, found, *(HumanMessage(words(f"u{n}", 60), id=f"h{n}") for n in range(40))]
+    assert agent.invoke({"messages": state}, CONFIG)["messages"][-1].content == "done"
+    assert len(model.requests[-1]) < len(state)
     memory.flush()
+    assert not memory.trouble
+
+
+def test_messages_that_cannot_be_compared_are_no_end_of_a_call(memory: pagefault.Memory) -> None:
+    """What a checkpoint gives anew at each turn, such as a tool's artifact with an array."""
+
+    class Array:
+        def __eq__(self, other: object) -> bool:
+            raise ValueError("the truth value is ambiguous")
+
+        __hash__ = None  # type: ignore[assignment]  # never a key
+
+    def state(turns: int) -> list[BaseMessage]:
+        history: list[BaseMessage] = []
+        for turn in range(turns):
+            calls: Any = [{"name": "look", "args": {"of": Array()}, "id": f"c{turn}"}]
+            history.append(HumanMessage(words(f"u{turn}", 60), id=f"h{turn}"))
+            history.append(AIMessage("", tool_calls=calls, id=f"a{turn}"))
+            history.append(ToolMessage("so", tool_call_id=f"c{turn}", id=f"t{turn}", artifact=Array()))
+        return history
+
+    model = ScriptedModel(script=lambda call, messages: AIMessage("done"))
+    place = pagefault.SpaceId(tenant="default", user="", thread="odd", agent="")
+    calling = paged(model, memory, budget=BUDGET, identity=lambda config: place)
+    for turns in range(1, 25):
+        calling.invoke(state(turns))
+    sent = [[m.id for m in request] for request in model.requests]
+    assert 1 <= sum(other[: len(one)] != one for one, other in pairwise(sent)) <= 8
+    memory.flush()
+    assert len(memory.space(thread="odd").fault("1-24").pages) == 24

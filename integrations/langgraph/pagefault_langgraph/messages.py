@@ -23,6 +23,7 @@ from langchain_core.messages import (
 )
 
 from pagefault.errors import UnsupportedMessage
+from pagefault.messages.equal import is_equal
 from pagefault.messages.projection import is_media, is_recalled, project, replace_parts
 from pagefault.page import Role
 from pagefault.ports import Sketch
@@ -59,9 +60,8 @@ _TOGETHER: Final = 250
 """So many messages are compared at a time: what was looked at once is still at hand for the next look."""
 _BOUND: Final = 16
 _CALL_BOUND: Final = 32
-_UNPRINTABLE: Final = (RecursionError, ValueError)
-"""What Python says of values nested too deeply, and of whole numbers of more than 4,300 digits."""
 _UNKNOWN_BOUND: Final = 10**9
+"""Of what is nested too deeply to look into, and of objects whose own code fails: what is stored does without them."""
 
 
 class LangChainCodec:
@@ -104,7 +104,10 @@ class LangChainCodec:
     def sketch(self, message: Any) -> Sketch:
         """Role and call ids."""
         fields = message.__dict__
-        role = _ROLES.get(fields["type"]) or project(self.format, self.encode(message)).role.value
+        role = (
+            _ROLES.get(fields["type"])
+            or project(self.format, {"type": fields["type"], "role": fields.get("role")}).role.value
+        )
         if role == "tool":
             artifact = fields.get("artifact")
             recalled = artifact is not None and is_recalled(artifact)
@@ -148,10 +151,10 @@ class LangChainCodec:
     def is_same(self, one: Any, other: Any) -> bool:
         """Whether class and fields are equal; far cheaper than pydantic's own comparison."""
         mine, theirs = one.__dict__, other.__dict__
-        if type(one) is not type(other) or mine != theirs:
+        if type(one) is not type(other) or not is_equal(mine, theirs):
             return False
         calls = mine.get("tool_calls")  # for Python 1, 1.0 and True are one value, for a tool they are not
-        return not calls or _bytes_of(calls) == _bytes_of(theirs["tool_calls"])
+        return not calls or _are_alike(calls, theirs["tool_calls"])
 
     def are_same(self, ones: Sequence[Any], others: Sequence[Any]) -> bool:
         """Whether all are, at less than the price of asking one by one."""
@@ -220,17 +223,17 @@ def _calls_bound(calls: Any) -> int:
         return size
     try:
         text = repr(calls)
-    except _UNPRINTABLE:
+    except Exception:  # noqa: BLE001  # the code of any object
         return _UNKNOWN_BOUND
     return (2 if text.isascii() else 4) * len(text)
 
 
 def _are_same(ones: Sequence[Any], others: Sequence[Any]) -> bool:
     mine, theirs = list(map(_FIELDS, ones)), list(map(_FIELDS, others))
-    if list(map(type, ones)) != list(map(type, others)) or mine != theirs:
+    if list(map(type, ones)) != list(map(type, others)) or not is_equal(mine, theirs):
         return False
     places = [at for at, fields in enumerate(mine) if (calls := fields.get("tool_calls")) and not _is_text(calls)]
-    return all(_bytes_of(mine[at]["tool_calls"]) == _bytes_of(theirs[at]["tool_calls"]) for at in places)
+    return all(_are_alike(mine[at]["tool_calls"], theirs[at]["tool_calls"]) for at in places)
 
 
 def _is_text(calls: Any) -> bool:
@@ -242,18 +245,18 @@ def _is_text(calls: Any) -> bool:
     return True
 
 
-def _bytes_of(calls: Any) -> bytes:
-    """Bytes that two lists of tool calls share only when all their values are of the same types."""
+def _are_alike(ones: Any, others: Any) -> bool:
+    """Whether equal tool calls hold values of the same types, as far as those are Python's plain ones."""
     try:
-        return dumps(calls, 2)
-    except ValueError:  # arguments that are no JSON
-        return repr(calls).encode("utf-8", "backslashreplace")
+        return dumps(ones, 2) == dumps(others, 2)
+    except ValueError:  # arguments that are no JSON: their digest decides
+        return False
 
 
 def _content_bound(content: Any) -> int:
     try:
         return upper_bound(content) if type(content) is str else _bound(content)
-    except _UNPRINTABLE:
+    except Exception:  # noqa: BLE001  # as above
         return _UNKNOWN_BOUND
 
 
@@ -264,15 +267,7 @@ def _bound(value: Any) -> int:
     if isinstance(value, Mapping):
         if is_media(value):
             return MEDIA_TOKENS
-        return 8 + sum(_words_bound(name) + _bound(part) + 4 for name, part in value.items())
+        return 8 + sum(upper_bound(str(name)) + _bound(part) + 4 for name, part in value.items())
     if isinstance(value, list | tuple):
         return 8 + sum(_bound(part) for part in value)
-    return _words_bound(value) + 8
-
-
-def _words_bound(value: object) -> int:
-    """Upper bound of the tokens of what a value says of itself, which may be an object of any kind."""
-    try:
-        return upper_bound(str(value))
-    except Exception:  # noqa: BLE001  # its own code, which its stored form does without
-        return _UNKNOWN_BOUND
+    return upper_bound(str(value)) + 8

@@ -23,6 +23,7 @@ from langgraph.types import Command
 
 from pagefault import Budget, Memory, Source, Space, SpaceId
 from pagefault.arguments import ScopeName
+from pagefault.messages.equal import is_equal
 from pagefault.paths.paging import Prompt
 from pagefault.window.calibration import Gauge
 from pagefault_langgraph.identity import Identity, calling, space_of, watch
@@ -135,7 +136,7 @@ class PagingMiddleware(AgentMiddleware[PagingState, Any, Any]):
         state: Mapping[str, Any] = request.state
         history = state["messages"]
         requested: list[Any] | None = request.messages
-        if requested is history or requested == history:
+        if requested is history or is_equal(requested, history):
             requested = None
         model, system, tools, shape, gauge, overhead = self._around  # an agent calls many times in a row
         if (

@@ -126,10 +126,10 @@ def is_writable(value: object) -> bool:
 
 
 def prune(value: Any) -> Any:
-    """A copy that :func:`dump` takes, whatever ``value`` refers to.
+    """A copy that :func:`dump` takes, whatever ``value`` refers to; no code of its parts runs, which may raise.
 
-    What lies deeper than ``MAX_DEPTH``, what refers to a container that it is in, and what comes
-    after the first 10,000 lists and dictionaries (outer ones first) becomes an opaque placeholder.
+    What lies deeper than ``MAX_DEPTH``, what refers to a container that it is in, what comes after the first
+    10,000 lists and dictionaries (outer ones first), and objects of other types become opaque placeholders.
     """
     top: list[Any] = [value]
     kept = 0
@@ -137,7 +137,10 @@ def prune(value: Any) -> Any:
     while todo:
         target, key, level, around = todo.popleft()
         part = target[key]
-        if not isinstance(part, dict | list | tuple):
+        base = next((base for base in (dict, list, tuple) if issubclass(type(part), base)), None)
+        if base is None:
+            if not issubclass(type(part), str | int | float | None):
+                target[key] = {_OPAQUE: type(part).__name__}
             continue
         why = (
             "refers to itself" if id(part) in around
@@ -149,7 +152,7 @@ def prune(value: Any) -> Any:
             target[key] = {_OPAQUE: f"{type(part).__name__}, {why}"}
             continue
         kept += 1
-        copy = dict(part) if isinstance(part, dict) else list(part)
+        copy = dict(dict.items(part)) if base is dict else list(base.__iter__(part))
         target[key] = copy
         inside = around | {id(part)}
         todo.extend((copy, k, level + 1, inside) for k in (copy if isinstance(copy, dict) else range(len(copy))))

@@ -282,7 +282,7 @@ def _projection(  # noqa: PLR0917  # one call for each format, the names are the
 
 def is_recalled(artifact: object) -> bool:
     """Whether a tool result's artifact says that pagefault's recall tool wrote it."""
-    return isinstance(artifact, Mapping) and RECALL_MARK in artifact
+    return type(artifact) is dict and RECALL_MARK in artifact  # any other mapping is a tool's own, and may raise
 
 
 _READERS: Final[Mapping[str, Callable[[Mapping[str, Any]], Projection]]] = {

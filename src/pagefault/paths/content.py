@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from marshal import dumps
 from typing import Any, Final
 
-from pagefault.errors import UnsupportedMessage
 from pagefault.messages import canonical
+from pagefault.messages.equal import is_equal
 from pagefault.messages.projection import compact, project
 from pagefault.page import Kind, Page, Projection
 from pagefault.ports import Codec, TokenCounter
@@ -50,11 +50,8 @@ def materialise(natives: Sequence[Any], codec: Codec, counter: TokenCounter, kin
     """Turn the native messages of one page into its content. Pure but for the counter's cache."""
     data = [codec.encode(native) for native in natives]
     known, copy = _imprint(data), _copied(data)  # before the body: were a message changed just now, the digest decides
-    try:
-        body, lost = canonical.exact(data)
-    except UnsupportedMessage as error:
-        body, lost = canonical.dump([canonical.prune(item) for item in data])[0], str(error)
-    messages = tuple(project(codec.format, item) for item in data)
+    body, lost = _written(data)
+    messages = tuple(_projection(codec.format, item) for item in data)
     return Content(
         body=body,
         digest=canonical.identity(body),
@@ -69,12 +66,27 @@ def materialise(natives: Sequence[Any], codec: Codec, counter: TokenCounter, kin
 
 def digest(natives: Sequence[Any], codec: Codec) -> bytes:
     """The identity digest alone."""
-    data = [codec.encode(native) for native in natives]
+    return canonical.identity(_written([codec.encode(native) for native in natives])[0])
+
+
+def _written(data: list[Any]) -> tuple[str, str]:
+    """The body, and what it would not give back."""
     try:
-        body = canonical.dump(data)[0]
-    except UnsupportedMessage:
-        body = canonical.dump([canonical.prune(item) for item in data])[0]
-    return canonical.identity(body)
+        return canonical.exact(data)
+    except Exception as error:  # noqa: BLE001  # of odd values, whose own code may raise anything
+        return canonical.dump([canonical.prune(item) for item in data])[0], str(error) or type(error).__name__
+
+
+def projection_of(native: Any, codec: Codec) -> Projection:
+    """The neutral reading of one message, whatever objects it holds."""
+    return _projection(codec.format, codec.encode(native))
+
+
+def _projection(format_: str, data: Mapping[str, Any]) -> Projection:
+    try:
+        return project(format_, data)
+    except Exception:  # noqa: BLE001  # as above; what is no message is refused again
+        return project(format_, canonical.prune(data))
 
 
 def imprint(natives: Sequence[Any], codec: Codec) -> bytes:
@@ -109,10 +121,7 @@ def read_as(natives: Sequence[Any], copies: list[Any], codec: Codec) -> bool:
 
     So they have the same digest. The other way round nothing is said, as with imprints.
     """
-    try:
-        return codec.encode_all(natives) == copies
-    except Exception:  # noqa: BLE001  # what stands there now may be anything, such as an array, and its == may raise
-        return False
+    return is_equal(codec.encode_all(natives), copies)
 
 
 def sum_of(made: Iterable[bytes]) -> str:
@@ -136,7 +145,7 @@ def _copied(data: list[Any]) -> list[Any] | None:
 
 def _copy(value: Any, depth: int) -> Any:
     """Texts cannot change, and are compared by identity first; for Python True is 1 and 1.0, for JSON they differ."""
-    kind = value.__class__
+    kind = type(value)
     if kind is str or value is None:
         return value
     if kind is dict and depth and _TEXT.issuperset(map(type, value)):

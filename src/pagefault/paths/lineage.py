@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from pagefault.chain import ROOT, link
 from pagefault.messages import canonical
+from pagefault.messages.equal import is_equal
 from pagefault.page import Page
 from pagefault.paths.content import Content, copy_of, digest, imprint, imprints, materialise, page_of, read_as, sum_of
 from pagefault.paths.slot import Arrival, LeftBehind, Slot, group
@@ -101,13 +102,13 @@ class Lineage:
             if content is not self._tail or (self._tail_size >= 0 and len(content) != self._tail_size):
                 return False
         if known == len(natives):
-            return seen == natives
+            return is_equal(seen, natives)
         tail = natives[known:]
         bounds, content = self.codec.measure(tail)
         arrival = (known + len(tail), now, True, bounds)
         try:
             seen.extend(tail)
-            if is_same := seen == natives:
+            if is_same := is_equal(seen, natives):
                 self._admit(tail, arrival, content)
             else:
                 del seen[known:]
@@ -126,7 +127,7 @@ class Lineage:
             return False
         self.seen.extend(natives[length:])
         try:
-            return self.seen == natives
+            return is_equal(self.seen, natives)
         finally:
             del self.seen[length:]
 

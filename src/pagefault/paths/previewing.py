@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from pagefault.messages.projection import project
 from pagefault.page import Kind, Role
-from pagefault.paths.content import count, reserved
+from pagefault.paths.content import count, projection_of, reserved
 from pagefault.paths.lineage import Lineage
 from pagefault.paths.slot import Slot
 from pagefault.window.budget import Budget
@@ -59,7 +58,7 @@ def _shortened(lineage: Lineage, slot: Slot, cuts: Sequence[Cut]) -> list[Any]:
     short: list[Any] = []
     part = 0
     for native in lineage.natives(slot):
-        parts = project(codec.format, codec.encode(native)).parts
+        parts = projection_of(native, codec).parts
         found = [by_part.get(part + number) for number in range(1, len(parts) + 1)]
         texts = [c.shown(text, slot.seq) if c else None for c, text in zip(found, parts, strict=True)]
         short.append(codec.with_parts(native, texts) if any(found) else native)
@@ -71,7 +70,7 @@ def _parts(lineage: Lineage, slot: Slot) -> Iterator[_Part]:
     cuts = {c.part: c for c in (slot.preview.cuts if slot.preview else ())}
     number = 0
     for native in lineage.natives(slot):
-        message = project(lineage.codec.format, lineage.codec.encode(native))
+        message = projection_of(native, lineage.codec)
         for text in message.parts:
             number += 1
             if message.role is Role.TOOL and text:
@@ -85,7 +84,7 @@ def _previews(lineage: Lineage, parts: list[_Part], limits: Mapping[_Part, int])
     for slot in {part.slot.seq: part.slot for part in limits}.values():
         cuts = tuple(_cut(lineage, part, limits.get(part)) for part in parts if part.slot is slot)
         kept = tuple(c for c in cuts if c is not None)
-        messages = [project(lineage.codec.format, lineage.codec.encode(n)) for n in _shortened(lineage, slot, kept)]
+        messages = [projection_of(native, lineage.codec) for native in _shortened(lineage, slot, kept)]
         chain = lineage.chain_at(slot.seq) or ""
         tokens = count(messages, lineage.counter)
         previews.append(Preview(seq=slot.seq, chain=chain, cuts=kept, tokens=tokens))
