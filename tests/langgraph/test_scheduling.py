@@ -337,13 +337,20 @@ def test_users_of_one_agent_have_shares_of_their_own(how, is_async):
     def firm(config):
         return config["configurable"]["firm"]
 
+    def share(config):
+        return 4 if user(config) == "ada" else 1
+
+    def rank(config):
+        return int(user(config) == "bob")
+
     scheduler, model, middleware = pagefault.Scheduler(slots=1), ScriptedModel(answer), []
+    asked, who_asks = Asked(scheduler), {"agent": user, "tenant": firm, "weight": share, "priority": rank}
     if how == "middleware":
-        middleware = [SchedulingMiddleware(scheduler, agent=user, tenant=firm)]
+        middleware = [SchedulingMiddleware(scheduler, **who_asks)]
     elif how == "model":
-        model = scheduled(model, scheduler, agent=user, tenant=firm)
+        model = scheduled(model, scheduler, **who_asks)
     else:
-        model.rate_limiter = SchedulerRateLimiter(scheduler, agent=user, tenant=firm)
+        model.rate_limiter = SchedulerRateLimiter(scheduler, **who_asks)
     agent = create_agent(model, middleware=middleware, name="support")
     for who in ("ada", "bob", "ada", ""):
         config: Any = {"configurable": {"thread_id": "t", "user_id": who, "firm": "acme"}}
@@ -351,6 +358,7 @@ def test_users_of_one_agent_have_shares_of_their_own(how, is_async):
         asyncio.run(agent.ainvoke(payload, config)) if is_async else agent.invoke(payload, config)
     turns = {name: scheduler.usage(name, tenant="acme").turns for name in ("ada", "bob", "support")}
     assert turns == {"ada": 2, "bob": 1, "support": 1}, "who is nobody shares the agent's"
+    assert [(turn["weight"], turn["priority"]) for turn in asked.turns] == [(4, 0), (1, 1), (4, 0), (1, 0)]
 
 
 @pytest.mark.parametrize(

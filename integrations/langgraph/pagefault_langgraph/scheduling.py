@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Final, overload
+from typing import Any, Final, TypeVar, overload
 
 from langchain.agents.middleware.types import AgentMiddleware, ExtendedModelResponse, ModelRequest, ModelResponse
 from langchain_core.language_models.chat_models import BaseChatModel
@@ -27,7 +27,8 @@ from pagefault_langgraph.model import pager_of
 from pagefault_langgraph.wire import M, Wire, rewired
 
 DEFAULT_AGENT: Final = "agent"
-FromConfig = Callable[[Mapping[str, Any]], str]
+T = TypeVar("T")
+FromConfig = Callable[[Mapping[str, Any]], T]
 """Says from the config of a run who or whose it is, as in ``lambda config: space_of(config).user``."""
 _MARK: Final = "__pagefault_scheduled__"
 _inside: Final[ContextVar[bool]] = ContextVar("pagefault_scheduled", default=False)
@@ -38,10 +39,10 @@ class _Asker:
     """For whom turns are asked, and how."""
 
     scheduler: Scheduler
-    agent: str | FromConfig | None
-    tenant: str | FromConfig
-    weight: float
-    priority: int
+    agent: str | FromConfig[str] | None
+    tenant: str | FromConfig[str]
+    weight: float | FromConfig[float]
+    priority: int | FromConfig[int]
     timeout: float | None
 
     def __post_init__(self) -> None:
@@ -50,17 +51,21 @@ class _Asker:
     def turn(self, max_output_tokens: int | None = None, messages: list[BaseMessage] | None = None) -> Turn:
         """A turn for the call that is about to be made, of these messages if it is a model's."""
         owned, config = owned_by(messages), config_of()
-        name = self.agent(config) if callable(self.agent) else self.agent
         return self.scheduler.turn(
-            agent=name or (config.get("metadata") or {}).get("lc_agent_name") or DEFAULT_AGENT,
-            tenant=self.tenant(config) if callable(self.tenant) else self.tenant,
-            weight=self.weight,
-            priority=self.priority,
+            agent=_said(self.agent, config) or (config.get("metadata") or {}).get("lc_agent_name") or DEFAULT_AGENT,
+            tenant=_said(self.tenant, config),
+            weight=_said(self.weight, config),
+            priority=_said(self.priority, config),
             input_tokens=None if owned is None else owned.tokens,
             max_output_tokens=max_output_tokens,
             prefix=None if owned is None else owned.prefix,
             timeout=self.timeout,
         )
+
+
+def _said(value: Any, config: Mapping[str, Any]) -> Any:
+    """What was given for all runs, or what it says of this one."""
+    return value(config) if callable(value) else value
 
 
 class SchedulingMiddleware(AgentMiddleware[Any, Any, Any]):
@@ -73,9 +78,9 @@ class SchedulingMiddleware(AgentMiddleware[Any, Any, Any]):
         scheduler: A :class:`pagefault.Scheduler`; one for all agents that share a backend.
         agent: Who calls; by default the agent's name. A function from the run's config where one agent serves many
             users, each with a share of their own: ``lambda config: space_of(config).user``.
-        tenant: For whom; set by the application, for all runs or by a function from the run's config.
-        weight: The agent's share, against 1 of others.
-        priority: Higher goes first.
+        tenant: For whom; set by the application. Or a function from the run's config.
+        weight: The agent's share, against 1 of others. Or a function from the run's config.
+        priority: Higher goes first. Or a function from the run's config.
         timeout: Seconds to wait for a turn at most.
 
     Example:
@@ -95,10 +100,10 @@ class SchedulingMiddleware(AgentMiddleware[Any, Any, Any]):
         self,
         scheduler: Scheduler,
         *,
-        agent: str | FromConfig | None = None,
-        tenant: str | FromConfig = "default",
-        weight: float = 1,
-        priority: int = 0,
+        agent: str | FromConfig[str] | None = None,
+        tenant: str | FromConfig[str] = "default",
+        weight: float | FromConfig[float] = 1,
+        priority: int | FromConfig[int] = 0,
         timeout: float | None = None,
     ) -> None:
         super().__init__()
@@ -136,10 +141,10 @@ def scheduled(
     target: M,
     scheduler: Scheduler,
     *,
-    agent: str | FromConfig | None = None,
-    tenant: str | FromConfig = "default",
-    weight: float = 1,
-    priority: int = 0,
+    agent: str | FromConfig[str] | None = None,
+    tenant: str | FromConfig[str] = "default",
+    weight: float | FromConfig[float] = 1,
+    priority: int | FromConfig[int] = 0,
     timeout: float | None = None,
 ) -> M: ...
 @overload
@@ -147,20 +152,20 @@ def scheduled(
     target: Callable[..., Any] | Runnable[Any, Any],
     scheduler: Scheduler,
     *,
-    agent: str | FromConfig | None = None,
-    tenant: str | FromConfig = "default",
-    weight: float = 1,
-    priority: int = 0,
+    agent: str | FromConfig[str] | None = None,
+    tenant: str | FromConfig[str] = "default",
+    weight: float | FromConfig[float] = 1,
+    priority: int | FromConfig[int] = 0,
     timeout: float | None = None,
 ) -> Runnable[Any, Any]: ...
 def scheduled(
     target: Any,
     scheduler: Scheduler,
     *,
-    agent: str | FromConfig | None = None,
-    tenant: str | FromConfig = "default",
-    weight: float = 1,
-    priority: int = 0,
+    agent: str | FromConfig[str] | None = None,
+    tenant: str | FromConfig[str] = "default",
+    weight: float | FromConfig[float] = 1,
+    priority: int | FromConfig[int] = 0,
     timeout: float | None = None,
 ) -> Any:
     """A chat model or a graph node that takes its turn.
@@ -175,8 +180,8 @@ def scheduled(
         scheduler: One for all that share a backend.
         agent: Who calls; by default the name of the agent that runs. Or a function from the run's config.
         tenant: For whom; set by the application. Or a function from the run's config.
-        weight: The agent's share, against 1 of others.
-        priority: Higher goes first.
+        weight: The agent's share, against 1 of others. Or a function from the run's config.
+        priority: Higher goes first. Or a function from the run's config.
         timeout: Seconds to wait for a turn at most.
     """
     asker = _Asker(scheduler=scheduler, agent=agent, tenant=tenant, weight=weight, priority=priority, timeout=timeout)
@@ -195,8 +200,8 @@ class SchedulerRateLimiter(BaseRateLimiter):
         scheduler: One for all that share a backend.
         agent: Who calls; by default the name of the agent that runs. Or a function from the run's config.
         tenant: For whom; set by the application. Or a function from the run's config.
-        weight: The agent's share, against 1 of others.
-        priority: Higher goes first.
+        weight: The agent's share, against 1 of others. Or a function from the run's config.
+        priority: Higher goes first. Or a function from the run's config.
 
     Example:
         >>> import pagefault
@@ -209,10 +214,10 @@ class SchedulerRateLimiter(BaseRateLimiter):
         self,
         scheduler: Scheduler,
         *,
-        agent: str | FromConfig | None = None,
-        tenant: str | FromConfig = "default",
-        weight: float = 1,
-        priority: int = 0,
+        agent: str | FromConfig[str] | None = None,
+        tenant: str | FromConfig[str] = "default",
+        weight: float | FromConfig[float] = 1,
+        priority: int | FromConfig[int] = 0,
     ) -> None:
         self._asker = _Asker(
             scheduler=scheduler, agent=agent, tenant=tenant, weight=weight, priority=priority, timeout=None
