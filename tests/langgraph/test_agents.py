@@ -11,12 +11,13 @@ from langchain.agents import create_agent
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.func import entrypoint, task
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.prebuilt import ToolNode
 from langgraph.types import Command, Send, interrupt
 
 import pagefault
-from pagefault_langgraph import PagingMiddleware
+from pagefault_langgraph import PagingMiddleware, paged
 from tests.langgraph.scripted import TOOLS, ScriptedModel, problems, worker_script
 
 BUDGET = pagefault.Budget(window=3_000, target=1_500, reserve=300)
@@ -167,3 +168,38 @@ def test_one_after_the_other_is_no_doubt(memory: pagefault.Memory) -> None:
         boss.invoke({"messages": [("user", "organise")]}, CONFIG)
         model.requests.clear()
     assert "/tools" in spaces(memory)
+
+
+@pytest.mark.parametrize("depth", [0, 1, 2])
+def test_a_task_is_part_of_what_calls_it(memory: pagefault.Memory, depth: int) -> None:
+    """Whether a model is called in an entrypoint, in its task or in a task of that."""
+    model = paged(ScriptedModel(lambda call, messages: AIMessage(f"answer {call}")), memory, budget=BUDGET)
+
+    def ask(level: int, history: list[BaseMessage]) -> AIMessage:
+        return task(ask)(level - 1, history).result() if level else model.invoke(history)
+
+    @entrypoint(checkpointer=InMemorySaver())
+    def chat(said: list[BaseMessage], *, previous: Any = None) -> Any:
+        history = [*(previous or []), *said]
+        answer = ask(depth, history)
+        return entrypoint.final(value=answer, save=[*history, answer])
+
+    for turn in range(3):
+        chat.invoke([HumanMessage(f"question {turn}", id=f"h{turn}")], CONFIG)
+    assert spaces(memory) == {""}
+    assert len(memory.space(thread="t").fault("1-5").pages) == 5
+
+
+def test_an_agent_called_in_a_task_is_one_of_its_own(memory: pagefault.Memory) -> None:
+    reader = helper(memory, TOOLS)
+
+    @task
+    def read() -> str:
+        return str(reader.invoke({"messages": [("user", "read")]})["messages"][-1].content)
+
+    @entrypoint(checkpointer=InMemorySaver())
+    def chat(_: str) -> str:
+        return read().result()
+
+    chat.invoke("go", CONFIG)
+    assert spaces(memory) == {"/chat/read"}

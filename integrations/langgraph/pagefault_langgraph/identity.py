@@ -27,8 +27,9 @@ def space_of(config: Mapping[str, Any], messages: Sequence[BaseMessage] = ()) ->
     ``configurable["user_id"]``, else ``""``; thread from ``thread_id``. Without a thread the
     conversation is ephemeral and named after its first message. A root agent is its name;
     below the root the namespace path (``node:<uuid>|node:<uuid>``, the last one being the node
-    that asks) is added without its ids, so that sub-agents sharing a thread share no space. Where the
-    parent has a ``PagingMiddleware``, the place of an unnamed sub-agent includes the tool that called it.
+    that asks) is added without its ids, so that sub-agents sharing a thread share no space; a function with
+    ``@task`` is part of what calls it. Where the parent has a ``PagingMiddleware``, the place of an unnamed sub-agent
+    includes the tool that called it.
 
     Raises:
         InvalidId: ``thread_id`` or ``user_id`` is no usable string, or the authenticated user has no identity.
@@ -44,19 +45,29 @@ def space_of(config: Mapping[str, Any], messages: Sequence[BaseMessage] = ()) ->
         )
     user = _user(configurable) if "user_id" in configurable or "langgraph_auth_user" in configurable else ""
     namespace = configurable.get("checkpoint_ns")
-    name = (config.get("metadata") or {}).get("lc_agent_name") or ""
-    parents = _parents(namespace, is_named=bool(name)) if namespace and "|" in namespace else ()
+    metadata = config.get("metadata") or {}
+    name = metadata.get("lc_agent_name") or ""
+    parents = _parents(namespace, metadata, is_named=bool(name)) if namespace and "|" in namespace else ()
     if thread.__class__ is str and user.__class__ is str:
         return _space_id(user, thread, name, parents)
     return _space_id.__wrapped__(user, str(thread) if isinstance(thread, int) else thread, name, parents)
 
 
-def _parents(namespace: str, *, is_named: bool) -> tuple[str, ...]:
-    parents = [part.split(":", 1)[0] for part in namespace.split("|")[:-1]]
+def _parents(namespace: str, metadata: Mapping[str, Any], *, is_named: bool) -> tuple[str, ...]:
+    own = 1 + _tasks(metadata.get("langgraph_path"))
+    parents = [part.split(":", 1)[0] for part in namespace.split("|")[:-own]]
     for depth, tool in () if is_named else _calling.get():
         if depth < len(parents):
             parents[depth] += f":{tool}"
     return tuple(parents)
+
+
+def _tasks(path: Any) -> int:
+    """In how many functions with ``@task``, one called by the other, a node asks; LangGraph's path says so."""
+    depth = 0
+    while isinstance(path, tuple) and path and path[-1] is True:
+        depth, path = depth + 1, path[1]
+    return depth
 
 
 @contextmanager
