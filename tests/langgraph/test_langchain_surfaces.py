@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 
 import pytest
 from langchain.agents import create_agent
 from langchain_core.chat_history import BaseChatMessageHistory
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
+from langchain_core.prompts import PromptTemplate, format_document
 from langchain_core.runnables import RunnableLambda
 from langchain_core.runnables.history import RunnableWithMessageHistory
 
@@ -142,6 +144,9 @@ def test_documents_say_where_they_come_from(memory):
     assert space.fault(pages[0].metadata["address"]).pages[0].page.chain == pages[0].id
     assert pages[0].metadata["outcome"] == "answer"
     assert pages[0].metadata["trust"] == "user"
+    assert pages[0].metadata["source"] == f"page {pages[0].metadata['address']}"
+    quoting = PromptTemplate.from_template("[{source}] {page_content}")
+    assert format_document(found[0], quoting) == "[item cat] cat: Turing is a cat."
     assert len(retriever.invoke("Turing cat", k=2)) == 2
     assert len(asyncio.run(retriever.ainvoke("Turing cat", k=3))) == 3
     assert retriever.invoke("capital of France") == retriever.invoke("\n") == asyncio.run(retriever.ainvoke("")) == []
@@ -205,6 +210,14 @@ def test_a_history_gives_back_what_it_got(memory):
     history.add_messages([HumanMessage("anew")])
     asyncio.run(history.aclear())
     assert asyncio.run(history.aget_messages()) == []
+
+
+def test_a_history_takes_what_cannot_be_copied_as_it_will_come_back(memory):
+    history = PagefaultChatMessageHistory(memory, thread="locked")
+    history.add_messages([HumanMessage("one", additional_kwargs={"lock": threading.Lock(), "n": [1, 2]}, id="h")])
+    assert [(m.content, m.additional_kwargs["n"]) for m in history.messages] == [("one", [1, 2])]
+    with pytest.raises(UnsupportedMessage, match="'two'"):
+        history.add_messages(["two"])
 
 
 def test_a_history_survives_a_restart(tmp_path):

@@ -9,6 +9,7 @@ from langchain_core.messages import BaseMessage
 
 from pagefault import Memory
 from pagefault.held import Held
+from pagefault.messages import canonical
 from pagefault_langgraph.messages import LANGCHAIN
 
 
@@ -77,4 +78,12 @@ class PagefaultChatMessageHistory(BaseChatMessageHistory):
 
 def _copies(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
     """Nobody changes ours, and we change nobody's."""
-    return [message.model_copy(deep=True) for message in messages]
+    return list(map(_copy, messages))
+
+
+def _copy(message: BaseMessage) -> BaseMessage:
+    try:
+        return message.model_copy(deep=True)
+    except Exception:  # noqa: BLE001  # an object that cannot be copied, such as a lock: as it will come back
+        text, _ = canonical.dump(canonical.prune(LANGCHAIN.encode(message)))
+        return LANGCHAIN.decode(canonical.load(text))

@@ -26,12 +26,17 @@ _config: Final[ContextVar[RunnableConfig | None]] = ContextVar("pagefault_retrie
 class PagefaultRetriever(BaseRetriever):
     """What ``recall`` finds in one conversation, and among its user's items, as documents.
 
-    An abstention gives no documents, nor does a blank query. A page's document is its reading, verbatim, with
-    ``address``, ``seq``, ``created_at``, ``trust``, ``score`` and ``outcome`` as metadata; an item's has its
+    An abstention gives no documents, nor does a blank query. All have a ``source`` to be quoted (``page 12``,
+    ``item diet``, the name of a source outside), ``score`` and ``outcome`` as metadata. A page's document is its
+    reading, verbatim, with ``address``, ``seq``, ``created_at`` and ``trust``, who wrote it; an item's has its
     ``key``, ``version`` and ``updated_at``. Behind the best pages stands what was said right after them, if that may
     correct or answer them; a page that a newer one says anew has that one's address as ``superseded_by``. A page of
     another conversation (``scope="user"``) also has its ``thread`` and ``agent``. A passage of a source
-    outside has the name of its ``source``, and its ``address`` there.
+    outside has its ``address`` there.
+
+    As documents of any index they stand in a chain's prompt without a fence around them: a page that gives
+    instructions reads like the prompt's own. Where a model is to tell them apart, quote ``space.recall(query).text``
+    instead, or give an agent the ``recall`` tool.
 
     Args:
         memory: From ``pagefault.open(...)``.
@@ -113,6 +118,7 @@ def _documents(found: Found, limit: int) -> list[Document]:
         Document(
             page_content=recalled.item.searched,
             metadata={
+                "source": f"item {recalled.item.key}",
                 "key": recalled.item.key,
                 "version": recalled.item.version,
                 "updated_at": recalled.item.updated_at,
@@ -127,6 +133,7 @@ def _documents(found: Found, limit: int) -> list[Document]:
             id=recalled.page.chain if recalled.space is None else f"{recalled.space.key}/{recalled.page.chain}",
             page_content=reading(recalled.page),
             metadata={
+                "source": f"page {recalled.address}",
                 "address": recalled.address,
                 "seq": recalled.page.seq,
                 "created_at": recalled.page.created_at,
