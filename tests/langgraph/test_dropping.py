@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,11 @@ from langgraph.graph import START, StateGraph
 from langgraph.graph.message import REMOVE_ALL_MESSAGES
 
 import pagefault
+from pagefault import CorruptPage
 from pagefault.testing.faults import FlakyStore
 from pagefault_langgraph import PagedState, ParallelDrop, paging_node
+from pagefault_langgraph.drop import standing
+from pagefault_langgraph.messages import LANGCHAIN
 from tests.kernel.support import store_alone, wrapped
 from tests.langgraph.scripted import ScriptedModel, problems, worker_script
 from tests.langgraph.test_long_run import tokens
@@ -218,6 +222,14 @@ def test_what_stands_for_dropped_messages_is_guarded(thread: Thread) -> None:
         with pytest.raises(ParallelDrop, match=f"message '{block.id}' stands for"):
             thread.graph.update_state(CONFIG, {"messages": [write]})
     assert same(thread.texts(), expected(0, 5))
+
+
+def test_a_mark_that_was_altered_is_not_told_as_damage_alone(thread: Thread) -> None:
+    told = standing(thread.state)
+    assert told.dropped is not None
+    altered = replace(told.dropped, ranges=((1, told.dropped.at + 5),))
+    with pytest.raises(CorruptPage, match="or the state that names the page was altered"):
+        thread.memory.space(thread="t").assembly(LANGCHAIN).rejoin(told.kept, altered)
 
 
 def test_a_pinned_page_that_was_dropped_is_in_every_prompt(thread: Thread) -> None:

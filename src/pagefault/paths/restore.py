@@ -327,8 +327,8 @@ async def _walk(store: PageStore, scope: Scope, head: _Head) -> list[Record]:
             raise PagesLost(_lost([gap for gap in gaps if gap[0] <= gap[1]], scope))
         if known.seq != seq:
             raise CorruptPage(
-                f"page {seq} (point {known.id}) calls itself page {known.seq}; the data directory is damaged. "
-                "Restore it from a backup"
+                f"page {seq} (point {known.id}) calls itself page {known.seq}; the data directory is damaged, "
+                "or the state that names the page was altered. Restore the one or the other from a backup"
             )
         path.append(known)
         tip = str(known.fields.get("parent"))
