@@ -352,3 +352,22 @@ def test_chunk_ids_of_a_damaged_payload():
             layout.chunk_ids(page(1).id, text)
     assert len(layout.chunk_ids(page(1).id, "3/" + "0" * 32)) == 3
     assert chunk_id(page(1).id, 0) not in layout.chunk_ids(page(1).id, "3/" + "0" * 32)
+
+
+@pytest.mark.parametrize("bit", [22, 31])
+def test_a_point_in_a_place_where_none_can_be_is_damage_that_the_engine_is_not_asked_about(tmp_path, bit):
+    """It would make room for all places before that one: 128 MB here, and 64 GB."""
+
+    async def write(store, run):
+        await store.put(OURS, [page(1), page(2)])
+
+    in_store(tmp_path, write)
+    in_store(tmp_path, nothing)
+    (file,) = tmp_path.glob("shard/segments/*/mutable_id_tracker.mappings")
+    data = bytearray(file.read_bytes())
+    data[-4 + bit // 8] ^= 1 << bit % 8
+    file.write_bytes(data)
+    with pytest.raises(
+        StoreError, match=r"is damaged: shard/.* has 2 entries and says that a point lies in place [\d,]+"
+    ):
+        in_store(tmp_path, nothing)

@@ -48,6 +48,7 @@ from pagefault.stores.durability import WalSync, sync_directory
 from pagefault.stores.layout import PIECED, SCOPE_KEY, TAGS, USER_KEY
 from pagefault.stores.lists import names
 from pagefault.stores.lock import DirectoryLock
+from pagefault.stores.mappings import check_mappings
 from pagefault.stores.ownership import give_back
 from pagefault.stores.room import TO_FLUSH, TO_WRITE, check_room, check_room_to_create, check_room_to_load, has_room
 from pagefault.stores.vectors import DENSE, PIECES
@@ -325,8 +326,10 @@ def load(shard_dir: Path, header: Header) -> EdgeShard:
 
     Raises:
         StoreUnwritable: The disk is nearly full.
+        StoreError: Its files are damaged.
     """
     check_room_to_load(shard_dir)
+    check_mappings(shard_dir)
     return EdgeShard.load(str(shard_dir), _config(header))
 
 
