@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 
 import pytest
@@ -118,6 +119,51 @@ def test_one_that_hangs_is_left_alone_until_it_answers(memory, profiles, monkeyp
     until(lambda: not space.recall("hotel in Rome", **ask).failed, "it is asked again")
 
 
+def test_questions_at_once_are_all_asked(memory):
+    together = threading.Barrier(3)
+
+    class Wiki:
+        name = "wiki"
+
+        def search(self, space, query, *, limit):
+            together.wait(PATIENCE)
+            return [Passage(text=f"The hotel in Rome of {space.user} is the Artemide.")]
+
+    async def ask():
+        spaces = [memory.space(user=user, thread="t") for user in ("ada", "bob", "eve")]
+        wiki = Wiki()
+        return await asyncio.gather(*(space.arecall("hotel in Rome", sources=[wiki]) for space in spaces))
+
+    found = asyncio.run(ask())
+    assert [each.failed for each in found] == [(), (), ()]
+    assert ["of bob" in each.text for each in found] == [False, True, False]
+
+
+def test_one_that_hangs_is_left_alone_where_its_askers_do_not_wait(memory, monkeypatch):
+    go, begun, before = threading.Event(), threading.Event(), set(threading.enumerate())
+    monkeypatch.setattr("pagefault.faults.sources.SECONDS", 0.2)
+
+    def hangs():
+        begun.set()
+        go.wait(PATIENCE)
+        return []
+
+    slow, space = Broken("slow", hangs), memory.space(user="ada", thread="t")
+
+    async def ask():
+        asking = asyncio.ensure_future(space.arecall("hotel in Rome", sources=[slow]))
+        await asyncio.to_thread(begun.wait, PATIENCE)
+        asking.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asking
+
+    asyncio.run(ask())
+    until(lambda: memory._sources._late, "it is late")
+    assert "not answered an earlier" in str(space.recall("hotel in Rome", sources=[slow]).failed)
+    assert threads_since(before).count("source slow") == 1
+    go.set()
+
+
 def test_our_own_store_and_others_alike(memory):
     store = PagefaultStore(memory, name="notes")
     store.put(("docs",), "a", {"text": "The hotel in Rome is the Artemide."})
@@ -162,7 +208,7 @@ def test_a_retriever_asks_them_too(memory, profiles):
         assert documents[2].metadata["source"] == "profiles"
         assert documents[2].metadata["address"] == "users/ada/hotel"
     alone = PagefaultRetriever(memory=memory, space=space.id, k=3).invoke("hotel in Rome called")
-    assert [document.metadata.get("source") for document in alone] == [None] * 3
+    assert {document.metadata["source"].split()[0] for document in alone} == {"page"}, "none from outside"
 
 
 @pytest.mark.parametrize("moment", ["yesterday", b"", object()])

@@ -41,7 +41,8 @@ class Sources:
     def __init__(self, kernel: Kernel, vectors: Vectors) -> None:
         self._kernel = kernel
         self._vectors = vectors
-        self._busy: dict[int, tuple[Source, _Answer]] = {}
+        self._late: dict[int, Source] = {}
+        """By their ids, those that have worked on a question for too long: they are not asked until they answer."""
 
     async def add_to(
         self, found: Found, sources: Sequence[Source], space: SpaceId, query: str, *, limit: int,
@@ -70,11 +71,10 @@ class Sources:
     async def _ask(self, source: Source, space: SpaceId, query: str, limit: int) -> list[RecalledPassage] | str:
         """What a source says, or why it says nothing."""
         name = _name(source)
-        busy = self._busy.get(id(source))
-        if busy is not None and not busy[1].done():
+        if id(source) in self._late:
             return _failure(name, "it has not answered an earlier question yet")
         answer = _Answer()
-        self._busy[id(source)] = source, answer
+        asyncio.get_running_loop().call_later(SECONDS, self._note_late, source, answer)
         context = copy_context()
         threading.Thread(
             target=lambda: context.run(_work, answer, source, space, query, limit), name=f"source {name}", daemon=True
@@ -85,8 +85,13 @@ class Sources:
             return _failure(name, f"it did not answer within {SECONDS:g} s")
         except Exception as error:  # noqa: BLE001  # it is somebody else's, and harms nothing else
             return _failure(name, f"{type(error).__name__}: {error}")
-        del self._busy[id(source)]
         return [RecalledPassage(source=name, passage=passage) for passage in passages]
+
+    def _note_late(self, source: Source, answer: _Answer) -> None:
+        """Also where whoever asked has gone: threads that hang must not add up."""
+        if not answer.done():
+            self._late[id(source)] = source
+            answer.add_done_callback(lambda _: self._late.pop(id(source), None))
 
     async def _similar(self, tenant: str, query: str, texts: Sequence[str]) -> list[float | None]:
         """How near each text is to the query, by the memory's own embedder."""
