@@ -8,14 +8,19 @@ from typing import Any
 
 import pytest
 from langchain.agents import create_agent
-from langchain.agents.middleware import AgentMiddleware, ClearToolUsesEdit, ContextEditingMiddleware
-from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage, ToolMessage
+from langchain.agents.middleware import (
+    AgentMiddleware,
+    ClearToolUsesEdit,
+    ContextEditingMiddleware,
+    SummarizationMiddleware,
+)
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
 from langgraph.checkpoint.memory import InMemorySaver
 
 import pagefault
 from pagefault_langgraph import PagingMiddleware
 from tests.kernel.support import store_alone
-from tests.langgraph.scripted import TOOLS, ScriptedModel, problems, worker_script
+from tests.langgraph.scripted import TOOLS, ScriptedModel, problems, words, worker_script
 from tests.langgraph.test_long_run import tokens
 
 BUDGET = pagefault.Budget(window=3_000, target=2_000, reserve=300)
@@ -172,3 +177,19 @@ def test_a_long_thread_that_never_saw_us(memory: pagefault.Memory) -> None:
         pages = space.fault("1-1300", budget=200).pages
     stored = [m.text for p in pages for m in p.page.messages]
     assert stored == [str(m.content) for m in now[: len(stored)]]
+
+
+@pytest.mark.parametrize("is_summed_up", [False, True])
+def test_what_a_summary_takes_out_of_the_state_is_out_of_the_conversation(
+    memory: pagefault.Memory, *, is_summed_up: bool
+) -> None:
+    """As the docs say of SummarizationMiddleware: the state owns the messages."""
+    short = ScriptedModel(lambda call, messages: AIMessage("summed up"))
+    others = [SummarizationMiddleware(short, trigger=("tokens", 800), keep=("messages", 2))] if is_summed_up else []
+    model = ScriptedModel(lambda call, messages: AIMessage(words(f"a{call}", 40)))
+    middleware: list[Any] = [*others, PagingMiddleware(memory, budget=BUDGET)]
+    agent = create_agent(model, middleware=middleware, checkpointer=InMemorySaver())
+    for turn in range(8):
+        agent.invoke({"messages": [("user", f"needle{turn} {words(f'u{turn}', 40)}")]}, CONFIG)
+    found = memory.space(thread=CONFIG["configurable"]["thread_id"]).recall("needle1")
+    assert len(found.pages) == (0 if is_summed_up else 1)
