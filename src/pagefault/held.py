@@ -105,7 +105,10 @@ class Held:
                 path.extend(natives, now=time.time())
 
     def replace(self, natives: list[Any]) -> None:
-        """Make these messages the conversation; what they have in common with it is not written again."""
+        """Make these messages the conversation: where they begin with all of it the others are added, else all are new.
+
+        Pages of a path that was left may follow any page of it, and a restart must not take them for the conversation's.
+        """
         self.ready()
         self._replace(natives)
 
