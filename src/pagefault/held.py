@@ -14,7 +14,7 @@ import uuid
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from pagefault.chain import link
+from pagefault.chain import head_id, link
 from pagefault.errors import CorruptPage, PagefaultError, PagesLost, UnsupportedMessage
 from pagefault.page import Role, SpaceId, in_words
 from pagefault.paths.content import digest
@@ -22,7 +22,7 @@ from pagefault.paths.lineage import Lineage
 from pagefault.paths.paging import Branch, Paging, Prompt
 from pagefault.paths.restore import intact, restore
 from pagefault.paths.slot import LeftBehind, Slot
-from pagefault.ports import Codec
+from pagefault.ports import Codec, Scope
 from pagefault.window.budget import Budget
 from pagefault.writing.records import Task
 from pagefault.writing.writeback import is_crowded
@@ -107,7 +107,7 @@ class Held:
     def replace(self, natives: list[Any]) -> None:
         """Make these messages the conversation: where they begin with all of it the others are added, else all are new.
 
-        Pages of a path that was left may follow any page of it, and a restart must not take them for the conversation's.
+        Pages of a path that was left may follow any of its pages; a restart must not take them for the conversation.
         """
         self.ready()
         self._replace(natives)
@@ -212,6 +212,20 @@ class Held:
         with self._paging.lock:
             places = [lineage.slots[seq - 1] for seq in sorted(wrong)]
             return list(lineage.seen), {at: wrong[slot.seq] for slot in places for at in range(slot.start, slot.stop)}
+
+    async def ahas_any(self) -> bool:
+        """Whether there are messages; where the head says so, none of them is read."""
+        known = self.known()
+        if known is None and not await self.memory._kernel.acall(self._is_headed()):
+            known = await self.aready()
+        return known is None or bool(known.seen)
+
+    async def _is_headed(self) -> bool:
+        await self.memory._writeback.open()
+        point = head_id(self.space.key)
+        scope = Scope(tenant=self.space.tenant, space=self.space.key)
+        head = (await self.memory._store.get(scope, [point], bodies=False)).get(point)
+        return head is not None and head.seq > 0
 
     def path(self) -> Lineage | None:
         """The path that a run is on: its branch, else the conversation; ``None`` when nothing is known yet."""

@@ -15,7 +15,7 @@ from qdrant_edge import UpdateOperation
 
 import pagefault
 from pagefault.chain import point_id
-from pagefault.errors import CorruptPage, InvalidId, MemoryClosed, StoreError, UnsupportedMessage
+from pagefault.errors import CorruptPage, InvalidId, MemoryClosed, PagesLost, StoreError, UnsupportedMessage
 from pagefault.held import Held
 from pagefault.testing.faults import FlakyStore, SlowStore
 from pagefault_llamaindex import PagefaultChatStore, PagefaultMemoryBlock, chat_store
@@ -416,6 +416,29 @@ def test_a_list_of_keys_that_cannot_be_stored_keeps_no_messages_from_being_added
         fake.space = ""
         asyncio.run(store.add_messages("k", [user("n")]))
         assert texts(asyncio.run(store.get_messages("k"))) == ["m", "n"]
+
+
+def test_keys_are_listed_without_their_messages(tmp_path, monkeypatch):
+    with pagefault.open(tmp_path, embedder=None) as memory:
+        store = PagefaultChatStore(memory=memory)
+        for number in range(12):
+            asyncio.run(store.add_messages(f"k{number}", turn(number)))
+        asyncio.run(store.archive_oldest_messages("k1", 2))
+        asyncio.run(store.delete_messages("k2"))
+        memory.flush()
+        held = store._part("k3", ACTIVE)
+        gone = UpdateOperation.delete_points([point_id(held.space.key, slot.chain) for slot in held.ready().slots])
+        memory._kernel.call(memory._store._call(lambda shard: shard.update(gone), urgent=True))
+    with wrapped(monkeypatch, FlakyStore, tmp_path) as (memory, fake):
+        store = PagefaultChatStore(memory=memory)
+        keys = asyncio.run(store.get_keys())
+        assert keys == [f"k{number}" for number in range(12) if number != 2], "an archived one, one that is lost"
+        with pytest.raises(PagesLost):
+            asyncio.run(store.get_messages("k3"))
+        asyncio.run(store.get_messages("k4"))
+        read = fake.calls["scan"]
+        asyncio.run(PagefaultChatStore(memory=memory).get_keys())
+        assert fake.calls["scan"] - read < 12
 
 
 def spoil(memory, held, seq):

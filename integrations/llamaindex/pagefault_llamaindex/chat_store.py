@@ -89,7 +89,12 @@ class PagefaultChatStore(AsyncDBChatStore):
     async def get_keys(self) -> list[str]:
         """Keys that have messages."""
         keys = [str(native.content) for native in await self._index().aeverything()]
-        return [key for key in dict.fromkeys(keys) if await self.count_messages(key, None)]
+        return [key for key in dict.fromkeys(keys) if await self._is_used(key)]
+
+    async def _is_used(self, key: str) -> bool:
+        return await self._part(key, MessageStatus.ACTIVE).ahas_any() or (
+            await self._part(key, MessageStatus.ARCHIVED).ahas_any()
+        )
 
     # -- writing ---------------------------------------------------------------------------
 
