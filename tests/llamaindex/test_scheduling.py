@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from types import SimpleNamespace
 from typing import Any
 
@@ -138,6 +140,35 @@ def test_a_turn_is_charged_what_the_response_reports():
     scheduled(Reporting(answer), scheduler, agent="one").chat(HI)
     used = scheduler.usage("one").usage
     assert (used.input_tokens, used.output_tokens) == (100, 7)
+
+
+class Growing(ScriptedLLM):
+    """Streams chunks that report more and more, and a last one that reports nothing."""
+
+    def stream_chat(self, messages: Any, **kwargs: Any) -> Any:
+        raws: list[Any] = [{"usage": {"input_tokens": 100, "output_tokens": number}} for number in range(1, 9)]
+        return (ChatResponse(message=say("x"), delta="x", raw=raw) for raw in [None, *raws, None])
+
+    async def astream_chat(self, messages: Any, **kwargs: Any) -> Any:
+        async def stream() -> Any:
+            for chunk in self.stream_chat(messages):
+                yield chunk
+
+        return stream()
+
+
+def test_a_stream_is_charged_its_last_report_and_its_chunks_are_not_kept():
+    scheduler = pagefault.Scheduler(slots=1)
+    llm = scheduled(Growing(answer), scheduler, agent="one")
+    stream(llm)
+    astream(llm)
+    used = scheduler.usage("one").usage
+    assert (used.input_tokens, used.output_tokens) == (200, 16)
+    chunks = llm.stream_chat(HI)
+    first = weakref.ref(next(chunks))
+    next(chunks), next(chunks)
+    gc.collect()
+    assert first() is None, "an answer of many chunks, each with all of it so far, takes no room"
 
 
 def test_the_reader_of_a_stream_may_call_again_on_one_slot():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from functools import partial
 from typing import Any, Final
@@ -24,6 +24,8 @@ _inside: Final[ContextVar[bool]] = ContextVar("pagefault_scheduled", default=Fal
 Asked = Sequence[ChatMessage] | str
 """What an LLM is sent: messages, or the prompt of a completion."""
 Ask = Callable[[Asked], Turn]
+Usage = tuple[int, int]
+"""Input and output tokens."""
 
 
 class NotSchedulable(PagefaultError, TypeError):
@@ -100,7 +102,7 @@ def _chat(ask: Ask, wire: Wire) -> Wire:
                 response = wire(self, messages, *args, **kwargs)
             finally:
                 _inside.reset(token)
-            _charge(turn, [response])
+            _charge(turn, _usage(response))
             return response
 
     return chat
@@ -117,7 +119,7 @@ def _achat(ask: Ask, wire: Wire) -> Wire:
                 response = await wire(self, messages, *args, **kwargs)
             finally:
                 _inside.reset(token)
-            _charge(turn, [response])
+            _charge(turn, _usage(response))
             return response
 
     return achat
@@ -131,12 +133,12 @@ def _stream_chat(ask: Ask, wire: Wire) -> Wire:
 
         def chunks() -> Any:
             with ask(messages) as turn:
-                seen: list[Any] = []
+                used: Usage | None = None
                 stream = _marked(lambda: iter(wire(self, messages, *args, **kwargs)))
                 while (chunk := _marked(lambda: next(stream, None))) is not None:
-                    seen.append(chunk)
+                    used = _usage(chunk) or used  # while streaming, reports grow
                     yield chunk
-                _charge(turn, seen)
+                _charge(turn, used)
 
         return chunks()
 
@@ -160,12 +162,12 @@ def _astream_chat(ask: Ask, wire: Wire) -> Wire:
 
         async def chunks() -> Any:
             async with ask(messages) as turn:
-                seen: list[Any] = []
+                used: Usage | None = None
                 stream = aiter(await _amarked(wire(self, messages, *args, **kwargs)))
                 while (chunk := await _amarked(anext(stream, None))) is not None:
-                    seen.append(chunk)
+                    used = _usage(chunk) or used  # while streaming, reports grow
                     yield chunk
-                _charge(turn, seen)
+                _charge(turn, used)
 
         return chunks()
 
@@ -211,14 +213,12 @@ _WRAPPERS: Final[Mapping[str, Callable[[Ask, Wire], Wire]]] = {
 }
 
 
-def _charge(turn: Turn, responses: Iterable[Any]) -> None:
-    """Charge what the last response with a report says: while streaming, reports grow."""
-    reports = [usage for response in responses if (usage := _usage(response)) is not None]
-    if reports:
-        turn.charge(input_tokens=reports[-1][0], output_tokens=reports[-1][1])
+def _charge(turn: Turn, used: Usage | None) -> None:
+    if used is not None:
+        turn.charge(input_tokens=used[0], output_tokens=used[1])
 
 
-def _usage(response: Any) -> tuple[int, int] | None:
+def _usage(response: Any) -> Usage | None:
     """Input and output tokens that a response reports, wherever its integration puts them."""
     raw = getattr(response, "raw", None)
     for place in (getattr(response, "additional_kwargs", None), _of(raw, "usage"), raw):
