@@ -7,8 +7,7 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -16,29 +15,28 @@ from uuid import UUID
 
 from qdrant_edge import EdgeShard, HasIdCondition
 
-from pagefault.errors import CorruptPage, MemoryClosed, StoreError, StoreLocked
-from pagefault.ports import Dense, Header, Hit, Reach, Record, RecordKind, Runner, Scope, Sparse, Swap, Tally, Where
+from pagefault.errors import MemoryClosed, StoreError, StoreLocked
+from pagefault.ports import Header, Hit, Reach, Record, RecordKind, Runner, Scope, Sparse, Tally, Where
 from pagefault.stores import edge_calls, layout
+from pagefault.stores.adapter import Adapter
 from pagefault.stores.durability import WalSync
 from pagefault.stores.engine import Engine
 from pagefault.stores.frequencies import Frequencies
 from pagefault.stores.lists import are_apart
-from pagefault.stores.vectors import dense_units, dense_vectors, query_sparse, vector
+from pagefault.stores.vectors import query_sparse
 
 T = TypeVar("T")
 
 _LOG: Final = logging.getLogger(__name__)
+_On = Callable[[Callable[[EdgeShard], Any]], Awaitable[Any]]
 # Windows: how much one engine call may touch, since it holds the interpreter lock meanwhile.
 _IDS: Final = 64
-_BODIES: Final = 32
-_CHUNKS: Final = 4
-_SCAN: Final = 256
 _TERMS: Final = 16
 _LOCK_POLL_SECONDS: Final = 0.05
 _FULL_LOGS: Final = 8  # of 32 MiB each; a flush (0.1 s) then lets the engine drop them
 
 
-class EdgeStore:
+class EdgeStore(Adapter):
     """A page store on an embedded Qdrant engine; one data directory holds all tenants.
 
     Args:
@@ -69,6 +67,7 @@ class EdgeStore:
         lock_timeout: float = 2.0,
         offload: Callable[[Callable[[], Any]], Awaitable[Any]] = asyncio.to_thread,
     ) -> None:
+        super().__init__(ids=_IDS, vectors=layout.UNIT_RECORDS)
         self._run = run
         self._offload = offload
         self._lock_timeout = lock_timeout
@@ -76,12 +75,10 @@ class EdgeStore:
         self._path = self._engine.directory
         self._wal = WalSync(self._engine.wal)
         self._pid: int | None = None
-        self._dimension = 0
-        self._apart = False
         self._closed = False
         self._warned = False
         self._counted = Frequencies()
-        self._ids: tuple[Sequence[UUID] | None, HasIdCondition | None] = (None, None)
+        self._calls = _Calls(self._read, self._write, apart=False, counted=self._counted)
 
     async def open(self, header: Header | None) -> Header:
         """Create or load the data directory; without a header, only load it. Idempotent.
@@ -94,7 +91,7 @@ class EdgeStore:
             MemoryClosed: This store was closed; make a new one.
         """
         if self._pid is not None or self._closed:
-            self._check()
+            self._ready()
         deadline = time.monotonic() + self._lock_timeout
         while True:
             try:
@@ -106,7 +103,8 @@ class EdgeStore:
             else:
                 if self._pid is None:
                     self._wal = WalSync(self._engine.wal)
-                self._pid, self._dimension, self._apart = os.getpid(), settled.dimension, are_apart(settled)
+                self._calls = _Calls(self._read, self._write, apart=are_apart(settled), counted=self._counted)
+                self._pid, self._dimension = os.getpid(), settled.dimension
                 return settled
 
     async def put(self, scope: Scope, records: Sequence[Record]) -> None:
@@ -120,125 +118,19 @@ class EdgeStore:
             StoreError: A record cannot be stored exactly (nothing is written then), an id
                 names a record of another space, or the engine failed.
         """
-        self._check(scope)
-        how = self._how
-        put = partial(edge_calls.put, scope=scope, records=records, dimension=self._dimension, **how)
+        calls = self._ready(scope)
+        put = partial(edge_calls.put, scope=scope, records=records, dimension=self._dimension, **calls.how)
         for unit in await self._write(put):
-            await self._write(partial(edge_calls.write, scope=scope, unit=unit, **how))
-
-    async def swap(self, scope: Scope, swaps: Sequence[Swap]) -> list[bool]:
-        """Write items whose stored version is the expected one; whether each was written.
-
-        Raises:
-            StoreError: A record cannot be stored exactly (nothing is written then), an id
-                names a record of another space or kind, or the engine failed.
-        """
-        self._check(scope)
-        laid = layout.swapped(scope, swaps, dimension=self._dimension)
-        versions = {row.id: version for row, version in laid}
-        chunks = [row for row, _ in laid if row.kind == layout.CHUNK]
-        how = self._how
-        for unit in layout.units(chunks):
-            await self._write(partial(edge_calls.write, scope=scope, unit=unit, **how))
-        won: list[bool] = []
-        for unit in layout.units(row for row, _ in laid if row.kind != layout.CHUNK):
-            pairs = [(row, versions[row.id]) for row in unit]
-            won += await self._write(partial(edge_calls.swap, scope=scope, unit=pairs, **how))
-        return won
-
-    async def remove(self, scope: Scope, where: Where) -> None:
-        """Delete the items with ``where.ids``; with ``where.last``, only versions up to it."""
-        self._check(scope)
-        last = layout.MAX_INT if where.last is None else where.last
-        for ids in layout.windows(layout.named(where), _IDS):
-            await self._write(partial(edge_calls.remove, scope=scope, ids=ids, last=last, counted=self._counted))
-
-    async def amend(self, scope: Scope, where: Where, fields: Mapping[str, layout.Scalar]) -> None:
-        """Set some fields of the items with ``where.ids``; with ``where.last``, of versions up to it."""
-        self._check(scope)
-        plain = layout.plain_fields(fields)
-        last = layout.MAX_INT if where.last is None else where.last
-        for ids in layout.windows(layout.named(where), _IDS):
-            await self._write(partial(edge_calls.amend, scope=scope, ids=ids, fields=plain, last=last))
-
-    async def index(self, scope: Scope, vectors: Mapping[UUID, Dense]) -> None:
-        """Add the dense vectors of pages already stored, in place of older ones; ids not in scope are ignored.
-
-        Raises:
-            StoreError: A vector has the wrong length or values; nothing is written then.
-        """
-        self._check(scope)
-        plain = {id_: dense_vectors(v, dimension=self._dimension, of=str(id_)) for id_, v in vectors.items()}
-        for unit in dense_units(plain, layout.UNIT_RECORDS):
-            await self._write(partial(edge_calls.add_vectors, scope=scope, vectors=unit))
-
-    async def get(
-        self, scope: Scope, ids: Sequence[UUID], *, bodies: bool = True, words: bool = False
-    ) -> dict[UUID, Record]:
-        """The records with these ids that are in scope, in the order asked for.
-
-        Raises:
-            CorruptPage: A chunk of a large body is missing.
-        """
-        self._check(scope)
-        found: dict[UUID, Record] = {}
-        for window in layout.windows(list(dict.fromkeys(ids)), _BODIES if bodies else _IDS):
-            read = partial(edge_calls.fetch, scope=scope, ids=window, bodies=bodies, words=words, apart=self._apart)
-            for id_, (payload, sparse) in (await self._read(read)).items():
-                if bodies and "chunks" in payload:
-                    found[id_] = replace(await self._assemble(scope, id_, payload), sparse=sparse)
-                else:
-                    found[id_] = layout.restore(id_, payload, str(payload.get("body", "")), sparse=sparse)
-        return found
-
-    async def scan(self, scope: Reach, where: Where, *, limit: int) -> list[Record]:
-        """Up to ``limit`` records ordered by (seq, id), or the newest first, without bodies and vectors."""
-        self._check(scope)
-        found: list[Record] = []
-        at = layout.start_of(where)
-        ids = self._id_condition(where)
-        while at is not None and len(found) < limit:
-            size = min(_SCAN, limit - len(found) + 1)
-            window, at = await self._read(
-                partial(edge_calls.scan_window, scope=scope, where=where, ids=ids, at=at, size=size)
-            )
-            found += window
-        return found[: max(limit, 0)]
-
-    async def search(
-        self, scope: Reach, queries: Sequence[Sparse | Sequence[float]], where: Where, *, limit: int
-    ) -> list[list[Hit]]:
-        """For each query (sparse: BM25 with IDF over this scope; else dense: cosine) its best hits.
-
-        Raises:
-            StoreError: A query vector has the wrong length or values.
-        """
-        self._check(scope)
-        plain = [self._query(query) for query in queries]
-        hits: list[list[Hit]] = [[] for _ in plain]
-        if limit <= 0 or layout.is_empty(where):
-            return hits
-        ids = self._id_condition(where)
-        asked = [i for i, query in enumerate(plain) if not isinstance(query, Sparse) or query.indices]
-        if asked:
-            ask = [plain[i] for i in asked]
-            search = partial(
-                edge_calls.search, scope=scope, queries=ask, where=where, ids=ids, limit=limit, **self._how
-            )
-            for i, answer in zip(asked, await self._read(search), strict=True):
-                hits[i] = answer
-        return hits
+            await calls.write(scope, unit)
 
     async def count(self, scope: Reach, where: Where) -> int:
-        """How many records there are."""
-        self._check(scope)
-        if layout.is_empty(where):
-            return 0
-        if where == Where(kind=where.kind):  # which every recall asks of its items
-            known = self._counted.size(layout.reach_of(scope, where.kind))
-            size = partial(edge_calls.size, scope=scope, kind=where.kind, counted=self._counted)
-            return known if known is not None else await self._read(size)
-        return await self._read(partial(edge_calls.count, scope=scope, where=where, ids=self._id_condition(where)))
+        """How many records there are; how many of a kind, which every recall asks of its items, is kept in mind."""
+        self._ready(scope)
+        if where != Where(kind=where.kind):
+            return await super().count(scope, where)
+        known = self._counted.size(layout.reach_of(scope, where.kind))
+        size = partial(edge_calls.size, scope=scope, kind=where.kind, counted=self._counted)
+        return known if known is not None else await self._read(size)
 
     async def idf(
         self, scope: Reach, terms: Sequence[int], *, kind: RecordKind = "page", near: Sequence[UUID] = ()
@@ -248,20 +140,20 @@ class EdgeStore:
         A term is counted when it is asked for or searched for the first time. One that a record ``near`` holds then
         costs a sixth of what others do.
         """
-        self._check(scope)
+        how = self._ready(scope).how
         distinct = tuple(dict.fromkeys(terms))
         query_sparse(Sparse(indices=distinct, values=(1.0,) * len(distinct)))
         with contextlib.suppress(KeyError):  # what a search has just weighed costs nothing more
             return self._counted.weights(layout.reach_of(scope, kind), distinct)
         weights: dict[int, float] = {}
         for window in layout.windows(distinct, _TERMS):
-            weigh = partial(edge_calls.idf, scope=scope, terms=window, kind=kind, near=tuple(near[:_IDS]), **self._how)
+            weigh = partial(edge_calls.idf, scope=scope, terms=window, kind=kind, near=tuple(near[:_IDS]), **how)
             weights |= await self._read(weigh)
         return weights
 
     async def census(self) -> list[Tally]:
         """What each space of every tenant holds."""
-        self._check()
+        self._ready()
         return await self._call(edge_calls.census, urgent=False)
 
     async def sync(self) -> None:
@@ -270,7 +162,7 @@ class EdgeStore:
         Raises:
             StoreError: The disk refused.
         """
-        self._check()
+        self._ready()
         # Not on the engine's thread: waiting for the disk takes no interpreter lock, and a fault
         # must not queue behind it. The log on disk is all it touches.
         full_logs = await self._offload(self._wal.sync)
@@ -295,43 +187,11 @@ class EdgeStore:
         # Not urgent: what was put before comes first.
         await self._run(self._engine.close, urgent=False)
 
-    async def _assemble(self, scope: Scope, id_: UUID, payload: layout.Payload) -> Record:
-        while True:
-            parts: list[str] = []
-            try:
-                for window in layout.windows(layout.chunk_ids(id_, str(payload["chunks"])), _CHUNKS):
-                    parts += await self._read(partial(edge_calls.fetch_chunks, scope=scope, ids=window, owner=id_))
-                return layout.restore(id_, payload, "".join(parts))
-            except CorruptPage:  # unless a head was replaced between two reads
-                read = partial(edge_calls.fetch, scope=scope, ids=[id_], bodies=True, apart=self._apart)
-                again = await self._read(read)
-                fresh = again[id_][0] if id_ in again else None
-                if fresh is None or fresh.get("chunks") == payload["chunks"]:
-                    raise
-                if "chunks" not in fresh:
-                    return layout.restore(id_, fresh, str(fresh["body"]))
-                payload = fresh
+    def _units(self, rows: Iterable[layout.Row]) -> Iterator[list[layout.Row]]:
+        return layout.units(rows)
 
-    def _query(self, query: Sparse | Sequence[float]) -> Sparse | list[float]:
-        if isinstance(query, Sparse):
-            return query_sparse(query)
-        return vector(query, dimension=self._dimension, of="the query")
-
-    @property
-    def _how(self) -> dict[str, Any]:
-        """How the words of records lie, and what is known of them."""
-        return {"apart": self._apart, "counted": self._counted}
-
-    def _id_condition(self, where: Where) -> HasIdCondition | None:
-        """The condition on ids; the last one is kept, since building one takes 1 us an id."""
-        if where.ids is None:
-            return None
-        kept, condition = self._ids
-        if condition is None or kept is not where.ids:
-            condition = HasIdCondition(set(where.ids))
-            if isinstance(where.ids, tuple):  # it cannot have changed when it comes again
-                self._ids = (where.ids, condition)
-        return condition
+    def _has_id(self, ids: Sequence[UUID]) -> HasIdCondition:
+        return HasIdCondition(set(ids))
 
     async def _read(self, fn: Callable[[EdgeShard], T]) -> T:
         return await self._call(fn, urgent=True)
@@ -342,7 +202,7 @@ class EdgeStore:
     async def _call(self, fn: Callable[[EdgeShard], T], *, urgent: bool) -> T:
         return await self._run(partial(self._engine.call, fn), urgent=urgent)
 
-    def _check(self, scope: Reach | None = None) -> None:
+    def _ready(self, scope: Reach | None = None) -> _Calls:
         if self._closed:
             raise MemoryClosed(f"the store at {self._path} is closed; open it again")
         if self._pid is None:
@@ -354,3 +214,69 @@ class EdgeStore:
             )
         if scope is not None:
             layout.check_scope(scope)
+        return self._calls
+
+
+class _Calls:
+    """The calls of ``edge_calls``, each on the engine's thread.
+
+    Args:
+        read: Runs one before those that write.
+        write: Runs one that writes, where the disk has room.
+        apart: Each space has lists of words of its own.
+        counted: How many records hold a word.
+    """
+
+    def __init__(self, read: _On, write: _On, *, apart: bool, counted: Frequencies) -> None:
+        self._read = read
+        self._write = write
+        self._apart = apart
+        self._counted = counted
+        self.how: Final[dict[str, Any]] = {"apart": apart, "counted": counted}
+
+    def write(self, scope: Scope, unit: Sequence[layout.Row]) -> Awaitable[None]:
+        return self._write(partial(edge_calls.write, scope=scope, unit=unit, **self.how))
+
+    def swap(self, scope: Scope, unit: Sequence[tuple[layout.Row, int]]) -> Awaitable[list[bool]]:
+        return self._write(partial(edge_calls.swap, scope=scope, unit=unit, **self.how))
+
+    def remove(self, scope: Scope, ids: Sequence[UUID], where: Where) -> Awaitable[None]:
+        return self._write(partial(edge_calls.remove, scope=scope, ids=ids, where=where, counted=self._counted))
+
+    def amend(
+        self, scope: Scope, ids: Sequence[UUID], where: Where, fields: Mapping[str, layout.Scalar]
+    ) -> Awaitable[None]:
+        return self._write(partial(edge_calls.amend, scope=scope, ids=ids, where=where, fields=fields))
+
+    def add_vectors(self, scope: Scope, vectors: Mapping[UUID, list[list[float]]]) -> Awaitable[None]:
+        return self._write(partial(edge_calls.add_vectors, scope=scope, vectors=vectors))
+
+    def fetch(
+        self, scope: Scope, ids: Sequence[UUID], *, bodies: bool, words: bool = False
+    ) -> Awaitable[dict[UUID, tuple[layout.Payload, Sparse | None]]]:
+        return self._read(
+            partial(edge_calls.fetch, scope=scope, ids=ids, bodies=bodies, words=words, apart=self._apart)
+        )
+
+    def fetch_chunks(self, scope: Scope, ids: Sequence[UUID], *, owner: UUID) -> Awaitable[list[str]]:
+        return self._read(partial(edge_calls.fetch_chunks, scope=scope, ids=ids, owner=owner))
+
+    def scan_window(
+        self, scope: Reach, where: Where, ids: HasIdCondition | None, *, at: int, size: int
+    ) -> Awaitable[tuple[list[Record], int | None]]:
+        return self._read(partial(edge_calls.scan_window, scope=scope, where=where, ids=ids, at=at, size=size))
+
+    def search(
+        self,
+        scope: Reach,
+        queries: Sequence[Sparse | list[float]],
+        where: Where,
+        ids: HasIdCondition | None,
+        *,
+        limit: int,
+    ) -> Awaitable[list[list[Hit]]]:
+        how: dict[str, Any] = {"where": where, "ids": ids, "limit": limit, **self.how}
+        return self._read(partial(edge_calls.search, scope=scope, queries=queries, **how))
+
+    def count(self, scope: Reach, where: Where, ids: HasIdCondition | None) -> Awaitable[int]:
+        return self._read(partial(edge_calls.count, scope=scope, where=where, ids=ids))

@@ -150,30 +150,29 @@ def swap(
     return won
 
 
-def remove(shard: EdgeShard, scope: Scope, ids: Sequence[UUID], *, last: int, counted: Frequencies) -> None:
-    """Delete the items among these ids whose version is not beyond ``last``, with their chunks."""
-    ours = {
+def remove(shard: EdgeShard, scope: Scope, ids: Sequence[UUID], where: Where, *, counted: Frequencies) -> None:
+    """Delete the items among these ids that ``where`` lets through, with their chunks."""
+    ours = _items(shard, scope, ids, where)
+    gone = [*ours, *(chunk for id_, payload in ours.items() for chunk in lost_chunks(id_, payload, {}))]
+    if gone:
+        counted.forget("item")
+        shard.update(UpdateOperation.delete_points([*gone]))
+
+
+def amend(shard: EdgeShard, scope: Scope, ids: Sequence[UUID], where: Where, fields: Payload) -> None:
+    """Set fields of the items among these ids that ``where`` lets through."""
+    if ours := _items(shard, scope, ids, where):
+        shard.update(UpdateOperation.set_payload([*ours], dict(fields)))
+
+
+def _items(shard: EdgeShard, scope: Scope, ids: Sequence[UUID], where: Where) -> dict[UUID, Payload]:
+    """The items among these ids whose version is not beyond the last that ``where`` names."""
+    last = MAX_INT if where.last is None else where.last
+    return {
         point.id: payload
         for point in _retrieve(shard, ids, _VERSION)
         if owned(scope, payload := point.payload, "item") and seq_of(point.id, payload) <= last
     }
-    gone = [*ours, *(chunk for id_, payload in ours.items() for chunk in lost_chunks(id_, payload, {}))]
-    if gone:
-        counted.forget("item")
-        shard.update(UpdateOperation.delete_points(gone))
-
-
-def amend(
-    shard: EdgeShard, scope: Scope, ids: Sequence[UUID], fields: Mapping[str, str | int | float | bool], *, last: int
-) -> None:
-    """Set fields of the items among these ids whose version is not beyond ``last``."""
-    ours = [
-        point.id
-        for point in _retrieve(shard, ids, _VERSION)
-        if owned(scope, payload := point.payload, "item") and seq_of(point.id, payload) <= last
-    ]
-    if ours:
-        shard.update(UpdateOperation.set_payload(ours, dict(fields)))
 
 
 def add_vectors(shard: EdgeShard, scope: Scope, vectors: Mapping[UUID, list[list[float]]]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from math import isfinite
 from typing import Any, Final
 from uuid import UUID, uuid4
@@ -38,6 +39,7 @@ from pagefault.stores.layout import (
     stale_chunks,
     tag_groups,
     tallies,
+    windows,
 )
 from pagefault.stores.lists import Lists, laid, lists_of
 from pagefault.stores.server_link import Link
@@ -47,6 +49,7 @@ _OWNER: Final = ["tenant", "space", "kind", "chunks"]
 _VERSION: Final = [*_OWNER, "seq", NONCE]
 _WITHOUT_BODY: Final = models.PayloadSelectorExclude(exclude=list(UNSEEN))
 _TIES: Final = 16
+_QUERIES: Final = 64
 _SAME_NUMBER: Final = 256
 _MOST_SAME: Final = 100_000
 """As many paths share no number: each is a fork of its conversation."""
@@ -376,15 +379,20 @@ class Calls:
         )
 
     async def _query(self, what: str, requests: Sequence[models.QueryRequest]) -> list[list[models.ScoredPoint]]:
-        async def ask(client: AsyncQdrantClient) -> list[list[models.ScoredPoint]]:
-            found = [each.points for each in await client.query_batch_points(self._name, requests=requests)]
-            if len(found) != len(requests):
-                raise ValueError(f"{len(found)} answers to {len(requests)} queries")
-            if not all(isfinite(point.score) for points in found for point in points):
-                raise ValueError("a score that is no number")  # nothing could be put in order by it
-            return found
+        found: list[list[models.ScoredPoint]] = []
+        for window in windows(requests, _QUERIES):
+            found += await self._link.call(what, partial(self._queried, requests=window))
+        return found
 
-        return await self._link.call(what, ask)
+    async def _queried(
+        self, client: AsyncQdrantClient, *, requests: Sequence[models.QueryRequest]
+    ) -> list[list[models.ScoredPoint]]:
+        found = [each.points for each in await client.query_batch_points(self._name, requests=requests)]
+        if len(found) != len(requests):
+            raise ValueError(f"{len(found)} answers to {len(requests)} queries")
+        if not all(isfinite(point.score) for points in found for point in points):
+            raise ValueError("a score that is no number")  # nothing could be put in order by it
+        return found
 
     async def _counted(self, client: AsyncQdrantClient, flt: models.Filter | None = None) -> int:
         found = (await client.count(self._name, count_filter=flt, exact=True)).count
