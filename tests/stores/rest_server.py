@@ -19,7 +19,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from qdrant_client import models
 
 from pagefault.ports import Scope
-from pagefault.stores.layout import PIECED, SCOPE_KEY, USER_KEY, scope_value
+from pagefault.stores.scopes import PIECED, SCOPE_KEY, USER_KEY, scope_value
 from pagefault.stores.server_setup import HEADER_ID
 from tests.stores.local_server import LocalServer
 

@@ -6,9 +6,10 @@ import pytest
 
 from pagefault.stores import frequencies, layout
 from pagefault.stores.frequencies import Frequencies
+from pagefault.stores.scopes import reach_of
 from pagefault.testing.store_contract import OURS, page, terms
 
-REACH = layout.reach_of(OURS, "page")
+REACH = reach_of(OURS, "page")
 
 
 def test_it_begins_anew_where_it_would_remember_too_much(monkeypatch):

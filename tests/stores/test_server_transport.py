@@ -17,8 +17,8 @@ from qdrant_client import models
 from pagefault.errors import StoreDenied, StoreError, StoreMismatch, StoreUnreachable
 from pagefault.ports import Header, Scope, Where
 from pagefault.stores.backoff import Backoff
-from pagefault.stores.layout import PIECED, SCOPE_KEY, TAGS, USER_KEY, scope_value
 from pagefault.stores.lists import lists_of
+from pagefault.stores.scopes import PIECED, SCOPE_KEY, TAGS, USER_KEY, scope_value
 from pagefault.stores.server import ServerStore
 from pagefault.stores.server_link import Pace
 from pagefault.stores.server_setup import HEADER_ID

@@ -14,7 +14,8 @@ from uuid import UUID
 from pagefault.errors import CorruptPage
 from pagefault.ports import Dense, Hit, Reach, Record, Scope, Sparse, Swap, Where
 from pagefault.stores import layout
-from pagefault.stores.layout import Payload, Row, Scalar, windows
+from pagefault.stores.layout import Row, windows
+from pagefault.stores.scopes import CHUNK, Payload, Scalar
 from pagefault.stores.vectors import dense_units, dense_vectors, query_sparse, vector
 
 _BODIES: Final = 32
@@ -81,10 +82,10 @@ class Adapter(ABC):
         calls = self._ready(scope)
         laid = layout.swapped(scope, swaps, dimension=self._dimension)
         versions = {row.id: version for row, version in laid}
-        for unit in self._units(row for row, _ in laid if row.kind == layout.CHUNK):
+        for unit in self._units(row for row, _ in laid if row.kind == CHUNK):
             await calls.write(scope, unit)
         won: list[bool] = []
-        for unit in self._units(row for row, _ in laid if row.kind != layout.CHUNK):
+        for unit in self._units(row for row, _ in laid if row.kind != CHUNK):
             won += await calls.swap(scope, [(row, versions[row.id]) for row in unit])
         return won
 

@@ -13,8 +13,9 @@ from uuid import UUID
 
 from pagefault.errors import StoreError
 from pagefault.ports import Hit, Reach, Record, Scope, Sparse, Where
-from pagefault.stores.layout import KINDS, Payload, fields_of, owned, restore, seq_of
+from pagefault.stores.layout import fields_of, restore, seq_of
 from pagefault.stores.lists import Lists, lists_of
+from pagefault.stores.scopes import KINDS, Payload, owned
 
 _score: Final = itemgetter(0)
 

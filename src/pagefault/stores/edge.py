@@ -23,6 +23,7 @@ from pagefault.stores.durability import WalSync
 from pagefault.stores.engine import Engine
 from pagefault.stores.frequencies import Frequencies
 from pagefault.stores.lists import are_apart
+from pagefault.stores.scopes import Payload, Scalar, check_scope, reach_of
 from pagefault.stores.vectors import query_sparse
 
 T = TypeVar("T")
@@ -128,7 +129,7 @@ class EdgeStore(Adapter):
         self._ready(scope)
         if where != Where(kind=where.kind):
             return await super().count(scope, where)
-        known = self._counted.size(layout.reach_of(scope, where.kind))
+        known = self._counted.size(reach_of(scope, where.kind))
         size = partial(edge_calls.size, scope=scope, kind=where.kind, counted=self._counted)
         return known if known is not None else await self._read(size)
 
@@ -144,7 +145,7 @@ class EdgeStore(Adapter):
         distinct = tuple(dict.fromkeys(terms))
         query_sparse(Sparse(indices=distinct, values=(1.0,) * len(distinct)))
         with contextlib.suppress(KeyError):  # what a search has just weighed costs nothing more
-            return self._counted.weights(layout.reach_of(scope, kind), distinct)
+            return self._counted.weights(reach_of(scope, kind), distinct)
         weights: dict[int, float] = {}
         for window in layout.windows(distinct, _TERMS):
             weigh = partial(edge_calls.idf, scope=scope, terms=window, kind=kind, near=tuple(near[:_IDS]), **how)
@@ -213,7 +214,7 @@ class EdgeStore(Adapter):
                 "open it after the fork"
             )
         if scope is not None:
-            layout.check_scope(scope)
+            check_scope(scope)
         return self._calls
 
 
@@ -243,9 +244,7 @@ class _Calls:
     def remove(self, scope: Scope, ids: Sequence[UUID], where: Where) -> Awaitable[None]:
         return self._write(partial(edge_calls.remove, scope=scope, ids=ids, where=where, counted=self._counted))
 
-    def amend(
-        self, scope: Scope, ids: Sequence[UUID], where: Where, fields: Mapping[str, layout.Scalar]
-    ) -> Awaitable[None]:
+    def amend(self, scope: Scope, ids: Sequence[UUID], where: Where, fields: Mapping[str, Scalar]) -> Awaitable[None]:
         return self._write(partial(edge_calls.amend, scope=scope, ids=ids, where=where, fields=fields))
 
     def add_vectors(self, scope: Scope, vectors: Mapping[UUID, list[list[float]]]) -> Awaitable[None]:
@@ -253,7 +252,7 @@ class _Calls:
 
     def fetch(
         self, scope: Scope, ids: Sequence[UUID], *, bodies: bool, words: bool = False
-    ) -> Awaitable[dict[UUID, tuple[layout.Payload, Sparse | None]]]:
+    ) -> Awaitable[dict[UUID, tuple[Payload, Sparse | None]]]:
         return self._read(
             partial(edge_calls.fetch, scope=scope, ids=ids, bodies=bodies, words=words, apart=self._apart)
         )

@@ -45,29 +45,22 @@ from pagefault.errors import CorruptPage, StoreError
 from pagefault.ports import Hit, Reach, Record, RecordKind, Scope, Sparse, Tally, Where
 from pagefault.stores import answers, layout
 from pagefault.stores.frequencies import Frequencies
-from pagefault.stores.layout import (
+from pagefault.stores.layout import MAX_INT, UNSEEN, Row, from_on, lost_chunks, selected, seq_of, stale_chunks
+from pagefault.stores.lists import Lists, laid, lists_of
+from pagefault.stores.scopes import (
     CHUNK,
-    MAX_INT,
     PIECED,
     SCOPE_KEY,
     TAGS,
-    UNSEEN,
     USER_KEY,
     Payload,
-    Row,
-    from_on,
-    lost_chunks,
     newly_pieced,
     owned,
     pieced_value,
     reach_of,
-    selected,
-    seq_of,
-    stale_chunks,
     tag_groups,
     tallies,
 )
-from pagefault.stores.lists import Lists, laid, lists_of
 from pagefault.stores.vectors import DENSE, PIECES, TEXT, named_vectors
 
 _OWNER: Final = ["tenant", "space", "kind", "chunks"]

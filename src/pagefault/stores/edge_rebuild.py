@@ -21,18 +21,10 @@ from pagefault.ports import Dense, Header, Record, Scope
 from pagefault.stores import edge_calls, engine
 from pagefault.stores import header as headers
 from pagefault.stores.durability import sync_directory, sync_file
-from pagefault.stores.layout import (
-    CHUNK,
-    CHUNK_BYTES,
-    KINDS,
-    PIECED,
-    Payload,
-    chunk_ids,
-    mark_of,
-    restore,
-)
+from pagefault.stores.layout import CHUNK_BYTES, chunk_ids, restore
 from pagefault.stores.lists import SHARED, are_apart
 from pagefault.stores.room import TO_WRITE, check_room
+from pagefault.stores.scopes import CHUNK, KINDS, PIECED, Payload, mark_of
 from pagefault.stores.vectors import DENSE, PIECES, named_vectors
 
 Revise = Callable[[Sequence[Record]], Mapping[UUID, Dense]]

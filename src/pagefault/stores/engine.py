@@ -45,12 +45,12 @@ from pagefault.errors import (
 from pagefault.ports import Header
 from pagefault.stores import header as headers
 from pagefault.stores.durability import WalSync, sync_directory
-from pagefault.stores.layout import PIECED, SCOPE_KEY, TAGS, USER_KEY
 from pagefault.stores.lists import names
 from pagefault.stores.lock import DirectoryLock
 from pagefault.stores.mappings import check_mappings
 from pagefault.stores.ownership import give_back
 from pagefault.stores.room import TO_FLUSH, TO_WRITE, check_room, check_room_to_create, check_room_to_load, has_room
+from pagefault.stores.scopes import PIECED, SCOPE_KEY, TAGS, USER_KEY
 from pagefault.stores.vectors import DENSE, PIECES
 
 T = TypeVar("T")

@@ -12,12 +12,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from pagefault.stores.layout import SCOPE_KEY, USER_KEY, Row
+from pagefault.stores.layout import Row
+from pagefault.stores.scopes import SCOPE_KEY, USER_KEY
 
 MAX_WORDS: Final = 65_536
 """So many are remembered, of all spaces together; about 100 bytes each."""
 Reached = tuple[str, str]
-"""Whose records of which kind, as :func:`~pagefault.stores.layout.reach_of` names them."""
+"""Whose records of which kind, as :func:`~pagefault.stores.scopes.reach_of` names them."""
 
 
 @dataclass(slots=True, kw_only=True)

@@ -20,19 +20,26 @@ from uuid import UUID
 
 from pagefault.chain import chunk_id
 from pagefault.errors import CorruptPage, StoreError
-from pagefault.ports import Reach, Record, RecordKind, Scope, Sparse, Swap, Tally, UserScope, Where
+from pagefault.ports import Record, Scope, Sparse, Swap, UserScope, Where
+from pagefault.stores.scopes import (
+    CHUNK,
+    KINDS,
+    PIECED,
+    SCOPE_KEY,
+    TAGS,
+    USER_KEY,
+    Payload,
+    Scalar,
+    is_text,
+    mark_of,
+    scope_value,
+    tag_value,
+    user_value,
+)
 from pagefault.stores.vectors import dense_vectors, stored_sparse
 
 T = TypeVar("T")
-Scalar = str | int | float | bool
-Payload = Mapping[str, Scalar]
-
-SCOPE_KEY: Final = "_scope"
-USER_KEY: Final = "_user"
-PIECED: Final = "_pieced"  # marks records that have such pieces, by scope: where none has, nobody looks further
-TAGS: Final = "tags"
 NONCE: Final = "nonce"
-KINDS: Final[tuple[RecordKind, ...]] = ("page", "head", "item")
 _OWNER: Final = ("tenant", "space", USER_KEY, "kind", "seq", "sha256")
 _PLAIN: Final = {"id", "kind", "seq", "tenant", "space", "body", "sha256", "chunks"}
 FIELDS: Final = "_fields"
@@ -40,7 +47,6 @@ FIELDS: Final = "_fields"
 LOOSE: Final = frozenset({"chain"})
 """Those of them that every search asks for are keys of their own."""
 RESERVED: Final = frozenset({*_PLAIN, TAGS, NONCE, SCOPE_KEY, USER_KEY, PIECED, FIELDS})
-CHUNK: Final = "chunk"
 UNSEEN: Final = ("body", TAGS, PIECED)  # keys that an answer need not carry
 MAX_INT: Final = 2**53 - 1  # beyond it a range filter, which is float64, misses records
 MAX_FIELDS_BYTES: Final = 64 * 1024
@@ -83,108 +89,11 @@ class Row:
         return {**self.payload, **tags, **mark_of(self.payload, self.dense or ())}
 
 
-def scope_value(scope: Scope, kind: str) -> str:
-    """Tenant, space and kind in one value, to be matched by every call.
-
-    One condition instead of three halves the time of a search. Lengths keep the parts apart.
-    """
-    return f"{kind}/{len(scope.space)}/{scope.space}/{scope.tenant}"
-
-
-def user_value(scope: UserScope, kind: str) -> str:
-    """Tenant, user and kind in one value, likewise."""
-    return f"{kind}/{len(scope.user)}/{scope.user}/{scope.tenant}"
-
-
-def reach_of(scope: Reach, kind: str) -> tuple[str, str]:
-    """The key and value that every call's filter begins with."""
-    if isinstance(scope, UserScope):
-        return USER_KEY, user_value(scope, kind)
-    return SCOPE_KEY, scope_value(scope, kind)
-
-
-def mark_of(payload: Payload, dense: Sequence[Sequence[float]]) -> dict[str, list[str]]:
-    """The mark of a record that has several pieces: it names all that may reach it."""
-    if len(dense) < 2:
-        return {}
-    return {PIECED: [f"{key}={payload[key]}" for key in (SCOPE_KEY, USER_KEY) if key in payload]}
-
-
-def pieced_value(scope: Reach, kind: str) -> str:
-    """What :func:`mark_of` writes for those who reach so far."""
-    return "=".join(reach_of(scope, kind))
-
-
-def newly_pieced(
-    held: Mapping[UUID, Payload], vectors: Mapping[UUID, list[list[float]]]
-) -> dict[tuple[str, ...], list[UUID]]:
-    """The marks that records lack once they have these vectors."""
-    new: dict[tuple[str, ...], list[UUID]] = {}
-    for id_, payload in held.items():
-        for values in mark_of(payload, vectors[id_]).values() if PIECED not in payload else ():
-            new.setdefault(tuple(values), []).append(id_)
-    return new
-
-
-def tag_groups(scope: Reach, where: Where) -> list[list[str]]:
-    """The tags of ``where`` as they are stored.
-
-    Raises:
-        StoreError: Tags name their space, so those of several cannot be asked for.
-    """
-    if isinstance(scope, UserScope):
-        if where.tags:
-            raise StoreError(f"{scope} spans several spaces, and tags are found within one; leave out Where.tags")
-        return []
-    return [[tag_value(scope, where.kind, tag) for tag in group] for group in where.tags]
-
-
-def tag_value(scope: Scope, kind: str, tag: str) -> str:
-    """A tag as it is stored: it holds its scope, so that one condition matches both.
-
-    A second condition, where both match many, makes a search of 10,000 records three times as slow.
-    """
-    named = f"{scope_value(scope, kind)}\x00{tag}".encode()
-    return hashlib.blake2b(named, digest_size=16).hexdigest()
-
-
 def selected(where: Where) -> list[str] | None:
     """The payload keys of an answer, ``None`` for all but the body."""
     if where.fields is None:
         return None
     return [*_OWNER, *where.fields] if LOOSE.issuperset(where.fields) else [*_OWNER, FIELDS, *where.fields]
-
-
-def tallies(counts: Iterable[tuple[Any, int]]) -> list[Tally]:
-    """What :func:`scope_value` says of the values found, and how often; chunks are not counted.
-
-    Raises:
-        StoreError: A value is not one that is written here.
-    """
-    found: list[Tally] = []
-    for value, count in counts:
-        kind, _, rest = str(value).partition("/")
-        size, _, names = rest.partition("/")
-        length = int(size) if size.isdecimal() else 0
-        space, tenant = names[:length], names[length + 1 :]
-        known = KINDS[KINDS.index(kind)] if kind in KINDS else None
-        if known is not None and value == scope_value(Scope(tenant=tenant, space=space), kind):
-            found.append(Tally(scope=Scope(tenant=tenant, space=space), kind=known, count=count))
-        elif kind != CHUNK:
-            raise StoreError(f"a record has the scope {value!r:.120}, which pagefault does not write")
-    return sorted(found, key=lambda tally: (tally.scope.tenant, tally.scope.space, KINDS.index(tally.kind)))
-
-
-def check_scope(scope: Reach) -> None:
-    """Refuse a scope that cannot be matched exactly.
-
-    Raises:
-        StoreError: The tenant, space or user is empty or not encodable text.
-    """
-    inner = ("user", scope.user) if isinstance(scope, UserScope) else ("space", scope.space)
-    for name, value in (("tenant", scope.tenant), inner):
-        if not _is_text(value) or not value:
-            raise StoreError(f"scope.{name} is {value!r:.60}; it must be non-empty text, as SpaceId checks it")
 
 
 def distinct(records: Iterable[Record]) -> list[Record]:
@@ -364,15 +273,6 @@ def is_empty(where: Where) -> bool:
     return nowhere or (where.ids is not None and not where.ids)
 
 
-def owned(scope: Reach, payload: Payload | None, *kinds: str) -> bool:
-    """Whether a point belongs to the scope and is of one of these kinds."""
-    if payload is None or payload.get("tenant") != scope.tenant or payload.get("kind") not in kinds:
-        return False
-    if isinstance(scope, UserScope):
-        return payload.get(USER_KEY) == user_value(scope, str(payload["kind"]))
-    return payload.get("space") == scope.space
-
-
 def restore(
     id_: UUID, payload: Payload, body: str = "", chosen: Sequence[str] | None = None, sparse: Sparse | None = None
 ) -> Record:
@@ -436,13 +336,13 @@ def _check_record(record: Record) -> None:
         raise StoreError(f"record {record.id}: the id must be a UUID; derive it with pagefault.chain")
     if record.kind not in KINDS:
         raise StoreError(f"record {record.id}: kind is {record.kind!r}, not one of {', '.join(KINDS)}")
-    if not all(_is_text(tag) and tag for tag in record.tags):
+    if not all(is_text(tag) and tag for tag in record.tags):
         raise StoreError(f"record {record.id}: a tag is non-empty text, got {list(record.tags)!r:.60}")
     if not _is_seq(record.seq):
         raise StoreError(f"record {record.id}: seq is {record.seq!r}, it must be an integer from 0 to 2^53 - 1")
-    if not _is_text(record.user):
+    if not is_text(record.user):
         raise StoreError(f"record {record.id}: user is {record.user!r:.60}; it must be text, as SpaceId checks it")
-    if not _is_text(record.body) or not record.body.isascii():
+    if not is_text(record.body) or not record.body.isascii():
         raise StoreError(
             f"record {record.id}: the body must be ASCII text; write it with pagefault.messages.canonical.dump"
         )
@@ -466,13 +366,13 @@ def _fields(of: str, fields: Mapping[str, Scalar], tags: Sequence[str]) -> dict[
 @lru_cache(maxsize=1024)
 def _is_name(key: object) -> bool:
     """Whether a field can be named so; records of a kind have the same names."""
-    return _is_text(key) and key not in {"", *RESERVED}
+    return is_text(key) and key not in {"", *RESERVED}
 
 
 def _scalar(of: str, key: str, value: object) -> Scalar:
     if isinstance(value, bool):
         return value
-    if isinstance(value, str) and _is_text(value):
+    if isinstance(value, str) and is_text(value):
         return str.__str__(value)  # an enum member as its plain text
     if isinstance(value, int) and abs(value) <= MAX_INT:
         return int(value)
@@ -486,15 +386,3 @@ def _scalar(of: str, key: str, value: object) -> Scalar:
 
 def _is_seq(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_INT
-
-
-def _is_text(value: object) -> bool:
-    if not isinstance(value, str):
-        return False
-    if value.isascii():
-        return True
-    try:
-        value.encode("utf-8")
-    except UnicodeEncodeError:  # a lone surrogate, which the engine cannot hold
-        return False
-    return True

@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from pagefault.ports import Header, Reach, Sparse
-from pagefault.stores.layout import SCOPE_KEY, USER_KEY, Payload, reach_of
+from pagefault.stores.scopes import SCOPE_KEY, USER_KEY, Payload, reach_of
 from pagefault.stores.vectors import TEXT, USER_TEXT
 
 _APART: Final = 3

@@ -18,6 +18,7 @@ from pagefault.stores import header as headers
 from pagefault.stores import layout
 from pagefault.stores.adapter import Adapter
 from pagefault.stores.lists import are_apart
+from pagefault.stores.scopes import check_scope
 from pagefault.stores.server_calls import Calls, has_id
 from pagefault.stores.server_link import Link, Pace
 from pagefault.stores.server_settings import key_from, server_settings
@@ -179,7 +180,7 @@ class ServerStore(Adapter):
                 "open it after the fork"
             )
         if scope is not None:
-            layout.check_scope(scope)
+            check_scope(scope)
         return self._calls
 
 

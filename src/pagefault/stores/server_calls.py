@@ -18,30 +18,22 @@ from qdrant_client import AsyncQdrantClient, models
 from pagefault.errors import CorruptPage, StoreError
 from pagefault.ports import Hit, Reach, Record, RecordKind, Scope, Sparse, Tally, Where
 from pagefault.stores import answers
-from pagefault.stores.layout import (
+from pagefault.stores.layout import MAX_INT, NONCE, UNSEEN, Row, from_on, lost_chunks, selected, stale_chunks, windows
+from pagefault.stores.lists import Lists, laid, lists_of
+from pagefault.stores.scopes import (
     CHUNK,
-    MAX_INT,
-    NONCE,
     PIECED,
     SCOPE_KEY,
     TAGS,
-    UNSEEN,
     USER_KEY,
     Payload,
-    Row,
-    from_on,
-    lost_chunks,
     newly_pieced,
     owned,
     pieced_value,
     reach_of,
-    selected,
-    stale_chunks,
     tag_groups,
     tallies,
-    windows,
 )
-from pagefault.stores.lists import Lists, laid, lists_of
 from pagefault.stores.server_link import Link
 from pagefault.stores.vectors import DENSE, PIECES, TEXT, named_vectors
 

@@ -14,8 +14,8 @@ from qdrant_client import AsyncQdrantClient, models
 from pagefault.errors import StoreError, StoreMismatch, StoreMissing
 from pagefault.ports import Header
 from pagefault.stores import header as headers
-from pagefault.stores.layout import PIECED, SCOPE_KEY, TAGS, USER_KEY
 from pagefault.stores.lists import names
+from pagefault.stores.scopes import PIECED, SCOPE_KEY, TAGS, USER_KEY
 from pagefault.stores.server_link import Link
 from pagefault.stores.server_settings import ServerSettings
 from pagefault.stores.vectors import DENSE, PIECES
