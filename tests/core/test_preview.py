@@ -198,7 +198,7 @@ def test_a_view_carries_its_previews():
     assert from_record(to_record(view)) == view
     old = {k: v for k, v in to_record(view).items() if k != "previews"}
     assert from_record(old).previews == (), "records of earlier releases have none"
-    assert view.on_path({3: "c" * 32}.get) is view
+    assert view.on_path({3: "c" * 32}.get) == view
     assert view.on_path(lambda seq: None).previews == ()
     assert view.with_pins([Pin(seq=3, chain="c" * 32)]).previews == ()
     line = Entry(first=3, last=3, gist="x")

@@ -13,7 +13,7 @@ from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 
 import pagefault
-from pagefault_langgraph import LangChainCodec, PagingMiddleware, space_of
+from pagefault_langgraph import LangChainCodec, NotPageable, PagingMiddleware, recall_tool, space_of
 from pagefault_langgraph.messages import LANGCHAIN
 from tests.langgraph.scripted import TOOLS, ScriptedModel, words, worker_script
 
@@ -76,6 +76,22 @@ def test_a_system_prompt_larger_than_the_budget(memory: pagefault.Memory) -> Non
 def test_wrong_things_given_to_the_middleware(memory: pagefault.Memory, given: Any, error: type[Exception]) -> None:
     with pytest.raises(error, match=r"pagefault\.(Budget|open)"):
         PagingMiddleware(memory if given else "./dir", **given)
+
+
+@pytest.mark.parametrize(("name", "way"), [("recall", "recall=False"), ("pin_item", "manage=False")])
+def test_a_tool_of_the_agents_own_by_the_name_of_ours(memory: pagefault.Memory, name: str, way: str) -> None:
+    """LangChain gives the model one of the two, the agent's."""
+
+    @tool(name)
+    def other(product: str) -> str:
+        """Call a product back."""
+        return product
+
+    with pytest.raises(NotPageable, match=f"tool '{name}' of its own.*{way}"):
+        build(memory, tools=[other], manage=True).invoke({"messages": [("user", "go")]}, config())
+    build(memory, tools=[other], recall=False).invoke({"messages": [("user", "go")]}, config())
+    mine = recall_tool(memory, scope="user")
+    build(memory, tools=[mine]).invoke({"messages": [("user", "go")]}, config("t", user_id="ada"))
 
 
 def test_the_default_identity_can_be_named(memory: pagefault.Memory) -> None:

@@ -118,7 +118,7 @@ def watch(space: Space, config: Mapping[str, Any], owner: object, tools: Sequenc
     places = tuple(namespace.split("|")[:-1])
     steps = configurable.get("checkpoint_map") or {}
     known = tuple(str(steps.get("|".join(places[:depth]), "")) for depth in range(len(places)))
-    caller = _Caller(weakref.ref(owner), frozenset(map(_tool_name, tools)), places, known)
+    caller = _Caller(weakref.ref(owner), frozenset(map(tool_name, tools)), places, known)
     last = _callers.get(space)
     if last is not None and last.owner() not in {None, owner} and last.tools != caller.tools and _beside(last, caller):
         raise AmbiguousAgent(
@@ -137,7 +137,8 @@ def _beside(one: _Caller, other: _Caller) -> bool:
     return False
 
 
-def _tool_name(tool: Any) -> str:
+def tool_name(tool: Any) -> str:
+    """What a model calls a tool by, be it an object or a provider's dictionary."""
     if isinstance(tool, Mapping):
         function = tool.get("function")
         return str((function if isinstance(function, Mapping) else tool).get("name"))

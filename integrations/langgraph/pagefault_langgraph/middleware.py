@@ -23,12 +23,14 @@ from langgraph.types import Command
 
 from pagefault import Budget, Memory, Source, Space, SpaceId
 from pagefault.arguments import ScopeName
+from pagefault.asking import NAME as RECALL
 from pagefault.messages.equal import is_equal
 from pagefault.paths.paging import Prompt
 from pagefault.window.calibration import Gauge
-from pagefault_langgraph.identity import Identity, calling, space_of, watch
+from pagefault_langgraph.identity import Identity, calling, space_of, tool_name, watch
 from pagefault_langgraph.locate import IN_TURN, OWNED, Budgets
 from pagefault_langgraph.messages import LANGCHAIN
+from pagefault_langgraph.model import NotPageable
 from pagefault_langgraph.overhead import Overhead, shapes
 from pagefault_langgraph.state import VIEW_KEY, PagingState
 from pagefault_langgraph.tools import recall_tool
@@ -172,10 +174,23 @@ class PagingMiddleware(AgentMiddleware[PagingState, Any, Any]):
     def _look_around(self, request: ModelRequest[Any]) -> tuple[Gauge, int]:
         """The budget of the model of this call, and the tokens of what surrounds its conversation."""
         model, system, tools, shape = request.model, request.system_message, request.tools, request.response_format
+        self._check_names(tools)
         gauge, overhead = self._budgets.of(model), self._overhead.of(system, [*tools, *shapes(shape)])
         if isinstance(model, BaseChatModel):  # of any other, the run's config may choose what is called
             self._around = model, system, list(tools), shape, gauge, overhead
         return gauge, overhead
+
+    def _check_names(self, tools: Sequence[Any]) -> None:
+        """Of two tools by one name LangChain keeps the agent's, without a word."""
+        ours = {tool.name: tool for tool in self.tools}
+        for tool in tools:
+            own = ours.get(name := tool_name(tool), tool)
+            if tool is not own and not own.args.keys() <= getattr(tool, "args", {}).keys():
+                way = "recall=False" if name == RECALL else "manage=False"
+                raise NotPageable(
+                    f"the agent has a tool {name!r} of its own, so its model would not get the one that this "
+                    f"middleware brings along; rename that tool, or make it PagingMiddleware(memory, {way})"
+                )
 
     def _check_order(self) -> None:
         if IN_TURN.get() and not self._has_warned:

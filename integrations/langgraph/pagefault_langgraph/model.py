@@ -28,7 +28,7 @@ _MARK: Final = "__pagefault_pager__"
 
 
 class NotPageable(PagefaultError, TypeError):
-    """What was given to ``paged`` is no chat model, or wraps one already."""
+    """A model, state, reducer or tool that does not go with paging; the message says what to do."""
 
 
 def paged(

@@ -173,7 +173,7 @@ class View:
         def is_here(at: int, chain: str) -> bool:
             return chain_at(at) == chain if at else not chain
 
-        own = replace(
+        return replace(
             self,
             blocks=tuple(b for b in self.blocks if is_here(b.at, b.tip)),
             pins=tuple(p for p in self.pins if is_here(p.seq, p.chain)),
@@ -184,7 +184,6 @@ class View:
             notes=tuple(n for n in self.notes if is_here(n.at, n.chain)),
             seal=self.seal if self.seal and is_here(self.seal.at, self.seal.chain) else None,
         )
-        return self if own == self else own
 
 
 def _without(block: Block, seqs: set[int]) -> Block | None:
