@@ -179,6 +179,23 @@ def test_a_long_thread_that_never_saw_us(memory: pagefault.Memory) -> None:
     assert stored == [str(m.content) for m in now[: len(stored)]]
 
 
+def test_what_is_added_to_the_last_question_counts(memory: pagefault.Memory) -> None:
+    """As retrieval does that writes what it found into the user's message on its way, under the same id."""
+
+    def finds(request: Any) -> Any:
+        *before, last = request.messages
+        found = f"FOUND {words('found', 150)}\n{last.content}"
+        return request.override(messages=[*before, last.model_copy(update={"content": found})])
+
+    model = ScriptedModel(lambda call, messages: AIMessage(words(f"a{call}", 40)))
+    middleware: list[Any] = [Change("finds", finds), PagingMiddleware(memory, budget=BUDGET)]
+    agent = create_agent(model, middleware=middleware, checkpointer=InMemorySaver())
+    for turn in range(12):
+        agent.invoke({"messages": [("user", words(f"u{turn}", 40))]}, CONFIG)
+    assert max(map(tokens, model.requests)) <= BUDGET.target
+    assert "FOUND" not in str(agent.get_state(CONFIG).values["messages"])
+
+
 @pytest.mark.parametrize("is_summed_up", [False, True])
 def test_what_a_summary_takes_out_of_the_state_is_out_of_the_conversation(
     memory: pagefault.Memory, *, is_summed_up: bool

@@ -18,7 +18,7 @@ from pagefault.page import Role, SpaceId
 from pagefault.paths.content import reserved
 from pagefault.paths.lineage import Lineage
 from pagefault.paths.previewing import oversize, squeeze
-from pagefault.paths.prompt import render
+from pagefault.paths.prompt import growth, render, staying
 from pagefault.paths.slot import Slot
 from pagefault.ports import Codec, TokenCounter
 from pagefault.tokens import lines_add_up
@@ -150,6 +150,7 @@ class Paging:
             if lineage.sent is not None and lineage.counted >= lineage.sent.gauge.due:
                 lineage.weigh()
             gauge, limits = (budget, budget.budget) if isinstance(budget, Gauge) else (None, budget)
+            overhead += growth(lineage, requested) if requested is not None else 0
             tokens = lineage.counted + lineage.loose + lineage.own_tokens
             if (
                 overhead + tokens <= lineage.calm
@@ -266,7 +267,7 @@ class Paging:
     def lacking(self, lineage: Lineage) -> list[int]:
         """Pages that the next prompt shows or may show and whose messages are only in the store."""
         with self.lock:
-            wanted = _staying(lineage) | {s.seq for s in lineage.slots if s.seq not in lineage.absent}
+            wanted = staying(lineage) | {s.seq for s in lineage.slots if s.seq not in lineage.absent}
             return lineage.left_behind(sorted(wanted))
 
     def _reconcile(self, lineage: Lineage, record: Mapping[str, Any] | None) -> None:
@@ -410,21 +411,16 @@ def _carry(lineage: Lineage, view: View) -> None:
         lineage.adopt(whole.with_items_folded(lambda text: _message_cost(lineage, text)))
 
 
-def _staying(lineage: Lineage) -> set[int]:
-    """Pages that no prompt goes without: pins, the last user message and the last page."""
-    return lineage.view.pinned | {s.seq for s in lineage.slots[-1:]} | ({lineage.request} - {0})
-
-
 def _results(lineage: Lineage) -> list[Slot]:
     """Pages that have to stay but may be shown in part."""
-    free = _staying(lineage) - lineage.view.pinned - lineage.absent
+    free = staying(lineage) - lineage.view.pinned - lineage.absent
     return [lineage.slots[seq - 1] for seq in sorted(free)]
 
 
 def _keep_last(lineage: Lineage) -> None:
     """Bring back what has to stay: on a shorter path an older page may have become the last."""
     lineage.is_checked = True
-    back = _staying(lineage) & lineage.absent
+    back = staying(lineage) & lineage.absent
     if back and not lineage.left_behind(sorted(back)):
         lineage.adopt(lineage.view.with_present(back))
         lineage.is_checked = True
@@ -432,7 +428,7 @@ def _keep_last(lineage: Lineage) -> None:
 
 def _census(lineage: Lineage, view: View, chosen: set[int], overhead: int) -> Census:
     lead = next((s.seq for s in lineage.slots if s.role != Role.SYSTEM), len(lineage.slots) + 1)
-    stay, away = _staying(lineage), lineage.absent | chosen
+    stay, away = staying(lineage), lineage.absent | chosen
     shown = {p.seq: p.tokens for p in view.previews}
     released = {p.seq for p in view.released}
     held: list[PageCost] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pagefault.page import Role
+from pagefault.paths.content import count, projection_of
 from pagefault.paths.lineage import Lineage
 from pagefault.paths.previewing import shown
 from pagefault.paths.slot import Slot
@@ -36,6 +37,25 @@ def render(lineage: Lineage, requested: list[Any] | None = None) -> list[Any]:
         kept = _cut(lineage, kept)
     lead = next((i for i, n in enumerate(kept) if lineage.codec.sketch(n).role != Role.SYSTEM), len(kept))
     return [*kept[:lead], *_top(lineage), *kept[lead:]]
+
+
+def staying(lineage: Lineage) -> set[int]:
+    """Pages that no prompt goes without: pins, the last user message and the last page."""
+    return lineage.view.pinned | {s.seq for s in lineage.slots[-1:]} | ({lineage.request} - {0})
+
+
+def growth(lineage: Lineage, requested: list[Any]) -> int:
+    """Tokens that other middleware added to messages that have to stay, such as what it found to the last question."""
+    key, is_same = lineage.codec.key, lineage.codec.is_same
+    asked = {key(native): native for native in requested}
+    more = 0
+    for slot in [lineage.slots[seq - 1] for seq in staying(lineage) - lineage.absent]:
+        natives = lineage.natives(slot)
+        sent = [asked.get(name, native) if (name := key(native)) is not None else native for native in natives]
+        if not all(map(is_same, natives, sent)):
+            tokens = count([projection_of(native, lineage.codec) for native in sent], lineage.counter)
+            more += max(0, tokens - slot.tokens)
+    return more
 
 
 def _cut(lineage: Lineage, natives: list[Any]) -> list[Any]:
