@@ -156,7 +156,7 @@ def test_a_new_pin_replaces_the_one_of_another_path():
 @given(views(), st.lists(st.integers(1, 60)))
 @few
 def test_a_released_page_may_leave_and_stays_for_now(view, seqs):
-    released = view.without_pins(seqs)
+    released = view.without_pins(iter(seqs))
     assert released.pinned == view.pinned - set(seqs)
     assert released.absent == view.absent
     assert released.generation == view.generation + 1

@@ -105,6 +105,20 @@ def test_a_missing_place_is_refused_or_harmless(path):
     assert (view is not None) == (path in whole_lists)
 
 
+def value_at(path):
+    value = GOOD
+    for key in path:
+        value = value[key]
+    return value
+
+
+@pytest.mark.parametrize("path", [path for path in PLACES if type(value_at(path)) in {int, str}], ids=str)
+def test_text_is_no_number_and_a_number_no_text(path):
+    record = setting(*path, str(value_at(path)) if isinstance(value_at(path), int) else 7)
+    with pytest.raises(ValueError, match=r"^(not a view record|view record version)"):
+        from_record(record)
+
+
 def setting(*path_and_value):
     *path, value = path_and_value
 

@@ -16,6 +16,7 @@ import pagefault
 from pagefault.messages.projection import compact
 from pagefault.tokens import default_counter
 from pagefault_langgraph import PagingMiddleware, paged
+from pagefault_langgraph.overhead import Overhead
 from tests.langgraph.scripted import TOOLS, ScriptedModel, words, worker_script
 from tests.langgraph.test_long_run import tokens
 
@@ -43,6 +44,21 @@ def test_tool_schemas_and_system_prompt(memory: pagefault.Memory) -> None:
     agent = create_agent(model, [*TOOLS, LARGE], middleware=[paging], system_prompt="Be careful.")
     agent.invoke({"messages": [("user", "go")]}, CONFIG)
     check(model.requests, schemas([*TOOLS, LARGE]))
+
+
+def test_who_asks_while_another_does_is_told_of_its_own_tools() -> None:
+    """As threads that share a middleware do."""
+    overhead = Overhead(default_counter)
+
+    class Overtaken(dict[str, str]):
+        def __eq__(self, other: object) -> bool:
+            overhead.of(None, TOOLS)
+            return True
+
+        __hash__ = None
+
+    small = overhead.of(None, [Overtaken(name="a")])
+    assert overhead.of(None, [Overtaken(name="a")]) == small < overhead.of(None, TOOLS)
 
 
 SHAPE: Any = {

@@ -23,17 +23,16 @@ class Overhead:
 
     def __init__(self, counter: Callable[[], TokenCounter]) -> None:
         self._counter = counter
-        self._system: BaseMessage | None = None
-        self._tools: list[Any] = []
-        self._tokens = 0
+        self._last: tuple[BaseMessage | None, list[Any], int] = None, [], 0
 
     def of(self, system: BaseMessage | None, tools: Sequence[Any]) -> int:
         """Tokens of a request's system message, tool schemas and what :func:`shapes` gave."""
-        if system is not self._system or tools != self._tools:
+        known, same, tokens = self._last  # one value: several threads ask at once
+        if system is not known or tools != same:
             tokens = self.messages([system] if system is not None else [])
             tokens += schema_tokens(map(_schema, tools), self._counter())
-            self._system, self._tools, self._tokens = system, list(tools), tokens
-        return self._tokens
+            self._last = system, list(tools), tokens
+        return tokens
 
     def transient(self, requested: Sequence[BaseMessage], history: Sequence[BaseMessage]) -> int:
         """Tokens of messages that other middleware put into the request only."""
