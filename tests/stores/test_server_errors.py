@@ -106,6 +106,15 @@ def test_a_status_that_says_where_to_look(status, why):
     assert why in judge(answered(status)).reason
 
 
+@pytest.mark.parametrize(
+    "error", [answered(429), ResourceExhaustedResponse("Rate limiting exceeded", 60), rpc(Code.RESOURCE_EXHAUSTED)]
+)
+def test_a_limit_of_calls_is_not_told_as_a_server_that_is_away(error):
+    told, _ = asyncio.run(outcome([error] * 4))
+    assert "read_rate_limit and write_rate_limit" in str(told)
+    assert "URL" not in str(told)
+
+
 def test_a_collection_that_is_gone_over_grpc_says_where_to_look():
     assert "the collection was deleted" in judge(rpc(Code.NOT_FOUND)).reason
 

@@ -22,9 +22,15 @@ _WHY_GONE: Final = (
     "written; a memory that is opened anew makes an empty one)"
 )
 _WHY_REFUSED: Final = "is it a Qdrant server, of a supported version?"
+_LOOK: Final = "Check that a Qdrant server answers there and that the URL is right"
+_LIMITED: Final = (
+    "Raise the limits of calls a minute (read_rate_limit and write_rate_limit of the collection's strict mode, or a "
+    "proxy's), or let fewer agents use it at a time"
+)
 _TOO_LARGE: Final = "larger than max"
 """What gRPC says of a message beyond the limit that it was given; the same answer would come again."""
-_PASSING: Final = frozenset({408, 429, 502, 503, 504})
+_TOO_MANY: Final = 429
+_PASSING: Final = frozenset({408, _TOO_MANY, 502, 503, 504})
 _DENIED_CODES: Final = frozenset({grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED})
 _PASSING_CODES: Final = frozenset(
     {
@@ -58,12 +64,14 @@ class Verdict:
         reason: What happened, in few words.
         again: Whether trying again may help.
         asked: Seconds that the server asked to wait, 0 for none.
+        way_out: What may help where it is :class:`StoreUnreachable`.
     """
 
     kind: type[StoreError]
     reason: str
     again: bool = False
     asked: float = 0.0
+    way_out: str = _LOOK
 
 
 # What the client raises; anything else is a defect and passes through. It asserts on answers
@@ -97,7 +105,7 @@ def _busy(error: QdrantException) -> Verdict:
     """Status 429 with ``Retry-After``, which may be no number."""
     asked = error.retry_after_s if isinstance(error, ResourceExhaustedResponse) else 0
     reason = f"too many requests ({error})"[:_MAX_REASON]
-    return Verdict(kind=StoreUnreachable, reason=reason, again=True, asked=max(0.0, asked))
+    return Verdict(kind=StoreUnreachable, reason=reason, again=True, asked=max(0.0, asked), way_out=_LIMITED)
 
 
 def _answered(error: UnexpectedResponse) -> Verdict:
@@ -110,7 +118,8 @@ def _answered(error: UnexpectedResponse) -> Verdict:
     if status in _DENIED:
         return Verdict(kind=StoreDenied, reason=reason)
     if status in _PASSING:
-        return Verdict(kind=StoreUnreachable, reason=reason, again=True, asked=_retry_after(error))
+        way_out = _LIMITED if status == _TOO_MANY else _LOOK
+        return Verdict(kind=StoreUnreachable, reason=reason, again=True, asked=_retry_after(error), way_out=way_out)
     return Verdict(kind=StoreError, reason=reason, again=status >= 500)
 
 
@@ -126,7 +135,8 @@ def _grpc(error: grpc.RpcError) -> Verdict:
     if status is grpc.StatusCode.RESOURCE_EXHAUSTED and _TOO_LARGE in reason:
         return Verdict(kind=StoreError, reason=f"{reason}; {_WHY_REFUSED}")
     if status in _PASSING_CODES:
-        return Verdict(kind=StoreUnreachable, reason=reason, again=True)
+        way_out = _LIMITED if status is grpc.StatusCode.RESOURCE_EXHAUSTED else _LOOK
+        return Verdict(kind=StoreUnreachable, reason=reason, again=True, way_out=way_out)
     return Verdict(kind=StoreError, reason=reason, again=status is grpc.StatusCode.INTERNAL)
 
 

@@ -139,8 +139,7 @@ class Link:
         if verdict.kind is StoreUnreachable:
             asked = f"; it asked to wait {verdict.asked:.0f} s" if verdict.asked else ""
             return StoreUnreachable(
-                f"{where} failed after {attempts}, last with: {reason}{asked}. Check that a Qdrant server answers "
-                "there and that the URL is right; calling again is safe"
+                f"{where} failed after {attempts}, last with: {reason}{asked}. {verdict.way_out}; calling again is safe"
             )
         return StoreError(f"{where} failed after {attempts}: {reason}")
 
