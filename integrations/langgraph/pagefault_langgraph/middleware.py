@@ -184,8 +184,8 @@ class PagingMiddleware(AgentMiddleware[PagingState, Any, Any]):
         """Of two tools by one name LangChain keeps the agent's, without a word."""
         ours = {tool.name: tool for tool in self.tools}
         for tool in tools:
-            own = ours.get(name := tool_name(tool), tool)
-            if tool is not own and not own.args.keys() <= getattr(tool, "args", {}).keys():
+            own = ours.get(name := tool_name(tool))
+            if own is not None and tool is not own and not own.args.keys() <= getattr(tool, "args", {}).keys():
                 way = "recall=False" if name == RECALL else "manage=False"
                 raise NotPageable(
                     f"the agent has a tool {name!r} of its own, so its model would not get the one that this "
