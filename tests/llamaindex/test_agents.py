@@ -130,6 +130,10 @@ WAYS = {
 }
 
 
+def user(text):
+    return ChatMessage(role="user", content=text)
+
+
 def contents(memory):
     return [str(m.content) for m in memory.get_all()]
 
@@ -498,6 +502,32 @@ def test_a_request_of_no_session_is_sent_as_it_is(backend):
         paged(llm, "./somewhere")
     with pytest.raises(pagefault.BudgetError):
         paged(llm, backend, budget=400)
+
+
+SECRET = ChatMessage(role="user", content="Secret of another user: 4711")
+
+
+@pytest.mark.parametrize(
+    ("said", "later", "request_"),
+    [
+        ([], [], [SECRET]),  # its engine failed, or only its history was shown
+        ([], [user("hello")], [SECRET]),
+        ([user("hello")], [say("hi")], [user("hello"), say("What is it?"), SECRET]),
+    ],
+)
+def test_a_request_in_the_same_context_as_a_session_is_not_taken_for_its(backend, said, later, request_):
+    llm, memory = ScriptedLLM(lambda number, request: say("ok")), session(backend)
+    model = paged(llm, memory)
+    memory.put_messages(said)
+    memory.get()
+    memory.put_messages(later)
+    model.chat([ChatMessage(role="system", content=SYSTEM), *request_])
+    assert llm.requests[0][1:] == request_
+    assert "4711" not in str(recall_tool(memory).call(query="Secret 4711").content)
+    backend.flush()
+    records = backend._kernel.call(backend._store.scan(_scope(memory), pagefault.ports.Where(), limit=10))
+    bodies = backend._kernel.call(backend._store.get(_scope(memory), [record.id for record in records]))
+    assert not any("4711" in record.body for record in bodies.values())
 
 
 def test_a_session_at_another_place_than_the_llm_pages_is_told_once(backend, caplog):

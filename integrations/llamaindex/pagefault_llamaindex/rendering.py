@@ -2,7 +2,7 @@
 
 LlamaIndex's messages have no ids, and agents run each step in a task of its own. What a memory
 gave out is known again by its objects, or, where an engine rebuilt them from a template, by what
-they say and by the context that the memory was read in.
+they say and by the context that the memory was read in, as long as nothing was added since.
 """
 
 from __future__ import annotations
@@ -79,7 +79,13 @@ def match(request: Sequence[ChatMessage]) -> Match | None:
         if known is not None and known[0]() is request[index]:
             return _by_object(known[1], request, index)
     rendering = _last.get()
-    return None if rendering is None else _by_reading(rendering, request)
+    return _by_reading(rendering, request) if rendering is not None and _is_current(rendering) else None
+
+
+def _is_current(rendering: Rendering) -> bool:
+    """Whether the session is still as it was: an engine asks at once, later requests are somebody else's."""
+    lineage = rendering.shown.lineage
+    return lineage.is_sole and len(lineage.seen) == rendering.shown.shared
 
 
 def _by_object(rendering: Rendering, request: Sequence[ChatMessage], last: int) -> Match | None:
@@ -94,14 +100,14 @@ def _by_object(rendering: Rendering, request: Sequence[ChatMessage], last: int) 
 
 
 def _by_reading(rendering: Rendering, request: Sequence[ChatMessage]) -> Match | None:
-    """Where the rendering stands in a request that was built anew; a template may have changed a few texts."""
+    """Where the rendering stands in a request that was built anew; a template may have changed a few texts.
+
+    Nothing reads like an empty one: any request would go on from it, whoever sent it.
+    """
     natives = rendering.shown.natives
     size = len(natives)
-    if not size:
-        lead = next((i for i, m in enumerate(request) if LLAMAINDEX.sketch(m).role != "system"), len(request))
-        return Match(rendering, lead, lead, 0) if lead else None
     roles = [native.role for native in natives]
-    for start in range(len(request) - size, -1, -1):
+    for start in range(len(request) - size, -1, -1) if size else ():
         part = request[start : start + size]
         if [message.role for message in part] == roles and 2 * _alike(natives, part) > size:
             return Match(rendering, start, start + size, 0)
