@@ -140,6 +140,25 @@ def test_an_unread_stream_is_written_all_the_same():
         assert [m.role.value for m in memory.get_all()] == ["user", "assistant"]
 
 
+def test_an_engine_goes_on_from_a_session_of_tool_steps(backend):
+    llm = ScriptedLLM(answer)
+    memory = PagefaultMemory.from_defaults(backend, session_id="ada", token_limit=6_000)
+    for number in range(30):
+        for step in (number, number + 100):
+            results = {"tool_call_id": f"c{step}.0", "name": "look"}
+            memory.put_messages(
+                [
+                    call(step, ("look", {"key": f"k{step}"})),
+                    ChatMessage(role="tool", content="record " + "r " * 40, additional_kwargs=results),
+                ]
+            )
+        memory.put_messages([say(f"answer {number}"), ChatMessage(role="user", content=f"question {number}")])
+    engine = context(paged(llm, memory, budget=pagefault.Budget(window=8_000, target=1_000)), memory)
+    engine.chat("What was it?")
+    assert tokens(llm.requests[0]) <= 1_000, "a template made all messages anew"
+    assert problems(llm.requests[0]) == []
+
+
 def test_a_session_as_a_retriever():
     with pagefault.open(":memory:", embedder=None) as backend:
         memory = PagefaultMemory.from_defaults(backend, session_id="ada", token_limit=LIMIT)

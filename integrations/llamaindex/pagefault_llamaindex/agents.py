@@ -19,7 +19,7 @@ from pagefault.messages.projection import project
 from pagefault.paths.lineage import Lineage
 from pagefault.paths.slot import LeftBehind
 from pagefault_llamaindex.memory import PagefaultMemory
-from pagefault_llamaindex.messages import LLAMAINDEX
+from pagefault_llamaindex.messages import LLAMAINDEX, is_equal
 from pagefault_llamaindex.model import NotPageable
 from pagefault_llamaindex.rendering import match
 
@@ -220,6 +220,4 @@ def _aligned(said: Sequence[Any], past: Sequence[Any]) -> tuple[int, int]:
 
 
 def _same(one: ChatMessage | None, other: Any) -> bool:
-    if one is None or isinstance(other, LeftBehind):
-        return False
-    return one is other or LLAMAINDEX.encode(one) == LLAMAINDEX.encode(other)
+    return one is not None and not isinstance(other, LeftBehind) and is_equal(one, other)

@@ -97,7 +97,7 @@ class LlamaIndexCodec:
         )
 
     def is_same(self, one: Any, other: Any) -> bool:
-        """Whether two messages have equal fields."""
+        """Whether both have the same text and nothing else; ``False`` of all others, which digests tell apart."""
         if one.__class__ is not other.__class__ or one.role != other.role:
             return False
         mine, theirs = one.blocks, other.blocks
@@ -183,6 +183,17 @@ def is_plain(message: Any) -> bool:
         and not message.additional_kwargs
         and all(block.__class__ is TextBlock and block.text.__class__ is str for block in message.blocks)
     )
+
+
+def is_equal(one: Any, other: Any) -> bool:
+    """Whether two messages hold the same; what cannot be read is equal to nothing."""
+    if one is other or LLAMAINDEX.is_same(one, other):
+        return True
+    try:
+        with _told(other):
+            return bool(LLAMAINDEX.encode(one) == LLAMAINDEX.encode(other))
+    except UnsupportedMessage:
+        return False
 
 
 def copy_of(message: ChatMessage) -> ChatMessage:

@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 from llama_index.core.base.llms.types import ChatMessage
 
 from pagefault.held import Held, Shown
-from pagefault_llamaindex.messages import LLAMAINDEX
+from pagefault_llamaindex.messages import LLAMAINDEX, is_equal
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -115,4 +115,4 @@ def _by_reading(rendering: Rendering, request: Sequence[ChatMessage]) -> Match |
 
 
 def _alike(natives: Sequence[Any], part: Sequence[ChatMessage]) -> int:
-    return sum(LLAMAINDEX.is_same(one, other) for one, other in zip(natives, part, strict=True))
+    return sum(map(is_equal, natives, part))
