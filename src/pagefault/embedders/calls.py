@@ -167,7 +167,7 @@ def header_of(embedder: Embedder | None) -> Header:
         probe = fingerprint(embedder)
     except (PagefaultError, KeyboardInterrupt):
         raise
-    except BaseException as error:  # an exit or a panic, too: the worker thread it runs on is ours
+    except BaseException as error:  # as in ``_checked``
         raise EmbedderError(f"embedder {name!r} failed on a probe: {error!r:.200}") from error
     return Header(embedder=name, dimension=dimension, fingerprint=probe)
 
@@ -198,26 +198,16 @@ def embed_queries(embedder: Embedder | None, texts: Sequence[str]) -> Sequence[S
     """
     if embedder is None:
         raise EmbedderError("without an embedder there is no vector of a question")
-    asked = _own_way(embedder)
-    if asked is None:
-        return embed(embedder, texts)
-    try:
-        vectors = asked(texts)
-        validate_vectors(embedder, texts, vectors)
-    except (PagefaultError, KeyboardInterrupt):
-        raise
-    except BaseException as error:  # as above
-        raise EmbedderError(f"embedder {embedder.name!r} failed on a question: {error!r:.200}") from error
-    return vectors
+    return _checked(embedder, texts, lambda: _own_way(embedder)(texts), "failed on a question")
 
 
-def _own_way(embedder: Embedder) -> Callable[[Sequence[str]], Sequence[Sequence[float]]] | None:
-    """How an embedder reads questions, ``None`` if as it reads pages."""
+def _own_way(embedder: Embedder) -> Callable[[Sequence[str]], Sequence[Sequence[float]]]:
+    """How an embedder reads questions."""
     several: Callable[[Sequence[str]], Sequence[Sequence[float]]] | None = getattr(embedder, "embed_queries", None)
     one: Callable[[str], Sequence[float]] | None = getattr(embedder, "embed_query", None)
-    if several is not None or one is None:
+    if several is not None:
         return several
-    return lambda texts: [one(text) for text in texts]
+    return embedder.embed if one is None else lambda texts: [one(text) for text in texts]
 
 
 def embed(embedder: Embedder | None, texts: Sequence[str]) -> Sequence[Sequence[float]]:
@@ -226,15 +216,19 @@ def embed(embedder: Embedder | None, texts: Sequence[str]) -> Sequence[Sequence[
     Raises:
         EmbedderError: The embedder raised, or its vectors are unusable.
     """
-    if embedder is None:
-        return []
+    return [] if embedder is None else _checked(embedder, texts, lambda: embedder.embed(texts), "failed")
+
+
+def _checked(
+    embedder: Embedder, texts: Sequence[str], ask: Callable[[], Sequence[Sequence[float]]], failed: str
+) -> Sequence[Sequence[float]]:
     try:
-        vectors = embedder.embed(texts)
+        vectors = ask()
         validate_vectors(embedder, texts, vectors)
     except (PagefaultError, KeyboardInterrupt):
         raise
-    except BaseException as error:  # as above
-        raise EmbedderError(f"embedder {embedder.name!r} failed: {error!r:.200}") from error
+    except BaseException as error:  # an exit or a panic, too: the worker thread it runs on is ours
+        raise EmbedderError(f"embedder {embedder.name!r} {failed}: {error!r:.200}") from error
     return vectors
 
 
