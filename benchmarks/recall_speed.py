@@ -96,7 +96,7 @@ def ours(spaces: int, pages: int, asked: int) -> list[Spent]:
         pagefault.open(place, embedder=TimedEmbedder(inner, spent), budget=BUDGET) as memory,
     ):
         found = load(memory, spaces, pages)
-        watch(memory._store, spent)
+        watch(memory.core.store, spent)
         for space in found:
             space.recall("a first question")
         for _ in range(asked):

@@ -121,7 +121,7 @@ def reclaim(pause: float = PAUSE) -> tuple[float, float, int]:
         low = tokens * (pages - RECLAIMED) // pages + contents
         marks = pagefault.Watermarks(high=0.99, low=min(0.98, low / tokens))
         budget = pagefault.Budget(window=NEVER, target=tokens, watermarks=marks)
-        calls = count_calls(memory._store)
+        calls = count_calls(memory.core.store)
         watch, evicted = Watch.new(), list[int]()
         gc.collect()
         gc.disable()

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from pagefault.core import Core
+from pagefault.paths.dropped import Dropped, Kept
 from pagefault.paths.lineage import Lineage
 from pagefault.paths.paging import Paging
-from pagefault.paths.rejoin import Dropped, Kept, Merged, Rejoined, grown, merge, nameless, pages_with, rejoined
+from pagefault.paths.rejoin import Merged, Rejoined, grown, merge, nameless, pages_with, rejoined
 from pagefault.paths.restore import restore_at
 from pagefault.paths.slot import LeftBehind
 from pagefault.ports import Codec
 from pagefault.window.budget import Budget
 from pagefault.window.preview import OVERSIZE
-
-if TYPE_CHECKING:
-    from pagefault.memory import Memory
 
 Record = Mapping[str, Any] | None
 
@@ -24,8 +23,8 @@ Record = Mapping[str, Any] | None
 class Assembly:
     """One conversation, of which a framework's state may hold a part only. Made by ``space.assembly(codec)``."""
 
-    def __init__(self, memory: Memory, paging: Paging, codec: Codec) -> None:
-        self._memory = memory
+    def __init__(self, core: Core, paging: Paging, codec: Codec) -> None:
+        self._core = core
         self._paging = paging
         self._codec = codec
 
@@ -56,13 +55,13 @@ class Assembly:
             StoreError: The path has to be read from the store, which is down.
         """
         found = self._here(kept, dropped, record)
-        return self._memory._kernel.call(self._from_store(kept, dropped, record)) if found is None else found
+        return self._core.kernel.call(self._from_store(kept, dropped, record)) if found is None else found
 
     async def arejoin(self, kept: list[Any], dropped: Dropped, *, record: Record = None) -> Rejoined:
         """Async twin of :meth:`rejoin`."""
         found = self._here(kept, dropped, record)
         if found is None:
-            found = await self._memory._kernel.acall(self._from_store(kept, dropped, record))
+            found = await self._core.kernel.acall(self._from_store(kept, dropped, record))
         return found
 
     def _here(self, kept: list[Any], dropped: Dropped, record: Record) -> Rejoined | None:
@@ -86,7 +85,7 @@ class Assembly:
         return self._paging.align(merged.natives, self._codec, now=time.time(), record=record)
 
     async def _from_store(self, kept: list[Any], dropped: Dropped, record: Record) -> Rejoined:
-        paging, retrieval = self._paging, self._memory._retrieval
+        paging, retrieval = self._paging, self._core.retrieval
         lineage = paging.holding(self._codec, dropped.at, dropped.tip) or await self._restored(dropped)
         while True:
             with paging.lock:
@@ -106,13 +105,13 @@ class Assembly:
             return rejoined(path, dropped, merged, kept)
 
     async def _restored(self, dropped: Dropped) -> Lineage:
-        memory, paging = self._memory, self._paging
-        await memory._writeback.open()
+        core, paging = self._core, self._paging
+        await core.writeback.open()
         restored = await restore_at(
-            memory._store, paging.space, self._codec, memory.counter, length=dropped.at, tip=dropped.tip
+            core.store, paging.space, self._codec, core.counter, length=dropped.at, tip=dropped.tip
         )
-        memory._writeback.attach(paging, restored)
-        await memory._retrieval.bring_back(paging, restored.lineage, sorted(nameless(restored.lineage)))
+        core.writeback.attach(paging, restored)
+        await core.retrieval.bring_back(paging, restored.lineage, sorted(nameless(restored.lineage)))
         return restored.lineage
 
     # -- dropping --------------------------------------------------------------------------
@@ -123,11 +122,11 @@ class Assembly:
         Raises:
             StoreError: The store is down: nothing may be dropped now.
         """
-        self._memory._kernel.call(self._memory._writeback.secure(self._paging, path))
+        self._core.kernel.call(self._core.writeback.secure(self._paging, path))
 
     async def asecure(self, path: Lineage) -> None:
         """Async twin of :meth:`secure`."""
-        await self._memory._kernel.acall(self._memory._writeback.secure(self._paging, path))
+        await self._core.kernel.acall(self._core.writeback.secure(self._paging, path))
 
     def leave_behind(self, path: Lineage, pages: Iterable[int], kept: Kept | None) -> None:
         """The state drops these pages of a path, all of it durable, and keeps the rest."""

@@ -12,9 +12,10 @@ import logging
 import time
 import uuid
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from pagefault.chain import head_id, link
+from pagefault.core import Core
 from pagefault.errors import CorruptPage, PagefaultError, PagesLost, UnsupportedMessage
 from pagefault.page import Role, SpaceId, in_words
 from pagefault.paths.content import digest
@@ -26,9 +27,6 @@ from pagefault.ports import Codec, Scope
 from pagefault.window.budget import Budget
 from pagefault.writing.records import Task
 from pagefault.writing.writeback import is_crowded
-
-if TYPE_CHECKING:
-    from pagefault.memory import Memory
 
 MAX_BACKLOG: Final = 4_096
 MAX_BRANCHES: Final = 4
@@ -57,8 +55,8 @@ class Shown(NamedTuple):
 class Held:
     """A space's own conversation, in the messages of one codec. Its callers pass messages that nobody else changes."""
 
-    def __init__(self, memory: Memory, paging: Paging, codec: Codec) -> None:
-        self.memory = memory
+    def __init__(self, core: Core, paging: Paging, codec: Codec) -> None:
+        self.core = core
         self._paging = paging
         self._codec = codec
 
@@ -68,7 +66,7 @@ class Held:
         """Add messages at the end; waits first while more than 4,096 pages are not stored yet."""
         lineage = self.ready()
         if is_crowded(self._paging, lineage, MAX_BACKLOG):
-            self.memory._kernel.call(self.memory._writeback.relieve(self._paging, lineage, MAX_BACKLOG))
+            self.core.kernel.call(self.core.writeback.relieve(self._paging, lineage, MAX_BACKLOG))
         self.admit(natives)
 
     async def aput(self, natives: list[Any]) -> None:
@@ -80,7 +78,7 @@ class Held:
         """Wait while more than 4,096 pages are not stored yet."""
         lineage = await self.aready()
         if is_crowded(self._paging, lineage, MAX_BACKLOG):
-            await self.memory._kernel.acall(self.memory._writeback.relieve(self._paging, lineage, MAX_BACKLOG))
+            await self.core.kernel.acall(self.core.writeback.relieve(self._paging, lineage, MAX_BACKLOG))
 
     async def astored(self) -> None:
         """Wait until all that was added is stored.
@@ -88,7 +86,7 @@ class Held:
         Raises:
             StoreError: It cannot be now; it is tried again, as ever.
         """
-        await self.memory._kernel.acall(self.memory._writeback.drain(self._paging, await self.aready()))
+        await self.core.kernel.acall(self.core.writeback.drain(self._paging, await self.aready()))
 
     def admit(self, natives: list[Any]) -> None:
         """Add messages at the end and wait for nothing: for who has waited for room, and holds a lock now."""
@@ -97,7 +95,7 @@ class Held:
             onward = (each for each in self._paging.branches if each.goes_on_from(lineage))
             branch = next((each for each in onward if _begins_with(natives, each.tail, self._codec)), None)
             path = lineage if branch is None else branch.path
-            with self.memory._writeback.growing(self._paging, path):
+            with self.core.writeback.growing(self._paging, path):
                 self._paging.branches = []
                 if branch is not None:
                     natives = natives[len(branch.tail) :]
@@ -140,16 +138,16 @@ class Held:
                 natives = natives[len(lineage.seen) :]
             else:
                 path = self._anew()
-            with self.memory._writeback.growing(self._paging, path):
+            with self.core.writeback.growing(self._paging, path):
                 path.extend(natives, now=time.time())  # first: where it refuses one, the conversation stays as it is
                 self._paging.branches = []
                 if path is not lineage:
-                    self.memory._writeback.owes(self._paging, path.length, others)
+                    self.core.writeback.owes(self._paging, path.length, others)
                     self._take_over(path, lineage)
 
     def _anew(self) -> Lineage:
         """A path with a root of its own, so that no page of the old one seems to follow it."""
-        fresh = Lineage(self._codec, self.memory.counter)
+        fresh = Lineage(self._codec, self.core.counter)
         fresh.root = uuid.uuid4().hex
         return fresh
 
@@ -176,20 +174,20 @@ class Held:
             prompt = self._paging.decide(lineage, budget, now=time.time(), overhead=overhead, by_turns=by_turns)
             shown = _shown(prompt)
         if shown.evicted:
-            self.memory._writeback.note(self._paging, shown.lineage)
+            self.core.writeback.note(self._paging, shown.lineage)
         return shown
 
     def everything(self) -> list[Any]:
         """All messages in order, wherever they are."""
-        return self.memory._kernel.call(self._everything())
+        return self.core.kernel.call(self._everything())
 
     async def aeverything(self) -> list[Any]:
         """Async twin of :meth:`everything`."""
-        return await self.memory._kernel.acall(self._everything())
+        return await self.core.kernel.acall(self._everything())
 
     async def aintact(self) -> tuple[list[Any], dict[int, PagefaultError]]:
         """All messages, and what is wrong with those that are damaged, by their index: they stand as placeholders."""
-        return await self.memory._kernel.acall(self._intact())
+        return await self.core.kernel.acall(self._intact())
 
     async def _everything(self) -> list[Any]:
         natives, wrong = await self._intact()
@@ -201,7 +199,7 @@ class Held:
         lineage = self.known() or await self.own()
 
         async def load(pages: Sequence[int]) -> dict[int, None]:
-            await self.memory._retrieval.bring_back(self._paging, lineage, pages)
+            await self.core.retrieval.bring_back(self._paging, lineage, pages)
             return {}
 
         with self._paging.lock:
@@ -216,15 +214,15 @@ class Held:
     async def ahas_any(self) -> bool:
         """Whether there are messages; where the head says so, none of them is read."""
         known = self.known()
-        if known is None and not await self.memory._kernel.acall(self._is_headed()):
+        if known is None and not await self.core.kernel.acall(self._is_headed()):
             known = await self.aready()
         return known is None or bool(known.seen)
 
     async def _is_headed(self) -> bool:
-        await self.memory._writeback.open()
+        await self.core.writeback.open()
         point = head_id(self.space.key)
         scope = Scope(tenant=self.space.tenant, space=self.space.key)
-        head = (await self.memory._store.get(scope, [point], bodies=False)).get(point)
+        head = (await self.core.store.get(scope, [point], bodies=False)).get(point)
         return head is not None and head.seq > 0
 
     def path(self) -> Lineage | None:
@@ -246,7 +244,7 @@ class Held:
             prompt = self._paging.decide(path, budget, now=time.time(), overhead=overhead, by_turns=by_turns)
             shown = _shown(prompt)
         if shown.lineage is not path:
-            self.memory._writeback.note(self._paging, shown.lineage)
+            self.core.writeback.note(self._paging, shown.lineage)
         return shown
 
     def _branch(self, base: Lineage, shared: int, tail: list[Any]) -> Lineage:
@@ -259,7 +257,7 @@ class Held:
             path.keeps_head = False
             path.extend(base.seen[len(path.seen) : shared], now=now)
             known = Branch(base, shared, path, _question(path))
-        with self.memory._writeback.growing(self._paging, known.path):
+        with self.core.writeback.growing(self._paging, known.path):
             known.path.extend(tail[len(known.tail) :], now=now)
         if known.question and known.path.request != known.question:
             self._paging.pin(known.path, [known.question])
@@ -281,23 +279,23 @@ class Held:
 
     def known(self) -> Lineage | None:
         """The conversation, as far as this process knows it."""
-        self.memory.check_open()
+        self.core.check_open()
         return next((x for x in self._paging.lineages if x.is_sole and x.codec is self._codec), None)
 
     def ready(self) -> Lineage:
         """The conversation, taken from the store now if need be."""
-        return self.known() or self.memory._kernel.call(self.own())
+        return self.known() or self.core.kernel.call(self.own())
 
     async def aready(self) -> Lineage:
         """Async twin of :meth:`ready`."""
         known = self.known()
-        return known if known is not None else await self.memory._kernel.acall(self.own())
+        return known if known is not None else await self.core.kernel.acall(self.own())
 
     async def own(self) -> Lineage:
         """The conversation, from the store if need be."""
-        memory = self.memory
-        await memory._writeback.open()
-        restored = await restore(memory._store, self._paging.space, self._codec, memory.counter)
+        core = self.core
+        await core.writeback.open()
+        restored = await restore(core.store, self._paging.space, self._codec, core.counter)
         with self._paging.lock:
             if (known := self.known()) is not None:
                 return known
@@ -306,10 +304,10 @@ class Held:
                 return others[0]
             self._paging.lineages = [restored.lineage]
             if restored.damaged:
-                self._paging.leave_out(restored.lineage, sorted(restored.damaged), memory.budget)
+                self._paging.leave_out(restored.lineage, sorted(restored.damaged), core.budget)
                 named, first = in_words(list(map(str, restored.damaged))), next(iter(restored.damaged.values()))
                 _log.error("the window of %s goes on without what is damaged, %s: %s", self.space, named, first)
-            memory._writeback.attach(self._paging, restored)
+            core.writeback.attach(self._paging, restored)
             return restored.lineage
 
     def _mine(self) -> Lineage:

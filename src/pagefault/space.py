@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from pagefault.arguments import (
     ScopeName,
@@ -22,6 +22,7 @@ from pagefault.arguments import (
 )
 from pagefault.assembly import Assembly
 from pagefault.chat import CHAT, accept
+from pagefault.core import Core
 from pagefault.errors import PageNotFound
 from pagefault.faults.others import Past, user_scope
 from pagefault.faults.query import Query
@@ -35,9 +36,6 @@ from pagefault.recall import Found, render_items, with_items
 from pagefault.shelf import Change, Shelf, owner_of_items
 from pagefault.window.budget import Budget, check_budget
 
-if TYPE_CHECKING:
-    from pagefault.memory import Memory
-
 ACCEPTED_AT_ONCE: Final = 32
 
 
@@ -49,16 +47,17 @@ class Space:
     space answers ``recall`` and ``fault`` for what its graph has seen.
     """
 
-    def __init__(self, memory: Memory, paging: Paging) -> None:
-        self._memory = memory
-        self._paging = paging
+    def __init__(self, core: Core, paging: Paging) -> None:
+        self._core = core
+        self.paging: Final = paging
+        """Its state in this process; for adapters."""
         self.step: Final = paging.step
         """What to send at one model call of a framework; for adapters, see :meth:`Paging.step`."""
 
     @property
     def id(self) -> SpaceId:
         """Whose conversation this is."""
-        return self._paging.space
+        return self.paging.space
 
     # -- writing ---------------------------------------------------------------------------
 
@@ -103,12 +102,12 @@ class Space:
             BudgetError: What must stay does not fit, or ``budget`` is no :class:`Budget`.
         """
         check_budget(budget)
-        return _copies(self.held(CHAT).render(budget or self._memory.budget, by_turns=True))
+        return _copies(self.held(CHAT).render(budget or self._core.budget, by_turns=True))
 
     async def aview(self, *, budget: Budget | None = None) -> list[dict[str, Any]]:
         """Async twin of :meth:`view`."""
         check_budget(budget)
-        return _copies(await self.held(CHAT).arender(budget or self._memory.budget, by_turns=True))
+        return _copies(await self.held(CHAT).arender(budget or self._core.budget, by_turns=True))
 
     def fault(
         self,
@@ -133,7 +132,7 @@ class Space:
             PagesLost: The store lost it.
             InvalidId: ``scope="user"`` in a conversation of no user.
         """
-        return self._memory._kernel.call(self._fault(addresses, path, budget, scope))
+        return self._core.kernel.call(self._fault(addresses, path, budget, scope))
 
     async def afault(
         self,
@@ -144,17 +143,17 @@ class Space:
         scope: ScopeName = "thread",
     ) -> Found:
         """Async twin of :meth:`fault`."""
-        return await self._memory._kernel.acall(self._fault(addresses, path, budget, scope))
+        return await self._core.kernel.acall(self._fault(addresses, path, budget, scope))
 
     async def _fault(
         self, addresses: str | int, path: Lineage | Past | None, budget: int | None, scope: ScopeName
     ) -> Found:
         wanted, crosses = parsed(addresses), self._crosses(scope)
         past = await self._past(path)
-        memory, share = self._memory, self._share(budget)
+        core, share = self._core, self._share(budget)
         if crosses and any(address.alias for address in wanted):
             await self._settle_others()
-        return await memory._retrieval.fault(self._paging, past, wanted, memory.counter, share, crosses=crosses)
+        return await core.retrieval.fault(self.paging, past, wanted, core.counter, share, crosses=crosses)
 
     def recall(
         self,
@@ -199,7 +198,7 @@ class Space:
         """
         wanted = self._query(query, limit, after, before, budget)
         wanted = replace(wanted, skip_resident=skip_resident, crosses=self._crosses(scope))
-        return self._memory._kernel.call(self._recall(wanted, path, sources))
+        return self._core.kernel.call(self._recall(wanted, path, sources))
 
     async def arecall(
         self,
@@ -217,7 +216,7 @@ class Space:
         """Async twin of :meth:`recall`."""
         wanted = self._query(query, limit, after, before, budget)
         wanted = replace(wanted, skip_resident=skip_resident, crosses=self._crosses(scope))
-        return await self._memory._kernel.acall(self._recall(wanted, path, sources))
+        return await self._core.kernel.acall(self._recall(wanted, path, sources))
 
     def _query(
         self, text: object, limit: object, after: float | None, before: float | None, budget: int | None
@@ -241,16 +240,16 @@ class Space:
 
     async def _settle_others(self) -> None:
         """What the user's other conversations in this process said until now can be seen."""
-        for paging, lineage in self._memory.neighbours(self.id):
-            await self._memory._retrieval.settle(paging, lineage)
+        for paging, lineage in self._core.neighbours(self.id):
+            await self._core.retrieval.settle(paging, lineage)
 
     async def _recall(self, wanted: Query, path: Lineage | Past | None, sources: Sequence[Source]) -> Found:
         past = await self._past(path)
-        counter = self._memory.counter
+        counter = self._core.counter
         if wanted.crosses:
             await self._settle_others()
-        shelf, retrieval = self._shelf, self._memory._retrieval
-        await self._memory._writeback.open()
+        shelf, retrieval = self._shelf, self._core.retrieval
+        await self._core.writeback.open()
         there, vector = await asyncio.gather(shelf.size(), retrieval.vector(self.id.tenant, wanted.text))
         items = await shelf.recall(wanted, vector, there=there)
         text = render_items(items, counter=counter, budget=wanted.budget)
@@ -259,12 +258,12 @@ class Space:
             wanted = replace(wanted, budget=max(0, wanted.budget - cost))
         if sources:
             wanted = replace(wanted, budget=wanted.budget * 2 // 3)
-        found = await retrieval.search(self._paging, past, wanted, counter, vector)
+        found = await retrieval.search(self.paging, past, wanted, counter, vector)
         found = with_items(found, items, text)
         if not sources:
             return found
         room, limit = wanted.budget // 2, wanted.limit
-        return await self._memory._sources.add_to(
+        return await self._core.sources.add_to(
             found, sources, self.id, wanted.text, limit=limit, counter=counter, budget=room
         )
 
@@ -291,11 +290,11 @@ class Space:
             ...     memory.space(user="ada", thread="t2").recall("vegan diet").items[0].item.value
             'vegan since 2020'
         """
-        return self._memory._kernel.call(self._remember(noted(key, value)))
+        return self._core.kernel.call(self._remember(noted(key, value)))
 
     async def aremember(self, key: str, value: Any) -> Item:
         """Async twin of :meth:`remember`."""
-        return await self._memory._kernel.acall(self._remember(noted(key, value)))
+        return await self._core.kernel.acall(self._remember(noted(key, value)))
 
     async def _remember(self, change: Change) -> Item:
         (written,) = await self._shelf.write([change])
@@ -315,11 +314,11 @@ class Space:
             InvalidItem: No usable key.
             StoreError: The store failed.
         """
-        return self._memory._kernel.call(self._forget(key))
+        return self._core.kernel.call(self._forget(key))
 
     async def aforget(self, *, key: str) -> bool:
         """Async twin of :meth:`forget`."""
-        return await self._memory._kernel.acall(self._forget(key))
+        return await self._core.kernel.acall(self._forget(key))
 
     async def _forget(self, key: str) -> bool:
         check_key(key)
@@ -331,7 +330,7 @@ class Space:
     def _shelf(self) -> Shelf:
         """The user's items, those of the thread where no user is named: nobody shares with strangers."""
         kind, name = owner_of_items(self.id.user, self.id.thread)
-        return self._memory.shelf(tenant=self.id.tenant, kind=kind, name=name)
+        return self._core.shelf(tenant=self.id.tenant, kind=kind, name=name)
 
     # -- pins ------------------------------------------------------------------------------
 
@@ -344,18 +343,18 @@ class Space:
         Raises:
             PageNotFound: No such page.
         """
-        self._memory._kernel.call(self._pin(addresses, path))
+        self._core.kernel.call(self._pin(addresses, path))
 
     async def apin(self, addresses: str | int, *, path: Lineage | None = None) -> None:
         """Async twin of :meth:`pin`."""
-        await self._memory._kernel.acall(self._pin(addresses, path))
+        await self._core.kernel.acall(self._pin(addresses, path))
 
     async def _pin(self, addresses: str | int, path: Lineage | None) -> None:
         lineage = path or await self._current()
         seqs = numbers(addresses, lineage)
-        await self._memory._retrieval.bring_back(self._paging, lineage, seqs)
-        self._paging.pin(lineage, seqs)
-        self._memory._writeback.note(self._paging, lineage)
+        await self._core.retrieval.bring_back(self.paging, lineage, seqs)
+        self.paging.pin(lineage, seqs)
+        self._core.writeback.note(self.paging, lineage)
 
     def release(self, addresses: str | int, *, path: Lineage | None = None, unpin: bool = True) -> None:
         """Let pages go: pins on them end, and at the next reclaim they are the first to leave.
@@ -368,16 +367,16 @@ class Space:
         Raises:
             PageNotFound: No such page.
         """
-        self._memory._kernel.call(self._release(addresses, path, unpin=unpin))
+        self._core.kernel.call(self._release(addresses, path, unpin=unpin))
 
     async def arelease(self, addresses: str | int, *, path: Lineage | None = None, unpin: bool = True) -> None:
         """Async twin of :meth:`release`."""
-        await self._memory._kernel.acall(self._release(addresses, path, unpin=unpin))
+        await self._core.kernel.acall(self._release(addresses, path, unpin=unpin))
 
     async def _release(self, addresses: str | int, path: Lineage | None, *, unpin: bool) -> None:
         lineage = path or await self._current()
-        self._paging.release(lineage, numbers(addresses, lineage), unpin=unpin)
-        self._memory._writeback.note(self._paging, lineage)
+        self.paging.release(lineage, numbers(addresses, lineage), unpin=unpin)
+        self._core.writeback.note(self.paging, lineage)
 
     # -- pinned items ----------------------------------------------------------------------
 
@@ -392,11 +391,11 @@ class Space:
             ValueError: The text is empty or no string.
             PinnedOverBudget: The items would not fit.
         """
-        self._memory._kernel.call(self._pin_item(*checked_item(key, text), path))
+        self._core.kernel.call(self._pin_item(*checked_item(key, text), path))
 
     async def apin_item(self, key: str, text: str, *, path: Lineage | None = None) -> None:
         """Async twin of :meth:`pin_item`."""
-        await self._memory._kernel.acall(self._pin_item(*checked_item(key, text), path))
+        await self._core.kernel.acall(self._pin_item(*checked_item(key, text), path))
 
     def unpin_item(self, key: str, *, path: Lineage | None = None) -> None:
         """Remove a pinned item.
@@ -404,19 +403,19 @@ class Space:
         Raises:
             PageNotFound: There is none under this key.
         """
-        self._memory._kernel.call(self._pin_item(check_id("key", key), None, path))
+        self._core.kernel.call(self._pin_item(check_id("key", key), None, path))
 
     async def aunpin_item(self, key: str, *, path: Lineage | None = None) -> None:
         """Async twin of :meth:`unpin_item`."""
-        await self._memory._kernel.acall(self._pin_item(check_id("key", key), None, path))
+        await self._core.kernel.acall(self._pin_item(check_id("key", key), None, path))
 
     def pinned_items(self, *, path: Lineage | None = None) -> dict[str, str]:
         """The pinned items as they are now, by key."""
-        return self._memory._kernel.call(self._pinned_items(path))
+        return self._core.kernel.call(self._pinned_items(path))
 
     async def apinned_items(self, *, path: Lineage | None = None) -> dict[str, str]:
         """Async twin of :meth:`pinned_items`."""
-        return await self._memory._kernel.acall(self._pinned_items(path))
+        return await self._core.kernel.acall(self._pinned_items(path))
 
     async def _pinned_items(self, path: Lineage | None) -> dict[str, str]:
         lineage = path or await self._current()
@@ -427,32 +426,32 @@ class Space:
         if text is None and key not in {item.key for item in lineage.view.items}:
             known = ", ".join(repr(item.key) for item in lineage.view.items) or "none"
             raise PageNotFound(f"no pinned item {key!r} here; there is: {known}")
-        self._paging.pin_item(lineage, key, text, self.share // 2)
-        self._memory._writeback.note(self._paging, lineage)
+        self.paging.pin_item(lineage, key, text, self.share // 2)
+        self._core.writeback.note(self.paging, lineage)
 
     @property
     def share(self) -> int:
         """Tokens that one recall may use: a quarter of the target of the last call, or of the memory's budget."""
-        return (self._paging.target or self._memory.budget.target) // 4
+        return (self.paging.target or self._core.budget.target) // 4
 
     # -- for adapters ----------------------------------------------------------------------
 
     def begins_with(self, native: Any, codec: Codec) -> bool:
         """Whether the path last used begins with this message."""
-        seen = next((lineage.seen for lineage in self._paging.lineages[:1] if lineage.codec is codec), [])
+        seen = next((lineage.seen for lineage in self.paging.lineages[:1] if lineage.codec is codec), [])
         return bool(seen) and (seen[0] is native or codec.is_same(seen[0], native))
 
     def path(self, natives: list[Any], codec: Codec, *, record: Mapping[str, Any] | None = None) -> Lineage:
         """The path that a framework's messages are; adapters pass it to the other verbs."""
-        return self._paging.align(natives, codec, now=time.time(), record=record)
+        return self.paging.align(natives, codec, now=time.time(), record=record)
 
     def held(self, codec: Codec) -> Held:
         """The conversation as one that only the store keeps, in the messages of ``codec``; for adapters."""
-        return Held(self._memory, self._paging, codec)
+        return Held(self._core, self.paging, codec)
 
     def assembly(self, codec: Codec) -> Assembly:
         """The conversation as one of which a framework's state may hold a part only; for adapters."""
-        return Assembly(self._memory, self._paging, codec)
+        return Assembly(self._core, self.paging, codec)
 
     async def _past(self, path: Lineage | Past | None) -> Past:
         if isinstance(path, Past):
@@ -462,8 +461,8 @@ class Space:
 
     async def _current(self) -> Lineage:
         """The path last used in this process, else the one that the store's head names."""
-        self._memory.check_open()
-        lineages = self._paging.lineages
+        self._core.check_open()
+        lineages = self.paging.lineages
         return lineages[0] if lineages else await self.held(CHAT).own()
 
     def _share(self, budget: int | None) -> int:

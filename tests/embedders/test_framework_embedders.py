@@ -106,6 +106,6 @@ def test_the_same_model_twice_is_the_same_choice(tmp_path):
     one, two = (LlamaIndexEmbedder(MockEmbedding(embed_dim=8), name="mock/1") for _ in range(2))
     with pagefault.open(tmp_path, embedder=one) as memory:
         with pagefault.open(tmp_path, embedder=two) as again:
-            assert again.space(thread="t") is memory.space(thread="t")
+            assert again.space(thread="t").paging is memory.space(thread="t").paging
         with pytest.raises(pagefault.StoreError, match="other options"):
             pagefault.open(tmp_path, embedder=LangChainEmbedder(OfLangChain()))

@@ -29,7 +29,7 @@ AHEAD = 120
 def check(memory: Memory, space: Space, told: int) -> int:
     """Every message that was acknowledged is there, exact and once; how many there are."""
     space.view(budget=pagefault.Budget(window=10**9, target=5 * 10**8))
-    lineage = space._paging.lineages[0]
+    lineage = space.paging.lineages[0]
     count = len(lineage.seen)
     assert count >= told, f"{told} messages were acknowledged, {count} are there"
     for n, native in enumerate(lineage.seen):

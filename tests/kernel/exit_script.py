@@ -15,16 +15,17 @@ from tests.kernel.support import until
 COUNT = 40
 
 
-async def _leave_while_closing(space: pagefault.Space, batch: list[dict[str, Any]]) -> None:
-    await space.aappend(batch)
+async def _leave_while_closing(memory: pagefault.Memory, batch: list[dict[str, Any]]) -> None:
+    await memory.space(thread="t").aappend(batch)
     with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(space._memory.aclose(), 0.001)
+        await asyncio.wait_for(memory.aclose(), 0.001)
 
 
 def main(directory: str, how: str) -> None:
     """Append in one of several ways and leave."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    space = pagefault.open(directory, embedder=None).space(thread="t")
+    memory = pagefault.open(directory, embedder=None)
+    space = memory.space(thread="t")
     batch = [{"role": "user", "content": f"message {n}"} for n in range(1, COUNT + 1)]
     if how == "plain":
         space.append(batch)
@@ -35,10 +36,10 @@ def main(directory: str, how: str) -> None:
         thread.start()
     elif how == "closing":  # and does not wait for it
         space.append(batch)
-        threading.Thread(target=space._memory.close, daemon=True).start()
-        until(lambda: space._memory._closed, "the closing")
+        threading.Thread(target=memory.close, daemon=True).start()
+        until(lambda: memory.core.is_closed, "the closing")
     elif how == "cancelled":
-        asyncio.run(_leave_while_closing(space, batch))
+        asyncio.run(_leave_while_closing(memory, batch))
     elif how == "error":
         space.append(batch)
         raise SystemExit(3)

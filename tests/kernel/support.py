@@ -27,9 +27,9 @@ def wrapped(
 ) -> Iterator[tuple[Memory, S]]:
     """A memory whose store is a fake around the real one."""
     options.setdefault("embedder", None)
-    monkeypatch.setattr("pagefault.memory.EdgeStore", lambda path, **kwargs: wrapper(EdgeStore(path, **kwargs)))
+    monkeypatch.setattr("pagefault.core.EdgeStore", lambda path, **kwargs: wrapper(EdgeStore(path, **kwargs)))
     memory = pagefault.open(target, **options)
-    store = memory._store
+    store = memory.core.store
     assert isinstance(store, wrapper)
     try:
         yield memory, store
@@ -71,7 +71,7 @@ def users(first: int, last: int) -> list[dict[str, Any]]:
 
 def texts(space: Space) -> list[str]:
     """What every page of a space says, read back from the store."""
-    length = space._paging.lineages[0].length if space._paging.lineages else 0
+    length = space.paging.lineages[0].length if space.paging.lineages else 0
     with store_alone():
         return [found.page.text for found in space.fault(f"1-{length}").pages] if length else []
 
@@ -80,7 +80,7 @@ def records(memory: Memory, space: Space) -> list[Record]:
     """All pages that the store holds of a space, whatever path they are on."""
     scope = Scope(tenant=space.id.tenant, space=space.id.key)
     memory.ready()
-    return memory._kernel.call(memory._store.scan(scope, Where(), limit=1_000_000))
+    return memory.core.kernel.call(memory.core.store.scan(scope, Where(), limit=1_000_000))
 
 
 def scope_of(space: Space) -> Scope:

@@ -47,7 +47,7 @@ def test_what_is_no_directory(target):
 
 def test_an_unreachable_server_is_said_at_the_first_use():
     with pagefault.open(NOBODY, embedder=None) as memory, pagefault.open(NOBODY, embedder=None) as again:
-        assert again.space(thread="t") is memory.space(thread="t")
+        assert again.space(thread="t").paging is memory.space(thread="t").paging
         with pytest.raises(StoreUnreachable, match=r"127\.0\.0\.1:1"):
             memory.ready()
 
@@ -112,19 +112,19 @@ def test_callers_who_wait_for_a_locked_directory_wait_together(tmp_path):
     async def main():
         async with pagefault.open(tmp_path / "one", embedder=None) as one:
             await one.aready()
-            rival = EdgeStore(tmp_path / "one", run=one._kernel.run, lock_timeout=0)
+            rival = EdgeStore(tmp_path / "one", run=one.core.kernel.run, lock_timeout=0)
             two = pagefault.open(tmp_path / "two", embedder=None)
             attempts = 0
 
             async def attempt(header):
                 nonlocal attempts
                 attempts += 1
-                while len(two._kernel._verbs) < 20:  # noqa: ASYNC110  # they come from another thread
+                while len(two.core.kernel._verbs) < 20:  # noqa: ASYNC110  # they come from another thread
                     await asyncio.sleep(0.001)
                 await asyncio.sleep(0.05)
                 await rival.open(header)
 
-            two._store.open = attempt  # a store that is locked
+            two.core.store.open = attempt  # a store that is locked
             verbs = [two.space(thread=str(n)).arecall("x") for n in range(20)]
             errors = await asyncio.gather(*verbs, return_exceptions=True)
             assert {type(error) for error in errors} == {StoreLocked}
@@ -420,9 +420,9 @@ def test_a_frameworks_conversation_is_read_but_not_added_to(memory):
     space = memory.space(thread="graph")
     natives = [core.HumanMessage("the cat is called Turing"), core.AIMessage("noted")]
     lineage = space.path(natives, messages.LANGCHAIN)
-    memory._writeback.note(space._paging, lineage)
+    memory.core.writeback.note(space.paging, lineage)
     memory.flush()
-    space._paging.lineages.clear()  # as in a process that has not seen the graph's state
+    space.paging.lineages.clear()  # as in a process that has not seen the graph's state
     assert [p.page.text for p in space.fault("1-2").pages] == ["the cat is called Turing", "noted"]
     assert space.recall("cat").pages[0].address == "1"
     for verb in (lambda: space.append(user("x")), space.view):

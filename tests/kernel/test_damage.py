@@ -23,23 +23,23 @@ SMALL = pagefault.Budget(window=10_000, target=600, reserve=0)
 
 def spoil(memory, space, seq, **changes):
     """Write a page that has the right place and the wrong content, through the store's own port."""
-    slot = space._paging.lineages[0].slots[seq - 1]
+    slot = space.paging.lineages[0].slots[seq - 1]
     point = point_id(space.id.key, slot.chain)
-    store, scope = memory._store, scope_of(space)
+    store, scope = memory.core.store, scope_of(space)
 
     async def rewrite():
         record = (await store.get(scope, [point]))[point]
         await store._call(lambda shard: shard.update(UpdateOperation.delete_points([point])), urgent=True)
         await store.put(scope, [replace(record, **changes)])
 
-    memory._kernel.call(rewrite())
+    memory.core.kernel.call(rewrite())
 
 
 def test_a_corrupt_body_is_an_error_for_its_reader_and_left_out_of_a_recall(memory, space, caplog):
     space.append(user("the cat sleeps"))
     memory.flush()
     spoil(memory, space, 1, body='[{"role":"user","content":"the cat is called Eve"}]')
-    space._paging.lineages[0].leave_behind([1])
+    space.paging.lineages[0].leave_behind([1])
     with pytest.raises(CorruptPage, match=r"page 1 .*does not match its sha256.*backup"):
         space.fault("1")
     with pytest.raises(CorruptPage):
@@ -57,15 +57,15 @@ def test_a_recall_says_what_it_leaves_out(memory, space, caplog):
     space.append(user("a cat and a dog play"))
     memory.flush()
     scope = scope_of(space)
-    slot = space._paging.lineages[0].slots[0]
+    slot = space.paging.lineages[0].slots[0]
     point = point_id(space.id.key, slot.chain)
 
     async def flip():
-        store = memory._store
+        store = memory.core.store
         await store._call(lambda shard: shard.update(UpdateOperation.set_payload([point], {"body": "[]"})), urgent=True)
         assert (await store.get(scope, [point]))[point].body == "[]"
 
-    memory._kernel.call(flip())
+    memory.core.kernel.call(flip())
     found = space.recall("what is the cat called")
     assert "1" not in [page.address for page in found.pages]
     assert "4" in [page.address for page in found.pages]
@@ -79,13 +79,15 @@ def test_a_recall_says_what_it_leaves_out(memory, space, caplog):
 )
 def test_damaged_fields_are_noticed_too(memory, space, fields):
     memory.flush()
-    slot = space._paging.lineages[0].slots[0]
+    slot = space.paging.lineages[0].slots[0]
     point = point_id(space.id.key, slot.chain)
 
     async def flip():
-        await memory._store._call(lambda shard: shard.update(UpdateOperation.set_payload([point], fields)), urgent=True)
+        await memory.core.store._call(
+            lambda shard: shard.update(UpdateOperation.set_payload([point], fields)), urgent=True
+        )
 
-    memory._kernel.call(flip())
+    memory.core.kernel.call(flip())
     with store_alone(), pytest.raises(CorruptPage, match="damaged"):
         space.fault("1")
 
@@ -106,7 +108,7 @@ def written(tmp_path, count=6):
         space = memory.space(thread="t")
         space.append(users(1, count))
         memory.flush()
-        return space.id.key, [slot.chain for slot in space._paging.lineages[0].slots]
+        return space.id.key, [slot.chain for slot in space.paging.lineages[0].slots]
 
 
 def shown_by(space, **options):
@@ -160,7 +162,7 @@ def test_a_gist_changed_on_disk_cannot_begin_a_line_of_the_contents(tmp_path):
         space = memory.space(thread="t")
         space.append([user(f"message {n}. {'word ' * 50}") for n in range(60)])
         memory.flush()
-        point = point_id(space.id.key, space._paging.lineages[0].slots[0].chain)
+        point = point_id(space.id.key, space.paging.lineages[0].slots[0].chain)
     with shard_of(tmp_path) as shard:
         forged: Any = {"gist": "user: message 0\n2 user: forged"}
         shard.update(UpdateOperation.set_payload([point], forged))
@@ -252,17 +254,17 @@ def test_pages_that_vanish_while_their_messages_are_here_are_written_again(memor
     space = memory.space(thread="vanishing")
     space.append(users(1, 10))
     memory.flush()
-    points: list[Any] = [point_id(space.id.key, slot.chain) for slot in space._paging.lineages[0].slots[2:4]]
+    points: list[Any] = [point_id(space.id.key, slot.chain) for slot in space.paging.lineages[0].slots[2:4]]
 
     async def lose():
-        await memory._store._call(lambda shard: shard.update(UpdateOperation.delete_points(points)), urgent=True)
+        await memory.core.store._call(lambda shard: shard.update(UpdateOperation.delete_points(points)), urgent=True)
 
-    memory._kernel.call(lose())
+    memory.core.kernel.call(lose())
     with store_alone():  # or by a search
         assert [found.page.text for found in space.fault("3-4").pages] == ["message 3", "message 4"]
-    head = memory._kernel.call(memory._store.get(scope_of(space), [head_id(space.id.key)]))
+    head = memory.core.kernel.call(memory.core.store.get(scope_of(space), [head_id(space.id.key)]))
     assert [record.seq for record in head.values()] == [10]  # the tenth page still, not the fourth
     memory.flush()
-    space._paging.lineages.clear()  # what a new process finds
+    space.paging.lineages.clear()  # what a new process finds
     assert len(space.view()) == 10
     assert texts(space) == [f"message {n}" for n in range(1, 11)]

@@ -28,7 +28,7 @@ def embedder():
 def has_vectors(memory, space):
     """The pages that a search by similarity alone finds."""
     query = [HashingEmbedder().embed(["anything"])[0]]
-    (hits,) = memory._kernel.call(memory._store.search(scope_of(space), query, Where(), limit=1000))
+    (hits,) = memory.core.kernel.call(memory.core.store.search(scope_of(space), query, Where(), limit=1000))
     return sorted(hit.seq for hit in hits)
 
 
@@ -51,7 +51,7 @@ def test_pages_are_stored_and_found_by_text_and_get_their_vectors_later(embedder
         embedder.fault = ""
         memory.flush()
         assert has_vectors(memory, space) == [1, 2, 3, 4, 5]
-        assert memory._writeback.trouble is None
+        assert memory.core.writeback.trouble is None
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -116,7 +116,7 @@ def test_the_pump_does_not_ask_again_and_again_for_what_was_refused(embedder):
     with pagefault.open(":memory:", embedder=embedder) as memory:
         space = memory.space(thread="t")
         space.append(user("poison"))
-        until(lambda: memory._writeback._indexer._refused, "the refusal")
+        until(lambda: memory.core.writeback._indexer._refused, "the refusal")
         asked = len(embedder.calls)
         space.append(user("fine"))
         until(lambda: has_vectors(memory, space) == [2], "the other's vector")
@@ -232,10 +232,10 @@ def test_a_failing_embedder_is_reported_once_and_tried_again_by_itself(embedder,
         space.append(users(1, 3))
         asked = len(embedder.calls)
         until(lambda: len(embedder.calls) >= asked + 4, "two attempts, each with a probe")
-        assert isinstance(memory._writeback.trouble, EmbedderError)
+        assert isinstance(memory.core.writeback.trouble, EmbedderError)
         embedder.fault = ""
         until(lambda: has_vectors(memory, space) == [1, 2, 3], "recovery without anybody asking")
-        until(lambda: memory._writeback.trouble is None, "the end of the trouble")
+        until(lambda: memory.core.writeback.trouble is None, "the end of the trouble")
     assert caplog.text.count("write-back waits") == 1
     assert caplog.text.count("write-back works again") == 1
 
@@ -251,7 +251,7 @@ def test_vectors_missing_since_a_crash_are_made_at_the_next_start(tmp_path, monk
         space.append(users(41, 60))
         with pytest.raises(pagefault.StoreError, match="hit index"):
             memory.flush()
-        monkeypatch.setattr(type(memory._writeback), "flush", lambda self: store.inner.sync())  # as a kill
+        monkeypatch.setattr(type(memory.core.writeback), "flush", lambda self: store.inner.sync())  # as a kill
         store.fail("index", "put")
         memory.close()
     monkeypatch.undo()
@@ -275,7 +275,7 @@ def test_a_quick_embedder_costs_no_second_write(monkeypatch, caplog):
         memory.flush()
         assert store.calls["index"] == indexed + 1  # the large text is not made to wait for
         assert has_vectors(memory, space) == [*range(1, 41), 42]
-        head = memory._kernel.call(store.get(scope_of(space), [head_id(space.id.key)]))
+        head = memory.core.kernel.call(store.get(scope_of(space), [head_id(space.id.key)]))
         assert indexed_of(head[head_id(space.id.key)]) == 42
 
 
@@ -288,7 +288,7 @@ def test_texts_that_wait_take_bounded_memory(embedder, monkeypatch):
         space.append([user(f"{n} " * 100) for n in range(50)])
         with pytest.raises(EmbedderError):
             memory.flush()
-        waiting = memory._writeback._indexer._waiting.values()
+        waiting = memory.core.writeback._indexer._waiting.values()
         assert len(waiting) == 50
         assert sum(len(w.text or "") for w in waiting) <= 1_000
         embedder.fault = ""

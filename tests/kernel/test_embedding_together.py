@@ -38,7 +38,7 @@ def spaces_of(memory, tenant="t"):
 
 
 def waiting(memory):
-    return len(memory._vectors._questions)
+    return len(memory.core.vectors._questions)
 
 
 def asked_together(memory, spaces, embedder, gate):
@@ -173,7 +173,7 @@ def test_a_flush_names_what_no_vector_could_be_made_of_and_indexes_the_others():
             space.append([user("bad" if number == 3 else f"good {number}")])
         with pytest.raises(EmbedderError, match="pages 1;"):
             memory.flush()
-        assert not memory._writeback._indexer._waiting
+        assert not memory.core.writeback._indexer._waiting
 
 
 def test_an_error_that_is_not_the_embedders_reaches_who_asked(monkeypatch):
@@ -186,7 +186,7 @@ def test_an_error_that_is_not_the_embedders_reaches_who_asked(monkeypatch):
             async def closed(*_, **__):
                 raise MemoryClosed("on its way out")
 
-            patched.setattr(memory._kernel, "consult", closed)
+            patched.setattr(memory.core.kernel, "consult", closed)
             with ThreadPoolExecutor(1) as pool, pytest.raises(MemoryClosed, match="on its way out"):
                 pool.submit(space.recall, "where is zebra").result(PATIENCE)
         assert space.recall("where is zebra").pages

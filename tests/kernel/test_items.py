@@ -25,7 +25,7 @@ def user(memory, **more):
 
 
 def on(memory, work):
-    return memory._kernel.call(work)
+    return memory.core.kernel.call(work)
 
 
 def change(key, value=None, *, namespace=("a",), **more):
@@ -33,7 +33,7 @@ def change(key, value=None, *, namespace=("a",), **more):
 
 
 def shelf_of(memory, name="s"):
-    return memory.shelf(kind="test", name=name)
+    return memory.core.shelf(kind="test", name=name)
 
 
 # -- remember, recall, forget ------------------------------------------------------------------
@@ -225,14 +225,14 @@ def test_items_expire_and_are_cleared_away(memory, monkeypatch):
         assert "short" not in {item.key for item, _ in on(memory, shelf.search(search))}
     assert on(memory, shelf.namespaces()) == {("a",)}
     scope = shelf._scope
-    assert len(on(memory, memory._store.scan(scope, Where(kind="item"), limit=9))) == 2
+    assert len(on(memory, memory.core.store.scan(scope, Where(kind="item"), limit=9))) == 2
     on(memory, shelf.refresh([item for item in kept if item]))
     (fresh,) = on(memory, shelf.get(names[1:2]))
     assert fresh.expires_at == pytest.approx(now + 560, abs=1e-3)
     assert fresh.version == kept[1].version
     monkeypatch.setattr(time, "time", lambda: now + 10_000)
     on(memory, shelf.sweep())
-    assert [r.fields["path"] for r in on(memory, memory._store.scan(scope, Where(kind="item"), limit=9))] == [
+    assert [r.fields["path"] for r in on(memory, memory.core.store.scan(scope, Where(kind="item"), limit=9))] == [
         '["a", "ever"]'
     ]
 
@@ -277,17 +277,17 @@ def test_searches_page_without_gaps_or_repeats(memory):
 def test_shelves_share_nothing(memory):
     on(memory, shelf_of(memory, "one").write([change("k", "red")]))
     assert on(memory, shelf_of(memory, "two").get([(("a",), "k")])) == [None]
-    assert on(memory, memory.shelf(kind="other", name="one").search(Search(query="red"))) == []
-    assert on(memory, memory.shelf(tenant="evil", kind="test", name="one").namespaces()) == set()
+    assert on(memory, memory.core.shelf(kind="other", name="one").search(Search(query="red"))) == []
+    assert on(memory, memory.core.shelf(tenant="evil", kind="test", name="one").namespaces()) == set()
 
 
 def test_a_store_that_is_down_says_so(memory):
     space = user(memory)
     space.remember("diet", "vegan")
-    healthy, memory._store.swap = memory._store.swap, _broken
+    healthy, memory.core.store.swap = memory.core.store.swap, _broken
     with pytest.raises(StoreError, match="no disk"):
         space.remember("diet", "meat")
-    memory._store.swap = healthy
+    memory.core.store.swap = healthy
     assert space.recall("vegan diet").items[0].item.value == "vegan"
 
 

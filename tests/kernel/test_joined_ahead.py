@@ -35,9 +35,9 @@ def test_a_writer_that_never_rests_holds_no_conversation(monkeypatch):
         memory.flush()
         lineage = path()
         assert lineage is not None
-        assert lineage in memory._writeback._writer.unjoined
+        assert lineage in memory.core.writeback._writer.unjoined
         del space, lineage
-        memory._recent.clear()  # as when many other spaces have come since
+        memory.core._recent.clear()  # as when many other spaces have come since
 
         def is_gone():
             gc.collect()

@@ -49,7 +49,9 @@ LONG = prose(20_000, NEEDLE)
 
 def cosine(memory, space, text):
     """Similarity of the best page to a text, by the store alone."""
-    (hits,) = memory._kernel.call(memory._store.search(scope_of(space), [OLD.embed([text])[0]], Where(), limit=9))
+    (hits,) = memory.core.kernel.call(
+        memory.core.store.search(scope_of(space), [OLD.embed([text])[0]], Where(), limit=9)
+    )
     return hits[0].seq, hits[0].score
 
 

@@ -74,7 +74,7 @@ def test_a_page_that_was_left_behind_is_the_stores_to_give(monkeypatch, fault):
         space.append(users(1, 9))
         memory.flush()
         before = fault(space, "1-9")
-        space._paging.lineages[0].leave_behind([2, 3])
+        space.paging.lineages[0].leave_behind([2, 3])
         assert fault(space, "1-9") == before
         store.fail()
         assert fault(space, "1, 4-9").pages == tuple(p for p in before.pages if p.page.seq not in {2, 3})
@@ -88,7 +88,7 @@ def test_messages_that_were_changed_in_place_are_not_taken_for_the_page(monkeypa
         space.append(users(1, 3))
         memory.flush()
         before = fault(space, "2")
-        space._paging.lineages[0].seen[1]["content"] = "something else"
+        space.paging.lineages[0].seen[1]["content"] = "something else"
         assert fault(space, "2") == before, "the store has what was said"
         store.fail()
         with pytest.raises(StoreError, match="outage"):

@@ -28,7 +28,7 @@ def test_a_full_backlog_makes_append_wait(monkeypatch, small_backlog):
         space.append(users(1, 21))  # one more than may wait: taken in, since nothing was too many before
         appending = threading.Thread(target=space.append, args=(users(22, 22),))
         appending.start()
-        until(lambda: memory._kernel._tasks, "the append to wait")
+        until(lambda: memory.core.kernel._tasks, "the append to wait")
         assert appending.is_alive()
         assert len(space.view()) == 21
         store.let_go()
@@ -130,8 +130,8 @@ def test_many_writers_never_have_much_more_than_the_limit_waiting(monkeypatch, s
         def write(name):
             for n in range(100):
                 space.append(user(f"{name} {n}"))
-                with space._paging.lock:
-                    most[0] = max(most[0], len(space._paging.lineages[0].unstored(1000)))
+                with space.paging.lock:
+                    most[0] = max(most[0], len(space.paging.lineages[0].unstored(1000)))
 
         threads = [threading.Thread(target=write, args=(f"writer {n}",)) for n in range(4)]
         for thread in threads:
@@ -159,10 +159,10 @@ def test_an_outage_loses_nothing_and_is_said_once(monkeypatch, caplog, broken):
         until(lambda: store.calls[broken] >= tries + 5, "several retries")
         with pytest.raises(StoreError, match=f"outage has hit {broken}"):
             memory.flush()
-        assert memory._writeback.has_work
+        assert memory.core.writeback.has_work
         assert isinstance(memory.trouble, StoreError)
         store.heal()
-        until(lambda: not memory._writeback.has_work, "recovery without anybody asking")
+        until(lambda: not memory.core.writeback.has_work, "recovery without anybody asking")
         until(lambda: memory.trouble is None, "the end of the trouble")
         memory.flush()
         assert texts(space) == [f"message {n}" for n in range(1, 106)]
@@ -220,7 +220,7 @@ def test_a_store_that_fails_now_and_then_still_ends_up_complete(monkeypatch):
         for n in range(1, 41):
             for space in spaces:
                 space.append(user(f"message {n}"))
-        until(lambda: not memory._writeback.has_work, "all to be written")
+        until(lambda: not memory.core.writeback.has_work, "all to be written")
         for space in spaces:
             assert [r.seq for r in records(memory, space)] == list(range(1, 41))
         assert store.calls["put"] > 5

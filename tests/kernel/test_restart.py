@@ -42,7 +42,7 @@ def test_the_view_is_what_it_was_with_blocks_and_pins(tmp_path):
         space.release("7")
         before = space.view()
         memory.flush()
-        chains = [slot.chain for slot in space._paging.lineages[0].slots]
+        chains = [slot.chain for slot in space.paging.lineages[0].slots]
     assert any("pagefault:" in str(m["content"]) for m in before)  # there are blocks
     assert any(str(m["content"]).startswith("message 3:") for m in before)
     with reopen(tmp_path, budget=SMALL) as memory:
@@ -54,7 +54,7 @@ def test_the_view_is_what_it_was_with_blocks_and_pins(tmp_path):
         assert not space.recall("word17").pages[0].resident
         space.append(user("one more"))
         space.view()
-        lineage = space._paging.lineages[0]
+        lineage = space.paging.lineages[0]
         assert [slot.chain for slot in lineage.slots][:120] == chains
         assert space.fault("121").pages[0].page.parent == chains[-1]
         for one in chat(100):  # long enough for everything that may leave to leave
@@ -73,12 +73,12 @@ def test_a_pin_alone_is_remembered(tmp_path):
     with reopen(tmp_path) as memory:
         space = memory.space(thread="t")
         space.view()
-        assert space._paging.lineages[0].view.pinned == {2}
+        assert space.paging.lineages[0].view.pinned == {2}
         space.release("2")
     with reopen(tmp_path) as memory:
         space = memory.space(thread="t")
         space.view()
-        assert space._paging.lineages[0].view.pinned == set()
+        assert space.paging.lineages[0].view.pinned == set()
 
 
 def test_pinned_items_and_previews_come_back(tmp_path):
@@ -114,7 +114,7 @@ def test_any_number_of_messages_comes_back_open_groups_included(tmp_path, count)
         space = memory.space(thread="t")
         assert len(space.view()) == count
         space.append([message(n) for n in range(count, count + 9)])
-        lineage = space._paging.lineages[0]
+        lineage = space.paging.lineages[0]
         with store_alone():
             pages = [found.page.body for found in space.fault(f"1-{lineage.length}").pages]
         assert pages == bodies(count + 9)
@@ -183,15 +183,15 @@ def test_a_retry_after_a_restart_writes_the_same_points(tmp_path):
     with reopen(tmp_path) as memory:
         space = memory.space(thread="t")
         space.view()
-        space._paging.lineages[:] = [Lineage(CHAT, memory.counter)]  # as if nothing had been found
-        space._paging.lineages[0].is_sole = True
+        space.paging.lineages[:] = [Lineage(CHAT, memory.counter)]  # as if nothing had been found
+        space.paging.lineages[0].is_sole = True
         space.append(users(1, 5))
         memory.flush()
         assert {r.id for r in records(memory, space)} == first
 
 
 def test_a_space_that_left_the_process_comes_back_from_the_store(monkeypatch):
-    monkeypatch.setattr("pagefault.memory.MAX_LIVE_SPACES", 4)
+    monkeypatch.setattr("pagefault.core.MAX_LIVE_SPACES", 4)
     with pagefault.open(":memory:", embedder=HashingEmbedder()) as memory:
         for n in range(40):
             memory.space(thread=f"{n}").append([user(f"secret {n}"), message(4), message(5)])
@@ -210,10 +210,10 @@ def test_the_head_is_only_written_when_it_has_news(monkeypatch):
         memory.flush()
         puts = store.calls["put"]
         for _ in range(5):
-            memory._writeback.note(space._paging, space._paging.lineages[0])  # as every step does
+            memory.core.writeback.note(space.paging, space.paging.lineages[0])  # as every step does
             space.recall("message")
             space.view()
             memory.flush()
         assert store.calls["put"] == puts
-        head = memory._kernel.call(memory._store.get(scope_of(space), [head_id(space.id.key)]))
+        head = memory.core.kernel.call(memory.core.store.get(scope_of(space), [head_id(space.id.key)]))
         assert [record.seq for record in head.values()] == [5]

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from pagefault.core import Core, Options
 from pagefault.errors import PagefaultError
-from pagefault.memory import Memory, _Options
+from pagefault.memory import Memory
 from pagefault.space import Space
 from pagefault.stores.server import ServerStore
 from pagefault.upkeep import verify
@@ -28,7 +29,7 @@ def port() -> Iterator[RestPort]:
 
 def process(port: RestPort) -> Memory:
     """What another process would have: a memory that shares nothing with this one's."""
-    return Memory(port.url, _Options(None, None, None, require_tenant=False))
+    return Memory(Core(port.url, Options(None, None, None, require_tenant=False)))
 
 
 def conversation(memory: Memory) -> Space:
@@ -109,7 +110,7 @@ def test_a_head_that_was_written_without_being_confirmed_is_ones_own(
 ) -> None:
     with process(port) as memory:
         says(memory, "base")
-        put, left = memory._store.put, [True]
+        put, left = memory.core.store.put, [True]
 
         async def cut(scope: Any, records: Any) -> None:
             await put(scope, records)
@@ -117,7 +118,7 @@ def test_a_head_that_was_written_without_being_confirmed_is_ones_own(
                 left.clear()
                 raise ConnectionError("nobody heard the answer")
 
-        monkeypatch.setattr(memory._store, "put", cut)
+        monkeypatch.setattr(memory.core.store, "put", cut)
         conversation(memory).append(user("one"))
         conversation(memory).append({"role": "assistant", "content": "two"})
         with contextlib.suppress(PagefaultError):  # unless the writer met it before

@@ -91,7 +91,7 @@ def test_threads_end_and_throw_away_files_go(monkeypatch):
     with pagefault.open(":memory:", embedder=None) as memory:
         memory.space(thread="t").append(user("one"))
         memory.flush()
-        place = memory._temporary
+        place = memory.core._temporary
         assert place is not None
         assert place.exists()
     assert not place.exists()
@@ -140,7 +140,7 @@ def test_verbs_after_closing_say_so(tmp_path):
 def test_opening_twice_gives_one_memory_that_closes_with_the_second_close(tmp_path):
     one = pagefault.open(tmp_path, embedder=None)
     two = pagefault.open(str(tmp_path) + "/.", embedder=None)
-    assert one.space(thread="t") is two.space(thread="t")
+    assert one.space(thread="t").paging is two.space(thread="t").paging
     one.close()
     one.close()
     asyncio.run(one.aclose())
@@ -177,7 +177,7 @@ def test_closing_waits_for_a_recall_that_runs(monkeypatch):
         until(lambda: store.waiting, "the recall")
         closing = threading.Thread(target=memory.close)
         closing.start()
-        until(lambda: memory._closed, "the closing")
+        until(lambda: memory.core.is_closed, "the closing")
         store.let_go()
         recalling.join()
         closing.join()
@@ -214,7 +214,7 @@ def test_closing_waits_for_an_append_that_was_let_in(monkeypatch, tmp_path):
     space = memory.space(thread="t")
     space.append(user("one"))
     memory.flush()
-    until(lambda: not memory._writeback.has_work, "the writer, which would wait for the append that waits below")
+    until(lambda: not memory.core.writeback.has_work, "the writer, which would wait for the append that waits below")
     entered, gate, extend = threading.Event(), threading.Event(), Lineage.extend
 
     def slow(*args, **kwargs):
@@ -228,7 +228,7 @@ def test_closing_waits_for_an_append_that_was_let_in(monkeypatch, tmp_path):
     entered.wait()
     closing = threading.Thread(target=memory.close)
     closing.start()
-    until(lambda: memory._closed, "the closing")
+    until(lambda: memory.core.is_closed, "the closing")
     gate.set()
     appending.join()
     closing.join()
@@ -250,7 +250,7 @@ def test_a_cancelled_close_closes_all_the_same(monkeypatch, tmp_path):
             store.let_go()
             await memory.aclose()
             assert store.calls["close"] == 1
-            await asyncio.to_thread(memory._kernel.join)
+            await asyncio.to_thread(memory.core.kernel.join)
 
     asyncio.run(main())
     monkeypatch.undo()

@@ -48,7 +48,7 @@ def test_threads_and_loops_share_one_space():
             if n % 19 == 0:
                 await space.arecall("writer")
             if n % 29 == 0:
-                await space._memory.aflush()
+                await memory.aflush()
 
     async def several(space, name):
         await asyncio.gather(*(async_writer(space, f"{name}.{n}") for n in range(3)))
@@ -89,14 +89,14 @@ def test_many_spaces_at_once_keep_apart():
 def test_a_process_that_is_never_quiet_lets_its_conversations_go(monkeypatch):
     monkeypatch.setattr("pagefault.writing.writeback.QUIET_TURNS", 10**9)
     monkeypatch.setattr("pagefault.writing.writeback.MAX_BEHIND", 3)
-    monkeypatch.setattr("pagefault.memory.MAX_LIVE_SPACES", 1)
+    monkeypatch.setattr("pagefault.core.MAX_LIVE_SPACES", 1)
     with pagefault.open(":memory:", embedder=HashingEmbedder()) as memory:
         for n in range(12):
             memory.space(thread=f"{n}").append(user(f"number {n}"))
-        writeback = memory._writeback
+        writeback = memory.core.writeback
         until(lambda: not writeback._is_busy and len(writeback._writer.behind) <= 3, "the heads of all but three")
         gc.collect()
-        assert len(memory._spaces) <= 4
+        assert len(memory.core._pagings) <= 4
         for n in range(12):
             assert [m["content"] for m in memory.space(thread=f"{n}").view()] == [f"number {n}"]
 
@@ -115,7 +115,7 @@ def test_the_first_use_by_many_at_once_is_one_opening(tmp_path):
 
         with ThreadPoolExecutor(12) as pool:
             spaces = list(pool.map(work, range(12)))
-        assert len({id(space) for space in spaces}) == 1
+        assert len({id(space.paging) for space in spaces}) == 1
         found = texts(spaces[0])
         assert found[:50] == [f"message {n}" for n in range(1, 51)]
         assert sorted(found[50:]) == sorted(f"new {n}" for n in range(12))
@@ -203,7 +203,7 @@ def test_cancelling_at_any_moment_leaves_everything_consistent():
             with store_alone():
                 found = await space.afault(f"1-{length}")
             assert [page.page.text for page in found.pages] == accepted
-            assert memory._writeback.trouble is None
+            assert memory.core.writeback.trouble is None
 
     asyncio.run(main())
 
@@ -225,7 +225,7 @@ def test_a_cancelled_flush_can_be_called_again(monkeypatch, held):
                 await flushing
             store.let_go()
             await memory.aflush()
-            assert not memory._writeback._indexer.has_work
+            assert not memory.core.writeback._indexer.has_work
             with store_alone():
                 found = await space.afault("1-40")
             assert [page.page.text for page in found.pages] == [f"message {n}" for n in range(1, 41)]
@@ -265,7 +265,7 @@ def test_one_tenants_outage_is_not_anothers(monkeypatch, caplog):
         # No pause of the one holds up the other: all is stored while the first is still in trouble.
         until(lambda: len(records(memory, good)) == 101, "the other tenant's pages")
         assert len(records(memory, bad)) == 1
-        assert isinstance(memory._writeback.trouble, StoreError)
+        assert isinstance(memory.core.writeback.trouble, StoreError)
         good.recall("message 7")
         good.fault("1-101")
         with pytest.raises(StoreError, match="hit put"):
@@ -284,7 +284,7 @@ def test_a_path_in_trouble_is_left_alone_until_its_pause_is_over(monkeypatch):
         memory.ready()
         store.fail("put", tenant="bad")
         bad.append(user("waits"))
-        until(lambda: memory._writeback.trouble, "the trouble")
+        until(lambda: memory.core.writeback.trouble, "the trouble")
         tries = store.calls["put"]
         for n in range(5):
             good.append(user(str(n)))
@@ -350,9 +350,9 @@ def test_a_corrupt_head_is_that_spaces_trouble_alone(tmp_path):
         key = memory.space(thread="bad").id.key
         memory.flush()
         spoil = UpdateOperation.set_payload([head_id(key)], {"body": "{}"})
-        store = memory._store
+        store = memory.core.store
         assert isinstance(store, EdgeStore)
-        memory._kernel.call(store._call(lambda shard: shard.update(spoil), urgent=True))
+        memory.core.kernel.call(store._call(lambda shard: shard.update(spoil), urgent=True))
     with pagefault.open(tmp_path, embedder=None) as memory:
         with pytest.raises(CorruptPage):
             memory.space(thread="bad").append(user("x"))
@@ -421,7 +421,7 @@ def test_a_memory_that_nobody_waits_for_any_more_is_given_back(tmp_path, monkeyp
         with pytest.raises(asyncio.CancelledError):
             await opening
         may_go_on.set()
-        await asyncio.to_thread(until, lambda: opened and opened[0]._closed, "the memory was not closed")
+        await asyncio.to_thread(until, lambda: opened and opened[0].core.is_closed, "the memory was not closed")
 
     asyncio.run(given_up())
 

@@ -77,7 +77,7 @@ def test_a_longer_path_that_was_left_before_it_was_stored_is_not_the_conversatio
         for messages in (old, [user("The hotel is called Bologna.")]):
             rome.step(messages, CHAT, budget, now=1.0)
         store.heal()
-        until(lambda: not memory._writeback.has_work, "both are stored")
+        until(lambda: not memory.core.writeback.has_work, "both are stored")
     with pagefault.open(tmp_path, embedder=None) as memory:
         found = memory.space(user="ada", thread="here").recall("hotel called", scope="user")
         assert [page.page.text for page in found.pages] == ["The hotel is called Bologna."]
@@ -172,8 +172,8 @@ def test_it_is_found_after_a_restart(tmp_path):
 
 
 def flip(memory, space, point, fields):
-    store = memory._store
-    memory._kernel.call(
+    store = memory.core.store
+    memory.core.kernel.call(
         store._call(lambda shard: shard.update(UpdateOperation.set_payload([point], fields)), urgent=True)
     )
 
@@ -183,11 +183,11 @@ def test_damage_elsewhere_is_named_and_hides_nothing(memory, caplog):
     for space in spaces:
         space.append([user(f"cat number one of {space.id.thread}"), user(f"cat number two of {space.id.thread}")])
     memory.flush()
-    chains = [[slot.chain for slot in space._paging.lineages[0].slots] for space in spaces]
+    chains = [[slot.chain for slot in space.paging.lineages[0].slots] for space in spaces]
     flip(memory, spaces[1], point_id(spaces[1].id.key, chains[1][0]), {"body": "[]"})
     gone = point_id(spaces[2].id.key, chains[2][0])
-    memory._kernel.call(
-        memory._store._call(lambda shard: shard.update(UpdateOperation.delete_points([gone])), urgent=True)
+    memory.core.kernel.call(
+        memory.core.store._call(lambda shard: shard.update(UpdateOperation.delete_points([gone])), urgent=True)
     )
     flip(memory, spaces[3], head_id(spaces[3].id.key), {"thread": "another"})
     flip(memory, spaces[4], head_id(spaces[4].id.key), {"chain": ""})
@@ -226,14 +226,14 @@ def test_a_long_conversation_is_followed_page_by_page(memory):
     long.append([user(f"page{n} of the story") for n in range(2_500)])
     assert here.recall("page0 story", scope="user").pages[0].page.text == "page0 of the story"
     calls = 0
-    scan = memory._store.scan
+    scan = memory.core.store.scan
 
     async def counted(*args, **kwargs):
         nonlocal calls
         calls += 1
         return await scan(*args, **kwargs)
 
-    memory._store.scan = counted
+    memory.core.store.scan = counted
     assert here.recall("page2499 story", scope="user").pages[0].page.seq == 2_500
     assert calls == 1, "the path is known, only heads are read"
     long.append(user("page2500 of the story"))

@@ -70,6 +70,14 @@ def test_after_the_first_use_where_another_memory_has_the_same_name(home):
     assert says(other) == ["of another project"]
 
 
+def test_who_found_an_open_memory_by_its_place_does_not_close_it(home):
+    with pagefault.open(HERE, embedder=None) as memory:
+        space = memory.space(thread="t")
+        attach(memory.place).close()
+        space.append(user("one"))
+    assert says(home / "agent-memory") == ["one"]
+
+
 def test_where_nothing_of_that_name_is(home):
     with pagefault.open(HERE, embedder=None) as memory:
         write_here_and_elsewhere(memory)

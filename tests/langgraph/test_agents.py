@@ -58,7 +58,7 @@ def both_at_once(call: int, messages: list[BaseMessage]) -> AIMessage:
 
 
 def spaces(memory: pagefault.Memory) -> set[str]:
-    return {space.agent for space in memory._recent}
+    return {space.agent for space in memory.core._recent}
 
 
 @pytest.mark.parametrize("how", ["sync", "async"])

@@ -63,7 +63,7 @@ class Chat:
         self.memory.flush()
         space = self.memory.space(thread="t")
         with store_alone():
-            pages = space.fault(f"1-{space._paging.lineages[0].length}", budget=200).pages
+            pages = space.fault(f"1-{space.paging.lineages[0].length}", budget=200).pages
         restored = [LANGCHAIN.decode(item) for page in pages for item in canonical.load(page.page.body)]
         assert restored == self.history[: len(restored)]
         assert len(restored) >= len(self.history) - 1
@@ -182,14 +182,14 @@ def test_a_damaged_page_is_told_to_the_model_and_the_rest_is_read(tmp_path: Path
         chat.ask("first")
         memory.flush()
         space = memory.space(thread="t")
-        point = point_id(space.id.key, space._paging.lineages[0].slots[2].chain)
+        point = point_id(space.id.key, space.paging.lineages[0].slots[2].chain)
 
         async def spoil() -> None:
-            store: Any = memory._store
+            store: Any = memory.core.store
             change = UpdateOperation.set_payload([point], {"body": "[]"})
             await store._call(lambda shard: shard.update(change), urgent=True)
 
-        memory._kernel.call(spoil())
+        memory.core.kernel.call(spoil())
         assert words("k2", 18) in chat.ask("recall what is here"), "the agent's own state has it whole"
         with store_alone():
             answer = chat.ask("recall it")

@@ -104,13 +104,13 @@ def test_a_deep_agent_and_its_sub_agents_page(memory: pagefault.Memory) -> None:
         print(f"{name}: {len(each.requests)} requests")
         check(each.requests, SMALL)
         assert len(each.requests) == 30 * TURNS * (2 if name == "reader" else 1)
-    spaces = {space.agent for space in memory._recent}
+    spaces = {space.agent for space in memory.core._recent}
     assert {agent.split("/")[0] for agent in spaces} == {"boss", "reader", "writer"}
     state = agent.get_state(CONFIG).values
     assert len(state["files"]) == TURNS
     assert len([m for m in state["messages"] if isinstance(m, HumanMessage)]) == TURNS
     memory.flush()
-    (main,) = [space for space in memory._recent if space.agent == "boss"]
+    (main,) = [space for space in memory.core._recent if space.agent == "boss"]
     path = memory.space(thread="deep", agent=main.agent)
     texts = [page.page.text for page in path.fault("1-20").pages]
     assert texts[0] == "turn 0"

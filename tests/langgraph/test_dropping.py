@@ -52,7 +52,7 @@ class Thread:
     def texts(self) -> list[str]:
         """What every page of the conversation begins with, read back by number."""
         space = self.memory.space(thread="t")
-        length = space._paging.lineages[0].length
+        length = space.paging.lineages[0].length
         with store_alone():
             return [p.page.messages[0].text for p in space.fault(f"1-{length}", budget=100).pages]
 

@@ -117,7 +117,7 @@ def test_the_log_has_what_a_model_cannot_mend(tmp_path, monkeypatch, caplog):
         stores.append(FlakyStore(EdgeStore(place, **options)))
         return stores[-1]
 
-    monkeypatch.setattr("pagefault.memory.EdgeStore", made)
+    monkeypatch.setattr("pagefault.core.EdgeStore", made)
     with pagefault.open(tmp_path, embedder=None) as memory:
         ask(memory, "remember", {"key": " ", "value": "x"}, config())
         assert "remember failed" not in caplog.text

@@ -25,9 +25,9 @@ def check(memory: pagefault.Memory, models: list[ScriptedModel], agents: set[str
         for request in model.requests:
             assert not problems(request)
             assert tokens(request) <= BUDGET.window - BUDGET.reserve
-    used = {space.agent for space in memory._recent}
+    used = {space.agent for space in memory.core._recent}
     assert used == agents
-    evicted = [a for a in agents for p in memory.space(thread="t", agent=a)._paging.lineages if p.absent]
+    evicted = [a for a in agents for p in memory.space(thread="t", agent=a).paging.lineages if p.absent]
     assert evicted, "nothing was evicted, so nothing was tested"
 
 

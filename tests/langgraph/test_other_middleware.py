@@ -93,7 +93,7 @@ def check_stored(memory: pagefault.Memory, history: list[BaseMessage]) -> None:
     """The store has what the graph's state has, and nothing else."""
     memory.flush()
     space = memory.space(thread="t")
-    length = space._paging.lineages[0].length
+    length = space.paging.lineages[0].length
     with store_alone():
         pages = space.fault(f"1-{length}", budget=200).pages
     stored = [m.text for p in pages for m in p.page.messages]

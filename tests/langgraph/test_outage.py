@@ -50,7 +50,7 @@ def embedded(path: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Backend]:
         stores.append(FlakyStore(EdgeStore(place, **options)))
         return stores[-1]
 
-    monkeypatch.setattr("pagefault.memory.EdgeStore", made)
+    monkeypatch.setattr("pagefault.core.EdgeStore", made)
     memory = pagefault.open(path / "memory")
     yield Backend(memory, stores[0].fail, stores[0].heal, lambda: pagefault.open(path / "memory"))
 
@@ -99,7 +99,7 @@ class Run:
     def drained(self) -> float:
         """How long it takes until nothing waits any more."""
         began = time.monotonic()
-        until(lambda: not self.memory._writeback.has_work, "all to be stored")
+        until(lambda: not self.memory.core.writeback.has_work, "all to be stored")
         return time.monotonic() - began
 
     def check(self, again: pagefault.Memory) -> int:
@@ -131,16 +131,16 @@ def test_an_agent_goes_on_while_the_store_is_away(tmp_path: Any, monkeypatch: py
         before = run.blocks()
         place.leave()
         run.work(turns=4)
-        until(lambda: place.memory._writeback.trouble, "the outage to be noticed")
-        assert isinstance(place.memory._writeback.trouble, StoreError)
-        assert place.memory._writeback.has_work
+        until(lambda: place.memory.core.writeback.trouble, "the outage to be noticed")
+        assert isinstance(place.memory.core.writeback.trouble, StoreError)
+        assert place.memory.core.writeback.has_work
         assert run.blocks() != before, "nothing left the window during the outage, so nothing was tested"
         recalled = place.memory.space(thread="long").fault("2-60").pages  # what the graph's state holds is here
         assert not recalled[0].resident
         place.come_back()
         run.work(turns=1)
         run.drained()
-        until(lambda: place.memory._writeback.trouble is None, "the end of the trouble")
+        until(lambda: place.memory.core.writeback.trouble is None, "the end of the trouble")
         place.memory.close()
         with place.reopen() as again:
             assert run.check(again) > 7 * STEPS * 0.9

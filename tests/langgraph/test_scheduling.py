@@ -149,7 +149,7 @@ def test_a_queued_turn_needs_nothing_more_of_its_memory_and_its_pages_are_writte
             with scheduler.turn(agent="other"):
                 job = pool.submit(contextvars.Context().run, invoke, payload, config)
                 until(lambda: any(t.phase == "waiting" for t in scheduler.state().turns), "its turn to wait")
-                until(lambda: not memory._writeback.has_work, "its pages to be stored, indexed and durable")
+                until(lambda: not memory.core.writeback.has_work, "its pages to be stored, indexed and durable")
                 assert len(records(memory, memory.space(thread="t", agent="queued"))) == len(history)
                 assert model.requests == []
                 store.fail()

@@ -158,7 +158,7 @@ def test_one_that_hangs_is_left_alone_where_its_askers_do_not_wait(memory, monke
             await asking
 
     asyncio.run(ask())
-    until(lambda: memory._sources._late, "it is late")
+    until(lambda: memory.core.sources._late, "it is late")
     assert "not answered an earlier" in str(space.recall("hotel in Rome", sources=[slow]).failed)
     assert threads_since(before).count("source slow") == 1
     go.set()

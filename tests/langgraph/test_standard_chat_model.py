@@ -71,4 +71,4 @@ def test_the_suites_ran_on_a_paged_model():
     model = PagedStandIn()
     assert isinstance(model, ChatStandIn)
     assert model.invoke("hello").content
-    assert len(MEMORY._spaces) > 0
+    assert len(MEMORY.core._pagings) > 0

@@ -139,7 +139,7 @@ def test_a_damaged_item_is_its_readers_trouble_alone(store, memory):
         store.put(NS, key, {"v": key})
     point = point_of(store._shelf()._scope.space, NS, "b")
     spoil = UpdateOperation.set_payload([point], {"body": "{}"})
-    memory._kernel.call(memory._store._call(lambda shard: shard.update(spoil), urgent=True))
+    memory.core.kernel.call(memory.core.store._call(lambda shard: shard.update(spoil), urgent=True))
     results = store.batch([GetOp(NS, key) for key in "abcd"], return_exceptions=True)
     assert [each and type(each).__name__ for each in results] == ["VersionedItem", "CorruptPage", "VersionedItem", None]
     assert [each.key for each in store.search(NS)] == ["c", "a"]
@@ -213,7 +213,7 @@ def test_the_store_sweeps_by_itself_when_the_time_has_come(memory, request, cloc
 
     def records():
         scope, where = store._shelf()._scope, Where(kind="item")
-        return len(memory._kernel.call(memory._store.scan(scope, where, limit=10)))
+        return len(memory.core.kernel.call(memory.core.store.scan(scope, where, limit=10)))
 
     clock(20)
     store.get(NS, "ever")

@@ -137,7 +137,7 @@ class Fuzz:
         async def never_flushed() -> None:
             """What a dying process does with its queue."""
 
-        self.memory._writeback.close = never_flushed  # type: ignore[method-assign]  # the crash
+        self.memory.core.writeback.close = never_flushed  # type: ignore[method-assign]  # the crash
         self.memory.close()
         self.memory = pagefault.open(self.directory, embedder=None)
 

@@ -103,7 +103,7 @@ def test_a_model_reads_what_became_of_its_wishes_and_what_was_wrong_with_them():
         told = {m.tool_call_id: m.content for m in done["messages"] if m.type == "tool"}
         for number, (_, _, said) in enumerate(ASKED):
             assert told[f"w{number}"].startswith(said), told[f"w{number}"]
-        view = memory.space(thread="w")._paging.lineages[0].view
+        view = memory.space(thread="w").paging.lineages[0].view
         assert (view.pinned, [page.seq for page in view.released], view.items) == ({3}, [2, 5], ())
 
 

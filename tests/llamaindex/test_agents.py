@@ -166,7 +166,7 @@ def test_many_turns(kind, way, turns, backend):
         )
         assert latest in {turn, turn + 1}, "the question being answered is there"
         turn = latest
-    length = memory.space._paging.lineages[0].length
+    length = memory.space.paging.lineages[0].length
     spans = [f"{first}-{min(length, first + 99)}" for first in range(1, length + 1, 100)]
     with store_alone():
         pages = [found.page for span in spans for found in memory.space.fault(span).pages]
@@ -203,9 +203,11 @@ def test_a_tool_loop_much_longer_than_the_window(kind, backend):
     history = contents(memory)
     if kind == "function":
         assert len(history) == 1 + 2 * (steps - 1) + 1
-        points = {slot.chain for slot in memory.space._paging.lineages[0].slots}
+        points = {slot.chain for slot in memory.space.paging.lineages[0].slots}
         backend.flush()
-        stored = backend._kernel.call(backend._store.scan(_scope(memory), pagefault.ports.Where(), limit=10_000))
+        stored = backend.core.kernel.call(
+            backend.core.store.scan(_scope(memory), pagefault.ports.Where(), limit=10_000)
+        )
         assert {str(r.fields["chain"]) for r in stored} == points, "each page was written once"
     assert memory.space.recall("k7").pages
 

@@ -403,7 +403,7 @@ def test_a_damaged_page_costs_itself_alone(tmp_path, whose, seq):
         asyncio.run(talk(memory, 3, 2))
         for name in ("", *NEXT):
             held = of(memory, name)._conversation()
-            natives, wrong = backend._kernel.call(held._intact())
+            natives, wrong = backend.core.kernel.call(held._intact())
             assert bool(wrong) == (name == whose)
             said = [str(m.content) for at, m in enumerate(natives) if at not in wrong]
             kept = [text for at, text in enumerate(before[name]) if at not in wrong]

@@ -428,7 +428,7 @@ def test_keys_are_listed_without_their_messages(tmp_path, monkeypatch):
         memory.flush()
         held = store._part("k3", ACTIVE)
         gone = UpdateOperation.delete_points([point_id(held.space.key, slot.chain) for slot in held.ready().slots])
-        memory._kernel.call(memory._store._call(lambda shard: shard.update(gone), urgent=True))
+        memory.core.kernel.call(memory.core.store._call(lambda shard: shard.update(gone), urgent=True))
     with wrapped(monkeypatch, FlakyStore, tmp_path) as (memory, fake):
         store = PagefaultChatStore(memory=memory)
         keys = asyncio.run(store.get_keys())
@@ -444,7 +444,7 @@ def test_keys_are_listed_without_their_messages(tmp_path, monkeypatch):
 def spoil(memory, held, seq):
     point = point_id(held.space.key, held.ready().slots[seq - 1].chain)
     flip = UpdateOperation.set_payload([point], {"body": "[]"})
-    memory._kernel.call(memory._store._call(lambda shard: shard.update(flip), urgent=True))
+    memory.core.kernel.call(memory.core.store._call(lambda shard: shard.update(flip), urgent=True))
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,9 @@ from langgraph.graph.message import REMOVE_ALL_MESSAGES, add_messages
 
 from pagefault.errors import PagefaultError
 from pagefault.paths.content import digest
+from pagefault.paths.dropped import Dropped, from_mark, to_mark
 from pagefault.paths.lineage import Lineage
-from pagefault.paths.rejoin import Dropped, dropped_of, from_mark, to_mark
+from pagefault.paths.rejoin import dropped_of
 from pagefault_langgraph.messages import LANGCHAIN
 
 MARK: Final = "pagefault"

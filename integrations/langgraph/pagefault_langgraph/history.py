@@ -41,12 +41,11 @@ class PagefaultChatMessageHistory(BaseChatMessageHistory):
     def __init__(
         self, memory: Memory, *, thread: str, user: str = "", tenant: str | None = None, agent: str = ""
     ) -> None:
-        self._memory = memory
         self._space = memory.space(tenant=tenant, user=user, thread=thread, agent=agent)
 
     @property
     def _held(self) -> Held:
-        return Held(self._memory, self._space._paging, LANGCHAIN)
+        return self._space.held(LANGCHAIN)
 
     @property
     def messages(self) -> list[BaseMessage]:  # type: ignore[override]  # a property where the base has a field

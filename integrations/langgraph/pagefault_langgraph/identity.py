@@ -11,9 +11,10 @@ from typing import Any, Final, NamedTuple
 
 from langchain_core.messages import BaseMessage
 
-from pagefault import Space, SpaceId
+from pagefault import SpaceId
+from pagefault.core import DEFAULT_TENANT
 from pagefault.errors import AmbiguousAgent, InvalidId
-from pagefault.memory import DEFAULT_TENANT
+from pagefault.paths.paging import Paging
 
 _calling: Final[ContextVar[tuple[tuple[int, str], ...]]] = ContextVar("pagefault_calling", default=())
 Identity = Callable[[Mapping[str, Any]], SpaceId]
@@ -98,10 +99,10 @@ class _Caller(NamedTuple):
     steps: tuple[str, ...]
 
 
-_callers: Final[weakref.WeakKeyDictionary[Space, _Caller]] = weakref.WeakKeyDictionary()
+_callers: Final[weakref.WeakKeyDictionary[Paging, _Caller]] = weakref.WeakKeyDictionary()
 
 
-def watch(space: Space, config: Mapping[str, Any], owner: object, tools: Sequence[Any]) -> None:
+def watch(paging: Paging, config: Mapping[str, Any], owner: object, tools: Sequence[Any]) -> None:
     """Notice when two different agents at once would be one.
 
     Only sub-agents that run in different tasks of the same superstep, page for themselves and have
@@ -119,14 +120,14 @@ def watch(space: Space, config: Mapping[str, Any], owner: object, tools: Sequenc
     steps = configurable.get("checkpoint_map") or {}
     known = tuple(str(steps.get("|".join(places[:depth]), "")) for depth in range(len(places)))
     caller = _Caller(weakref.ref(owner), frozenset(map(tool_name, tools)), places, known)
-    last = _callers.get(space)
+    last = _callers.get(paging)
     if last is not None and last.owner() not in {None, owner} and last.tools != caller.tools and _beside(last, caller):
         raise AmbiguousAgent(
-            f"two agents at work at once would share {space.id}: one with the tools {sorted(last.tools)}, one with "
+            f"two agents at work at once would share {paging.space}: one with the tools {sorted(last.tools)}, one with "
             f"{sorted(caller.tools)}. Give each a name, create_agent(..., name='...'), or their own identity=..., or "
             "give the agent that calls them a PagingMiddleware, which tells them by the tool that called them"
         )
-    _callers[space] = caller
+    _callers[paging] = caller
 
 
 def _beside(one: _Caller, other: _Caller) -> bool:

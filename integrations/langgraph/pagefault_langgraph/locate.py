@@ -78,7 +78,7 @@ class Budgets:
         if known is None:  # the model is kept beside its gauge, so that its id stays its own
             if len(self._known) >= MAX_MODELS:
                 self._known.clear()
-            gauges = [self._memory.gauge(_name(m), self._budget or self._ask(m)) for m in models_of(model, config)]
+            gauges = [self._memory.core.gauge(_name(m), self._budget or self._ask(m)) for m in models_of(model, config)]
             known = self._known[key] = (model, min(gauges, key=lambda gauge: gauge.asked.window))
         return known[1]
 

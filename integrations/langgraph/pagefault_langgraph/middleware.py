@@ -90,6 +90,7 @@ class PagingMiddleware(AgentMiddleware[PagingState, Any, Any]):
         self._identity = identity
         self._last: tuple[SpaceId, Space, bool] | tuple[None, None, None] = None, None, None
         self._budgets = Budgets(memory, budget)
+        self._core = memory.core
         self._overhead = Overhead(lambda: memory.counter)
         self._around: _Around = None, None, [], None, Gauge(Budget()), 0
         self._manage = manage
@@ -100,8 +101,8 @@ class PagingMiddleware(AgentMiddleware[PagingState, Any, Any]):
 
     def wrap_model_call(self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], Any]) -> Response:
         """Page, then call the model."""
-        if not self._memory.is_ready:
-            self._memory.ready()
+        if not self._core.is_ready:
+            self._core.ready()
         prompt, token = self._step(request)
         try:
             response: Response = handler(request if prompt.natives is None else _paged(request, prompt.natives))
@@ -113,8 +114,8 @@ class PagingMiddleware(AgentMiddleware[PagingState, Any, Any]):
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], Awaitable[Any]]
     ) -> Response:
         """Async twin of :meth:`wrap_model_call`."""
-        if not self._memory.is_ready:
-            await self._memory.aready()
+        if not self._core.is_ready:
+            await self._core.aready()
         prompt, token = self._step(request)
         try:
             response: Response = await handler(request if prompt.natives is None else _paged(request, prompt.natives))
@@ -158,7 +159,7 @@ class PagingMiddleware(AgentMiddleware[PagingState, Any, Any]):
             space, is_below = self._memory.at(space_id), self._identity is not None or "/" in space_id.agent
             self._last = space_id, space, is_below
         if is_below:
-            watch(space, config, self, request.tools)
+            watch(space.paging, config, self, request.tools)
         prompt = space.step(
             history,
             LANGCHAIN,

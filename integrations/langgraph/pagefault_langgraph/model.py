@@ -105,7 +105,7 @@ class Pager:
         overhead = self._overhead.messages(messages[:lead]) + self._overhead.of(None, [*tools, *shapes_of(extra)])
         config = config_of()
         space = self.memory.at(identify(self._identity, config, history))
-        watch(space, config, self, tools)
+        watch(space.paging, config, self, tools)
         prompt = space.step(history, LANGCHAIN, self._budgets.of(model), now=time.time(), overhead=overhead)
         sent = messages if prompt.natives is None else [*messages[:lead], *prompt.natives]
         SENT.set(Sent(sent, prompt))

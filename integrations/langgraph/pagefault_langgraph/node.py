@@ -15,9 +15,10 @@ from typing_extensions import TypedDict
 
 from pagefault import Budget, Memory, Space
 from pagefault.errors import PagefaultError, StoreError
+from pagefault.paths.dropped import Kept
 from pagefault.paths.lineage import Lineage
 from pagefault.paths.paging import Prompt
-from pagefault.paths.rejoin import Kept, Rejoined
+from pagefault.paths.rejoin import Rejoined
 from pagefault.window.view import merge_records
 from pagefault_langgraph.drop import Standing, add_paged_messages, is_stale, leave, leaving, shown, standing
 from pagefault_langgraph.identity import Identity

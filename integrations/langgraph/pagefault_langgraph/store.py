@@ -111,12 +111,12 @@ class PagefaultStore(BaseStore):
             StoreError: The store failed.
         """
         plans = self._plans(ops, return_exceptions=return_exceptions)
-        return self._memory._kernel.call(self._execute(plans, return_exceptions)) if plans else []
+        return self._memory.core.kernel.call(self._execute(plans, return_exceptions)) if plans else []
 
     async def abatch(self, ops: Iterable[Op], *, return_exceptions: bool = False) -> list[Result]:
         """Async twin of :meth:`batch`; never blocks the loop."""
         plans = self._plans(ops, return_exceptions=return_exceptions)
-        return await self._memory._kernel.acall(self._execute(plans, return_exceptions)) if plans else []
+        return await self._memory.core.kernel.acall(self._execute(plans, return_exceptions)) if plans else []
 
     # -- beyond it -------------------------------------------------------------------------
 
@@ -147,7 +147,7 @@ class PagefaultStore(BaseStore):
             VersionConflict: Somebody else was faster; read again and decide anew.
         """
         change = self._change(PutOp(namespace, str(key), value, index), version, ttl)
-        return self._memory._kernel.call(self._compare(change))
+        return self._memory.core.kernel.call(self._compare(change))
 
     async def acompare_and_set(
         self,
@@ -161,20 +161,20 @@ class PagefaultStore(BaseStore):
     ) -> int:
         """Async twin of :meth:`compare_and_set`."""
         change = self._change(PutOp(namespace, str(key), value, index), version, ttl)
-        return await self._memory._kernel.acall(self._compare(change))
+        return await self._memory.core.kernel.acall(self._compare(change))
 
     def sweep_ttl(self) -> None:
         """Remove expired items from the store; no read returns them anyhow."""
-        self._memory._kernel.call(self._shelf().sweep())
+        self._memory.core.kernel.call(self._shelf().sweep())
 
     async def asweep_ttl(self) -> None:
         """Async twin of :meth:`sweep_ttl`."""
-        await self._memory._kernel.acall(self._shelf().sweep())
+        await self._memory.core.kernel.acall(self._shelf().sweep())
 
     # -- inside ----------------------------------------------------------------------------
 
     def _shelf(self) -> Shelf:
-        return self._memory.shelf(tenant=self._tenant, kind="store", name=self._name)
+        return self._memory.core.shelf(tenant=self._tenant, kind="store", name=self._name)
 
     def _plans(self, ops: Iterable[Op], *, return_exceptions: bool) -> list[Op | Change | Search | Exception]:
         plans: list[Op | Change | Search | Exception] = []
@@ -247,7 +247,7 @@ class PagefaultStore(BaseStore):
         interval = (self.ttl_config or {}).get("sweep_interval_minutes")
         if interval is not None and time.time() - self._swept >= _MINUTE * interval:
             self._swept = time.time()
-            self._memory._kernel.start(_logged(shelf.sweep()))
+            self._memory.core.kernel.start(_logged(shelf.sweep()))
 
 
 @contextlib.asynccontextmanager

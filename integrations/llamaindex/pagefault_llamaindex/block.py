@@ -66,7 +66,7 @@ class PagefaultMemoryBlock(BaseMemoryBlock[str]):
         """
         if messages and (self.accept_short_term_memory or not from_short_term_memory):
             keeping = self.space(session_id).held(LLAMAINDEX).aput(accept(list(messages)))
-            await asyncio.shield(asyncio.wrap_future(self.memory._kernel.start(keeping)))
+            await asyncio.shield(asyncio.wrap_future(self.memory.core.kernel.start(keeping)))
 
     async def _aput(self, messages: list[ChatMessage]) -> None:
         session = next((m.additional_kwargs[_SESSION] for m in messages if _SESSION in m.additional_kwargs), None)

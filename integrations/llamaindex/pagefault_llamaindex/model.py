@@ -146,8 +146,8 @@ class Pager:
         if known is not None and messages is known.messages:
             return messages
         found = match(messages)
-        if found is not None and found.rendering.held.memory.place != self.memory.place:
-            self._tell_once(found.rendering.held.memory.place)
+        if found is not None and found.rendering.held.core is not self.memory.core:
+            self._tell_once(found.rendering.held.core.place)
             found = None
         if found is not None:
             sent = self._paged(llm, messages, found, extra)

@@ -31,8 +31,8 @@ from pagefault.commands.output import (
 )
 from pagefault.commands.places import damage_told, directory_of, embedder_named, opened, own_directory
 from pagefault.commands.spaces import holds, what_is_in
+from pagefault.core import DEFAULT_TENANT
 from pagefault.errors import StoreLocked
-from pagefault.memory import DEFAULT_TENANT
 from pagefault.page import SpaceId
 from pagefault.stores import header as headers
 from pagefault.stores.edge_rebuild import rebuild

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pagefault.coordination.local import LocalCoordinator
 from pagefault.coordination.place import meeting_place
-from pagefault.coordination.port import Coordinator, Until
-from pagefault.coordination.seat import Seat
+from pagefault.coordination.port import Coordinator, Seat, Until
 from pagefault.coordination.shared import SharedCoordinator
 from pagefault.coordination.waiters import LoopWaiter, ThreadWaiter, Waiter, running_loop
 

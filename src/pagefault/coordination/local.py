@@ -11,8 +11,7 @@ import weakref
 from collections.abc import Iterable
 from typing import Final
 
-from pagefault.coordination.port import Glance, Until, glances
-from pagefault.coordination.seat import Seat
+from pagefault.coordination.port import Glance, Seat, Until, glances
 from pagefault.coordination.waiters import Waiter
 from pagefault.errors import SchedulerClosed, SchedulerError
 from pagefault.scheduling import AccountId, AccountUsage, Dispatcher, Phase, Rules, Token, Usage, check_pause, recount

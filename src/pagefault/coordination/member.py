@@ -9,8 +9,7 @@ import itertools
 from collections.abc import Iterable
 from dataclasses import replace
 
-from pagefault.coordination.port import Until
-from pagefault.coordination.seat import Seat
+from pagefault.coordination.port import Seat, Until
 from pagefault.coordination.stakes import Event, Stake
 from pagefault.coordination.valkey_log import Membership, Reply
 from pagefault.errors import LeaseLost, SchedulerError

@@ -16,8 +16,7 @@ from typing import Final
 from pagefault.coordination.conversation import Conversation
 from pagefault.coordination.member import Member
 from pagefault.coordination.place import MeetingPlace
-from pagefault.coordination.port import Glance, Until, glances
-from pagefault.coordination.seat import Seat
+from pagefault.coordination.port import Glance, Seat, Until, glances
 from pagefault.coordination.stakes import Event, Stake
 from pagefault.coordination.valkey_log import ValkeyLog
 from pagefault.coordination.waiters import ThreadWaiter, Waiter

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pagefault.coordination.port import Until
-from pagefault.coordination.seat import Seat
+from pagefault.coordination.port import Seat, Until
 from pagefault.coordination.waiters import Waiter
 from pagefault.scheduling import Usage
 from pagefault.scheduling import replica as steps

@@ -14,24 +14,22 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import compress, islice
 from operator import is_not
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pagefault.chain import ROOT, link
 from pagefault.messages import canonical
 from pagefault.messages.equal import is_equal
 from pagefault.page import Page
 from pagefault.paths.content import Content, copy_of, digest, imprint, imprints, materialise, page_of, read_as, sum_of
+from pagefault.paths.dropped import Kept
 from pagefault.paths.slot import Arrival, LeftBehind, Slot, group
 from pagefault.ports import Codec, TokenCounter
+from pagefault.window.budget import Budget
 from pagefault.window.calibration import Sent
 from pagefault.window.compaction import Entry
 from pagefault.window.joined import Joined
 from pagefault.window.preview import Preview
 from pagefault.window.view import Seal, View
-
-if TYPE_CHECKING:
-    from pagefault.paths.rejoin import Kept
-    from pagefault.window.budget import Budget
 
 
 class Lineage:
