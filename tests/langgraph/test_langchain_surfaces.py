@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from dataclasses import dataclass
 
 import pytest
 from langchain.agents import create_agent
@@ -12,6 +13,7 @@ from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langchain_core.prompts import PromptTemplate, format_document
 from langchain_core.runnables import RunnableLambda
 from langchain_core.runnables.history import RunnableWithMessageHistory
+from langgraph.runtime import get_runtime
 
 import pagefault
 from pagefault import InvalidId, SpaceId, UnsupportedMessage
@@ -247,6 +249,30 @@ def test_a_history_is_not_a_graphs_conversation(memory):
     memory.space(thread="chat").append([{"role": "user", "content": "hi"}])
     with pytest.raises(UnsupportedMessage):
         PagefaultChatMessageHistory(memory, thread="chat").add_messages([HumanMessage("hi")])
+
+
+@dataclass
+class Context:
+    """What an application passes to a run beside its config."""
+
+    user: str
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_an_identity_reads_the_context_of_the_run(memory, is_async):
+    def identity(config):
+        thread = config["configurable"]["thread_id"]
+        return SpaceId(tenant="acme", user=get_runtime(Context).context.user, thread=thread, agent="")
+
+    memory.space(tenant="acme", user="ada", thread="other").remember("code", "The code word is zebra.")
+    tools = [recall_tool(memory, identity=identity)]
+    agent = create_agent(calling("recall", {"query": "code word"}), tools, context_schema=Context)
+    asked, context = {"messages": [HumanMessage("please", id="q")]}, Context(user="ada")
+    if is_async:
+        done = asyncio.run(agent.ainvoke(asked, config(), context=context))
+    else:
+        done = agent.invoke(asked, config(), context=context)
+    assert "zebra" in done["messages"][-1].content
 
 
 def test_identity_is_the_middlewares(memory):

@@ -18,7 +18,10 @@ from pagefault.paths.paging import Paging
 
 _calling: Final[ContextVar[tuple[tuple[int, str], ...]]] = ContextVar("pagefault_calling", default=())
 Identity = Callable[[Mapping[str, Any]], SpaceId]
-"""Says from the config of a run whose conversation it is, in place of :func:`space_of`."""
+"""Says from the config of a run whose conversation it is, in place of :func:`space_of`.
+
+A run's ``context`` is at hand as well: ``langgraph.runtime.get_runtime(Context).context``.
+"""
 
 
 def space_of(config: Mapping[str, Any], messages: Sequence[BaseMessage] = ()) -> SpaceId:
