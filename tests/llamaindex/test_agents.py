@@ -527,8 +527,8 @@ def test_a_request_in_the_same_context_as_a_session_is_not_taken_for_its(backend
     assert llm.requests[0][1:] == request_
     assert "4711" not in str(recall_tool(memory).call(query="Secret 4711").content)
     backend.flush()
-    records = backend._kernel.call(backend._store.scan(_scope(memory), pagefault.ports.Where(), limit=10))
-    bodies = backend._kernel.call(backend._store.get(_scope(memory), [record.id for record in records]))
+    records = backend.core.kernel.call(backend.core.store.scan(_scope(memory), pagefault.ports.Where(), limit=10))
+    bodies = backend.core.kernel.call(backend.core.store.get(_scope(memory), [record.id for record in records]))
     assert not any("4711" in record.body for record in bodies.values())
 
 
