@@ -134,3 +134,21 @@ def test_anything_at_all_can_be_written_and_read(value):
     text, _ = canonical.dump(value)
     assert canonical.dump(canonical.load(text))[0] == text
     assert len(canonical.identity(text)) == 32
+
+
+class _Failing(dict):
+    """Its own code raises, whatever is asked of it."""
+
+    def _fails(self, *_: object) -> Any:
+        raise RuntimeError("no")
+
+    __iter__ = __len__ = __repr__ = __getitem__ = items = keys = values = _fails
+
+
+def test_nothing_of_what_is_pruned_is_asked():
+    class Odd:
+        __repr__ = __eq__ = _Failing._fails
+        __hash__ = None
+
+    pruned = canonical.prune({"plain": [1, None, "text"], "odd": Odd(), "held": [_Failing({"a": Odd()})]})
+    assert pruned == {"plain": [1, None, "text"], "odd": {"__opaque__": "Odd"}, "held": [{"a": {"__opaque__": "Odd"}}]}
