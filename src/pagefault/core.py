@@ -90,7 +90,6 @@ class Core(Rooted):
         self._lock = threading.Lock()
         self._recent: OrderedDict[SpaceId, Paging] = OrderedDict()
         self._pagings: weakref.WeakValueDictionary[SpaceId, Paging] = weakref.WeakValueDictionary()
-        self._shelves: weakref.WeakValueDictionary[Scope, Shelf] = weakref.WeakValueDictionary()
         self._gauges: dict[tuple[str, Budget], Gauge] = {}
         self._counter = options.counter
         self._temporary: Path | None = None
@@ -118,7 +117,7 @@ class Core(Rooted):
         )
         self.retrieval = Retrieval(self.kernel, self.store, self.writeback, self.vectors)
         self.sources = Sources(self.kernel, self.vectors)
-        self._shelves = weakref.WeakValueDictionary()
+        self._shelves: weakref.WeakValueDictionary[Scope, Shelf] = weakref.WeakValueDictionary()
 
     def _make_store(self) -> PageStore:
         path = self.target
