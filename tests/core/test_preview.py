@@ -161,6 +161,19 @@ def test_pinning_a_previewed_page_shows_it_whole():
     assert shown[-1] == messages[-1]
 
 
+def test_what_one_path_shows_in_part_another_shows_whole():
+    paging, before = c.paging(), [c.user("read"), *group("h", [120])]
+    prompt, shown = run(paging, before)
+    one, other = [*before, c.said("one way")], [*before, c.said("the other way")]
+    run(paging, one, prompt.record)
+    forked, _ = run(paging, other, prompt.record)
+    paging.pin(forked.lineage, [2])
+    _, whole = run(paging, other)
+    assert whole == other
+    _, again = run(paging, copy.deepcopy(one), prompt.record)  # reloaded: its prompt is made anew
+    assert again[: len(shown)] == shown
+
+
 def test_a_users_message_is_never_cut():
     with pytest.raises(PageTooLarge, match="page 1 has"):
         run(c.paging(), [c.user("word " * 2_000)])
@@ -255,7 +268,7 @@ def test_each_page_of_several_has_its_own_cuts_and_what_was_cut_before_stays_so(
 def test_a_part_that_is_small_enough_keeps_the_cut_it_had():
     lineage = laid_out([[600, 200]])
     lineage.show(oversize(lineage, Budget(window=6_400, target=6_400, reserve=0)))
-    before = lineage.slots[1].preview
+    before = lineage.previews[2]
     assert [each.part for each in before.cuts] == [1]
     sizes = costs(lineage, [before])
     (after,) = squeeze(lineage, lineage.slots, sizes[2, 2] - sizes[2, 1] - 20)

@@ -136,7 +136,7 @@ class Gathering:
 def recalled(page: Page, score: float, sight: Sight, number: int) -> RecalledPage:
     """A page as it is brought back to who sees so much."""
     other, lineage = sight.split(number)[0], sight.lineage
-    is_here = other is None and lineage.is_shown(page.seq) and lineage.slots[page.seq - 1].preview is None
+    is_here = other is None and lineage.is_shown(page.seq) and page.seq not in lineage.previews
     return RecalledPage(
         address=sight.address(number),
         page=page,

@@ -44,13 +44,14 @@ class Lineage:
         calm: With up to so many tokens, ``judged_by`` leaves the path as it is; -1 where that is to be found out.
         vouched: Chains at some pages that a seal has shown, which need not be computed to be known.
         joined: Lines of contents joined before a reclaim asks for them.
+        previews: How the pages that are in the window in part are shown, by number.
     """
 
     __slots__ = (
         "__weakref__", "_arrivals", "_clean", "_grouping", "_slots", "_tail", "_tail_size", "_uncounted", "absent",
         "calm", "codec", "counted", "counter", "is_checked", "is_sole", "joined", "judged_by", "keeps_head", "kept",
-        "loose", "offered", "own_tokens", "peak", "peak_from", "queued", "record", "rendered", "replaced", "root",
-        "seen", "sent", "view", "vouched",
+        "loose", "offered", "own_tokens", "peak", "peak_from", "previews", "queued", "record", "rendered", "replaced",
+        "root", "seen", "sent", "view", "vouched",
     )  # fmt: skip
 
     def __init__(self, codec: Codec, counter: TokenCounter) -> None:
@@ -63,6 +64,7 @@ class Lineage:
         self._grouping = threading.Lock()
         self.view = View()
         self.absent: set[int] = set()
+        self.previews: dict[int, Preview] = {}
         self.rendered: list[Any] | None = None
         self.counted = 0
         self.loose = 0
@@ -260,7 +262,7 @@ class Lineage:
         while self._uncounted and self._uncounted[0].content is not None:
             slot = self._uncounted.popleft()
             self.loose -= slot.upper
-            self.counted += slot.tokens
+            self.counted += self.tokens_of(slot)
         return self.counted + self.loose + self.own_tokens
 
     def count_exactly(self, enough: int = -1) -> None:
@@ -295,8 +297,12 @@ class Lineage:
         if self._uncounted and self._uncounted[0].start < sent.messages:
             return
         resident = (s for s in slots if s.stop <= sent.messages and s.seq not in self.absent)
-        counted = sent.overhead + self.own_tokens + sum(s.tokens for s in resident)
+        counted = sent.overhead + self.own_tokens + sum(map(self.tokens_of, resident))
         sent.gauge.report(counted=counted, reported=reported)
+
+    def tokens_of(self, slot: Slot) -> int:
+        """What a page costs as it is shown."""
+        return self.previews[slot.seq].tokens if slot.seq in self.previews else slot.tokens
 
     def show(self, previews: Sequence[Preview]) -> None:
         """Show these pages in part from now on."""
@@ -308,17 +314,13 @@ class Lineage:
         self._vouch(view)
         self.calm = -1
         self.view = view.on_path(self.chain_at)
-        self.absent = self.view.absent
+        self.absent = absent = self.view.absent
         self.own_tokens = self.view.block_tokens + self.view.note_tokens
         self.rendered = None
         self.is_checked = False
-        slots, absent = self.slots, self.absent
-        for slot in slots:
-            slot.preview = None
-        for preview in self.view.previews:
-            slots[preview.seq - 1].preview = preview
-        resident = [s for s in slots if s.seq not in absent]
-        self.counted = sum([s.tokens for s in resident if s.content is not None])
+        self.previews = {preview.seq: preview for preview in self.view.previews}
+        resident = [s for s in self.slots if s.seq not in absent]
+        self.counted = sum([self.tokens_of(s) for s in resident if s.content is not None])
         self._uncounted = deque([s for s in resident if s.content is None])
         self.loose = sum([s.upper for s in self._uncounted])
 

@@ -439,7 +439,7 @@ def _census(lineage: Lineage, view: View, chosen: set[int], overhead: int) -> Ce
         if seq in away:
             continue
         content = slot.content  # as ``Slot.tokens``, less a call for each page
-        tokens = content.tokens if content is not None and slot.preview is None else slot.tokens
+        tokens = content.tokens if content is not None else slot.upper
         if shown:
             tokens = shown.get(seq, tokens)
         cost = _tuple(PageCost, (seq, tokens, slot.kind, slot.uses, slot.born, seq in released, slot.role == system))

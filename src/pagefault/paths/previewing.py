@@ -48,8 +48,8 @@ def squeeze(lineage: Lineage, slots: Iterable[Slot], excess: int) -> list[Previe
 
 def shown(lineage: Lineage, slot: Slot) -> list[Any]:
     """The framework's messages of a slot as the model reads them: cut where they are previewed."""
-    natives = lineage.natives(slot)
-    return natives if slot.preview is None else _shortened(lineage, slot, slot.preview.cuts)
+    preview = lineage.previews.get(slot.seq)
+    return lineage.natives(slot) if preview is None else _shortened(lineage, slot, preview.cuts)
 
 
 def _shortened(lineage: Lineage, slot: Slot, cuts: Sequence[Cut]) -> list[Any]:
@@ -67,7 +67,8 @@ def _shortened(lineage: Lineage, slot: Slot, cuts: Sequence[Cut]) -> list[Any]:
 
 
 def _parts(lineage: Lineage, slot: Slot) -> Iterator[_Part]:
-    cuts = {c.part: c for c in (slot.preview.cuts if slot.preview else ())}
+    preview = lineage.previews.get(slot.seq)
+    cuts = {c.part: c for c in preview.cuts} if preview else {}
     number = 0
     for native in lineage.natives(slot):
         message = projection_of(native, lineage.codec)

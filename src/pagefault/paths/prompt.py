@@ -54,7 +54,7 @@ def growth(lineage: Lineage, requested: list[Any]) -> int:
         sent = [asked.get(name, native) if (name := key(native)) is not None else native for native in natives]
         if not all(map(is_same, natives, sent)):
             tokens = count([projection_of(native, lineage.codec) for native in sent], lineage.counter)
-            more += max(0, tokens - slot.tokens)
+            more += max(0, tokens - lineage.tokens_of(slot))
     return more
 
 
@@ -88,12 +88,12 @@ def _split(lineage: Lineage) -> tuple[list[Any], list[Any]]:
     head: list[Any] = []
     rest: list[Any] = []
     notes = list(lineage.view.notes)
-    absent, seen = lineage.absent, lineage.seen
+    absent, previews, seen = lineage.absent, lineage.previews, lineage.seen
     for slot in lineage.slots:
         while notes and notes[0].before <= slot.seq:
             rest.append(_message(lineage, notes.pop(0)))
         if slot.seq not in absent:
-            natives = seen[slot.start : slot.stop] if slot.preview is None else shown(lineage, slot)
+            natives = shown(lineage, slot) if slot.seq in previews else seen[slot.start : slot.stop]
             if rest or not _leads(slot):
                 rest += natives
             else:

@@ -11,7 +11,6 @@ from pagefault.page import Kind, Role
 from pagefault.paths.content import Content
 from pagefault.ports import Sketch
 from pagefault.window.compaction import Entry
-from pagefault.window.preview import Preview
 
 _USER: Final = Role.USER.value
 _MESSAGE: Final = Kind.MESSAGE
@@ -54,7 +53,6 @@ class Slot:
         born: The replacement clock when it came in.
         content: What it holds, once materialised; the body is dropped when it is stored.
         line: Its line in a table of contents, ``None`` while that is not counted.
-        preview: How it is shown while it is in the window in part.
         digest: What it was chained with, empty before.
         imprint: Of the same messages, empty where they have none.
         copy: Of the same messages, while they are in the window.
@@ -64,7 +62,7 @@ class Slot:
 
     __slots__ = (
         "born", "chain", "closed", "content", "copy", "created_at", "digest", "fresh", "has_user", "imprint", "kind",
-        "line", "parent", "preview", "role", "seq", "start", "stop", "stored", "upper", "uses", "waiting",
+        "line", "parent", "role", "seq", "start", "stop", "stored", "upper", "uses", "waiting",
     )  # fmt: skip
 
     def __init__(
@@ -85,7 +83,6 @@ class Slot:
         self.born = clock
         self.content: Content | None = None
         self.line: Entry | None = None
-        self.preview: Preview | None = None
         self.digest = b""
         self.imprint = b""
         self.copy: list[Any] | None = None
@@ -107,9 +104,7 @@ class Slot:
 
     @property
     def tokens(self) -> int:
-        """What it costs as it is shown: exact when materialised, the upper bound before."""
-        if self.preview is not None:
-            return self.preview.tokens
+        """What it costs as a whole: exact when materialised, the upper bound before."""
         return self.content.tokens if self.content is not None else self.upper
 
 
