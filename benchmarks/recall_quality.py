@@ -1,26 +1,28 @@
-"""How well recall finds and how well it abstains, through the real policies, without an engine.
+"""How well recall finds and how well it abstains.
 
-``python -m benchmarks.recall_quality PATH [--dates] [--join CHARS]`` reads conversations in LoCoMo's layout (a
-JSON list of ``conversation`` with ``session_N`` turns, and ``qa`` with ``evidence``); the data is not part of
-this repository. Every turn is a page; with ``--join`` turns are joined into pages of at least so many characters.
-Thresholds of the gate are compared on the first two conversations, on which they were fitted, and on the rest.
-Evidence that names no turn is dropped and counted.
+``python -m benchmarks.recall_quality FILE... [--dates] [--join CHARS]`` reads texts with questions about them (see
+``benchmarks.corpora``). For all files together it shows what ``space.recall`` does with them, on the embedded store and
+with the default embedder, beside single methods, and what it does with questions about other files' texts. For each
+LoCoMo file it compares the parts of recall and thresholds of the gate through the real policies, without an engine, on
+the first two conversations, on which they were fitted, and on the rest. With ``--join`` turns are joined into pages of
+at least so many characters.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import re
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+import pagefault
+from benchmarks.corpora import Corpus, read
 from pagefault.embedders import WordLlamaEmbedder
 from pagefault.page import Kind, Page, Projection, Role
 from pagefault.ports import Embedder
@@ -43,9 +45,10 @@ from pagefault.recall import (
 CANDIDATES: Final = 64
 JUDGED: Final = 12
 FITTED: Final = 2
+FOREIGN: Final = 100
+"""Questions of another data set that one is asked, at most."""
 WIDTHS: Final = (600, 1_800)
 """Characters shown of a long page: of many pages under a small budget, of ten under the default one."""
-ADVERSARIAL: Final = 5
 SHARES: Final = (0.0, 0.1, NEAR, 0.3, 0.4, 0.5)
 
 
@@ -103,54 +106,6 @@ def _best(scores: Mapping[int, float]) -> dict[int, float]:
     return dict(sorted(scores.items(), key=lambda item: (-item[1], -item[0]))[:CANDIDATES])
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Talk:
-    speakers: tuple[str, str]
-    pages: tuple[str, ...]
-    questions: tuple[tuple[str, frozenset[int]], ...]
-    dropped: int
-    turns: tuple[tuple[str, int, int, int], ...]
-    """Of each question and each turn that answers it: the page, and from where to where the turn stands in it."""
-
-
-def read_talk(data: Mapping[str, Any], *, dates: bool, join: int = 0) -> Talk:
-    """One conversation: its turns as pages, its answerable questions with the pages that answer them."""
-    talk = data["conversation"]
-    turns: list[tuple[str, str]] = []
-    for session in sorted((k for k in talk if re.fullmatch(r"session_\d+", k)), key=lambda k: int(k[8:])):
-        for turn in talk[session]:
-            photo = f" [photo: {turn['blip_caption']}]" if turn.get("blip_caption") else ""
-            date = f"({talk[f'{session}_date_time']}) " if dates else ""
-            turns.append((turn["dia_id"], f"{date}{turn['speaker']}: {turn['text']}{photo}"))
-    pages: list[str] = []
-    page_of: dict[str, int] = {}
-    ends: dict[str, int] = {}
-    sizes = {name: len(text) for name, text in turns}
-    for name, text in turns:
-        if not pages or len(pages[-1]) >= join:
-            pages.append(text)
-        else:
-            pages[-1] += f"\n{text}"
-        page_of[name], ends[name] = len(pages) - 1, len(pages[-1])
-    questions, dropped = [], 0
-    places: list[tuple[str, int, int, int]] = []
-    for qa in data["qa"]:
-        named = re.findall(r"D\d+:\d+", " ".join(qa.get("evidence") or ()))
-        answers = frozenset(page_of[name] for name in named if name in page_of)
-        if qa["category"] != ADVERSARIAL and answers:
-            questions.append((qa["question"], answers))
-            known = [name for name in named if name in ends]
-            places += [(qa["question"], page_of[n], ends[n] - sizes[n], ends[n]) for n in known]
-        dropped += qa["category"] != ADVERSARIAL and not answers
-    return Talk(
-        speakers=(talk["speaker_a"], talk["speaker_b"]),
-        pages=tuple(pages),
-        questions=tuple(questions),
-        dropped=dropped,
-        turns=tuple(places),
-    )
-
-
 Ranker = Callable[[Library, str], Sequence[int]]
 
 
@@ -196,6 +151,7 @@ def _fused(neighbour: float) -> Ranker:
     return lambda lib, q: [page for page, _ in fuse(lib.dense(q), lib.sparse(q), neighbour=neighbour)]
 
 
+DEFAULT: Final = "**the same, newest first** (default)"
 RANKERS: Final[Mapping[str, Ranker]] = {
     "BM25": lambda lib, q: list(lib.sparse(q)),
     "dense": lambda lib, q: list(lib.dense(q)),
@@ -204,12 +160,20 @@ RANKERS: Final[Mapping[str, Ranker]] = {
     "BM25 + neighbours": lambda lib, q: [page for page, _ in fuse({}, lib.sparse(q))],
     "fused": _fused(0.0),
     "fused + neighbours": _fused(0.25),
-    "**the same, newest first** (default)": _newest_first,
+    DEFAULT: _newest_first,
+}
+
+
+COMPARED: Final = {
+    "full text": "BM25",
+    "similarity": "dense",
+    "rank fusion": "rank fusion (k = 60)",
+    "ours, before the gate": DEFAULT,
 }
 
 
 def quality(ranked: Sequence[Sequence[int]], wanted: Sequence[frozenset[int]]) -> list[float]:
-    """First, R@5, R@10, R@20, hit@10 and MRR."""
+    """First (the first page answers), R@5, R@10, R@20, hit@10 and MRR."""
     pairs = list(zip(ranked, wanted, strict=True))
     recall = [[len(set(pages[:k]) & answer) / len(answer) for pages, answer in pairs] for k in (5, 10, 20)]
     hits = [float(bool(set(pages[:10]) & answer)) for pages, answer in pairs]
@@ -218,7 +182,7 @@ def quality(ranked: Sequence[Sequence[int]], wanted: Sequence[frozenset[int]]) -
     return [sum(values) / len(pairs) for values in (top, *recall, hits, first)]
 
 
-def recall_table(talks: Sequence[Talk], libraries: Sequence[Library]) -> Iterator[str]:
+def recall_table(talks: Sequence[Corpus], libraries: Sequence[Library]) -> Iterator[str]:
     yield "| method | first | R@5 | R@10 | R@20 | hit@10 | MRR |\n|---|---|---|---|---|---|---|"
     asked = [(lib, q, pages) for talk, lib in zip(talks, libraries, strict=True) for q, pages in talk.questions]
     for name, ranker in RANKERS.items():
@@ -226,7 +190,7 @@ def recall_table(talks: Sequence[Talk], libraries: Sequence[Library]) -> Iterato
         yield f"| {name} | {' | '.join(f'{value:.3f}' for value in values)} |"
 
 
-def near_table(talks: Sequence[Talk], libraries: Sequence[Library]) -> Iterator[str]:
+def near_table(talks: Sequence[Corpus], libraries: Sequence[Library]) -> Iterator[str]:
     """What it costs and saves to leave out pages that have less than a share of the best page's score."""
     yield "| least share of the best score | R@10 | pages shown of ten | of those, answers |\n|---|---|---|---|"
     asked = [(lib, q, pages) for talk, lib in zip(talks, libraries, strict=True) for q, pages in talk.questions]
@@ -240,7 +204,7 @@ def near_table(talks: Sequence[Talk], libraries: Sequence[Library]) -> Iterator[
         yield f"| {name} | {recall:.3f} | {shown / len(near):.1f} | {right:.1%} |"
 
 
-def off_target(talks: Sequence[Talk], own: int, *, renamed: bool) -> Iterator[str]:
+def off_target(talks: Sequence[Corpus], own: int, *, renamed: bool) -> Iterator[str]:
     """Every fourth question of the other conversations, with this one's speakers put in if wanted."""
     for other, talk in enumerate(talks):
         for question, _ in talk.questions[::4] if other != own else ():
@@ -250,7 +214,7 @@ def off_target(talks: Sequence[Talk], own: int, *, renamed: bool) -> Iterator[st
             yield text
 
 
-def gate_table(talks: Sequence[Talk], libraries: Sequence[Library], first: int, last: int) -> Iterator[str]:
+def gate_table(talks: Sequence[Corpus], libraries: Sequence[Library], first: int, last: int) -> Iterator[str]:
     yield "| questions | n | answer | weak | abstain |\n|---|---|---|---|---|"
     kinds: dict[str, list[Outcome]] = {}
     for own in range(first, last):
@@ -266,7 +230,7 @@ def gate_table(talks: Sequence[Talk], libraries: Sequence[Library], first: int, 
         yield f"| {name} | {len(outcomes)} | {' | '.join(f'{share:.1%}' for share in shares)} |"
 
 
-def shown_table(talks: Sequence[Talk], libraries: Sequence[Library]) -> Iterator[str]:
+def shown_table(talks: Sequence[Corpus], libraries: Sequence[Library]) -> Iterator[str]:
     """Of the pages too long to be shown whole: how often what is shown holds all of a turn that answers."""
     yield "| characters shown | turns | the beginning | **around the words** (default) |\n|---|---|---|---|"
     for width in WIDTHS:
@@ -283,30 +247,99 @@ def shown_table(talks: Sequence[Talk], libraries: Sequence[Library]) -> Iterator
             yield f"| {width:,} | {asked:,} | {begins / asked:.3f} | {around / asked:.3f} |"
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path)
-    parser.add_argument("--dates", action="store_true", help="index each turn with its session's date")
-    parser.add_argument("--join", type=int, default=0, help="join turns into pages of so many characters")
-    options = parser.parse_args()
-    data = json.loads(options.data.read_text(encoding="utf-8"))
-    talks = [read_talk(talk, dates=options.dates, join=options.join) for talk in data]
-    questions, dropped = sum(len(t.questions) for t in talks), sum(t.dropped for t in talks)
-    print(f"{len(talks)} conversations, {questions} questions; {dropped} without usable evidence left out.\n")
-    embedder = WordLlamaEmbedder()
+class Spaces:
+    """Corpora as users have them: each a space of one memory on disk, asked through ``space.recall``."""
+
+    def __init__(self, memory: pagefault.Memory, corpora: Sequence[Corpus]) -> None:
+        self._spaces = [memory.space(thread=f"t{number}") for number in range(len(corpora))]
+        for space, corpus in zip(self._spaces, corpora, strict=True):
+            space.append([{"role": r, "content": text} for r, text in zip(corpus.roles, corpus.pages, strict=True)])
+        memory.flush()
+
+    def ask(self, number: int, question: str) -> tuple[Outcome, list[int]]:
+        """What one of the spaces makes of a question, and the pages that it shows."""
+        found = self._spaces[number].recall(question, limit=10)
+        return found.outcome, [page.page.seq - 1 for page in found.pages]
+
+
+def shown_by_recall(corpora: Sequence[Corpus], libraries: Sequence[Library], spaces: Spaces) -> Iterator[str]:
+    """Of each data set, how well single methods find, and our ranking, and all of recall with its gate."""
+    yield "| data | method | first | R@5 | R@10 | MRR |\n|---|---|---|---|---|---|"
+    for data in dict.fromkeys(corpus.data for corpus in corpora):
+        asked = [(n, q, pages) for n, c in enumerate(corpora) if c.data == data for q, pages in c.questions]
+        wanted = [pages for _, _, pages in asked]
+        ranked: dict[str, list[Sequence[int]]] = {
+            name: [RANKERS[ranker](libraries[n], q) for n, q, _ in asked] for name, ranker in COMPARED.items()
+        }
+        ranked["**recall**"] = [spaces.ask(n, q)[1] for n, q, _ in asked]
+        for name, found in ranked.items():
+            first, five, ten, _, _, mrr = quality(found, wanted)
+            yield f"| {data}, {len(asked)} | {name} | {first:.3f} | {five:.3f} | {ten:.3f} | {mrr:.3f} |"
+
+
+def refused_by_recall(corpora: Sequence[Corpus], spaces: Spaces) -> Iterator[str]:
+    """Of each data set, what recall makes of its questions, and of those about the others."""
+    yield "| pages of | questions of | n | answer | weak | abstain |\n|---|---|---|---|---|---|"
+    names = list(dict.fromkeys(corpus.data for corpus in corpora))
+    for own, other in ((own, other) for own in names for other in names):
+        here = [n for n, corpus in enumerate(corpora) if corpus.data == own]
+        asked = [(n, q) for n in here for q in corpora[n].asked]
+        if own != other:
+            foreign = [question for corpus in corpora if corpus.data == other for question in corpus.asked]
+            asked = [(n, q) for n in here for q in foreign[:: -(-len(foreign) // FOREIGN)]]
+        outcomes = [spaces.ask(n, question)[0] for n, question in asked]
+        shares = " | ".join(f"{outcomes.count(outcome) / len(outcomes):.1%}" for outcome in Outcome)
+        yield f"| {own} | {other} | {len(outcomes)} | {shares} |"
+
+
+def whole_recall(corpora: Sequence[Corpus], embedder: Embedder) -> Iterator[str]:
+    """Tables of all of recall, on a store of its own."""
+    yield "## Recall, on the embedded store\n"
+    libraries = [Library(corpus.pages, embedder) for corpus in corpora]
+    with tempfile.TemporaryDirectory() as place, pagefault.open(place, embedder=embedder) as memory:
+        spaces = Spaces(memory, corpora)
+        yield from shown_by_recall(corpora, libraries, spaces)
+        yield ""
+        yield from refused_by_recall(corpora, spaces)
+        yield ""
+
+
+def parts_of_recall(talks: Sequence[Corpus], embedder: Embedder, *, join: bool) -> Iterator[str]:
+    """Tables of the parts of recall on conversations, those that they were fitted on and the others."""
     libraries = [Library(talk.pages, embedder) for talk in talks]
     for title, first, last in (("fitted on", 0, FITTED), ("held out", FITTED, len(talks))):
-        print(f"## Finding, conversations {first + 1}-{last} ({title})\n")
-        print("\n".join(recall_table(talks[first:last], libraries[first:last])), end="\n\n")
-        print("\n".join(near_table(talks[first:last], libraries[first:last])), end="\n\n")
-    if options.join:
-        print("## What is shown of a long page\n")
-        print("\n".join(shown_table(talks, libraries)), end="\n\n")
+        yield f"## Finding, conversations {first + 1}-{last} ({title})\n"
+        yield from (*recall_table(talks[first:last], libraries[first:last]), "")
+        yield from (*near_table(talks[first:last], libraries[first:last]), "")
+    if join:
+        yield "## What is shown of a long page\n"
+        yield from (*shown_table(talks, libraries), "")
     lexical = [Library(talk.pages, None) for talk in talks]
     for name, searched in ((embedder.name, libraries), ("full text alone", lexical)):
         for title, first, last in (("fitted on", 0, FITTED), ("held out", FITTED, len(talks))):
-            print(f"## Gate, {name}, conversations {first + 1}-{last} ({title})\n")
-            print("\n".join(gate_table(talks, searched, first, last)), end="\n\n")
+            yield f"## Gate, {name}, conversations {first + 1}-{last} ({title})\n"
+            yield from (*gate_table(talks, searched, first, last), "")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("files", type=Path, nargs="+")
+    parser.add_argument("--dates", action="store_true", help="index each turn of LoCoMo with its session's date")
+    parser.add_argument("--join", type=int, default=0, help="join turns of LoCoMo into pages of so many characters")
+    options = parser.parse_args()
+    files = [read(path, dates=options.dates, join=options.join) for path in options.files]
+    embedder = WordLlamaEmbedder()
+    for path, corpora in zip(options.files, files, strict=True):
+        asked, dropped = sum(len(c.questions) for c in corpora), sum(c.dropped for c in corpora)
+        unplaced = sum(len(c.unplaced) for c in corpora)
+        pages = sum(len(c.pages) for c in corpora)
+        print(f"{path.name}: {pages} pages, {asked} questions; {unplaced} for the gate alone, {dropped} left out.\n")
+    for line in whole_recall([corpus for corpora in files for corpus in corpora], embedder):
+        print(line)
+    for corpora in files:
+        if len(corpora) > FITTED and all(corpus.speakers for corpus in corpora):
+            for line in parts_of_recall(corpora, embedder, join=bool(options.join)):
+                print(line)
 
 
 if __name__ == "__main__":
