@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 NEIGHBOUR: Final = 0.25
-"""Share of the fused scores of the pages just before and after that a page gets on top of its own."""
+"""Share of the better of its two neighbours' fused scores that a page gets on top of its own."""
 
 
 def fuse(
@@ -18,12 +18,13 @@ def fuse(
     shared, similarity from the lowest candidate, since texts about anything are a little similar.
     So a list says as much as it tells its candidates apart. Ranks, or stretching both lists to
     0..1, find less (``benchmarks/recall_quality.py`` compares). An answer often stands next to
-    the words of its question, so a page also gets a share of its neighbours' scores.
+    the words of its question, so a page also gets a share of the score of its better neighbour: of
+    one, since in a row of pages about the same those in the middle would win by both.
 
     Args:
         dense: Cosine by page number; empty without an embedder.
         sparse: BM25 score by page number.
-        neighbour: Share of the neighbours' fused scores.
+        neighbour: Share of the better neighbour's fused score.
 
     Returns:
         (page number, score) of every candidate, by falling score, the newer page first in a tie.
@@ -36,7 +37,7 @@ def fuse(
     shared = _relative(sparse, 0.0)
     own = {seq: similar.get(seq, 0.0) + shared.get(seq, 0.0) for seq in dense.keys() | sparse.keys()}
     at = own.get
-    full = [(score + neighbour * (at(seq - 1, 0.0) + at(seq + 1, 0.0)), seq) for seq, score in own.items()]
+    full = [(score + neighbour * max(at(seq - 1, 0.0), at(seq + 1, 0.0)), seq) for seq, score in own.items()]
     full.sort(reverse=True)
     return [(seq, score) for score, seq in full]
 
