@@ -14,7 +14,7 @@ import uuid
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
-from pagefault.chain import head_id, link
+from pagefault.chain import head_id
 from pagefault.core import Core
 from pagefault.errors import CorruptPage, PagefaultError, PagesLost, UnsupportedMessage
 from pagefault.page import Role, SpaceId, in_words
@@ -22,7 +22,6 @@ from pagefault.paths.content import digest
 from pagefault.paths.lineage import Lineage
 from pagefault.paths.paging import Branch, Paging, Prompt
 from pagefault.paths.restore import intact, restore
-from pagefault.paths.slot import LeftBehind, Slot
 from pagefault.ports import Codec, Scope
 from pagefault.window.budget import Budget
 from pagefault.writing.records import Task
@@ -103,9 +102,10 @@ class Held:
                 path.extend(natives, now=time.time())
 
     def replace(self, natives: list[Any]) -> None:
-        """Make these messages the conversation: where they begin with all of it the others are added, else all are new.
+        """Make these messages the conversation: where they begin with all of it, the others are added.
 
-        Pages of a path that was left may follow any of its pages; a restart must not take them for the conversation.
+        Else they are another path, which shares the pages that both begin with. Pages of the one that was left may
+        follow any of these; a restart must not take them for the conversation.
         """
         self.ready()
         self._replace(natives)
@@ -134,10 +134,10 @@ class Held:
             shown = lineage.rendered if lineage.view.generation else None
             if shown is not None and _begins_with(natives, shown, self._codec):
                 natives = natives[len(shown) :]  # what was shown, blocks and all, goes on
-            elif _continues(lineage, natives):
-                natives = natives[len(lineage.seen) :]
             else:
-                path = self._anew()
+                shared = lineage.common(natives)
+                path = lineage if shared == len(lineage.seen) else self._instead(lineage, natives[:shared])
+                natives = natives[len(path.seen) :]
             with self.core.writeback.growing(self._paging, path):
                 path.extend(natives, now=time.time())  # first: where it refuses one, the conversation stays as it is
                 self._paging.branches = []
@@ -145,8 +145,16 @@ class Held:
                     self.core.writeback.owes(self._paging, path.length, others)
                     self._take_over(path, lineage)
 
-    def _anew(self) -> Lineage:
-        """A path with a root of its own, so that no page of the old one seems to follow it."""
+    def _instead(self, lineage: Lineage, shared: list[Any]) -> Lineage:
+        """A path that begins with the whole pages of these messages, which ``lineage`` begins with, too.
+
+        Without any it has a root of its own. Either way no page of the old one is taken for its next.
+        """
+        path = lineage.fork(len(shared))
+        if path.slots:
+            path.take_over(shared[: len(path.seen)])
+            path.ends_at_head = True
+            return path
         fresh = Lineage(self._codec, self.core.counter)
         fresh.root = uuid.uuid4().hex
         return fresh
@@ -336,20 +344,6 @@ def _begins_with(natives: Sequence[Any], start: Sequence[Any], codec: Codec) -> 
 
 def _is_same(one: Any, other: Any, codec: Codec) -> bool:
     return one is other or codec.is_same(one, other) or digest([one], codec) == digest([other], codec)
-
-
-def _continues(lineage: Lineage, natives: list[Any]) -> bool:
-    """Whether these messages begin with the whole path; pages that only the store has are known by their chain."""
-    if len(natives) < len(lineage.seen):
-        return False
-    return all(_reads_like(lineage, slot, natives[slot.start : slot.stop]) for slot in lineage.slots)
-
-
-def _reads_like(lineage: Lineage, slot: Slot, natives: list[Any]) -> bool:
-    mine = lineage.natives(slot)
-    if any(isinstance(native, LeftBehind) for native in mine):
-        return link(slot.parent, digest(natives, lineage.codec)) == slot.chain
-    return _begins_with(natives, mine, lineage.codec)
 
 
 def _question(path: Lineage) -> int:

@@ -13,7 +13,7 @@ from pagefault.chat import CHAT, ChatCodec
 from pagefault.errors import StoreError, UnsupportedMessage
 from pagefault.testing.faults import FlakyStore, SlowStore
 from tests.core.conversation import calls, group, result, said, system, user
-from tests.kernel.support import until, wrapped
+from tests.kernel.support import records, until, wrapped
 
 SMALL = pagefault.Budget(window=10**9, target=400, reserve=0)
 
@@ -233,12 +233,14 @@ class Dying(FlakyStore):
 
 @pytest.mark.parametrize("goes_on", [False, True])
 @pytest.mark.parametrize("writes", [1, 2, 3])
+@pytest.mark.parametrize("kept", [0, 3])
 def test_a_conversation_set_anew_is_the_old_or_the_new_one_whenever_its_process_dies(
-    tmp_path, monkeypatch, writes, goes_on
+    tmp_path, monkeypatch, kept, writes, goes_on
 ):
     """Never a part of it: all of the old one was stored."""
     monkeypatch.setattr("pagefault.writing.writer.HEAD_UNITS", 1)
-    old, new = talk(16), [user("edited"), *talk(16)[1:]]
+    old = talk(16 + kept)
+    new = [*old[:kept], user("edited"), *old[kept + 1 :]]
     with contextlib.suppress(StoreError), wrapped(monkeypatch, Dying, tmp_path) as (memory, store):
         store.left = -1
         held(memory).put(old)
@@ -253,6 +255,65 @@ def test_a_conversation_set_anew_is_the_old_or_the_new_one_whenever_its_process_
     with pagefault.open(tmp_path, embedder=None) as memory:
         found = texts(held(memory).everything())
     assert found in (texts(old), texts(new), texts(new[: len(old)]))
+
+
+def test_what_was_left_behind_a_common_beginning_is_in_no_restart_and_no_recall(tmp_path):
+    with pagefault.open(tmp_path, embedder=None) as memory:
+        held(memory).put(talk(9))
+        memory.flush()
+        held(memory).replace([*talk(4), user("another umbrella"), said("noted")])
+        memory.flush()
+        held(memory).replace(talk(4))
+    with pagefault.open(tmp_path, embedder=None) as memory:
+        assert texts(held(memory).everything()) == texts(talk(4))
+        held(memory).put([user("another umbrella")])  # as it was said once, with other words behind it
+    with pagefault.open(tmp_path, embedder=None) as memory:
+        assert texts(held(memory).everything()) == [*texts(talk(4)), "another umbrella"]
+        space = memory.space(thread="t")
+        assert [page.page.seq for page in space.recall("umbrella").pages] == [9]
+        assert not space.recall("noted").pages
+        assert space.fault("8").pages[0].page.text.startswith("a3")
+
+
+def test_what_shares_its_beginning_with_the_old_one_writes_and_shows_only_what_is_new(tmp_path):
+    with pagefault.open(tmp_path, embedder=None) as memory:
+        held(memory).put(talk(12))
+        held(memory).render(SMALL)
+    with pagefault.open(tmp_path, embedder=None) as memory:
+        before = held(memory).render(SMALL)
+        assert before.lineage.absent, "some are in the store only"
+        new = [*talk(12)[:-1], said("better")]
+        held(memory).replace(new)
+        after = held(memory).render(SMALL)
+        assert after.natives == [*before.natives[:-1], said("better")]
+        assert texts(held(memory).everything()) == texts(new)
+        memory.flush()
+        assert len(records(memory, memory.space(thread="t"))) == 24 + 1
+
+
+@pytest.mark.parametrize("more", [1, 40])
+def test_what_was_stored_is_there_where_a_path_was_left_behind(tmp_path, monkeypatch, more):
+    """Of the old one as long as the new one is not stored as a whole, of the new one from then on."""
+    old, new = talk(40), [*talk(8), *talk(more, "new ")]
+    for conversation, writes in ((old, 2), (new, 1)):  # the first dies with no head written
+        with contextlib.suppress(StoreError), wrapped(monkeypatch, Dying, tmp_path) as (memory, store):
+            store.left = -1
+            held(memory).ready()
+            store.left = writes
+            held(memory).replace([dict(m) for m in conversation])
+        monkeypatch.undo()
+    with pagefault.open(tmp_path, embedder=None) as memory:
+        known = held(memory).everything()
+        assert texts(known) == (texts(new) if more == 1 else texts(old[:32]))
+    if more == 1:
+        with contextlib.suppress(StoreError), wrapped(monkeypatch, Dying, tmp_path) as (memory, store):
+            store.left = -1
+            held(memory).ready()
+            store.left = 2
+            held(memory).put(talk(30, "more "))
+        monkeypatch.undo()
+        with pagefault.open(tmp_path, embedder=None) as memory:
+            assert texts(held(memory).everything()) == texts([*new, *talk(30, "more ")])[: len(new) + 32]
 
 
 class Ordered(SlowStore):

@@ -13,7 +13,7 @@ from llama_index.core.schema import MetadataMode, NodeWithScore, TextNode
 
 import pagefault
 from pagefault_llamaindex import PagefaultMemory, PagefaultRetriever, paged
-from tests.kernel.support import store_alone
+from tests.kernel.support import records, store_alone
 from tests.llamaindex.scripted import SYSTEM, ScriptedLLM, call, out_of_order, problems, say, tokens
 
 LIMIT = 400
@@ -129,6 +129,21 @@ def test_a_history_given_with_every_call():
         assert len(memory.get_all()) == 120
         engine.reset()
         assert memory.get_all() == []
+
+
+def test_a_history_that_the_application_keeps_is_not_written_anew_with_every_call():
+    """It says something else than the session: here the answers are shortened."""
+    history: list[ChatMessage] = []
+    with pagefault.open(":memory:", embedder=None) as backend:
+        memory = PagefaultMemory.from_defaults(backend, session_id="ada", token_limit=LIMIT)
+        engine = simple(ScriptedLLM(answer), memory)
+        for turn in range(20):
+            question = f"question {turn}"
+            answered = str(engine.chat(question, chat_history=history))
+            history += [ChatMessage(role="user", content=question), say("ok")]
+            assert [m.content for m in memory.get_all()] == [*(m.content for m in history[:-1]), answered]
+        backend.flush()
+        assert len(records(backend, memory.space)) < 20 * 3 + 1
 
 
 def test_an_unread_stream_is_written_all_the_same():

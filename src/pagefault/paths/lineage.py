@@ -39,6 +39,7 @@ class Lineage:
         root: The chain before the first page; another one than ``ROOT`` where a conversation was begun anew.
         is_sole: No framework's state holds its messages, only the store does.
         keeps_head: The space's head may say where it ends.
+        ends_at_head: Whatever the store has behind its head is another path's, one that was left for it.
         replaced: Message objects that it held before: to let go of thousands takes a while, which no step waits for.
         offered: So many of its messages the last prompt could show.
         calm: With up to so many tokens, ``judged_by`` leaves the path as it is; -1 where that is to be found out.
@@ -49,9 +50,9 @@ class Lineage:
 
     __slots__ = (
         "__weakref__", "_arrivals", "_clean", "_grouping", "_slots", "_tail", "_tail_size", "_uncounted", "absent",
-        "calm", "codec", "counted", "counter", "is_checked", "is_sole", "joined", "judged_by", "keeps_head", "kept",
-        "loose", "offered", "own_tokens", "peak", "peak_from", "previews", "queued", "record", "rendered", "replaced",
-        "root", "seen", "sent", "view", "vouched",
+        "calm", "codec", "counted", "counter", "ends_at_head", "is_checked", "is_sole", "joined", "judged_by",
+        "keeps_head", "kept", "loose", "offered", "own_tokens", "peak", "peak_from", "previews", "queued", "record",
+        "rendered", "replaced", "root", "seen", "sent", "view", "vouched",
     )  # fmt: skip
 
     def __init__(self, codec: Codec, counter: TokenCounter) -> None:
@@ -76,10 +77,9 @@ class Lineage:
         self.record: Mapping[str, Any] | None = None
         self.is_checked = True
         self.sent: Sent | None = None
-        self.peak = 0
-        self.peak_from = 0
+        self.peak = self.peak_from = 0
         self.root = ROOT
-        self.is_sole = False
+        self.is_sole = self.ends_at_head = False
         self.keeps_head = True
         self.kept: Kept | None = None
         self.vouched: dict[int, str] = {}
@@ -242,7 +242,7 @@ class Lineage:
             keep += 1
         while keep and self.slots[keep - 1].waiting:  # closed only by what came after the fork
             keep -= 1
-        child.root = self.root
+        child.root, child.ends_at_head = self.root, self.ends_at_head
         child._slots = self.slots[:keep]
         child.vouched = {seq: chain for seq, chain in self.vouched.items() if seq <= keep}
         child.seen = self.seen[: child._slots[-1].stop if keep else 0]

@@ -32,7 +32,7 @@ WINDOW: Final = 256
 SCANNED: Final = WINDOW * WINDOW
 DAMAGED: Final = "(damaged in the store, cannot be read)"
 BRANCH: Final = "branch"
-"""Field of a page that a run wrote before it was the conversation's."""
+"""Field of a page that is the conversation's only if a head says so: of a run, or of a path that left another one."""
 _KINDS: Final = {kind.value: kind for kind in Kind}
 _MANY: Final = 1_000_000
 """No page has so many messages."""
@@ -113,11 +113,10 @@ async def restore(store: PageStore, space: SpaceId, codec: Codec, counter: Token
     head = await _head(store, scope, space)
     records = await _walk(store, scope, head)
     formats = {str(record.fields.get("format")) for record in records}
-    if formats <= {codec.format}:
+    if formats <= {codec.format} and not head.ends:
         records += await _after(store, scope, head.length, head.tip, codec)
-        formats = {codec.format}
-    lineage = Lineage(codec if formats == {codec.format} else Foreign(min(formats)), counter)
-    lineage.root, lineage.is_sole = head.root, lineage.codec is codec
+    lineage = Lineage(codec if formats <= {codec.format} else Foreign(min(formats)), counter)
+    lineage.root, lineage.is_sole, lineage.ends_at_head = head.root, lineage.codec is codec, head.ends
     for record in records:
         _add(lineage, record)
     lineage.adopt(head.view)
@@ -218,6 +217,7 @@ class _Head(NamedTuple):
     indexed: int
     open: list[Any]
     digest: str = ""
+    ends: bool = False
 
 
 async def _head(store: PageStore, scope: Scope, space: SpaceId) -> _Head:
@@ -230,7 +230,8 @@ async def _head(store: PageStore, scope: Scope, space: SpaceId) -> _Head:
         state = canonical.load(head.body)
         indexed, rest = int(state.get("indexed", 0)), [dict(message) for message in state.get("open", ())]
         root, tip = str(state.get("root", ROOT)), str(state["tip"])
-        return _Head(root, tip, head.seq, from_record(state["view"]), indexed, rest, head.sha256)
+        view, ends = from_record(state["view"]), bool(state.get("ends", False))
+        return _Head(root, tip, head.seq, view, indexed, rest, head.sha256, ends)
     except _DAMAGE as error:
         raise StoreMismatch(
             f"the head record of {space} cannot be read ({error!r:.200}); open it with the release that wrote it"

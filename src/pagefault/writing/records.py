@@ -159,13 +159,14 @@ def unit_of(task: Task) -> Unit:
 def pages_of(task: Task, slots: list[Slot], known: set[UUID]) -> Unit:
     """The pages and records of these slots that the store does not know."""
     breath, key, user = Breath(), task.scope.space, task.paging.space.user
+    is_branch = task.lineage.ends_at_head or not task.lineage.keeps_head
     pages: list[Page] = []
     records: list[Record] = []
     for slot in slots:
         point = point_id(key, slot.chain)
         if point not in known:
             pages.append(task.lineage.page(slot))
-            records.append(record_of(point, user, pages[-1], is_branch=not task.lineage.keeps_head))
+            records.append(record_of(point, user, pages[-1], is_branch=is_branch))
             breath.draw()
     breath.draw(anyway=True)
     return Unit(slots, pages, records)
@@ -212,8 +213,10 @@ def head_of(task: Task, last: Slot | None, indexed: int) -> tuple[Mark, Record]:
         rest = open_messages(lineage) if last is None or last.seq + 1 >= len(lineage.slots) else []
         tip = lineage.root if last is None else last.chain
         view = lineage.view
-        state = {"tip": tip, "root": lineage.root, "view": to_record(view), "indexed": indexed}
-        body = canonical.dump(state | {"open": [lineage.codec.encode(native) for native in rest]})[0]
+        said = [lineage.codec.encode(native) for native in rest]
+        ends = {"ends": True} if lineage.ends_at_head else {}
+        state = {"tip": tip, "root": lineage.root, "view": to_record(view), "indexed": indexed, "open": said} | ends
+        body = canonical.dump(state)[0]
     head = Record(
         id=head_id(task.scope.space),
         kind="head",

@@ -143,11 +143,11 @@ class Writer:
         self._indexer.add_stored(scope, old)
 
     def _is_head_due(self, task: Task, path: PathState, last: Slot) -> bool:
-        """With the last page that waits, and now and then: a restart finds what lies behind the head, too."""
+        """With the last page that waits, and now and then: a restart finds what lies behind most heads, too."""
         path.units += 1
         with task.paging.lock:
             is_last = last.seq >= task.lineage.length
-        is_time = is_last or path.units % HEAD_UNITS == 0 or task.paging in self._owed
+            is_time = is_last or task.lineage.ends_at_head or path.units % HEAD_UNITS == 0 or task.paging in self._owed
         return is_time and self._may_name(task, last.seq)
 
     def _may_name(self, task: Task, seq: int) -> bool:
