@@ -18,7 +18,7 @@ from pagefault.window.budget import Budget
 from pagefault.window.view import View, from_record, merge_records, to_record
 from tests.core import conversation as c
 
-SIZES = st.sampled_from([0, 20, 100, 300, 900])
+SIZES = st.sampled_from([0, 20, 100, 300, 900, 1_500])
 BUDGET = Budget(window=1_400, target=1_000, reserve=200)
 
 

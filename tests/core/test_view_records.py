@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pagefault.window.compaction import Block, Entry
 from pagefault.window.notes import Note, PinnedItem
 from pagefault.window.preview import Cut, Preview
-from pagefault.window.view import Pin, Seal, View, from_record, to_record
+from pagefault.window.view import Pin, Seal, View, clock_of, from_record, to_record
 from tests.core.strategies import json_values, texts
 
 LINE = Entry(first=2, last=9, gist="user: hi")
@@ -36,6 +36,14 @@ GOOD = to_record(
         seal=Seal(at=12, chain="a" * 32, sum="e" * 32),
     )
 )
+
+
+@pytest.mark.parametrize(
+    ("record", "clock"),
+    [(GOOD, 0.25), ({}, 0.0), ([], 0.0), ({"clock": "late"}, 0.0), ({"clock": -1}, 0.0), ({"clock": None}, 0.0)],
+)
+def test_a_clock_is_read_where_there_is_one(record, clock):
+    assert clock_of(record) == clock
 
 
 def read_or_refuse(record):

@@ -29,7 +29,7 @@ from pagefault.window.eviction import PageCost, clock_after
 from pagefault.window.notes import NAMED, NOTICE, Note, PinnedItem, change_text, items_text, pressure_text
 from pagefault.window.pager import Census, check, victims, whole_turns
 from pagefault.window.preview import OVERSIZE
-from pagefault.window.view import Pin, View, from_record, generation_of, to_record
+from pagefault.window.view import Pin, View, clock_of, from_record, generation_of, to_record
 
 MAX_LINEAGES: Final = 16
 """Paths of one space that are remembered, such as those of workers side by side; of an older one only its record is."""
@@ -249,7 +249,7 @@ class Paging:
         child.take_over(natives[: len(child.seen)])
         if record:  # may name pages beyond the fork, so it is read where the whole path is known
             child.extend(natives[len(child.seen) :], now=now)
-            child.adopt(View())
+            child.adopt(View(clock=clock_of(record)))  # by which its own pages come in
             self._adopt(child, record)
             child.record = record
         return child

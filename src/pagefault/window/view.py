@@ -342,3 +342,11 @@ def generation_of(record: Any) -> int | None:
     """What a record says of its generation; ``None`` for what is no record."""
     found = record.get("gen") if isinstance(record, Mapping) else None
     return found if isinstance(found, int) else None
+
+
+def clock_of(record: Any) -> float:
+    """What a record says of the replacement clock; 0 where it says nothing of the kind."""
+    try:
+        return _clock(record["clock"])
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return 0.0
