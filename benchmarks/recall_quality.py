@@ -40,6 +40,8 @@ from pagefault.recall import (
     in_order,
     pieces_of,
     query_vector,
+    sought,
+    stressed,
 )
 
 CANDIDATES: Final = 64
@@ -47,6 +49,11 @@ JUDGED: Final = 12
 FITTED: Final = 2
 FOREIGN: Final = 100
 """Questions of another data set that one is asked, at most."""
+AROUND: Final = (
+    "Quick question before the meeting starts. {} I could not find my notes.",
+    "Do you happen to remember? {}",
+    "{} Please answer in one short sentence and name the source.",
+)
 WIDTHS: Final = (600, 1_800)
 """Characters shown of a long page: of many pages under a small budget, of ten under the default one."""
 SHARES: Final = (0.0, 0.1, NEAR, 0.3, 0.4, 0.5)
@@ -72,9 +79,11 @@ class Library:
     def sparse(self, question: str) -> dict[int, float]:
         """BM25 scores of the best pages, best first."""
         scores: dict[int, float] = {}
-        for term in query_vector(question).indices:
+        words = query_vector(question)
+        words = stressed(words, sought(question, words.indices))
+        for term, stress in zip(words.indices, words.values, strict=True):
             for page in self.postings.get(term, ()):
-                scores[page] = scores.get(page, 0.0) + self.idf[term] * self.terms[page][term]
+                scores[page] = scores.get(page, 0.0) + stress * self.idf[term] * self.terms[page][term]
         return _best(scores)
 
     def dense(self, question: str) -> dict[int, float]:
@@ -92,7 +101,8 @@ class Library:
         ranked = [page for page, _ in fuse(dense, sparse)[:JUDGED]]
         query = query_vector(question).indices
         weights = {term: self.idf[term] for term in query if term in self.idf}
-        shares = (coverage(query, weights, self.terms[page], pages=self.size) for page in ranked)
+        wanted = sought(question, query)
+        shares = (coverage(one, weights, self.terms[page], pages=self.size) for one in wanted for page in ranked)
         cosine = max(dense.values()) if dense else None
         return Evidence(coverage=max(shares, default=0.0), cosine=cosine, hits=len(ranked))
 
@@ -130,7 +140,14 @@ def _newest_first(library: Library, question: str) -> list[int]:
     ranked, query = fuse(library.dense(question), library.sparse(question)), query_vector(question).indices
     similar = {str(page): cosine for page, cosine in library.dense(question).items()}
     weights = {term: library.idf[term] for term in query if term in library.idf}
-    asked = Question(terms=query, words=set(query), weights=weights, dense=similar, pages=library.size)
+    asked = Question(
+        terms=query,
+        sought=sought(question, query),
+        words=set(query),
+        weights=weights,
+        dense=similar,
+        pages=library.size,
+    )
     best = [_as_found(page, score) for page, score in ranked[:JUDGED]]
     terms = {one.address: frozenset(library.terms[int(one.address)]) for one in best}
     return [int(one.address) for one in in_order(best, terms, asked)] + [page for page, _ in ranked[JUDGED:]]
@@ -221,7 +238,11 @@ def gate_table(talks: Sequence[Corpus], libraries: Sequence[Library], first: int
         library = libraries[own]
         for name, questions in {
             "answerable": [q for q, _ in talks[own].questions],
+            "answerable, with other sentences around": [w.format(q) for q, _ in talks[own].questions for w in AROUND],
             "about another conversation": off_target(talks, own, renamed=False),
+            "about another, with other sentences around": [
+                w.format(q) for q in off_target(talks, own, renamed=False) for w in AROUND
+            ],
             "the same, with this one's names put in": off_target(talks, own, renamed=True),
         }.items():
             kinds.setdefault(name, []).extend(decide(library.evidence(question)) for question in questions)

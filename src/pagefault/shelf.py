@@ -35,6 +35,7 @@ from pagefault.recall import (
     fuse,
     judge_items,
     query_vector,
+    sought,
 )
 from pagefault.writing.writeback import WriteBack
 
@@ -181,7 +182,9 @@ class Shelf:
         ]
         # A newer version may have come after the search.
         candidates = [each for each in candidates if wanted.is_in_time(each.item.updated_at)]
-        return judge_items(candidates, sparse.indices, weights, items=min(WINDOW, there))[: wanted.limit]
+        return judge_items(candidates, sought(wanted.text, sparse.indices), weights, items=min(WINDOW, there))[
+            : wanted.limit
+        ]
 
     async def _in_time(self, wanted: Query, vector: Sequence[Sequence[float]]) -> list[tuple[Hit, float, float | None]]:
         """Candidates for a recall; what is of another time takes none of their places."""

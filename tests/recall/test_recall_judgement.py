@@ -28,6 +28,7 @@ from pagefault.recall import (
     query_vector,
     query_words,
     render,
+    sought,
     starts,
     term_id,
 )
@@ -124,7 +125,7 @@ def test_without_copies_of_the_question_the_order_found_stays():
 
 def test_the_request_itself_never_counts():
     one = user(7, "I need the name of the dog, please, since the vet wants to know.")
-    question = Question(terms=TERMS, words=TERMS, weights={}, dense=None, pages=9, request=7)
+    question = Question(terms=TERMS, sought=[TERMS], words=TERMS, weights={}, dense=None, pages=9, request=7)
     assert not counts(found(one), words(one), question)
     assert counts(found(user(6, "My dog is called Rex.")), {1, 2, 3}, question)
     elsewhere = SpaceId(tenant="t", user="u", thread="another", agent="")
@@ -146,7 +147,9 @@ def test_only_a_user_asks():
 def judged(pages, *, skip_resident=False, dense=None, limit=10, request=0, behind=None):
     terms = {p.address: words(p.page) for p in pages}
     weights = {t: 2.0 for p in pages for t in terms[p.address] if t in TERMS}
-    question = Question(terms=TERMS, words=TERMS, weights=weights, dense=dense, pages=50, request=request)
+    question = Question(
+        terms=TERMS, sought=[TERMS], words=TERMS, weights=weights, dense=dense, pages=50, request=request
+    )
     asking = {p.address for p in pages if not counts(p, terms[p.address], question)}
     return judge(pages, terms, question, asking=asking, behind=behind or {}, limit=limit, skip_resident=skip_resident)
 
@@ -305,7 +308,8 @@ def restated(*facts, dense=None, query=QUERY):
     terms = {one.address: frozenset(words(one.page)) for one in pages}
     asked = query_vector(query).indices
     question = Question(
-        terms=asked, words=query_words(query), weights=dict.fromkeys(asked, 1.0), dense=dense, pages=100
+        terms=asked, sought=sought(query, asked), words=query_words(query), weights=dict.fromkeys(asked, 1.0),
+        dense=dense, pages=100,
     )  # fmt: skip
     return [(one.address, one.superseded_by) for one in in_order(pages, terms, question)]
 
@@ -325,7 +329,9 @@ def test_what_is_said_anew_comes_first_and_is_named_by_the_older_page():
 def _asked(*facts):
     terms = {str(seq): frozenset(words(user(seq, text))) for seq, text in facts}
     weights = dict.fromkeys(TERMS, 1.0)
-    return terms, Question(terms=TERMS, words=query_words(QUERY), weights=weights, dense=None, pages=100)
+    return terms, Question(
+        terms=TERMS, sought=[TERMS], words=query_words(QUERY), weights=weights, dense=None, pages=100
+    )
 
 
 @pytest.mark.parametrize(
@@ -348,7 +354,7 @@ def test_only_evidence_of_one_conversation_says_it_anew():
     rex, max_ = user(2, "The name of my dog is Rex."), user(30, "The name of my dog is Max.")
     there = SpaceId(tenant="acme", user="u", thread="t2", agent="")
     assert [by for _, by in restated(found(rex), found(max_, space=there))] == [None, None]
-    more = f"{QUERY} And his age, weight, height, colour, breed and character?"
+    more = f"{QUERY[:-1]}, his age, weight, height, colour, breed and character?"
     assert [by for _, by in restated(found(rex), found(max_), query=more)] == [None, None]
     assert restated(found(rex), found(max_), query=more, dense={"2": 0.8, "30": 0.8})[1] == ("2", "30")
 

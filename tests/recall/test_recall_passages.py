@@ -37,7 +37,7 @@ def judged(*texts, cosine=None):
     evidence = [
         PassageEvidence(found=found(text), terms=set(document_vector(text).indices), cosine=cosine) for text in texts
     ]
-    return judge_passages(evidence, TERMS)
+    return judge_passages(evidence, [TERMS])
 
 
 def show(*passages, failed=(), budget=5_000):

@@ -12,6 +12,7 @@ from pagefault.recall import (
     judge_items,
     query_vector,
     render_items,
+    sought,
     with_items,
 )
 
@@ -34,7 +35,7 @@ def evidence(kept, cosine=None):
 def judged(question, *candidates):
     terms = query_vector(question).indices
     weights = {term: 1.0 for each in candidates for term in each.terms}
-    return judge_items(candidates, terms, weights, items=len(candidates))
+    return judge_items(candidates, sought(question, terms), weights, items=len(candidates))
 
 
 def test_each_item_is_judged_by_itself():
@@ -45,7 +46,7 @@ def test_each_item_is_judged_by_itself():
 
 def test_other_questions_are_answered_by_none():
     assert judged("capital of France", evidence(item("diet", "vegan"), cosine=0.1)) == []
-    assert judge_items([], [1], {}, items=0) == []
+    assert judge_items([], [[1]], {}, items=0) == []
 
 
 def test_meaning_counts_where_there_is_an_embedder():

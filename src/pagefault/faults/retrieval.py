@@ -35,7 +35,9 @@ from pagefault.recall import (
     query_vector,
     query_words,
     render,
+    sought,
     starts,
+    stressed,
 )
 from pagefault.writing.writeback import WriteBack
 
@@ -106,10 +108,19 @@ class Retrieval:
         if vector:
             await self._index(Scope(tenant=paging.space.tenant, space=paging.space.key))
         sparse = query_vector(query.text)
-        by_meaning, by_words = await self._candidates.of(sight, query, vector, sparse)
+        wanted = sought(query.text, sparse.indices)
+        by_meaning, by_words = await self._candidates.of(sight, query, vector, stressed(sparse, wanted))
         ranked = fuse(by_meaning or {}, by_words)
         request, words = _request(sight) if query.skip_resident else 0, query_words(query.text)
-        asked = Question(terms=sparse.indices, words=words, weights={}, dense=None, pages=sight.pages, request=request)
+        asked = Question(
+            terms=sparse.indices,
+            sought=wanted,
+            words=words,
+            weights={},
+            dense=None,
+            pages=sight.pages,
+            request=request,
+        )
         got = Gathering(self._loader, sight, query, asked)
         await got.read(ranked)
         weights = await self._store.idf(sight.reach, sparse.indices, near=got.points) if sparse.indices else {}

@@ -26,6 +26,7 @@ from pagefault.recall import (
     judge_passages,
     query_vector,
     render_passages,
+    sought,
     with_passages,
 )
 
@@ -61,7 +62,7 @@ class Sources:
                 PassageEvidence(found=each, terms=set(document_vector(each.passage.text).indices), cosine=cosine)
                 for each, cosine in zip(passages, cosines, strict=True)
             ]
-            best = judge_passages(evidence, terms)
+            best = judge_passages(evidence, sought(query, terms))
             best, weights = best[:limit], dict.fromkeys(terms, 1.0)
             text = render_passages(best, failed, weights, counter=counter, budget=budget)
             return with_passages(found, best, failed, text)

@@ -10,6 +10,7 @@ from pagefault.recall.gate import DEFAULT_THRESHOLDS, Evidence, Outcome, Thresho
 from pagefault.recall.judgement import NEAR, Question, apart, counts, in_order, judge, said_by, starts
 from pagefault.recall.passages import PassageEvidence, judge_passages, render_passages, shared, with_passages
 from pagefault.recall.pieces import FIELD, pieces_of
+from pagefault.recall.questions import sought, stressed
 from pagefault.recall.remembered import ItemEvidence, best_of, judge_items, render_items, with_items
 from pagefault.recall.rendering import left_out, render
 from pagefault.recall.slices import Slice, reading, slice_page, trust_of
@@ -60,8 +61,10 @@ __all__ = [
     "said_by",
     "shared",
     "slice_page",
+    "sought",
     "split_terms",
     "starts",
+    "stressed",
     "term_id",
     "trust_of",
     "with_items",

@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Final
 
 from pagefault.page import Page, Role
-from pagefault.recall.evidence import ASKING
 from pagefault.recall.found import RecalledPage
+from pagefault.recall.questions import ASKING
 from pagefault.recall.terms import split_terms, term_id
 
 FOLLOWED: Final = 2

@@ -32,6 +32,7 @@ class Question:
 
     Attributes:
         terms: Term ids of the query, as it was searched for.
+        sought: Term ids that an answer should have, all of one of these (``sought``).
         words: Term ids of all its words.
         weights: IDF of those that occur where was searched.
         dense: Similarity by address, ``None`` without an embedder.
@@ -40,6 +41,7 @@ class Question:
     """
 
     terms: Sequence[int]
+    sought: Sequence[Sequence[int]]
     words: Collection[int]
     weights: Mapping[int, float]
     dense: Mapping[str, float] | None
@@ -78,10 +80,10 @@ def in_order(
     found: Sequence[RecalledPage], terms: Mapping[str, frozenset[int]], question: Question
 ) -> list[RecalledPage]:
     """Candidates, best first, with what was said anew behind the newest page that says so (``newest_first``)."""
-    mass, similar = weigh(question.terms, question.weights, pages=question.pages), question.dense
+    masses = _masses(question)
 
     def is_weighty(page: RecalledPage) -> bool:
-        return decide(_alone(page.address, mass, terms, similar)) is not Outcome.ABSTAIN
+        return decide(_alone(page.address, masses, terms, question.dense)) is not Outcome.ABSTAIN
 
     return newest_first(found, terms, question.terms, is_weighty)
 
@@ -162,14 +164,22 @@ def _weighed(
     found: Sequence[RecalledPage], terms: Mapping[str, Collection[int]], question: Question
 ) -> dict[str, Evidence]:
     """What speaks for each page alone, by address."""
-    mass, similar = weigh(question.terms, question.weights, pages=question.pages), question.dense
-    return {at: _alone(at, mass, terms, similar) for at in (page.address for page in found)}
+    masses = _masses(question)
+    return {at: _alone(at, masses, terms, question.dense) for at in (page.address for page in found)}
+
+
+def _masses(question: Question) -> list[Mapping[int, float]]:
+    return [weigh(words, question.weights, pages=question.pages) for words in question.sought]
 
 
 def _alone(
-    at: str, mass: Mapping[int, float], terms: Mapping[str, Collection[int]], similar: Mapping[str, float] | None
+    at: str,
+    masses: Sequence[Mapping[int, float]],
+    terms: Mapping[str, Collection[int]],
+    similar: Mapping[str, float] | None,
 ) -> Evidence:
-    return Evidence(coverage=share(mass, terms[at]), cosine=None if similar is None else similar.get(at, 0.0), hits=1)
+    covered = max(share(mass, terms[at]) for mass in masses)
+    return Evidence(coverage=covered, cosine=None if similar is None else similar.get(at, 0.0), hits=1)
 
 
 def _decided(pages: Sequence[RecalledPage], weighed: Mapping[str, Evidence]) -> Outcome:

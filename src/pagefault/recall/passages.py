@@ -38,18 +38,18 @@ class PassageEvidence:
     cosine: float | None
 
 
-def judge_passages(candidates: Sequence[PassageEvidence], query_terms: Sequence[int]) -> list[RecalledPassage]:
+def judge_passages(candidates: Sequence[PassageEvidence], sought: Sequence[Sequence[int]]) -> list[RecalledPassage]:
     """The passages that are evidence by themselves, best first.
 
     How rare a word is in somebody else's collection is not known, so all words of the query weigh the same.
 
     Args:
         candidates: What the sources gave.
-        query_terms: Term ids of the query.
+        sought: Term ids that an answer should have, all of one of these (``sought``).
     """
     kept: list[RecalledPassage] = []
     for each in candidates:
-        share = coverage(query_terms, dict.fromkeys(query_terms, 1.0), each.terms)
+        share = max(coverage(words, dict.fromkeys(words, 1.0), each.terms) for words in sought)
         outcome = decide(Evidence(coverage=share, cosine=each.cosine, hits=1))
         if outcome is not Outcome.ABSTAIN:
             kept.append(replace(each.found, score=share + (each.cosine or 0.0), outcome=outcome))

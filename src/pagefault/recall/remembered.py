@@ -39,19 +39,19 @@ class ItemEvidence:
 
 
 def judge_items(
-    candidates: Sequence[ItemEvidence], query_terms: Sequence[int], weights: Mapping[int, float], *, items: int
+    candidates: Sequence[ItemEvidence], sought: Sequence[Sequence[int]], weights: Mapping[int, float], *, items: int
 ) -> list[RecalledItem]:
     """The items that are evidence by themselves, best first, the newer one in a tie.
 
     Args:
         candidates: What was found.
-        query_terms: Term ids of the query.
+        sought: Term ids that an answer should have, all of one of these (``sought``).
         weights: IDF of those that occur among the items.
         items: How many items there are.
     """
     found: list[RecalledItem] = []
     for each in candidates:
-        share = coverage(query_terms, weights, each.terms, pages=items)
+        share = max(coverage(words, weights, each.terms, pages=items) for words in sought)
         outcome = decide(Evidence(coverage=share, cosine=each.cosine, hits=1))
         if outcome is not Outcome.ABSTAIN:
             found.append(RecalledItem(item=each.item, score=share + (each.cosine or 0.0), outcome=outcome))
