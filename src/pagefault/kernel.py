@@ -13,7 +13,6 @@ import contextvars
 import heapq
 import itertools
 import threading
-import time
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import CancelledError, Future
 from functools import partial
@@ -24,16 +23,14 @@ from pagefault.errors import MemoryClosed
 
 T = TypeVar("T")
 R = TypeVar("R")
-REST_SECONDS: Final = 0.0005
-"""After a call that is not urgent."""
 GUEST_SECONDS: Final = 1.0
 """Closing waits so long for code that is not ours to come back."""
-_Job = tuple[int, int, Callable[[], Any], "Future[Any]", bool]
-"""Urgency, order, what to run, whose result it is, and whether to rest after it."""
+_Job = tuple[int, int, Callable[[], Any], "Future[Any]"]
+"""Urgency, order, what to run and whose result it is."""
 
 
 class Worker:
-    """One thread that runs blocking calls: urgent ones first with a breath between, a rest after each other one.
+    """One thread that runs blocking calls, urgent ones first, with a rest after each that is not the last urgent one.
 
     The engine holds the interpreter lock while it works. Without a real sleep between two
     calls the user's event loop would starve for the whole burst.
@@ -52,20 +49,13 @@ class Worker:
         """Whether the caller runs on this thread."""
         return threading.current_thread() is self._thread
 
-    def submit(self, fn: Callable[[], T], *, urgent: bool, rest: bool | None = None) -> Future[T]:
-        """Queue ``fn``; the future gives its result.
-
-        Args:
-            fn: What blocks.
-            urgent: Goes before what is not.
-            rest: Sleep after it; by default after what is not urgent.
-        """
+    def submit(self, fn: Callable[[], T], *, urgent: bool) -> Future[T]:
+        """Queue ``fn``, before what is not ``urgent`` if it is; the future gives its result."""
         future: Future[T] = Future()
         with self._ready:
             if self._stopping:
                 raise MemoryClosed("this memory is closed; open it again with pagefault.open(...)")
-            rests = not urgent if rest is None else rest
-            heapq.heappush(self._jobs, (0 if urgent else 1, next(self._order), fn, future, rests))
+            heapq.heappush(self._jobs, (0 if urgent else 1, next(self._order), fn, future))
             self._ready.notify()
         return future
 
@@ -87,13 +77,11 @@ class Worker:
                     self._ready.wait()
                 if not self._jobs:
                     return
-                _, _, fn, future, rests = heapq.heappop(self._jobs)
+                later, _, fn, future = heapq.heappop(self._jobs)
             if future.set_running_or_notify_cancel():
                 _settle(future, fn)
             del fn, future
-            if rests:
-                time.sleep(REST_SECONDS)
-            elif self._jobs:
+            if later or self._jobs:
                 rest()
 
 
@@ -232,13 +220,10 @@ class Kernel:
             self._refuse_closed()
             self._running().loop.call_soon_threadsafe(callback)
 
-    def run(self, fn: Callable[[], T], /, *, urgent: bool, rest: bool | None = None) -> Awaitable[T]:
-        """The ``Runner`` that stores get: from the loop thread, await ``fn`` on the worker.
-
-        ``rest=False`` is for calls that take breaths themselves.
-        """
+    def run(self, fn: Callable[[], T], /, *, urgent: bool) -> Awaitable[T]:
+        """The ``Runner`` that stores get: from the loop thread, await ``fn`` on the worker."""
         work = partial(contextvars.copy_context().run, fn)
-        return asyncio.wrap_future(self._live().worker.submit(work, urgent=urgent, rest=rest))
+        return asyncio.wrap_future(self._live().worker.submit(work, urgent=urgent))
 
     def offload(self, fn: Callable[[], T], /) -> Awaitable[T]:
         """From the loop thread, await ``fn`` beside the worker: for calls that only wait for the disk."""

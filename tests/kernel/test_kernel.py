@@ -52,10 +52,11 @@ def test_urgent_calls_go_before_others():
         worker.submit(lambda: None, urgent=True)
 
 
-def test_between_two_urgent_calls_others_may_have_the_interpreter(monkeypatch):
-    """A worker really sleeps before the next call, and not when there is none."""
+@pytest.mark.parametrize(("urgent", "after"), [(True, []), (False, ["breath"])])
+def test_between_two_calls_others_may_have_the_interpreter(monkeypatch, urgent, after):
+    """A worker really sleeps before the next call; where nobody waits, only after what is not urgent."""
     order = []
-    monkeypatch.setattr("pagefault.kernel.time.sleep", lambda _: order.append("breath"))
+    monkeypatch.setattr("pagefault.breath.time.sleep", lambda _: order.append("breath"))
     worker = Worker("test")
     is_running, gate = threading.Event(), threading.Event()
 
@@ -63,14 +64,14 @@ def test_between_two_urgent_calls_others_may_have_the_interpreter(monkeypatch):
         is_running.set()
         gate.wait()
 
-    calls = [worker.submit(held, urgent=True)]
+    calls = [worker.submit(held, urgent=urgent)]
     is_running.wait()
-    calls += [worker.submit(lambda n=n: order.append(n), urgent=True) for n in range(2)]
+    calls += [worker.submit(lambda n=n: order.append(n), urgent=urgent) for n in range(2)]
     gate.set()
     worker.stop()
     worker.join()
     assert all(call.done() for call in calls)
-    assert order == ["breath", 0, "breath", 1]
+    assert order == ["breath", 0, "breath", 1, *after]
 
 
 def test_a_worker_that_stops_does_what_is_queued():

@@ -326,10 +326,10 @@ def test_a_page_that_cannot_be_written_holds_up_only_its_own_path(monkeypatch):
         memory.flush()
         real = pagefault.writing.records.record_of
 
-        def broken(point, user, page, **how):
+        def broken(point, user, page, text, **how):
             if page.text == "poison":
                 raise ZeroDivisionError("a bug")
-            return real(point, user, page, **how)
+            return real(point, user, page, text, **how)
 
         monkeypatch.setattr("pagefault.writing.records.record_of", broken)
         bad.append(user("poison"))

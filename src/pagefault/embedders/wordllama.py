@@ -17,7 +17,7 @@ import json
 import re
 import threading
 from collections.abc import Sequence
-from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -100,9 +100,8 @@ class WordLlamaEmbedder:
 class _Model:
     def __init__(self, tokenizer: Any, weights: NDArray[np.int16]) -> None:
         self._tokenizer = tokenizer
-        self._merges = tokenizer.model
         self._weights = weights
-        self._kept = lru_cache(maxsize=_KEPT_WORDS)(self._word)
+        self._words = _Words(tokenizer.model)
 
     def embed(self, text: str) -> list[float]:
         plain = text[:MAX_CHARS]
@@ -124,11 +123,23 @@ class _Model:
         if any(special in text for special in _SPECIAL):
             whole: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
             return whole
-        words = _WORD.findall(_BLANK + text)
-        return [id_ for w in words for id_ in (self._kept(w) if len(w) <= _WORD_CHARS else self._word(w))]
+        return list(chain.from_iterable(map(self._words.__getitem__, _WORD.findall(_BLANK + text))))
 
-    def _word(self, word: str) -> tuple[int, ...]:
-        return tuple([token.id for token in self._merges.tokenize(word.replace(" ", _BLANK))])
+
+class _Words(dict[str, tuple[int, ...]]):
+    """The tokens of words; a dictionary, since the lookup of each word of a text counts."""
+
+    def __init__(self, merges: Any) -> None:
+        super().__init__()
+        self._merges = merges
+
+    def __missing__(self, word: str) -> tuple[int, ...]:
+        ids = tuple([token.id for token in self._merges.tokenize(word.replace(" ", _BLANK))])
+        if len(word) <= _WORD_CHARS:
+            if len(self) >= _KEPT_WORDS:
+                self.clear()
+            self[word] = ids
+        return ids
 
 
 def _root() -> Path | None:

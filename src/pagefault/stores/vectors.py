@@ -81,10 +81,10 @@ def query_sparse(sparse: Sparse) -> Sparse:
     indices, values = sparse.indices, sparse.values
     if len(indices) != len(values) or len(set(indices)) != len(indices):
         raise StoreError(f"a sparse vector needs one weight per distinct index: {len(indices)} and {len(values)}")
-    if not all(0 <= index < 2**32 for index in indices):
+    if indices and not 0 <= min(indices) <= max(indices) < 2**32:
         raise StoreError("a sparse index must be an integer from 0 to 2^32 - 1")
-    if not all(abs(value) < LARGEST for value in values):
-        raise StoreError(f"a sparse weight must be finite and below {LARGEST:g}")
+    if not math.hypot(*values) < LARGEST:  # one NaN or infinity makes it one
+        raise StoreError(f"sparse weights must be finite and below {LARGEST:g}")
     return sparse
 
 
@@ -94,6 +94,6 @@ def stored_sparse(id_: UUID, sparse: Sparse) -> Sparse:
     Raises:
         StoreError: As :func:`query_sparse`, or a weight is not positive.
     """
-    if not all(value > _SMALLEST_WEIGHT for value in query_sparse(sparse).values):
+    if not min(query_sparse(sparse).values, default=1.0) > _SMALLEST_WEIGHT:
         raise StoreError(f"the sparse vector of {id_} has a weight that is not positive")
     return sparse

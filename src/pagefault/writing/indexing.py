@@ -81,13 +81,11 @@ class Indexer:
         """Whether to index before more is written."""
         return len(self._waiting) >= FULL_PAGES
 
-    async def at_once(self, pages: Sequence[Page]) -> Sequence[Dense | None]:
-        """For each of some new pages vectors to store along with it; none where that would hold up storing."""
-        none = [None] * len(pages)
-        if not self.is_on or not self.is_verified or self._pace > QUICK_SECONDS:
-            return none
-        texts = [vector_text(page) for page in pages]
-        if sum(map(len, texts)) > UNIT_CHARS:
+    async def at_once(self, texts: Sequence[str]) -> Sequence[Dense | None]:
+        """For each text of some new pages vectors to store along with it; none where that would hold up storing."""
+        none = [None] * len(texts)
+        is_quick = self.is_on and self.is_verified and self._pace <= QUICK_SECONDS
+        if not is_quick or sum(map(len, texts)) > UNIT_CHARS:
             return none
         try:
             made = iter(await self._embed([text for text in texts if text]))
@@ -96,12 +94,12 @@ class Indexer:
             return none
         return [next(made) if text else None for text in texts]
 
-    def add(self, scope: Scope, pages: Iterable[Page]) -> None:
-        """These pages are stored; make vectors of those that are searched for."""
+    def add(self, scope: Scope, pages: Iterable[tuple[Page, str]]) -> None:
+        """These pages are stored; make vectors of the texts of those that are searched for."""
         if not self.is_on:
             return
-        for page in pages:
-            if text := vector_text(page):
+        for page, text in pages:
+            if text:
                 self._put(scope, point_id(scope.space, page.chain), page.seq, text)
 
     def add_stored(self, scope: Scope, stored: Iterable[tuple[int, str]]) -> None:

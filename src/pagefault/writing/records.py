@@ -10,7 +10,7 @@ from uuid import UUID
 from pagefault.breath import Breath
 from pagefault.chain import head_id, point_id
 from pagefault.messages import canonical
-from pagefault.page import Kind, Page, Role
+from pagefault.page import Page, Role
 from pagefault.paths.lineage import Lineage
 from pagefault.paths.paging import Paging
 from pagefault.paths.restore import BRANCH
@@ -18,7 +18,7 @@ from pagefault.paths.slot import Slot
 from pagefault.ports import Record, Scope
 from pagefault.recall.terms import document_vector
 from pagefault.window.view import to_record
-from pagefault.writing.indexing import index_text
+from pagefault.writing.indexing import vector_text
 
 UNIT_PAGES: Final = 16
 UNIT_BYTES: Final = 2**20
@@ -91,11 +91,13 @@ class Unit(NamedTuple):
     Attributes:
         slots: Consecutive places of one path.
         pages: Their pages, as far as the store lacks them.
+        texts: What a search sees of each page.
         records: One for each page.
     """
 
     slots: list[Slot]
     pages: list[Page]
+    texts: list[str]
     records: list[Record]
 
 
@@ -152,7 +154,7 @@ def unit_of(task: Task) -> Unit:
     breath = Breath()
     slots = take(task, breath)
     if not all(slot.fresh for slot in slots):
-        return Unit(slots, [], [])
+        return Unit(slots, [], [], [])
     return pages_of(task, slots, set())
 
 
@@ -160,21 +162,22 @@ def pages_of(task: Task, slots: list[Slot], known: set[UUID]) -> Unit:
     """The pages and records of these slots that the store does not know."""
     breath, key, user = Breath(), task.scope.space, task.paging.space.user
     is_branch = task.lineage.ends_at_head or not task.lineage.keeps_head
-    pages: list[Page] = []
-    records: list[Record] = []
+    unit = Unit(slots, [], [], [])
     for slot in slots:
         point = point_id(key, slot.chain)
         if point not in known:
-            pages.append(task.lineage.page(slot))
-            records.append(record_of(point, user, pages[-1], is_branch=is_branch))
+            page = task.lineage.page(slot)
+            text = vector_text(page)
+            unit.pages.append(page)
+            unit.texts.append(text)
+            unit.records.append(record_of(point, user, page, text, is_branch=is_branch))
             breath.draw()
-    breath.draw(anyway=True)
-    return Unit(slots, pages, records)
+    return unit
 
 
-def record_of(point: UUID, user: str, page: Page, *, is_branch: bool) -> Record:
+def record_of(point: UUID, user: str, page: Page, text: str, *, is_branch: bool) -> Record:
     """The record of a page of this user's; of one on a branch it says so, since that may never be the conversation."""
-    sparse = document_vector(index_text(page)) if page.kind is Kind.MESSAGE else None
+    sparse = document_vector(text) if text else None
     return Record(
         id=point,
         kind="page",

@@ -96,7 +96,7 @@ class Writer:
         path = self.path(first.lineage)
         async with path.turn:
             if first.lineage.replaced:
-                await self._kernel.run(lambda: let_go(first), urgent=False, rest=False)
+                await self._kernel.run(lambda: let_go(first), urgent=False)
             if _waits(first):
                 await self._write(first, path)
             else:
@@ -111,25 +111,26 @@ class Writer:
             return
         if (paging := holder()) is not None:
             task = Task(paging, lineage)
-            if await self._kernel.run(lambda: join_ahead(task), urgent=False, rest=False):
+            if await self._kernel.run(lambda: join_ahead(task), urgent=False):
                 self.unjoined[lineage] = holder
 
     async def _write(self, task: Task, path: PathState) -> None:
         scope = task.scope
-        unit = await self._kernel.run(lambda: unit_of(task), urgent=False, rest=False)
+        unit = await self._kernel.run(lambda: unit_of(task), urgent=False)
         slots, old = unit.slots, list[tuple[int, str]]()
         if not all(slot.fresh for slot in slots):
             known = await self._known(scope, slots)
             stored = [slot for slot in slots if point_id(scope.space, slot.chain) in known]
             old = await self._lacking(task, path, stored)
-            unit = await self._kernel.run(lambda: pages_of(task, slots, known), urgent=False, rest=False)
-        made = await self._indexer.at_once(unit.pages)
+            unit = await self._kernel.run(lambda: pages_of(task, slots, known), urgent=False)
+        made = await self._indexer.at_once(unit.texts)
         records = [r if dense is None else replace(r, dense=dense) for r, dense in zip(unit.records, made, strict=True)]
-        later = [page for page, dense in zip(unit.pages, made, strict=True) if dense is None]
+        told = zip(unit.pages, unit.texts, made, strict=True)
+        later = [(page, text) for page, text, dense in told if dense is None]
         mark = None
         if unit.pages and self._is_head_due(task, path, slots[-1]):
-            indexed = self._indexer.indexed_up_to(scope, slots[-1].seq, later)
-            said, head = await self._kernel.run(lambda: head_of(task, slots[-1], indexed), urgent=False, rest=False)
+            indexed = self._indexer.indexed_up_to(scope, slots[-1].seq, [page for page, _ in later])
+            said, head = await self._kernel.run(lambda: head_of(task, slots[-1], indexed), urgent=False)
             if _leads(task):
                 await self._look(task, head)
                 mark, records = said, [*records, head]
