@@ -515,6 +515,8 @@ SECRET = ChatMessage(role="user", content="Secret of another user: 4711")
         ([], [], [SECRET]),  # its engine failed, or only its history was shown
         ([], [user("hello")], [SECRET]),
         ([user("hello")], [say("hi")], [user("hello"), say("What is it?"), SECRET]),
+        ([user("hello")], [], [user("hello"), SECRET]),  # which begins word for word as the session does
+        ([user("hello"), say("hi"), user("and")], [], [user("hello"), say("hi"), user("what"), SECRET]),
     ],
 )
 def test_a_request_in_the_same_context_as_a_session_is_not_taken_for_its(backend, said, later, request_):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 from typing import Any
 
 import pytest
 from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.chat_engine import CondensePlusContextChatEngine, ContextChatEngine, SimpleChatEngine
+from llama_index.core.prompts import ChatPromptTemplate
 from llama_index.core.schema import MetadataMode, NodeWithScore, TextNode
 
 import pagefault
@@ -172,6 +174,19 @@ def test_an_engine_goes_on_from_a_session_of_tool_steps(backend):
     engine.chat("What was it?")
     assert tokens(llm.requests[0]) <= 1_000, "a template made all messages anew"
     assert problems(llm.requests[0]) == []
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_what_a_memory_gave_out_is_known_again_whatever_a_template_made_of_its_texts(backend, known):
+    llm = ScriptedLLM(answer)
+    memory = PagefaultMemory.from_defaults(backend, session_id="ada", token_limit=20_000)
+    memory.put_messages([ChatMessage(role="user", content="{word} " * 200) for _ in range(10)])
+    model = paged(llm, memory, budget=pagefault.Budget(window=8_000, target=1_000))
+    given = copy.deepcopy(memory.get())
+    templates = given if known else [ChatMessage(role=m.role, content=m.content) for m in given]
+    model.chat(ChatPromptTemplate(message_templates=templates).format_messages(word="now"))
+    assert llm.requests[0][-1].content == "now " * 200
+    assert (tokens(llm.requests[0]) <= 1_000) is known, "messages of other objects are nobody's"
 
 
 def test_a_session_as_a_retriever():

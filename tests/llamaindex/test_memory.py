@@ -407,7 +407,7 @@ def test_what_was_given_out_is_not_held_on_to(backend):
     given = [memory.get() for _ in range(5)]
 
     def kept():
-        return sum(known.held is memory._held for _, known in list(rendering._traces.values()))
+        return sum(type(each) is rendering.Rendering and each.held is memory._held for each in gc.get_objects())
 
     assert kept() == 5
     del given

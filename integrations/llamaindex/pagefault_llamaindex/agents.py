@@ -21,7 +21,7 @@ from pagefault.paths.slot import LeftBehind
 from pagefault_llamaindex.memory import PagefaultMemory
 from pagefault_llamaindex.messages import LLAMAINDEX, is_equal
 from pagefault_llamaindex.model import NotPageable
-from pagefault_llamaindex.rendering import match
+from pagefault_llamaindex.rendering import match, restate
 
 A = TypeVar("A", bound=BaseWorkflowAgent)
 HANDOFF: Final = "handoff"
@@ -72,7 +72,7 @@ class _OwnSpace:
         history = await own.aget()
         last, given = found.rendering.shown.natives[-1], llm_input[found.stop - 1]
         if history and _same(history[-1], last):
-            history[-1].blocks = given.blocks  # the workflow may have written its state into the last message
+            restate(history[-1], given.blocks)  # the workflow may have written its state into the last message
         request = [*llm_input[: found.start], *history, *llm_input[found.stop :]]
         return await super().take_step(ctx, request, tools, own)  # type: ignore[misc]  # the agent's class
 

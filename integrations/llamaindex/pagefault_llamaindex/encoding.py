@@ -31,6 +31,8 @@ from pagefault.messages import canonical
 from pagefault.messages.projection import NATIVE_MARK, RECALL_MARK
 
 _TAG: Final = NATIVE_MARK
+MARK: Final = "__pagefault__"
+"""Beside the fields of a block that a memory gave out; see :mod:`pagefault_llamaindex.rendering`."""
 
 
 class RecalledBlock(TextBlock):
@@ -65,7 +67,7 @@ def encode_block(block: Any) -> dict[str, Any]:
             f"{type(block).__name__} is not one of LlamaIndex's content blocks, so it could not be restored; "
             f"use one of {sorted(_BLOCKS)}"
         )
-    return {name: _encode_field(value) for name, value in block.__dict__.items() if value is not None}
+    return {name: _encode_field(value) for name, value in block.__dict__.items() if value is not None and name != MARK}
 
 
 def _encode_field(value: Any) -> Any:

@@ -27,7 +27,16 @@ from pagefault.messages.projection import project
 from pagefault.page import Role
 from pagefault.ports import Sketch
 from pagefault.tokens import MEDIA_TOKENS, upper_bound
-from pagefault_llamaindex.encoding import MEDIA, RecalledBlock, check_depth, decode_block, encode_block, native, plain
+from pagefault_llamaindex.encoding import (
+    MARK,
+    MEDIA,
+    RecalledBlock,
+    check_depth,
+    decode_block,
+    encode_block,
+    native,
+    plain,
+)
 
 _BOUND: Final = 16
 _CALL_BOUND: Final = 16
@@ -232,8 +241,9 @@ def _cut(block: Any, text: str) -> Any:
 def _block_copy(block: Any) -> Any:
     if block.__class__ is not TextBlock:
         return copy.deepcopy(block)
-    twin = _new(TextBlock)
-    _set(twin, "__dict__", block.__dict__.copy())
+    twin, fields = _new(TextBlock), block.__dict__.copy()
+    fields.pop(MARK, None)
+    _set(twin, "__dict__", fields)
     _set(twin, "__pydantic_fields_set__", {"text"})
     _set(twin, "__pydantic_extra__", None)
     _set(twin, "__pydantic_private__", None)

@@ -1,22 +1,24 @@
 """Which conversation a request goes on from.
 
-LlamaIndex's messages have no ids, and agents run each step in a task of its own. What a memory
-gave out is known again by its objects, or, where an engine rebuilt them from a template, by what
-they say and by the context that the memory was read in, as long as nothing was added since.
+LlamaIndex's messages have no ids, agents run each step in a task of its own, and engines make a
+prompt's messages anew from a template. So the content blocks that a memory gives out carry a
+mark: beside their fields, where it is part of no comparison, JSON or request to a provider. A
+template copies it along, whatever it does to the text.
 """
 
 from __future__ import annotations
 
+import copy
 import weakref
 from collections.abc import Sequence
-from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from llama_index.core.base.llms.types import ChatMessage
 
 from pagefault.held import Held, Shown
-from pagefault_llamaindex.messages import LLAMAINDEX, is_equal
+from pagefault_llamaindex.encoding import MARK
+from pagefault_llamaindex.messages import LLAMAINDEX
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -52,67 +54,79 @@ class Match(NamedTuple):
     skipped: int
 
 
-_last: Final[ContextVar[Rendering | None]] = ContextVar("pagefault_rendering", default=None)
-_traces: Final[dict[int, tuple[weakref.ref[ChatMessage], Rendering]]] = {}
-"""By the id of the last message given out, as long as that lives."""
+class _Mark:
+    """Says of a block in which message of which rendering it was given out. What is written down says nothing."""
+
+    __slots__ = ("index", "rendering")
+
+    def __init__(self, rendering: Rendering | None = None, index: int = 0) -> None:
+        self.rendering = rendering
+        self.index = index
+
+    def __deepcopy__(self, memo: object) -> _Mark:
+        return self
+
+    def __reduce__(self) -> tuple[type[_Mark], tuple[()]]:
+        return _Mark, ()
+
+
+_NONE: Final = _Mark()
 
 
 def note(held: Held, shown: Shown, copies: Sequence[ChatMessage], limit: int) -> None:
-    """Remember what was given out."""
-    rendering = Rendering(held, shown, [weakref.ref(copy) for copy in copies], limit)
-    _last.set(rendering)
-    if copies:
-        key = id(copies[-1])
-        _traces[key] = weakref.ref(copies[-1], lambda gone: _forget(key, gone)), rendering
+    """Mark what is given out."""
+    rendering = Rendering(held, shown, [weakref.ref(each) for each in copies], limit)
+    for index, message in enumerate(copies):
+        _set(message, _Mark(rendering, index))
 
 
-def _forget(key: int, gone: weakref.ref[ChatMessage]) -> None:
-    known = _traces.get(key)
-    if known is not None and known[0] is gone:
-        del _traces[key]
+def restate(message: ChatMessage, blocks: Sequence[Any]) -> None:
+    """Have a message that was given out say something else; it is known again all the same."""
+    mark = _mark(message)
+    message.blocks = list(map(copy.copy, blocks))
+    _set(message, mark)
 
 
 def match(request: Sequence[ChatMessage]) -> Match | None:
     """The rendering that a request goes on from, if it does from any."""
-    for index in range(len(request) - 1, -1, -1):
-        known = _traces.get(id(request[index]))
-        if known is not None and known[0]() is request[index]:
-            return _by_object(known[1], request, index)
-    rendering = _last.get()
-    return _by_reading(rendering, request) if rendering is not None and _is_current(rendering) else None
-
-
-def _is_current(rendering: Rendering) -> bool:
-    """Whether the session is still as it was: an engine asks at once, later requests are somebody else's."""
-    lineage = rendering.shown.lineage
-    return lineage.is_sole and len(lineage.seen) == rendering.shown.shared
-
-
-def _by_object(rendering: Rendering, request: Sequence[ChatMessage], last: int) -> Match | None:
-    given = rendering.given
-    common = 0
-    while common < min(len(given), last + 1) and given[-1 - common]() is request[last - common]:
-        common += 1
-    skipped = len(given) - common
-    if any(LLAMAINDEX.sketch(native).role != "system" for native in rendering.shown.natives[:skipped]):
-        return None  # someone took out more than the system messages: it is another request
-    return Match(rendering, last + 1 - common, last + 1, skipped)
-
-
-def _by_reading(rendering: Rendering, request: Sequence[ChatMessage]) -> Match | None:
-    """Where the rendering stands in a request that was built anew; a template may have changed a few texts.
-
-    Nothing reads like an empty one: any request would go on from it, whoever sent it.
-    """
-    natives = rendering.shown.natives
-    size = len(natives)
-    roles = [native.role for native in natives]
-    for start in range(len(request) - size, -1, -1) if size else ():
-        part = request[start : start + size]
-        if [message.role for message in part] == roles and 2 * _alike(natives, part) > size:
-            return Match(rendering, start, start + size, 0)
+    for place in range(len(request) - 1, -1, -1):
+        mark = _mark(request[place])
+        if mark.rendering is not None:
+            return _found(mark.rendering, request, place - mark.index)
     return None
 
 
-def _alike(natives: Sequence[Any], part: Sequence[ChatMessage]) -> int:
-    return sum(map(is_equal, natives, part))
+def _found(rendering: Rendering, request: Sequence[ChatMessage], first: int) -> Match | None:
+    """Where it stands in a request whose message ``first`` would be its first one."""
+    stop = first + len(rendering.given)
+    if stop > len(request):
+        return None
+    start = stop
+    while start > max(0, first) and _is_given(rendering, start - 1 - first, request[start - 1]):
+        start -= 1
+    skipped = start - first
+    if any(LLAMAINDEX.sketch(native).role != "system" for native in rendering.shown.natives[:skipped]):
+        return None  # someone took out more than the system messages: it is another request
+    return Match(rendering, start, stop, skipped)
+
+
+def _is_given(rendering: Rendering, index: int, message: ChatMessage) -> bool:
+    mark = _mark(message)
+    if (mark.rendering is rendering and mark.index == index) or rendering.given[index]() is message:
+        return True
+    return not _blocks(message) and not rendering.shown.natives[index].blocks  # nothing that could carry a mark
+
+
+def _mark(message: ChatMessage) -> _Mark:
+    marks = (getattr(block, "__dict__", {}).get(MARK) for block in _blocks(message))
+    return next((mark for mark in marks if mark is not None), _NONE)
+
+
+def _blocks(message: Any) -> Sequence[Any]:
+    """Of whatever a caller sends; what is no message is for the LLM to refuse."""
+    return getattr(message, "blocks", None) or ()
+
+
+def _set(message: ChatMessage, mark: _Mark) -> None:
+    for block in message.blocks:
+        vars(block)[MARK] = mark
