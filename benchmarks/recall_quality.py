@@ -38,6 +38,7 @@ from pagefault.recall import (
     focus,
     fuse,
     in_order,
+    names_in,
     pieces_of,
     query_vector,
     sought,
@@ -104,7 +105,8 @@ class Library:
         wanted = sought(question, query)
         shares = (coverage(one, weights, self.terms[page], pages=self.size) for one in wanted for page in ranked)
         cosine = max(dense.values()) if dense else None
-        return Evidence(coverage=max(shares, default=0.0), cosine=cosine, hits=len(ranked))
+        elsewhere = any(weights.keys().isdisjoint(name) for name in names_in(question, wanted))
+        return Evidence(coverage=max(shares, default=0.0), cosine=cosine, hits=len(ranked), is_elsewhere=elsewhere)
 
 
 def _units(vectors: Any) -> NDArray[np.float64]:
@@ -143,6 +145,7 @@ def _newest_first(library: Library, question: str) -> list[int]:
     asked = Question(
         terms=query,
         sought=sought(question, query),
+        names=[],
         words=set(query),
         weights=weights,
         dense=similar,

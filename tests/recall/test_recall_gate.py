@@ -66,6 +66,13 @@ def test_only_how_weights_compare_counts_where_the_pages_are_not_known(weights, 
     assert coverage([*weights], scaled, page) == pytest.approx(coverage([*weights], weights, page))
 
 
+@given(shares, st.floats(-1, 1) | st.none(), st.integers(0, 50))
+def test_what_is_about_others_is_weak_evidence_at_most(covered, cosine, hits):
+    outcome = decide(Evidence(coverage=covered, cosine=cosine, hits=hits))
+    elsewhere = decide(Evidence(coverage=covered, cosine=cosine, hits=hits, is_elsewhere=True))
+    assert elsewhere is (Outcome.WEAK if outcome is Outcome.ANSWER else outcome)
+
+
 @given(shares, st.floats(-1, 1) | st.none(), st.integers(0, 50), shares)
 def test_more_evidence_never_weakens_the_outcome(covered, cosine, hits, more):
     less = decide(Evidence(coverage=covered, cosine=cosine, hits=hits))

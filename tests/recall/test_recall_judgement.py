@@ -125,7 +125,7 @@ def test_without_copies_of_the_question_the_order_found_stays():
 
 def test_the_request_itself_never_counts():
     one = user(7, "I need the name of the dog, please, since the vet wants to know.")
-    question = Question(terms=TERMS, sought=[TERMS], words=TERMS, weights={}, dense=None, pages=9, request=7)
+    question = Question(terms=TERMS, sought=[TERMS], names=[], words=TERMS, weights={}, dense=None, pages=9, request=7)
     assert not counts(found(one), words(one), question)
     assert counts(found(user(6, "My dog is called Rex.")), {1, 2, 3}, question)
     elsewhere = SpaceId(tenant="t", user="u", thread="another", agent="")
@@ -148,7 +148,7 @@ def judged(pages, *, skip_resident=False, dense=None, limit=10, request=0, behin
     terms = {p.address: words(p.page) for p in pages}
     weights = {t: 2.0 for p in pages for t in terms[p.address] if t in TERMS}
     question = Question(
-        terms=TERMS, sought=[TERMS], words=TERMS, weights=weights, dense=dense, pages=50, request=request
+        terms=TERMS, sought=[TERMS], names=[], words=TERMS, weights=weights, dense=dense, pages=50, request=request
     )
     asking = {p.address for p in pages if not counts(p, terms[p.address], question)}
     return judge(pages, terms, question, asking=asking, behind=behind or {}, limit=limit, skip_resident=skip_resident)
@@ -308,7 +308,7 @@ def restated(*facts, dense=None, query=QUERY):
     terms = {one.address: frozenset(words(one.page)) for one in pages}
     asked = query_vector(query).indices
     question = Question(
-        terms=asked, sought=sought(query, asked), words=query_words(query), weights=dict.fromkeys(asked, 1.0),
+        terms=asked, sought=sought(query, asked), names=[], words=query_words(query), weights=dict.fromkeys(asked, 1.0),
         dense=dense, pages=100,
     )  # fmt: skip
     return [(one.address, one.superseded_by) for one in in_order(pages, terms, question)]
@@ -330,7 +330,7 @@ def _asked(*facts):
     terms = {str(seq): frozenset(words(user(seq, text))) for seq, text in facts}
     weights = dict.fromkeys(TERMS, 1.0)
     return terms, Question(
-        terms=TERMS, sought=[TERMS], words=query_words(QUERY), weights=weights, dense=None, pages=100
+        terms=TERMS, sought=[TERMS], names=[], words=query_words(QUERY), weights=weights, dense=None, pages=100
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pagefault.recall import query_vector, sought, stressed
+from pagefault.recall import names_in, query_vector, sought, stressed
 
 
 @pytest.mark.parametrize(
@@ -46,3 +46,23 @@ def test_words_around_a_question_count_half_in_a_search():
 def test_without_other_sentences_around_all_words_count_the_same(query):
     words = query_vector(query)
     assert stressed(words, sought(query, words.indices)) == words
+
+
+@pytest.mark.parametrize(
+    ("query", "names"),
+    [
+        ("When is the deadline for the Munich tender?", ["Munich"]),
+        ("Munich tender", []),
+        ("Deadline For The Munich Tender", []),
+        ("Hi! The weather in Rome is nice. When is the deadline for the Munich tender?", ["Munich"]),
+        ("Which flowers does Ada's sister like?", ["Ada's"]),
+        ("Wie lange l\u00e4uft die Ausschreibung von M\u00fcnchen?", []),
+        ("What did we decide on Friday, 12th March 2026 at 10:30?", []),
+        ("What does E1043 mean, or HTTP 503?", ["E1043", "503"]),
+        ("where is order A-48214-X", ["48214"]),
+        ("", []),
+    ],
+)
+def test_names_and_identifiers_that_a_query_asks_about(query, names):
+    found = names_in(query, sought(query, query_vector(query).indices))
+    assert found == [set(query_vector(name).indices) for name in names]

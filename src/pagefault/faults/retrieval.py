@@ -32,6 +32,7 @@ from pagefault.recall import (
     in_order,
     judge,
     left_out,
+    names_in,
     query_vector,
     query_words,
     render,
@@ -115,6 +116,7 @@ class Retrieval:
         asked = Question(
             terms=sparse.indices,
             sought=wanted,
+            names=names_in(query.text, wanted),
             words=words,
             weights={},
             dense=None,

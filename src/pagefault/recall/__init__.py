@@ -10,7 +10,7 @@ from pagefault.recall.gate import DEFAULT_THRESHOLDS, Evidence, Outcome, Thresho
 from pagefault.recall.judgement import NEAR, Question, apart, counts, in_order, judge, said_by, starts
 from pagefault.recall.passages import PassageEvidence, judge_passages, render_passages, shared, with_passages
 from pagefault.recall.pieces import FIELD, pieces_of
-from pagefault.recall.questions import sought, stressed
+from pagefault.recall.questions import names_in, sought, stressed
 from pagefault.recall.remembered import ItemEvidence, best_of, judge_items, render_items, with_items
 from pagefault.recall.rendering import left_out, render
 from pagefault.recall.slices import Slice, reading, slice_page, trust_of
@@ -51,6 +51,7 @@ __all__ = [
     "judge_passages",
     "leading",
     "left_out",
+    "names_in",
     "pieces_of",
     "query_vector",
     "query_words",

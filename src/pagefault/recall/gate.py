@@ -29,11 +29,13 @@ class Evidence:
         coverage: Largest share (0..1) of the query's IDF mass that one page holds.
         cosine: Largest similarity of a page to the query, ``None`` without an embedder.
         hits: Candidates found.
+        is_elsewhere: Whether the query names somebody or something that occurs nowhere: then this is about others.
     """
 
     coverage: float
     cosine: float | None
     hits: int
+    is_elsewhere: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +108,8 @@ def decide(evidence: Evidence, thresholds: Thresholds = DEFAULT_THRESHOLDS) -> O
     """Whether to answer, to warn, or to say that nothing reliable was found.
 
     It tells questions about something else from questions about this conversation; a near miss
-    (right words, wrong person) passes. Measured in ``benchmarks/recall_quality.py``.
+    (right words, wrong person) passes, as weak evidence if that person's name occurs nowhere.
+    Measured in ``benchmarks/recall_quality.py``.
 
     Example:
         >>> decide(Evidence(coverage=0.9, cosine=0.4, hits=3))
@@ -120,6 +123,6 @@ def decide(evidence: Evidence, thresholds: Thresholds = DEFAULT_THRESHOLDS) -> O
         score, answer, weak = evidence.coverage, thresholds.answer_coverage, thresholds.weak_coverage
     else:
         score, answer, weak = evidence.coverage + evidence.cosine, thresholds.answer, thresholds.weak
-    if score >= answer:
+    if score >= answer and not evidence.is_elsewhere:
         return Outcome.ANSWER
     return Outcome.WEAK if score >= weak else Outcome.ABSTAIN

@@ -33,6 +33,7 @@ class Question:
     Attributes:
         terms: Term ids of the query, as it was searched for.
         sought: Term ids that an answer should have, all of one of these (``sought``).
+        names: Of each name or identifier that it asks about, the term ids (``names_in``).
         words: Term ids of all its words.
         weights: IDF of those that occur where was searched.
         dense: Similarity by address, ``None`` without an embedder.
@@ -42,11 +43,17 @@ class Question:
 
     terms: Sequence[int]
     sought: Sequence[Sequence[int]]
+    names: Sequence[Collection[int]]
     words: Collection[int]
     weights: Mapping[int, float]
     dense: Mapping[str, float] | None
     pages: int
     request: int = 0
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether it asks about somebody or something whose name no page has."""
+        return any(self.weights.keys().isdisjoint(name) for name in self.names)
 
 
 def apart(
@@ -119,20 +126,20 @@ def judge(
     away = [p for p in evident if not (skip_resident and p.resident)]
     asks = [p for p in found if p.address in asking and decide(weighed[p.address]) is Outcome.ANSWER]
     replied = [p for p in asks if p.address in behind][:FOLLOWED]
-    outcome = _decided(away, weighed)
+    outcome = _decided(away, weighed, question)
     if outcome is not Outcome.ABSTAIN:
         first = _with(_strongest(away, weighed), _near(evident, away[0].score), max(1, limit - len(replied)))
         both = [*first, *replied] if outcome is Outcome.ANSWER else [*replied, *first]
         return outcome, follow(both[:limit], behind)
     here = [p for p in evident if skip_resident and p.resident]
-    outcome = _decided(here, weighed)
+    outcome = _decided(here, weighed, question)
     if outcome is Outcome.ANSWER or (outcome is Outcome.WEAK and not replied):
         return outcome, follow(_with(_strongest(here, weighed), _near(here, here[0].score), limit), behind)
     if replied or not skip_resident:
         shown = follow(replied[:limit], behind)
         return (Outcome.WEAK if replied else Outcome.ABSTAIN), shown
     asked = [p for p in found if _is_request(p, question) and is_evidence(p.page, question.words, terms[p.address])]
-    is_said = _decided(asked, weighed) is not Outcome.ABSTAIN
+    is_said = _decided(asked, weighed, question) is not Outcome.ABSTAIN
     return (Outcome.WEAK, asked) if is_said else (Outcome.ABSTAIN, [])
 
 
@@ -182,12 +189,13 @@ def _alone(
     return Evidence(coverage=covered, cosine=None if similar is None else similar.get(at, 0.0), hits=1)
 
 
-def _decided(pages: Sequence[RecalledPage], weighed: Mapping[str, Evidence]) -> Outcome:
+def _decided(pages: Sequence[RecalledPage], weighed: Mapping[str, Evidence], question: Question) -> Outcome:
     """The outcome of some pages together."""
     each = [weighed[page.address] for page in pages]
     cosines = [one.cosine for one in each if one.cosine is not None]
     covered = max((one.coverage for one in each), default=0.0)
-    return decide(Evidence(coverage=covered, cosine=max(cosines, default=None), hits=len(each)))
+    cosine, elsewhere = max(cosines, default=None), question.is_elsewhere
+    return decide(Evidence(coverage=covered, cosine=cosine, hits=len(each), is_elsewhere=elsewhere))
 
 
 def _strongest(pages: Sequence[RecalledPage], weighed: Mapping[str, Evidence]) -> RecalledPage:

@@ -10,7 +10,7 @@ from typing import Final
 
 from pagefault.ports import Sparse
 from pagefault.recall import languages
-from pagefault.recall.terms import split_terms, term_id
+from pagefault.recall.terms import STOP_WORDS, split_terms, term_id
 
 MAX_CHARS: Final = 20_000
 """Characters up to which a text is looked at sentence by sentence."""
@@ -47,6 +47,15 @@ _QUESTIONS: Final = 16
 """So many sentences of a query are judged for themselves."""
 _WORDS: Final = 2
 """So many words of a sentence have to tell what it asks for: "Any ideas?" would be answered by any page with ideas."""
+_WORD: Final = re.compile(r"\w+(?:['\u2019]\w+)?")
+_CAPITAL: Final = re.compile(r"[A-Z][a-z]")
+_IDENTIFIER: Final = re.compile(r"(?=\w*\d)(?!(?:19|20)\d\d\Z|\d+(?:st|nd|rd|th|am|pm|h)\Z)\w{3,}")
+_DATE_WORDS: Final = """
+    January February March April May June July August September October November December
+    Jan Feb Mar Apr Jun Jul Aug Sep Sept Oct Nov Dec
+    Monday Tuesday Wednesday Thursday Friday Saturday Sunday Mon Tue Wed Thu Fri Sat Sun
+"""
+_DATES: Final = frozenset(map(term_id, split_terms(_DATE_WORDS)))
 AROUND: Final = 0.5
 """What a word counts in a search that stands in none of the sentences that ask, where some do."""
 
@@ -71,6 +80,31 @@ def sought(query: str, terms: Sequence[int]) -> list[list[int]]:
     asking = islice(filter(asks, sentences), _QUESTIONS) if len(sentences) > 1 else ()
     each = ({term_id(term) for term in split_terms(sentence)}.intersection(telling) for sentence in asking)
     return [telling, *(sorted(words) for words in each if len(words) >= _WORDS)]
+
+
+def names_in(query: str, sought: Sequence[Collection[int]]) -> list[frozenset[int]]:
+    """Of each name or identifier that a query asks about, its terms: "Munich", "E1043", "A-48213-X".
+
+    Those are words with a capital within a sentence, and with a digit; a date is none, since a page may have it as its
+    time only. Where every word has a capital, and in languages that are known not to be English, capitals say nothing.
+
+    Args:
+        query: The query.
+        sought: What :func:`sought` makes of it.
+
+    Example:
+        >>> terms = [term_id(term) for term in ("deadlin", "munich", "tender")]
+        >>> names_in("When is the deadline for the Munich tender?", [terms]) == [{term_id("munich")}]
+        True
+    """
+    asked = set().union(*(sought[1:] or sought))
+    sentences = [_WORD.findall(sentence) for sentence in sentences_of(query[:MAX_CHARS])]
+    words = [word for sentence in sentences for word in sentence]
+    plain = {word for word in words if word.islower()}
+    is_telling = bool(plain - STOP_WORDS) and not languages.function_words(plain, STOP_WORDS)
+    inner = [word for sentence in sentences for word in sentence[1:] if _CAPITAL.match(word)] if is_telling else []
+    groups = [frozenset(map(term_id, split_terms(word))) for word in [*inner, *filter(_IDENTIFIER.fullmatch, words)]]
+    return [group for group in groups if group <= asked and not group & _DATES]
 
 
 def stressed(words: Sparse, sought: Sequence[Collection[int]]) -> Sparse:
