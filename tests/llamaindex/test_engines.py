@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import re
 from typing import Any
 
 import pytest
@@ -232,6 +233,7 @@ def test_a_node_says_what_the_model_has_to_know(backend):
         "tool search: 300 EUR\ntool search: 400 EUR"
     ), "which result is whose"
     assert "outcome: weak" in unsure.node.get_content(MetadataMode.LLM)
+    assert re.search(r"created_at: \d{4}-\d\d-\d\dT", unsure.node.get_content(MetadataMode.LLM))
     (sure,) = PagefaultRetriever(memory).retrieve("search LH123 EUR")
     assert sure.node.metadata["outcome"] == "answer"
     assert "outcome" not in sure.node.get_content(MetadataMode.LLM)

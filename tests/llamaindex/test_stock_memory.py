@@ -162,6 +162,8 @@ def test_the_block_by_itself(backend):
         assert "ada-fact1" in await block.aget([user("topic1?")], session_id="s")
         assert await block.aget([user("topic1?")], session_id="other") == ""
         assert await block.aget([], session_id="s") == await block.aget(None) == ""
+        with pytest.raises(UnsupportedMessage, match="int 5 is not a LlamaIndex message"):
+            await block.aget([5])
         assert await block.aget([user("zebra")], session_id="s") == ""
         await block._aput([ChatMessage(role="user", content="tagged", additional_kwargs={"session_id": "t"})])
         assert "tagged" in await block.aget([user("tagged")], session_id="t")

@@ -14,7 +14,7 @@ from pagefault import Memory, Outcome, Space
 from pagefault.arguments import MAX_LIMIT, ScopeName
 from pagefault.recall import ended
 from pagefault_llamaindex.home import check_user
-from pagefault_llamaindex.messages import LLAMAINDEX, accept
+from pagefault_llamaindex.messages import LLAMAINDEX, accept, not_a_message
 
 _DEFAULT_SESSION = "default"
 _SESSION = "session_id"
@@ -73,7 +73,7 @@ class PagefaultMemoryBlock(BaseMemoryBlock[str]):
         await self.aput(messages, session_id=session)
 
     async def _aget(self, messages: list[ChatMessage] | None = None, **block_kwargs: Any) -> str:
-        asked = [text for m in messages or () if m.role == MessageRole.USER and (text := _said(m)).strip()]
+        asked = [text for m in messages or () if (text := _asked(m)).strip()]
         if not asked:
             return ""
         space, query = self.space(block_kwargs.get(_SESSION)), asked[-1]
@@ -90,6 +90,10 @@ class PagefaultMemoryBlock(BaseMemoryBlock[str]):
         return ended("".join(lines).removesuffix("\n")) or None
 
 
-def _said(message: ChatMessage) -> str:
-    """The text of a message; of what is none, nothing: a question that cannot be read ends no turn."""
+def _asked(message: ChatMessage) -> str:
+    """What a user's message asks; of text that is none, nothing: a question that cannot be read ends no turn."""
+    if not isinstance(message, ChatMessage):
+        raise not_a_message(message)
+    if message.role != MessageRole.USER:
+        return ""
     return "\n".join(b.text for b in message.blocks or () if isinstance(b, TextBlock) and isinstance(b.text, str))

@@ -82,7 +82,7 @@ class LlamaIndexCodec:
     def encode(self, message: Any) -> Any:
         """Role, blocks and additional arguments."""
         if not isinstance(message, ChatMessage):
-            raise _not_a_message(message)
+            raise not_a_message(message)
         return {
             "role": MessageRole(message.role).value,
             "blocks": [encode_block(block) for block in message.blocks],
@@ -250,7 +250,8 @@ def _block_copy(block: Any) -> Any:
     return twin
 
 
-def _not_a_message(value: object) -> UnsupportedMessage:
+def not_a_message(value: object) -> UnsupportedMessage:
+    """What to raise in place of an error of whatever it has not."""
     return UnsupportedMessage(
         f"{type(value).__name__} {value!r:.60} is not a LlamaIndex message; pass ChatMessage objects"
     )
@@ -279,7 +280,7 @@ def _told(message: ChatMessage) -> Iterator[None]:
 
 def _bound(message: Any) -> int:
     if not isinstance(message, ChatMessage):
-        raise _not_a_message(message)
+        raise not_a_message(message)
     with _told(message):
         if is_plain(message):
             return _BOUND + sum(map(_block_bound, message.blocks))

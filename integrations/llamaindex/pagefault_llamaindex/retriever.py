@@ -12,6 +12,7 @@ from pagefault import Found, Outcome, Source, SpaceId
 from pagefault.arguments import ScopeName, check_limit
 from pagefault.page import Page
 from pagefault.recall import reading, shared
+from pagefault.recall.rendering import time_of
 from pagefault_llamaindex.home import Home, aspace_of, check_home, space_of
 
 
@@ -25,7 +26,8 @@ class PagefaultRetriever(BaseRetriever):
     A page's node is the message's own text; where tools were called, the calls and who says what as well. As nodes of
     any index it stands in an engine's prompt without a fence around it, ``trust`` says who wrote it. An agent that is
     to tell quoted text from instructions is better served by the ``recall`` tool. Metadata that a model is shown
-    names weak evidence (``outcome: weak``), and the ``session`` of a page from another one.
+    names weak evidence (``outcome: weak``), and the ``session`` of a page from another one. ``created_at`` and
+    ``updated_at`` are text, as a recall shows them: ``2026-11-28T18:50:00Z``.
 
     Args:
         memory: The session's memory, or a space.
@@ -89,23 +91,23 @@ def _nodes(found: Found, home: SpaceId, limit: int) -> list[NodeWithScore]:
     """Items first, as in the text of a recall."""
     own = [
         _node(
-            recalled.item.searched,
-            recalled.score,
-            recalled.outcome,
+            each.item.searched,
+            each.score,
+            each.outcome,
             {
-                "key": recalled.item.key,
-                "version": recalled.item.version,
-                "updated_at": recalled.item.updated_at,
+                "key": each.item.key,
+                "version": each.item.version,
+                "updated_at": time_of(each.item.updated_at),
             },
         )
-        for recalled in found.items
+        for each in found.items
     ]
     for page in found.quoted:
         space = page.space or home
         metadata = {
             "address": page.address,
             "session": space.thread,
-            "created_at": page.page.created_at,
+            "created_at": time_of(page.page.created_at),
             "roles": ", ".join(dict.fromkeys(m.role.value for m in page.page.messages)),
             "trust": page.trust,
         }
@@ -114,19 +116,13 @@ def _nodes(found: Found, home: SpaceId, limit: int) -> list[NodeWithScore]:
         quiet = {"session"} if page.space is None else set[str]()
         id_ = f"{space.key}/{page.page.chain}"
         own.append(_node(_said(page.page), page.score, found.outcome, metadata, quiet=quiet, id_=id_))
-    outside = [
-        _node(
-            recalled.passage.text,
-            recalled.score,
-            recalled.outcome,
-            {
-                "source": recalled.source,
-                "address": recalled.passage.address,
-                "updated_at": recalled.passage.updated_at,
-            },
-        )
-        for recalled in found.passages
-    ]
+    outside: list[NodeWithScore] = []
+    for recalled in found.passages:
+        passage = recalled.passage
+        metadata = {"source": recalled.source, "address": passage.address}
+        if passage.updated_at is not None:
+            metadata["updated_at"] = time_of(passage.updated_at)
+        outside.append(_node(passage.text, recalled.score, recalled.outcome, metadata))
     return shared(own, outside, limit)
 
 
