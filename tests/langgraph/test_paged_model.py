@@ -146,6 +146,36 @@ def test_a_message_larger_than_the_window_and_pins_larger_than_the_budget(memory
     check_too_large(graph, base, memory, CONFIG)
 
 
+@pytest.mark.parametrize("way", ["invoke", "ainvoke", "stream", "astream", "bound", "batch"])
+def test_outside_of_a_graph_the_config_of_the_call_says_whose_conversation_it_is(
+    memory: pagefault.Memory, way: str
+) -> None:
+    model = paged(ScriptedModel(worker_script(1)), memory, budget=BUDGET)
+    history: list[BaseMessage] = [HumanMessage("needle", id="h")]
+    config: RunnableConfig = {"configurable": {"thread_id": f"t-{way}", "user_id": "ada"}}
+
+    async def chunks() -> None:
+        async for _ in model.astream(history, config):
+            pass
+
+    match way:
+        case "invoke":
+            model.invoke(history, config)
+        case "ainvoke":
+            asyncio.run(model.ainvoke(history, config))
+        case "stream":
+            list(model.stream(history, config))
+        case "astream":
+            asyncio.run(chunks())
+        case "bound":
+            model.bind(stop=["end"]).with_config(config).invoke(history)
+        case _:
+            model.batch([history], config)
+    assert memory.space(thread=f"t-{way}", user="ada").fault(1).pages[0].page.text == "needle"
+    with pytest.raises(pagefault.InvalidId, match="no thread_id"):
+        model.invoke([HumanMessage("nobody's")])
+
+
 def test_outside_of_a_graph_the_identity_says_whose_conversation_it_is(memory: pagefault.Memory) -> None:
     mine = pagefault.SpaceId(tenant="acme", user="", thread="mine", agent="")
     model = paged(ScriptedModel(worker_script(1)), memory, budget=BUDGET, identity=lambda config: mine)

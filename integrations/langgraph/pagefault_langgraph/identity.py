@@ -45,7 +45,7 @@ def space_of(config: Mapping[str, Any], messages: Sequence[BaseMessage] = ()) ->
     if thread is None:
         raise InvalidId(
             "no thread_id in the run's config and no message id to go by; pass configurable={'thread_id': ...} to the "
-            "graph, or, outside of a graph, identity=... to paged() or the middleware"
+            "graph, or, outside of a graph, to the paged model, or identity=... to paged() or the middleware"
         )
     user = _user(configurable) if "user_id" in configurable or "langgraph_auth_user" in configurable else ""
     namespace = configurable.get("checkpoint_ns")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterator, Mapping
+from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cached_property
 from typing import Any, Final, NamedTuple
@@ -48,9 +49,22 @@ def owned_by(messages: list[BaseMessage] | None) -> Prompt | None:
     return sent.prompt if sent is not None and sent.messages is messages else OWNED.get()
 
 
+_given: Final[ContextVar[Mapping[str, Any] | None]] = ContextVar("pagefault_given", default=None)
+
+
+@contextmanager
+def given(config: Mapping[str, Any] | None) -> Iterator[None]:
+    """While a model is called with this config: outside of a run nothing else says whose call it is."""
+    token = _given.set(config or _given.get())
+    try:
+        yield
+    finally:
+        _given.reset(token)
+
+
 def config_of() -> Mapping[str, Any]:
-    """The config of the run that this call is part of; empty outside of a run."""
-    return var_child_runnable_config.get() or {}
+    """The config of the run that this call is part of; outside of a run the one given with the call."""
+    return var_child_runnable_config.get() or _given.get() or {}
 
 
 class Budgets:

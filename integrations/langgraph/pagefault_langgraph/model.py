@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import aclosing
 from functools import partial
 from typing import Any, Final
 
@@ -19,7 +20,7 @@ from langchain_core.messages import BaseMessage
 from pagefault import Budget, Memory
 from pagefault.errors import PagefaultError
 from pagefault_langgraph.identity import Identity, watch
-from pagefault_langgraph.locate import OWNED, SENT, Budgets, Sent, config_of, identify
+from pagefault_langgraph.locate import OWNED, SENT, Budgets, Sent, config_of, given, identify
 from pagefault_langgraph.messages import LANGCHAIN, lead_of
 from pagefault_langgraph.overhead import Overhead, shapes_of
 from pagefault_langgraph.wire import M, Wire, rewired
@@ -41,8 +42,8 @@ def paged(
     """A copy of ``model`` that keeps every request inside the budget.
 
     Give it the whole history at each call, as ``model.invoke([system, *state["messages"]])``.
-    System messages at the start are sent as they are and not numbered. Outside of a graph the
-    run's config does not reach a model, so give an ``identity`` there.
+    System messages at the start are sent as they are and not numbered. Outside of a graph give the
+    config with the call, ``model.invoke(history, config)``, or an ``identity``.
 
     Args:
         model: A chat model; wrap it before ``bind_tools``, ``with_retry`` and the like.
@@ -141,9 +142,54 @@ def _astream(pager: Pager, wire: Wire) -> Wire:
     return astream
 
 
+def _invoke(_: Pager, call: Wire) -> Wire:
+    def invoke(self: Any, input: Any, config: Any = None, **kwargs: Any) -> Any:  # noqa: A002  # LangChain's name
+        with given(config):
+            return call(self, input, config, **kwargs)
+
+    return invoke
+
+
+def _ainvoke(_: Pager, call: Wire) -> Wire:
+    async def ainvoke(self: Any, input: Any, config: Any = None, **kwargs: Any) -> Any:  # noqa: A002  # as above
+        with given(config):
+            return await call(self, input, config, **kwargs)
+
+    return ainvoke
+
+
+def _streamed(_: Pager, call: Wire) -> Wire:
+    def stream(self: Any, input: Any, config: Any = None, **kwargs: Any) -> Iterator[Any]:  # noqa: A002  # as above
+        chunks = call(self, input, config, **kwargs)
+        with given(config):  # it is paged before the first chunk, and what its reader does is not part of the call
+            first = next(chunks, None)
+        if first is not None:
+            yield first
+            yield from chunks
+
+    return stream
+
+
+def _astreamed(_: Pager, call: Wire) -> Wire:
+    async def astream(self: Any, input: Any, config: Any = None, **kwargs: Any) -> AsyncIterator[Any]:  # noqa: A002  # as above
+        async with aclosing(call(self, input, config, **kwargs)) as chunks:
+            with given(config):
+                first = await anext(chunks, None)
+            if first is not None:
+                yield first
+                async for chunk in chunks:
+                    yield chunk
+
+    return astream
+
+
 _WRAPPERS: Final[Mapping[str, Callable[[Pager, Wire], Wire]]] = {
     "_generate": _generate,
     "_agenerate": _agenerate,
     "_stream": _stream,
     "_astream": _astream,
+    "invoke": _invoke,
+    "ainvoke": _ainvoke,
+    "stream": _streamed,
+    "astream": _astreamed,
 }

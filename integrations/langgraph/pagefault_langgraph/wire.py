@@ -21,13 +21,14 @@ def rewired(model: M, wrap: Mapping[str, Callable[[Wire], Wire]], mark: str, *, 
 
     Args:
         model: The chat model; stays as it is.
-        wrap: For each name in ``WIRE``, from the method to the one that replaces it.
+        wrap: For each name in ``WIRE``, and of other methods, from the method to the one that replaces it.
         mark: Attribute of the new class by which it is recognised.
         value: Of that attribute.
     """
     base = type(model)
     body: dict[str, Any] = {"__module__": base.__module__, "__doc__": base.__doc__, "__qualname__": base.__qualname__}
-    body |= {name: wrap[name](getattr(base, name)) for name in WIRE if _defines(base, name)}
+    names = [name for name in wrap if name not in WIRE or _defines(base, name)]
+    body |= {name: wrap[name](getattr(base, name)) for name in names}
     copy = model.model_copy()
     subclass = type(base.__name__, (base,), body)
     setattr(subclass, mark, value)
