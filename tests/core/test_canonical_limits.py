@@ -149,5 +149,10 @@ def test_nothing_of_what_is_pruned_is_asked():
     class Odd:
         __repr__ = _Failing._fails
 
-    pruned = canonical.prune({"plain": [1, None, "text"], "odd": Odd(), "held": [_Failing({"a": Odd()})]})
+    class Mute(str):
+        __slots__ = ()
+        __str__ = _Failing._fails
+
+    pruned = canonical.prune({"plain": [1, None, Mute("text")], "odd": Odd(), "held": [_Failing({"a": Odd()})]})
     assert pruned == {"plain": [1, None, "text"], "odd": {"__opaque__": "Odd"}, "held": [{"a": {"__opaque__": "Odd"}}]}
+    assert type(pruned["plain"][2]) is str

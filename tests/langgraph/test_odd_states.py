@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import pytest
 from langchain.agents import create_agent
 from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMessage, ToolMessage
+from langchain_core.messages.tool import invalid_tool_call
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.graph.message import add_messages
@@ -271,6 +272,15 @@ class Silent:
         raise RuntimeError("no words")
 
 
+class Mute(str):
+    """A text that cannot say what it is."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
 class Unread(dict[str, Any]):
     """A dictionary that fails when it is read, such as one that asks a connection that is closed."""
 
@@ -295,9 +305,9 @@ class Liar(Mapping[str, Any]):
 
 
 @pytest.mark.parametrize(
-    "odd", [Silent(), Unread(a=1), Liar(), {"a": UserDict(b=Silent())}], ids=lambda x: type(x).__name__
+    "odd", [Silent(), Mute("x"), Unread(a=1), Liar(), {"a": UserDict(b=Silent())}], ids=lambda x: type(x).__name__
 )
-@pytest.mark.parametrize("where", ["kwargs", "content", "args", "artifact"])
+@pytest.mark.parametrize("where", ["kwargs", "content", "args", "broken", "artifact"])
 def test_an_object_that_fails_when_it_is_read_is_no_end_of_a_call(
     memory: pagefault.Memory, odd: Any, where: str
 ) -> None:
@@ -310,6 +320,10 @@ def test_an_object_that_fails_when_it_is_read_is_no_end_of_a_call(
         said.content.append({"type": "odd", "value": odd})
     elif where == "args":
         called.tool_calls[0]["args"]["odd"] = odd
+    elif where == "broken":
+        called.tool_calls.clear()
+        broken = invalid_tool_call(name="look", args=odd, id="c", error=None)
+        called.invalid_tool_calls.append(broken)
     else:
         found.artifact = odd
     model = ScriptedModel(script=lambda call, messages: AIMessage("done"))

@@ -139,7 +139,9 @@ def prune(value: Any) -> Any:
         part = target[key]
         base = next((base for base in (dict, list, tuple) if issubclass(type(part), base)), None)
         if base is None:
-            if not issubclass(type(part), str | int | float | None):
+            if issubclass(type(part), str):
+                target[key] = str.__str__(part)
+            elif not issubclass(type(part), int | float | None):
                 target[key] = {_OPAQUE: type(part).__name__}
             continue
         why = (
