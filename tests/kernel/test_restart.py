@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import tempfile
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import pagefault
 from pagefault.chain import head_id
@@ -79,6 +83,64 @@ def test_a_pin_alone_is_remembered(tmp_path):
         space = memory.space(thread="t")
         space.view()
         assert space.paging.lineages[0].view.pinned == set()
+
+
+def test_an_item_pinned_before_anything_was_said_is_remembered(tmp_path):
+    with reopen(tmp_path) as memory:
+        memory.space(thread="t").pin_item("persona", "Ada likes tea")
+    with reopen(tmp_path) as memory:
+        space = memory.space(thread="t")
+        assert space.pinned_items() == {"persona": "Ada likes tea"}
+        space.append(user("hello"))
+        assert "Ada likes tea" in space.view()[0]["content"]
+        space.unpin_item("persona")
+    with reopen(tmp_path) as memory:
+        assert memory.space(thread="t").pinned_items() == {}
+
+
+DEEDS = st.one_of(
+    st.tuples(st.just("say"), st.sampled_from([1, 20, 60])),
+    st.tuples(st.just("use"), st.sampled_from([5, 60, 250])),
+    st.tuples(st.just("ask"), st.integers(1, 2)),
+    st.tuples(st.sampled_from(["pin", "release"]), st.integers(1, 12)),
+    st.tuples(st.sampled_from(["item", "less"]), st.integers(0, 2)),
+)
+
+
+def do(space: Any, deed: tuple[str, int], serial: int) -> None:
+    kind, number = deed
+    said, call = f"{kind} {serial} " + f"word{serial} " * number, {"id": f"c{serial}", "name": "look", "args": {}}
+    answer = {"role": "tool", "tool_call_id": f"c{serial}", "content": said}
+    calls = {"role": "assistant", "content": "", "tool_calls": [call, {**call, "id": f"d{serial}"}][:number]}
+    with contextlib.suppress(pagefault.PageNotFound):  # there may be no such page, or item
+        if kind == "say":
+            space.append([user(said), {"role": "assistant", "content": said}])
+        elif kind == "use":
+            space.append([{**calls, "tool_calls": [call]}, answer])
+        elif kind == "ask":  # the result of one call at most comes: the group may stay open
+            space.append([calls, answer][:number])
+        elif kind == "item":
+            space.pin_item(f"item {number}", f"it is {serial}")
+        elif kind == "less":
+            space.unpin_item(f"item {number}")
+        else:
+            getattr(space, kind)(str(number))
+
+
+@settings(max_examples=15)
+@given(st.lists(st.lists(DEEDS, max_size=8), min_size=2, max_size=4))
+def test_whatever_was_done_the_view_is_what_it_was(runs):
+    """Each list is done by a process of its own."""
+    budget, serial, before = Budget(window=2_500, target=1_500, reserve=300), 0, list[Any]()
+    with tempfile.TemporaryDirectory() as place:
+        for deeds in runs:
+            with reopen(place, budget=budget) as memory:
+                space = memory.space(thread="t")
+                assert space.view() == before
+                for deed in deeds:
+                    serial += 1
+                    do(space, deed, serial)
+                    before = space.view()
 
 
 def test_pinned_items_and_previews_come_back(tmp_path):

@@ -58,8 +58,8 @@ class Mark(NamedTuple):
 
     @property
     def is_empty(self) -> bool:
-        """Nothing to remember yet."""
-        return not self.tip and not self.open
+        """Nothing to remember yet, neither messages nor pinned items."""
+        return not (self.tip or self.open or self.generation)
 
 
 def mark_of(lineage: Lineage, indexed: int) -> Mark:
