@@ -39,3 +39,12 @@ def test_a_question_is_answered_whatever_stands_around_it(memory, around):
 def test_and_what_is_not_known_is_still_not_answered(memory, around):
     found = memory.space(thread="t").recall(around.format("What is the name of my blue parrot?"))
     assert found.outcome is Outcome.ABSTAIN
+
+
+@pytest.mark.parametrize(
+    "question",
+    ["Did the user mention a gate code earlier in this conversation?", "user's gate code", "How many gate codes?"],
+)
+def test_how_a_model_asks_a_memory_is_no_page_s_word(memory, question):
+    found = memory.space(thread="t").recall(question)
+    assert (found.outcome, found.pages[0].address) == (Outcome.ANSWER, "1")

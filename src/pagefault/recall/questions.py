@@ -43,6 +43,12 @@ _ASKING_WORDS: Final = """
 """
 ASKING: Final = frozenset(map(term_id, split_terms(_ASKING_WORDS)))
 """Words of a request that say nothing of what is asked for."""
+_MEMORY_WORDS: Final = """
+    user users us conversation conversations chat discussion discussed talked message messages earlier previous
+    previously details information info regarding concerning anything something everything exactly much many often
+"""
+_IDLE: Final = ASKING | frozenset(map(term_id, split_terms(_MEMORY_WORDS)))
+"""Those, words by which a model asks a memory ("user's dentist", "anything regarding a dentist"), and "how much"."""
 _QUESTIONS: Final = 16
 """So many sentences of a query are judged for themselves."""
 _WORDS: Final = 2
@@ -63,8 +69,9 @@ AROUND: Final = 0.5
 def sought(query: str, terms: Sequence[int]) -> list[list[int]]:
     """The words that an answer should have: all of a query's, or those of one of several sentences that ask.
 
-    Words of a request do not count where there are others. So what stands around a question does not hide what is
-    known: "Hi, sorry to bother you again. Please remind me: what is the gate PIN?" asks for the gate PIN.
+    Words of a request do not count where there are others, nor those by which a model asks a memory. So what stands
+    around a question does not hide what is known: "Hi, sorry to bother you again. Please remind me: what is the gate
+    PIN?" asks for the gate PIN, as "Did the user mention a gate PIN earlier?" does.
 
     Args:
         query: The query.
@@ -75,7 +82,7 @@ def sought(query: str, terms: Sequence[int]) -> list[list[int]]:
         >>> [len(words) for words in sought("Hi! The weather is nice. What is the gate PIN?", terms)]
         [4, 2]
     """
-    telling = [term for term in terms if term not in ASKING] or list(terms)
+    telling = [term for term in terms if term not in _IDLE] or list(terms)
     sentences = list(sentences_of(_CLAUSE.sub("\n", query))) if len(query) <= MAX_CHARS else []
     asking = islice(filter(asks, sentences), _QUESTIONS) if len(sentences) > 1 else ()
     each = ({term_id(term) for term in split_terms(sentence)}.intersection(telling) for sentence in asking)
