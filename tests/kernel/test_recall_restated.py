@@ -35,3 +35,37 @@ def test_a_correction_behind_the_newest_statement_is_shown(memory):
     found = space.recall("What's my favourite colour?", limit=1)
     assert [page.address for page in found.pages] == ["10"]
     assert "Sorry, I meant turquoise." in found.text
+
+
+@pytest.mark.parametrize(
+    ("older", "newer", "question"),
+    [
+        (
+            user("My phone number is 0171 555 1234."),
+            user("Please note my new phone number: 0160 777 8888."),
+            "What is my phone number?",
+        ),
+        (
+            user("The meeting is at 10:25 in room 3."),
+            user("The meeting was moved to 14:00, room 7."),
+            "When is the meeting?",
+        ),
+        (
+            said("Your flight LH442 leaves at 10:25."),
+            user("My flight LH442 leaves at 12:40 now, the airline wrote."),
+            "When does LH442 leave?",
+        ),
+    ],
+    ids=["numbers", "times", "the user corrects the assistant"],
+)
+def test_a_value_that_was_changed_since_comes_first(memory, older, newer, question):
+    space = memory.space(thread="t")
+    space.append([older, *TALK, newer, *TALK])
+    found = space.recall(question)
+    assert [(page.address, page.superseded_by) for page in found.pages[:2]] == [("10", None), ("1", "10")]
+
+
+def test_what_the_assistant_repeats_is_no_news(memory):
+    space = memory.space(thread="t")
+    space.append([user("My flight LH442 leaves at 12:40."), *TALK, said("Your flight LH442 leaves at 12:40."), *TALK])
+    assert all(page.superseded_by is None for page in space.recall("When does LH442 leave?").pages)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from itertools import takewhile
@@ -9,9 +10,12 @@ from typing import Final
 
 from pagefault.page import Role
 from pagefault.recall.found import RecalledPage
+from pagefault.recall.terms import term_id
 
 ALIKE: Final = 0.5
 """Share of a statement's words that a later one must have to be about the same."""
+_USER: Final = [Role.USER]
+_NUMBER: Final = re.compile(r"\b\d+\b")
 MAX_TERMS: Final = 64
 """A statement has no more distinct words: longer texts have some of everything."""
 
@@ -24,10 +28,11 @@ def newest_first(
 ) -> list[RecalledPage]:
     """The pages, each behind the newest one that says anew what it says, and naming that one (``superseded_by``).
 
-    A page says anew what an older one of the same conversation says if the same roles speak in it, it has every word of
-    the query that the older one has, at least one, and half of all its words: "My phone number is 0171." and later
-    "The phone number is now 0160.". Whether it replaces that is for the reader to judge: both may hold. The newer
-    page counts as much as the older one.
+    A page says anew what an older one of the same conversation says if the same roles speak in it, or the
+    user alone does, whom others may only repeat, it has every word of the query that the older one has, at least one,
+    and half of all its words but for numbers, which are what changes: "My phone number is 0171 555." and later "The
+    phone number is now 0160 777.". Whether it replaces that is for the reader to judge: both may hold. The newer page
+    counts as much as the older one.
 
     Args:
         pages: Best first.
@@ -50,8 +55,8 @@ def newest_first(
     def says_anew(other: RecalledPage, page: RecalledPage) -> bool:
         if other.space != page.space or not held[other.address] >= held[page.address]:
             return False
-        said = terms[page.address]
-        is_alike = len(terms[other.address] & said) >= ALIKE * len(said) and _roles(other) == _roles(page)
+        said = terms[page.address] - _numbers(page)
+        is_alike = len(terms[other.address] & said) >= ALIKE * len(said) and _roles(other) in (_roles(page), _USER)
         return is_alike and is_weighty(other) and is_weighty(page)
 
     def newest(page: RecalledPage) -> RecalledPage | None:
@@ -75,6 +80,10 @@ def _behind(pages: Sequence[RecalledPage], newer: Mapping[str, RecalledPage]) ->
                 score = max(one.score, page.score)
                 placed[one.address] = replace(one, score=score, superseded_by=None if by is None else by.address)
     return list(placed.values()) if newer else list(pages)
+
+
+def _numbers(found: RecalledPage) -> set[int]:
+    return {term_id(number) for message in found.page.messages for number in _NUMBER.findall(message.text)}
 
 
 def _roles(found: RecalledPage) -> list[Role]:
