@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pagefault.errors import UnsupportedMessage
+from pagefault.messages.equal import differing
 from pagefault.messages.projection import MEDIA_TYPES, compact, is_recalled, project, read_content
 from pagefault.page import Call, Role
 from tests.core.strategies import few, json_values, nested, texts
@@ -205,6 +206,17 @@ def test_any_content_can_be_read(read, content, name, artifact):
 @few
 def test_anything_becomes_compact_text(value):
     assert isinstance(compact(value), str)
+
+
+@given(st.lists(st.integers(0, 3)), st.lists(st.integers(0, 3)))
+def test_two_lists_differ_in_what_lies_between_their_common_ends(ones, others):
+    mine, theirs = differing(ones, others)
+    for whole, part in ((ones, mine), (others, theirs)):
+        assert any(whole[at : at + len(part)] == part for at in range(len(whole) - len(part) + 1))
+    assert len(ones) - len(mine) == len(others) - len(theirs)
+    if mine and theirs:
+        assert mine[0] is not theirs[0]
+        assert mine[-1] is not theirs[-1]
 
 
 def test_compact_text_of_what_is_not_json():

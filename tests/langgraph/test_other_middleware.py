@@ -196,6 +196,21 @@ def test_what_is_added_to_the_last_question_counts(memory: pagefault.Memory) -> 
     assert "FOUND" not in str(agent.get_state(CONFIG).values["messages"])
 
 
+def test_a_message_that_is_said_twice_counts_twice(memory: pagefault.Memory) -> None:
+    """As some do who repeat the question at the end, for models that have forgotten it by then."""
+
+    def again(request: Any) -> Any:
+        return request.override(messages=[*request.messages, request.messages[-1]])
+
+    model = ScriptedModel(lambda call, messages: AIMessage(words(f"a{call}", 40)))
+    middleware: list[Any] = [Change("again", again), PagingMiddleware(memory, budget=BUDGET)]
+    agent = create_agent(model, middleware=middleware, checkpointer=InMemorySaver())
+    for turn in range(12):
+        agent.invoke({"messages": [("user", words(f"u{turn}", 120))]}, CONFIG)
+        assert model.requests[-1][-1] is model.requests[-1][-2]
+    assert max(map(tokens, model.requests)) <= BUDGET.target
+
+
 @pytest.mark.parametrize("is_summed_up", [False, True])
 def test_what_a_summary_takes_out_of_the_state_is_out_of_the_conversation(
     memory: pagefault.Memory, *, is_summed_up: bool

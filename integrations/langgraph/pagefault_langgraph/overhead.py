@@ -9,6 +9,7 @@ from langchain.agents.structured_output import AutoStrategy, ProviderStrategy, T
 from langchain_core.messages import BaseMessage
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
+from pagefault.messages.equal import differing
 from pagefault.page import Kind
 from pagefault.paths.content import materialise, schema_tokens
 from pagefault.ports import TokenCounter
@@ -36,9 +37,10 @@ class Overhead:
 
     def transient(self, requested: Sequence[BaseMessage], history: Sequence[BaseMessage]) -> int:
         """Tokens of messages that other middleware put into the request only."""
-        known = {id(m) for m in history}
-        ids = {m.id for m in history} - {None}
-        return self.messages([m for m in requested if id(m) not in known and m.id not in ids])
+        ours, theirs = differing(history, requested)
+        known = {id(m) for m in ours}
+        ids = {m.id for m in ours} - {None}
+        return self.messages([m for m in theirs if id(m) not in known and m.id not in ids])
 
     def messages(self, natives: Sequence[BaseMessage]) -> int:
         """Exact tokens of some messages."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from pagefault.messages.equal import differing
 from pagefault.page import Role
 from pagefault.paths.content import count, projection_of
 from pagefault.paths.lineage import Lineage
@@ -47,7 +48,7 @@ def staying(lineage: Lineage) -> set[int]:
 def growth(lineage: Lineage, requested: list[Any]) -> int:
     """Tokens that other middleware added to messages that have to stay, such as what it found to the last question."""
     key, is_same = lineage.codec.key, lineage.codec.is_same
-    asked = {key(native): native for native in requested}
+    asked = {key(native): native for native in differing(lineage.seen, requested)[1]}
     more = 0
     for slot in [lineage.slots[seq - 1] for seq in staying(lineage) - lineage.absent]:
         natives = lineage.natives(slot)
