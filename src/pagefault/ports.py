@@ -276,8 +276,8 @@ class PageStore(Protocol):
         """
         ...
 
-    async def count(self, scope: Reach, where: Where) -> int:
-        """How many records there are; quicker than to list them."""
+    async def count(self, scope: Reach, where: Where, *, limit: int | None = None) -> int:
+        """How many records there are, or ``limit`` where there are as many or more; quicker than to list them."""
         ...
 
     async def idf(

@@ -153,9 +153,9 @@ class Shelf:
         return await self._collect(self._ranked(search) if search.query.strip() else self._listed(search), search)
 
     async def size(self) -> int:
-        """How many items there are, expired ones included."""
+        """How many items there are, expired ones included; of more than a recall judges, so many."""
         await self._writeback.open()
-        return await self._store.count(self._scope, Where(kind="item"))
+        return await self._store.count(self._scope, Where(kind="item"), limit=WINDOW)
 
     async def recall(self, wanted: Query, vector: Sequence[Sequence[float]], *, there: int) -> list[RecalledItem]:
         """The items that answer a question, judged each by itself.
@@ -182,9 +182,7 @@ class Shelf:
         ]
         # A newer version may have come after the search.
         candidates = [each for each in candidates if wanted.is_in_time(each.item.updated_at)]
-        return judge_items(candidates, sought(wanted.text, sparse.indices), weights, items=min(WINDOW, there))[
-            : wanted.limit
-        ]
+        return judge_items(candidates, sought(wanted.text, sparse.indices), weights, items=there)[: wanted.limit]
 
     async def _in_time(self, wanted: Query, vector: Sequence[Sequence[float]]) -> list[tuple[Hit, float, float | None]]:
         """Candidates for a recall; what is of another time takes none of their places."""

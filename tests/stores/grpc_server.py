@@ -147,6 +147,8 @@ class _Points(points_service_pb2_grpc.PointsServicer):
             offset=GrpcToRest.convert_point_id(request.offset) if request.HasField("offset") else None,
             with_payload=GrpcToRest.convert_with_payload_selector(request.with_payload),
         )
+        for point in found:
+            point.payload = point.payload or {}  # a server sends an empty one
         points = [RestToGrpc.convert_retrieved_point(point) for point in found]
         after = None if offset is None else RestToGrpc.convert_extended_point_id(offset)
         return rpc.ScrollResponse(result=points, next_page_offset=after)

@@ -213,11 +213,13 @@ class RestServer:
 
     async def _query(self, seen: Seen) -> Any:
         answers = []
+        self._rule(seen.size < 8 * 1024 * 1024, f"{seen.size} bytes in one request", seen)
         for each in seen.body.searches:
             place = scoped(each.filter)
             place = place or scoped(each.filter, USER_KEY)
             self._rule(place, "search without a scope's filter", seen)
             self._indexed(each.filter, seen)
+            self._rule(not (each.params and each.params.exact), "an exact search", seen)
             keys = {condition.key for condition in _conditions(each.filter)}
             tenants = {key for key, index in self.indexes.items() if getattr(index["params"], "is_tenant", None)}
             self._rule(keys & tenants, "a search by no tenant, which is an exact one where there is no graph", seen)
@@ -232,9 +234,8 @@ class RestServer:
         return await self.local.query_batch_points(self.name, requests=answers)
 
     async def _count(self, seen: Seen) -> Any:
-        self._rule(seen.body.exact, "an inexact count", seen)
-        self._indexed(seen.body.filter, seen)
-        return await self.local.count(self.name, count_filter=seen.body.filter, exact=True)
+        self._rule(seen.body.exact and seen.body.filter is None, "a count that is no operator's, or inexact", seen)
+        return await self.local.count(self.name, exact=True)
 
     async def _facet(self, seen: Seen) -> Any:
         self._rule(seen.body.exact and seen.body.key == SCOPE_KEY, "an inexact or another facet", seen)

@@ -95,6 +95,12 @@ async def test_a_listing_that_never_ends_is_given_up(lie: Told) -> None:
         await asked("/scroll", lie, lambda store: store.scan(OURS, Where(), limit=10**6), SAME)
 
 
+@pytest.mark.parametrize("lie", [never_ends, begins_again()])
+async def test_a_count_that_never_ends_is_given_up(lie: Told) -> None:
+    with pytest.raises(StoreError, match="does not end, since the server gives the same ones again"):
+        await asked("/scroll", lie, lambda store: store.count(OURS, Where()), SAME)
+
+
 async def test_records_that_are_invented_without_end_are_not_followed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server_calls, "_MOST_SAME", 1_000)
 
@@ -148,7 +154,7 @@ async def test_a_score_that_is_no_number_is_no_answer(score: float) -> None:
 
 async def test_a_count_below_nothing_is_no_answer() -> None:
     with pytest.raises(StoreError, match="not one of a Qdrant server"):
-        await asked("/count", every("count", -1), lambda store: store.count(OURS, Where()))
+        await asked("/count", every("count", -1), lambda store: store.census())
 
 
 @pytest.mark.parametrize(

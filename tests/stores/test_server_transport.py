@@ -16,10 +16,12 @@ from qdrant_client import models
 
 from pagefault.errors import StoreDenied, StoreError, StoreMismatch, StoreUnreachable
 from pagefault.ports import Header, Scope, Where
+from pagefault.stores import server as server_module
 from pagefault.stores.backoff import Backoff
 from pagefault.stores.lists import lists_of
 from pagefault.stores.scopes import PIECED, SCOPE_KEY, TAGS, USER_KEY, scope_value
 from pagefault.stores.server import ServerStore
+from pagefault.stores.server_calls import has_id
 from pagefault.stores.server_link import Pace
 from pagefault.stores.server_setup import HEADER_ID
 from pagefault.testing.item_contract import ITEM_CHECKS
@@ -783,3 +785,28 @@ def test_a_forked_child_leaves_the_connections_alone(monkeypatch):
         await client.close()
 
     asyncio.run(main())
+
+
+def test_a_search_among_more_ids_than_a_request_may_hold_finds_what_one_would(monkeypatch):
+    """A server takes 32 MB at once; each id stands in all three filters of a search by words and meaning."""
+    told = len(has_id(page(n, f"{n}").id for n in range(1_000)).model_dump_json())
+    assert told * server_module._NAMED < 8 * 1024 * 1024 * 1_000
+    pages = [page(n, f"{n}", sparse=terms({1: 1.0 + n}), dense=[[1.0, n / 9, 0.0]]) for n in range(9)]
+    ids = [page(n, f"{n}").id for n in range(300)]
+    queries = [terms({1: 1.0}), [1.0, 0.0, 0.0]]
+
+    async def use(store):
+        await store.put(OURS, pages)
+        few = await store.search(OURS, queries, Where(ids=ids[3:9]), limit=4)
+        monkeypatch.setattr(server_module, "_NAMED", 16)
+        among = await store.search(OURS, queries, Where(ids=[*ids[3:], *ids[3:]]), limit=4)
+        return among, few, await store.search(OURS, queries, Where(ids=tuple(ids), bare=True), limit=4)
+
+    server = RestServer()
+    among, few, bare = on(server, use)
+    assert among == few
+    assert [len(hits) for hits in few] == [4, 4]
+    assert [[hit.id for hit in hits] for hits in bare] == [[ids[n] for n in (8, 7, 6, 5)], ids[:4]]
+    sent = [each.raw.count("-") // 4 for each in server.sent("POST", POINTS + "/query/batch")[1:]]
+    assert len(sent) > 2 * 297 // 16
+    assert max(sent) <= 16

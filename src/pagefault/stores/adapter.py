@@ -5,6 +5,7 @@ No client is imported here. A store gives the calls, each of which touches one w
 
 from __future__ import annotations
 
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -43,7 +44,7 @@ class _Calls(Protocol):
     def search(
         self, scope: Reach, queries: Sequence[Sparse | list[float]], where: Where, ids: Any, /, *, limit: int
     ) -> Awaitable[list[list[Hit]]]: ...
-    def count(self, scope: Reach, where: Where, ids: Any, /) -> Awaitable[int]: ...
+    def count(self, scope: Reach, where: Where, ids: Any, /, *, limit: int) -> Awaitable[int]: ...
 
 
 class Adapter(ABC):
@@ -164,10 +165,10 @@ class Adapter(ABC):
                 hits[i] = answer
         return hits
 
-    async def count(self, scope: Reach, where: Where) -> int:
-        """How many records there are."""
-        calls = self._ready(scope)
-        return 0 if layout.is_empty(where) else await calls.count(scope, where, self._condition(where))
+    async def count(self, scope: Reach, where: Where, *, limit: int | None = None) -> int:
+        """How many records there are, or ``limit`` where there are as many or more."""
+        calls, most = self._ready(scope), sys.maxsize if limit is None else max(limit, 0)
+        return 0 if layout.is_empty(where) else await calls.count(scope, where, self._condition(where), limit=most)
 
     def _query(self, query: Sparse | Sequence[float]) -> Sparse | list[float]:
         if isinstance(query, Sparse):

@@ -78,7 +78,7 @@ def hits(scope: Reach, points: Iterable[Any], where: Where, *, limit: int) -> li
         if id_.int not in found:
             fields = fields_of(payload, where.fields)
             found[id_.int] = Hit(id=id_, space=space, seq=seq, score=point.score, fields=fields)
-    return sorted(found.values(), key=_by_rank)[:limit]
+    return sorted(found.values(), key=by_rank)[:limit]
 
 
 def _bare(points: Iterable[Any], limit: int) -> list[Hit]:
@@ -139,7 +139,8 @@ def id_of(point: Any) -> UUID:
         ) from None
 
 
-def _by_rank(hit: Hit) -> tuple[float, int, int]:
+def by_rank(hit: Hit) -> tuple[float, int, int]:
+    """The order of hits."""
     return -hit.score, -hit.seq, hit.id.int
 
 

@@ -124,14 +124,15 @@ class EdgeStore(Adapter):
         for unit in await self._write(put):
             await calls.write(scope, unit)
 
-    async def count(self, scope: Reach, where: Where) -> int:
+    async def count(self, scope: Reach, where: Where, *, limit: int | None = None) -> int:
         """How many records there are; how many of a kind, which every recall asks of its items, is kept in mind."""
         self._ready(scope)
         if where != Where(kind=where.kind):
-            return await super().count(scope, where)
-        known = self._counted.size(reach_of(scope, where.kind))
-        size = partial(edge_calls.size, scope=scope, kind=where.kind, counted=self._counted)
-        return known if known is not None else await self._read(size)
+            return await super().count(scope, where, limit=limit)
+        found = self._counted.size(reach_of(scope, where.kind))
+        if found is None:
+            found = await self._read(partial(edge_calls.size, scope=scope, kind=where.kind, counted=self._counted))
+        return found if limit is None else min(found, limit)
 
     async def idf(
         self, scope: Reach, terms: Sequence[int], *, kind: RecordKind = "page", near: Sequence[UUID] = ()
@@ -277,5 +278,5 @@ class _Calls:
         how: dict[str, Any] = {"where": where, "ids": ids, "limit": limit, **self.how}
         return self._read(partial(edge_calls.search, scope=scope, queries=queries, **how))
 
-    def count(self, scope: Reach, where: Where, ids: HasIdCondition | None) -> Awaitable[int]:
-        return self._read(partial(edge_calls.count, scope=scope, where=where, ids=ids))
+    def count(self, scope: Reach, where: Where, ids: HasIdCondition | None, *, limit: int) -> Awaitable[int]:
+        return self._read(partial(edge_calls.count, scope=scope, where=where, ids=ids, limit=limit))

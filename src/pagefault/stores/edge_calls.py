@@ -295,14 +295,14 @@ def _by_words(
     return list(points)
 
 
-def count(shard: EdgeShard, scope: Reach, where: Where, ids: HasIdCondition | None) -> int:
-    """How many records there are."""
-    return shard.count(CountRequest(filter=matching(scope, where, ids), exact=True))
+def count(shard: EdgeShard, scope: Reach, where: Where, ids: HasIdCondition | None, *, limit: int) -> int:
+    """How many records there are, ``limit`` at most."""
+    return min(limit, shard.count(CountRequest(filter=matching(scope, where, ids), exact=True)))
 
 
 def size(shard: EdgeShard, scope: Reach, kind: RecordKind, counted: Frequencies) -> int:
     """How many records of a kind there are in all."""
-    found = count(shard, scope, Where(kind=kind), None)
+    found: int = shard.count(CountRequest(filter=within(scope, kind), exact=True))
     counted.learn_size(reach_of(scope, kind), found)
     return found
 

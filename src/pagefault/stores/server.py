@@ -7,16 +7,20 @@ import logging
 import os
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from heapq import merge
+from itertools import islice
 from typing import Any, Final
 from uuid import UUID
 
 from qdrant_client import AsyncQdrantClient, models
 
 from pagefault.errors import MemoryClosed, StoreError
-from pagefault.ports import Header, Reach, Record, RecordKind, Scope, Sparse, Tally
+from pagefault.ports import Header, Hit, Reach, Record, RecordKind, Scope, Sparse, Tally, Where
 from pagefault.stores import header as headers
 from pagefault.stores import layout
 from pagefault.stores.adapter import Adapter
+from pagefault.stores.answers import by_rank
 from pagefault.stores.lists import are_apart
 from pagefault.stores.scopes import check_scope
 from pagefault.stores.server_calls import Calls, has_id
@@ -31,6 +35,8 @@ _LOG: Final = logging.getLogger(__name__)
 _RECORDS: Final = 128
 _BYTES: Final = 4 * 1024 * 1024
 _IDS: Final = 512
+_NAMED: Final = 200_000
+"""So many ids the filters of one search may hold, all together: 8 MB."""
 
 
 class ServerStore(Adapter):
@@ -122,6 +128,18 @@ class ServerStore(Adapter):
         async with self._heads.setdefault(scope, asyncio.Lock()):
             for unit in self._units(rows):
                 await calls.write(scope, unit)
+
+    async def search(
+        self, scope: Reach, queries: Sequence[Sparse | Sequence[float]], where: Where, *, limit: int
+    ) -> list[list[Hit]]:
+        """As every store; ids by the ten thousand are named a part at a time, since a server takes 32 MB at once."""
+        if where.ids is None or len(where.ids) <= (most := _NAMED // max(1, 2 * len(queries))):
+            return await super().search(scope, queries, where, limit=limit)
+        among, named = super().search, list(dict.fromkeys(where.ids))
+        parts = [
+            await among(scope, queries, replace(where, ids=ids), limit=limit) for ids in layout.windows(named, most)
+        ]
+        return [list(islice(merge(*each, key=by_rank), limit)) for each in zip(*parts, strict=True)]
 
     async def idf(
         self,

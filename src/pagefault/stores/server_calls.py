@@ -42,7 +42,7 @@ _VERSION: Final = [*_OWNER, "seq", NONCE]
 _WITHOUT_BODY: Final = models.PayloadSelectorExclude(exclude=list(UNSEEN))
 _TIES: Final = 16
 _QUERIES: Final = 64
-_SAME_NUMBER: Final = 256
+_LISTED: Final = 256
 _MOST_SAME: Final = 100_000
 """As many paths share no number: each is a fork of its conversation."""
 # The server scans small scopes as they are and walks the graph of large ones; at this width
@@ -213,7 +213,7 @@ class Calls:
             StoreError: It has not, and who goes on from there would pass by the others.
         """
         before = replace(where, first=last + 1) if where.newest else replace(where, last=last - 1)
-        if await self.count(scope, before, ids) != known:
+        if await self.count(scope, before, ids, limit=known + 1) != known:
             raise StoreError(
                 f"{self._link.settings.place}: records were not listed in the order of their numbers, as they were "
                 "asked for, and some were left out; is the server's version supported?"
@@ -225,22 +225,36 @@ class Calls:
         Raises:
             StoreError: The server goes on without giving anything new, or with more than any conversation has.
         """
-        everything: dict[UUID, models.Record] = {}
-        flt, offset = matching(scope, where, ids), None
-        while True:
-            points, offset = await self._scroll(
-                flt, with_payload=selected(where) or _WITHOUT_BODY, limit=_SAME_NUMBER, offset=offset
-            )
-            news = {answers.id_of(point): point for point in points}
-            is_old = everything.keys() >= news.keys()
-            if offset is not None and (is_old or len(everything) >= _MOST_SAME):
-                raise StoreError(
-                    f"{self._link.settings.place}: listing the records with number {where.first} does not end, since "
-                    f"the server gives {'the same ones again' if is_old else 'ever more'}; is its version supported?"
-                )
-            everything |= news
+        what, select = f"the records with number {where.first}", selected(where) or _WITHOUT_BODY
+        found = await self._listed(what, matching(scope, where, ids), select=select, limit=_MOST_SAME)
+        if len(found) >= _MOST_SAME:
+            raise self._endless(what, "ever more")
+        return answers.records(scope, found.values(), where)
+
+    async def _listed(self, what: str, flt: models.Filter, *, select: Any, limit: int) -> dict[UUID, models.Record]:
+        """The records that a filter lets through, ``limit`` at most, in no order.
+
+        Raises:
+            StoreError: The server goes on without giving anything new.
+        """
+        found: dict[UUID, models.Record] = {}
+        offset = None
+        while len(found) < limit:
+            size = min(_LISTED, limit - len(found))
+            points, offset = await self._scroll(flt, with_payload=select, limit=size, offset=offset)
+            before = len(found)
+            found |= {answers.id_of(point): point for point in points}
             if offset is None:
-                return answers.records(scope, everything.values(), where)
+                break
+            if len(found) == before:
+                raise self._endless(what, "the same ones again")
+        return found
+
+    def _endless(self, what: str, given: str) -> StoreError:
+        return StoreError(
+            f"{self._link.settings.place}: listing {what} does not end, since the server gives {given}; is its "
+            "version supported?"
+        )
 
     async def search(
         self,
@@ -278,10 +292,13 @@ class Calls:
             found[index] += points
         return [answers.hits(scope, points, where, limit=limit) for points in found]
 
-    async def count(self, scope: Reach, where: Where, ids: models.HasIdCondition | None) -> int:
-        """How many records there are."""
-        flt = matching(scope, where, ids)
-        return await self._link.call("counting records", lambda client: self._counted(client, flt))
+    async def count(self, scope: Reach, where: Where, ids: models.HasIdCondition | None, *, limit: int) -> int:
+        """How many records there are, ``limit`` at most.
+
+        Their ids are listed: a server may refuse to count exactly, and every recall asks for the number of items.
+        """
+        found = await self._listed("the records to count", matching(scope, where, ids), select=False, limit=limit)
+        return min(limit, len(found))
 
     async def idf(self, scope: Reach, terms: Sequence[int], kind: RecordKind) -> dict[int, float]:
         """The server's own IDF of each term over this scope's records of a kind.
@@ -386,8 +403,8 @@ class Calls:
             raise ValueError("a score that is no number")  # nothing could be put in order by it
         return found
 
-    async def _counted(self, client: AsyncQdrantClient, flt: models.Filter | None = None) -> int:
-        found = (await client.count(self._name, count_filter=flt, exact=True)).count
+    async def _counted(self, client: AsyncQdrantClient) -> int:
+        found = (await client.count(self._name, exact=True)).count
         if found < 0:
             raise ValueError(f"a count of {found}")
         return found

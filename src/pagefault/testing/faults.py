@@ -127,10 +127,10 @@ class FlakyStore:
         await self._before("search", scope)
         return await self.inner.search(scope, queries, where, limit=limit)
 
-    async def count(self, scope: Reach, where: Where) -> int:
+    async def count(self, scope: Reach, where: Where, *, limit: int | None = None) -> int:
         """As the store inside."""
         await self._before("count", scope)
-        return await self.inner.count(scope, where)
+        return await self.inner.count(scope, where, limit=limit)
 
     async def idf(
         self, scope: Reach, terms: Sequence[int], *, kind: RecordKind = "page", near: Sequence[UUID] = ()

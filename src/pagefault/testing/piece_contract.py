@@ -163,6 +163,8 @@ async def a_count_keeps_to_what_is_asked(make: StoreFactory) -> None:
         ]
         for where, number in wanted:
             same(await store.count(OURS, where), number, f"a count of {where}")
+            few = await store.count(OURS, where, limit=2)
+            same(few, min(number, 2), f"a count of {where} up to 2")
             same(await store.count(evil, where), 0, f"another tenant's count of {where}")
 
 
