@@ -3,9 +3,9 @@
 ``python -m benchmarks.recall_quality FILE... [--dates] [--join CHARS]`` reads texts with questions about them (see
 ``benchmarks.corpora``). For all files together it shows what ``space.recall`` does with them, on the embedded store and
 with the default embedder, beside single methods, and what it does with questions about other files' texts. For each
-LoCoMo file it compares the parts of recall and thresholds of the gate through the real policies, without an engine, on
-the first two conversations, on which they were fitted, and on the rest. With ``--join`` turns are joined into pages of
-at least so many characters.
+LoCoMo file it compares the parts of recall and shows what the gate does, through the real policies, without an engine,
+on the first two conversations, on which they were fitted, and on the rest. With ``--join`` turns are joined into pages
+of at least so many characters.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ from pagefault.recall import (
     query_vector,
     sought,
     stressed,
+    weigh,
 )
 
 CANDIDATES: Final = 64
@@ -103,7 +104,8 @@ class Library:
         query = query_vector(question).indices
         weights = {term: self.idf[term] for term in query if term in self.idf}
         wanted = sought(question, query)
-        shares = (coverage(one, weights, self.terms[page], pages=self.size) for one in wanted for page in ranked)
+        masses = weigh(wanted, weights, pages=self.size)
+        shares = (coverage(masses, self.terms[page]) for page in ranked)
         cosine = max(dense.values()) if dense else None
         elsewhere = any(weights.keys().isdisjoint(name) for name in names_in(question, wanted))
         return Evidence(coverage=max(shares, default=0.0), cosine=cosine, hits=len(ranked), is_elsewhere=elsewhere)

@@ -8,13 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pagefault.recall import DEFAULT_THRESHOLDS, Evidence, Outcome, Thresholds, coverage, decide
+from pagefault.recall import Evidence, Outcome, decide, gate, weigh
 from pagefault.recall.gate import OTHER_PAGES
 
 terms = st.lists(st.integers(0, 30), unique=True, max_size=12)
 weights = st.dictionaries(st.integers(0, 30), st.floats(0, 12), max_size=20)
 shares = st.floats(0, 1)
 RANK = [Outcome.ABSTAIN, Outcome.WEAK, Outcome.ANSWER]
+
+
+def coverage(query, idf, page, *, pages=0):
+    return gate.coverage(weigh([query], idf, pages=pages), page)
 
 
 @given(terms, weights, st.sets(st.integers(0, 30)), st.integers(0, 10_000))
@@ -90,18 +94,16 @@ def test_more_evidence_never_weakens_the_outcome(covered, cosine, hits, more):
         (0.7, None, 5, Outcome.ANSWER),
         (0.5, None, 5, Outcome.WEAK),
         (0.4, None, 5, Outcome.ABSTAIN),
-        (DEFAULT_THRESHOLDS.answer, 0.0, 1, Outcome.ANSWER),
-        (DEFAULT_THRESHOLDS.weak, 0.0, 1, Outcome.WEAK),
-        (DEFAULT_THRESHOLDS.answer_coverage, None, 1, Outcome.ANSWER),
-        (DEFAULT_THRESHOLDS.weak_coverage, None, 1, Outcome.WEAK),
+        (gate.ANSWER, 0.0, 1, Outcome.ANSWER),
+        (gate.WEAK, 0.0, 1, Outcome.WEAK),
+        (gate.ANSWER_BY_WORDS, None, 1, Outcome.ANSWER),
+        (gate.WEAK_BY_WORDS, None, 1, Outcome.WEAK),
     ],
 )
 def test_outcomes(covered, cosine, hits, outcome):
     assert decide(Evidence(coverage=covered, cosine=cosine, hits=hits)) is outcome
 
 
-def test_thresholds_are_the_callers_to_change():
-    strict = Thresholds(answer=1.9, weak=1.8, answer_coverage=1.0, weak_coverage=1.0)
-    assert decide(Evidence(coverage=0.9, cosine=0.8, hits=9), strict) is Outcome.ABSTAIN
-    assert DEFAULT_THRESHOLDS.weak < DEFAULT_THRESHOLDS.answer
-    assert DEFAULT_THRESHOLDS.weak_coverage < DEFAULT_THRESHOLDS.answer_coverage
+def test_a_page_may_cover_any_of_what_is_sought():
+    masses = weigh([[1, 2, 3, 4], [2, 3]], dict.fromkeys([1, 2, 3, 4], 1.0))
+    assert [gate.coverage(masses, page) for page in ({2, 3}, {1, 4}, {1, 2, 4})] == [1.0, 0.5, 0.75]

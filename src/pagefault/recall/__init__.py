@@ -6,7 +6,7 @@ from pagefault.recall.focus import focus
 from pagefault.recall.following import FOLLOWED, NEXT, is_remark, leading
 from pagefault.recall.found import Found, RecalledItem, RecalledPage, RecalledPassage
 from pagefault.recall.fusion import fuse
-from pagefault.recall.gate import DEFAULT_THRESHOLDS, Evidence, Outcome, Thresholds, coverage, decide
+from pagefault.recall.gate import Evidence, Outcome, coverage, decide, weigh
 from pagefault.recall.judgement import NEAR, Question, apart, counts, in_order, judge, said_by, starts
 from pagefault.recall.passages import PassageEvidence, judge_passages, render_passages, shared, with_passages
 from pagefault.recall.pieces import FIELD, pieces_of
@@ -17,7 +17,6 @@ from pagefault.recall.slices import Slice, reading, slice_page, trust_of
 from pagefault.recall.terms import document_vector, query_vector, query_words, split_terms, term_id
 
 __all__ = [
-    "DEFAULT_THRESHOLDS",
     "FIELD",
     "FOLLOWED",
     "NEAR",
@@ -32,7 +31,6 @@ __all__ = [
     "RecalledPage",
     "RecalledPassage",
     "Slice",
-    "Thresholds",
     "apart",
     "best_of",
     "counts",
@@ -68,6 +66,7 @@ __all__ = [
     "stressed",
     "term_id",
     "trust_of",
+    "weigh",
     "with_items",
     "with_passages",
 ]

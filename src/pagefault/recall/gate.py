@@ -38,73 +38,61 @@ class Evidence:
     is_elsewhere: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Thresholds:
-    """From where on evidence counts; fitted on two conversations and on documentation.
-
-    Attributes:
-        answer: ``coverage + cosine`` for an answer.
-        weak: ``coverage + cosine`` for weak evidence.
-        answer_coverage: Coverage alone for an answer, without an embedder.
-        weak_coverage: Coverage alone for weak evidence, without an embedder.
-    """
-
-    answer: float = 0.95
-    weak: float = 0.75
-    answer_coverage: float = 0.55
-    weak_coverage: float = 0.42
-
-
-DEFAULT_THRESHOLDS: Final = Thresholds()
-
+ANSWER: Final = 0.95
+"""Coverage and similarity together for an answer; as those below, fitted on two conversations and on documentation."""
+WEAK: Final = 0.75
+"""Coverage and similarity together for weak evidence."""
+ANSWER_BY_WORDS: Final = 0.55
+"""Coverage alone for an answer, without an embedder."""
+WEAK_BY_WORDS: Final = 0.42
+"""Coverage alone for weak evidence, without an embedder."""
 OTHER_PAGES: Final = 100
 """Pages without any of the query's words that are imagined beside the real ones: in a space of three
 pages nearly every word is absent, and that says little."""
 
 
-def coverage(
-    query_terms: Sequence[int], weights: Mapping[int, float], page_terms: Collection[int], *, pages: int = 0
-) -> float:
-    """Share of a query's IDF mass that a page holds.
+def weigh(
+    sought: Sequence[Collection[int]], weights: Mapping[int, float], *, pages: int = 0
+) -> list[Mapping[int, float]]:
+    """The words that an answer should have, each with its IDF mass, for :func:`coverage` by many pages.
 
     A term that no page has tells most that the answer is not here, so it weighs as much as the rarest
     term could.
 
     Args:
-        query_terms: The query's distinct term ids.
+        sought: Term ids that an answer should have, all of one of these (``sought``).
         weights: IDF, ``ln((pages + 1) / (frequency + 0.5))``, of those that occur in the space.
-        page_terms: Term ids of the page.
         pages: Pages in the space; 0 when not known: absent terms then weigh as much as the largest
             weight given, and small spaces are judged by their few pages alone.
-
-    Returns:
-        0..1; 0 for a query without terms.
-
-    Example:
-        >>> coverage([1, 2, 3], {1: 1.0, 2: 3.0}, {1, 2})
-        0.5714285714285714
     """
-    return share(weigh(query_terms, weights, pages=pages), page_terms)
-
-
-def weigh(query_terms: Sequence[int], weights: Mapping[int, float], *, pages: int) -> Mapping[int, float]:
-    """The query's terms with their IDF mass, for :func:`share` of many pages; arguments as of :func:`coverage`."""
     if pages:
         more = math.log((pages + OTHER_PAGES + 1) / (pages + 1))
         absent = math.log(2 * (pages + OTHER_PAGES + 1))
     else:
         more, absent = 0.0, max(weights.values(), default=1.0)
-    return {term: weights[term] + more if term in weights else absent for term in query_terms}
+    return [{term: weights[term] + more if term in weights else absent for term in words} for words in sought]
 
 
-def share(mass: Mapping[int, float], page_terms: Collection[int]) -> float:
-    """Share of a query's IDF mass that a page with these terms holds; 0..1."""
+def coverage(masses: Sequence[Mapping[int, float]], page_terms: Collection[int]) -> float:
+    """Share of the IDF mass that a page with these terms holds, where it is largest.
+
+    Returns:
+        0..1; 0 for a query without terms.
+
+    Example:
+        >>> coverage(weigh([[1, 2, 3]], {1: 1.0, 2: 3.0}), {1, 2})
+        0.5714285714285714
+    """
+    return max(_share(mass, page_terms) for mass in masses)
+
+
+def _share(mass: Mapping[int, float], page_terms: Collection[int]) -> float:
     total = math.fsum(mass.values())
     held = math.fsum([weight for term, weight in mass.items() if term in page_terms])
     return held / total if total > 0 else 0.0
 
 
-def decide(evidence: Evidence, thresholds: Thresholds = DEFAULT_THRESHOLDS) -> Outcome:
+def decide(evidence: Evidence) -> Outcome:
     """Whether to answer, to warn, or to say that nothing reliable was found.
 
     It tells questions about something else from questions about this conversation; a near miss
@@ -120,9 +108,9 @@ def decide(evidence: Evidence, thresholds: Thresholds = DEFAULT_THRESHOLDS) -> O
     if not evidence.hits:
         return Outcome.ABSTAIN
     if evidence.cosine is None:
-        score, answer, weak = evidence.coverage, thresholds.answer_coverage, thresholds.weak_coverage
+        score, answer, weak = evidence.coverage, ANSWER_BY_WORDS, WEAK_BY_WORDS
     else:
-        score, answer, weak = evidence.coverage + evidence.cosine, thresholds.answer, thresholds.weak
+        score, answer, weak = evidence.coverage + evidence.cosine, ANSWER, WEAK
     if score >= answer and not evidence.is_elsewhere:
         return Outcome.ANSWER
     return Outcome.WEAK if score >= weak else Outcome.ABSTAIN

@@ -12,7 +12,7 @@ from pagefault.recall.focus import focus
 from pagefault.recall.following import FOLLOWED, follow
 from pagefault.recall.found import RecalledPage
 from pagefault.recall.fusion import fuse
-from pagefault.recall.gate import Evidence, Outcome, decide, share, weigh
+from pagefault.recall.gate import Evidence, Outcome, coverage, decide, weigh
 from pagefault.recall.rendering import PAGE_TOKENS, QUOTE_CHARS, QUOTED
 from pagefault.recall.restating import newest_first
 from pagefault.recall.slices import reading
@@ -87,7 +87,7 @@ def in_order(
     found: Sequence[RecalledPage], terms: Mapping[str, frozenset[int]], question: Question
 ) -> list[RecalledPage]:
     """Candidates, best first, with what was said anew behind the newest page that says so (``newest_first``)."""
-    masses = _masses(question)
+    masses = weigh(question.sought, question.weights, pages=question.pages)
 
     def is_weighty(page: RecalledPage) -> bool:
         return decide(_alone(page.address, masses, terms, question.dense)) is not Outcome.ABSTAIN
@@ -171,12 +171,8 @@ def _weighed(
     found: Sequence[RecalledPage], terms: Mapping[str, Collection[int]], question: Question
 ) -> dict[str, Evidence]:
     """What speaks for each page alone, by address."""
-    masses = _masses(question)
+    masses = weigh(question.sought, question.weights, pages=question.pages)
     return {at: _alone(at, masses, terms, question.dense) for at in (page.address for page in found)}
-
-
-def _masses(question: Question) -> list[Mapping[int, float]]:
-    return [weigh(words, question.weights, pages=question.pages) for words in question.sought]
 
 
 def _alone(
@@ -185,8 +181,8 @@ def _alone(
     terms: Mapping[str, Collection[int]],
     similar: Mapping[str, float] | None,
 ) -> Evidence:
-    covered = max(share(mass, terms[at]) for mass in masses)
-    return Evidence(coverage=covered, cosine=None if similar is None else similar.get(at, 0.0), hits=1)
+    cosine = None if similar is None else similar.get(at, 0.0)
+    return Evidence(coverage=coverage(masses, terms[at]), cosine=cosine, hits=1)
 
 
 def _decided(pages: Sequence[RecalledPage], weighed: Mapping[str, Evidence], question: Question) -> Outcome:

@@ -12,7 +12,7 @@ from pagefault.ports import TokenCounter
 from pagefault.recall.fences import PASSAGES, fence_of, header, quotation, under_one_fence
 from pagefault.recall.focus import focus
 from pagefault.recall.found import Found, RecalledPassage
-from pagefault.recall.gate import Evidence, Outcome, coverage, decide
+from pagefault.recall.gate import Evidence, Outcome, coverage, decide, weigh
 from pagefault.recall.remembered import best_of
 from pagefault.recall.rendering import time_of
 
@@ -47,9 +47,10 @@ def judge_passages(candidates: Sequence[PassageEvidence], sought: Sequence[Seque
         candidates: What the sources gave.
         sought: Term ids that an answer should have, all of one of these (``sought``).
     """
+    masses = weigh(sought, {})
     kept: list[RecalledPassage] = []
     for each in candidates:
-        share = max(coverage(words, dict.fromkeys(words, 1.0), each.terms) for words in sought)
+        share = coverage(masses, each.terms)
         outcome = decide(Evidence(coverage=share, cosine=each.cosine, hits=1))
         if outcome is not Outcome.ABSTAIN:
             kept.append(replace(each.found, score=share + (each.cosine or 0.0), outcome=outcome))

@@ -12,7 +12,7 @@ from pagefault.items import Item
 from pagefault.ports import TokenCounter
 from pagefault.recall.fences import ITEMS, fence_of, header, quotation, under_one_fence
 from pagefault.recall.found import Found, RecalledItem
-from pagefault.recall.gate import Evidence, Outcome, coverage, decide
+from pagefault.recall.gate import Evidence, Outcome, coverage, decide, weigh
 from pagefault.recall.rendering import time_of
 
 _WEAK: Final = "What is marked weak may be about something else. Do not state it as certain."
@@ -49,9 +49,10 @@ def judge_items(
         weights: IDF of those that occur among the items.
         items: How many items there are.
     """
+    masses = weigh(sought, weights, pages=items)
     found: list[RecalledItem] = []
     for each in candidates:
-        share = max(coverage(words, weights, each.terms, pages=items) for words in sought)
+        share = coverage(masses, each.terms)
         outcome = decide(Evidence(coverage=share, cosine=each.cosine, hits=1))
         if outcome is not Outcome.ABSTAIN:
             found.append(RecalledItem(item=each.item, score=share + (each.cosine or 0.0), outcome=outcome))
