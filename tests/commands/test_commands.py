@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from llama_index.core.base.llms.types import ChatMessage
-from qdrant_edge import EdgeShard, UpdateOperation
+from qdrant_edge import EdgeShard, PointVectors, ScrollRequest, SparseVector, UpdateOperation
 from typer.testing import CliRunner
 
 import pagefault
@@ -157,7 +157,8 @@ def test_top_looks_again_and_again(filled):
 
 
 def test_verify_finds_nothing_wrong_where_nothing_is(filled):
-    assert data("verify", filled) == {"spaces": 2, "shelves": 2, "checked": COUNTS, "findings": []}
+    found = {"spaces": 2, "shelves": 2, "checked": COUNTS, "unchecked": ["vectors", "words"], "findings": []}
+    assert data("verify", filled) == found
     assert "in 2 spaces and 2 shelves: nothing damaged" in call("verify", filled).stdout
 
 
@@ -183,7 +184,10 @@ def test_one_is_no_plural(tmp_path):
         space = memory.space(thread="t")
         space.append({"role": "user", "content": "hi"})
         space.remember("pet", "Turing")
-    assert call("verify", tmp_path).stdout == "1 page, 1 item, 1 head in 1 space and 1 shelf: nothing damaged\n"
+    assert call("verify", tmp_path).stdout.splitlines() == [
+        "1 page, 1 item, 1 head in 1 space and 1 shelf: nothing damaged",
+        "not checked: vectors and words, by which searches find; `pagefault reindex` makes them anew",
+    ]
     assert "1 page on its path, newest first" in " ".join(call("show", tmp_path, "--thread", "t").stdout.split())
     assert "1 page on its path, newest first" in " ".join(
         call("show", tmp_path, "--thread", "t", "--pages", "0").stdout.split()
@@ -232,6 +236,33 @@ def test_reindex_is_the_way_out_of_a_mismatch(place):
     assert data("verify", place)["findings"] == []
     holds_all(place, new)
     assert new.name in call("reindex", place, "--embedder", NEW).stdout
+
+
+def test_reindex_makes_damaged_words_anew(tmp_path):
+    """Those of pages and of items, in the lists of their space and of their user."""
+    with pagefault.open(tmp_path, embedder=None) as memory:
+        space = memory.space(user="ada", thread="t")
+        space.append({"role": "user", "content": "My cat is called Turing."})
+        space.remember("pet", "A dog called Ada.")
+    shard = EdgeShard.load(str(tmp_path / "shard"))
+    points, _ = shard.scroll(ScrollRequest(limit=9, with_vector=True))
+    wrong = SparseVector([7], [1.0])
+    shard.update(
+        UpdateOperation.update_vectors(
+            [PointVectors(id=p.id, vector=dict.fromkeys(("text", "user_text"), wrong)) for p in points]
+        )
+    )
+    shard.close()
+
+    def outcomes():
+        with pagefault.open(tmp_path, embedder=None) as memory:
+            space, other = (memory.space(user="ada", thread=name) for name in ("t", "other"))
+            asked = [space.recall("cat Turing"), space.recall("dog Ada"), other.recall("cat Turing", scope="user")]
+            return [found.outcome for found in asked]
+
+    assert outcomes() == ["abstain"] * 3
+    assert data("reindex", tmp_path, "--embedder", "none")["without"] == []
+    assert outcomes() == ["answer"] * 3
 
 
 def test_reindex_to_none_and_back(place):

@@ -52,6 +52,8 @@ app: Final = typer.Typer(
 Place = Annotated[str, typer.Argument(help="A data directory, or the URL of a Qdrant server (qdrant://host:6333).")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 KINDS: Final = ("page", "item", "head")
+UNCHECKED: Final = ("vectors", "words")
+"""What a verification does not look at."""
 
 
 @app.callback(invoke_without_command=True)
@@ -141,7 +143,7 @@ def show(
 
 @app.command()
 def verify(place: Place, *, as_json: AsJson = False) -> None:
-    """Hash all bodies and chains anew; vectors and lists of words are not checked. Exit code 1 on damage."""
+    """Hash all bodies and chains anew; vectors and words are not checked. Exit code 1 on damage."""
     with errors_told(as_json=as_json):
         with progress_shown("verifying", as_json=as_json) as progress:
 
@@ -156,12 +158,16 @@ def verify(place: Place, *, as_json: AsJson = False) -> None:
         ]
         if as_json:
             sums = {"spaces": found.spaces, "shelves": found.shelves, "checked": dict(found.checked)}
-            emit({**sums, "findings": findings})
+            emit({**sums, "unchecked": list(UNCHECKED), "findings": findings})
         else:
             there = [counted(found.checked[kind], kind) for kind in KINDS if kind in found.checked]
             counts = ", ".join(there) or "nothing"
             where = f"{counted(found.spaces, 'space')} and {counted(found.shelves, 'shelf', 'shelves')}"
             console().print(Text(f"{counts} in {where}: {len(findings) or 'nothing'} damaged"))
+            way_out = "" if directory_of(place) is None else "; `pagefault reindex` makes them anew"
+            console().print(
+                Text(f"not checked: {' and '.join(UNCHECKED)}, by which searches find{way_out}"), soft_wrap=True
+            )
             for f in findings:
                 where = f"{f['kind']} {f['seq']} of space {f['space']} (tenant {f['tenant']})"
                 typer.echo(plain(f"{where}: {f['what']}"), err=True)
@@ -178,7 +184,7 @@ def reindex(
     ] = "default",
     as_json: AsJson = False,
 ) -> None:
-    """Make all vectors anew from the bodies, for another embedder. Old or new at any moment, never a mix."""
+    """Make vectors and words anew from the bodies, also for another embedder. Old or new at any moment, never a mix."""
     with errors_told(as_json=as_json):
         directory = own_directory(place, "reindex")
         with damage_told(directory), progress_shown("indexing", as_json=as_json) as progress:

@@ -17,7 +17,7 @@ from uuid import UUID
 from qdrant_edge import CountRequest, EdgeShard, PayloadSelector, Point, ScrollRequest, UpdateOperation
 
 from pagefault.errors import CorruptPage
-from pagefault.ports import Dense, Header, Record, Scope
+from pagefault.ports import Dense, Header, Record, Scope, Sparse
 from pagefault.stores import edge_calls, engine
 from pagefault.stores import header as headers
 from pagefault.stores.durability import sync_directory, sync_file
@@ -27,8 +27,21 @@ from pagefault.stores.room import TO_WRITE, check_room
 from pagefault.stores.scopes import CHUNK, KINDS, PIECED, Payload, mark_of
 from pagefault.stores.vectors import DENSE, PIECES, named_vectors
 
-Revise = Callable[[Sequence[Record]], Mapping[UUID, Dense]]
-"""Gives the new dense vectors of some records; one that it leaves out has none."""
+
+class Searched(NamedTuple):
+    """What a search reads of a record.
+
+    Attributes:
+        words: Its sparse vector, where it has words.
+        dense: The vectors of its pieces, where it has any.
+    """
+
+    words: Sparse | None
+    dense: Dense | None
+
+
+Revise = Callable[[Sequence[Record]], Mapping[UUID, Searched]]
+"""Says what a search reads of some records; one that it leaves out keeps its words and has no vectors."""
 Progress = Callable[[int, int], object]
 """Is told how many points of how many are done."""
 _UNIT: Final = 64
@@ -64,7 +77,7 @@ def rebuild(
     Args:
         directory: The data directory.
         header: What the new shard is written with; by default what the old one was.
-        revise: Makes new dense vectors; by default the old ones are carried over.
+        revise: Makes words and vectors anew; by default the old ones are carried over.
         progress: Is told of the progress.
 
     Raises:
@@ -79,7 +92,7 @@ def rebuild(
     try:
         before = size_of(directory)
         with engine.engine_errors(str(directory)):
-            copy = _Copy(old, revise, progress, parts=are_apart(header or stored) and not are_apart(stored))
+            copy = _Copy(old, revise, progress, was_apart=are_apart(stored), apart=are_apart(header or stored))
             engine.create(directory / name, header or stored)
             shard = engine.load(directory / name, header or stored)
             try:
@@ -110,9 +123,12 @@ def size_of(directory: Path) -> int:
 
 
 class _Copy:
-    def __init__(self, old: engine.Engine, revise: Revise | None, progress: Progress | None, *, parts: bool) -> None:
+    def __init__(
+        self, old: engine.Engine, revise: Revise | None, progress: Progress | None, *, was_apart: bool, apart: bool
+    ) -> None:
         self._old = old
-        self._parts = parts
+        self._was_apart = was_apart
+        self._apart = apart
         self._revise = revise
         self._progress = progress
         self.records = 0
@@ -126,29 +142,32 @@ class _Copy:
         for batch in self._old.call(_points):
             living = [point for point in batch if point.payload.get("kind") != CHUNK or point.id in named]
             self.dropped += len(batch) - len(living)
-            vectors = self._revised(living)
+            revised = self._revised(living)
             for unit in _units(living):
                 check_room(self._old.directory, TO_WRITE)
-                points = [self._point(p, vectors) for p in unit]
+                points = [self._point(p, revised) for p in unit]
                 new.update(UpdateOperation.upsert_points(points))
             self.records += sum(point.payload.get("kind") in KINDS for point in living)
             done += len(batch)
             if self._progress is not None:
                 self._progress(done, total)
 
-    def _point(self, point: Any, vectors: Mapping[UUID, Dense]) -> Point:
+    def _point(self, point: Any, revised: Mapping[UUID, Searched]) -> Point:
         payload, kept = dict(point.payload), dict(point.vector or {})
+        made = revised.get(point.id)
         if self._revise is not None:
             kept = {name: vector for name, vector in kept.items() if name not in {DENSE, PIECES}}
             payload.pop(PIECED, None)
-            if dense := vectors.get(point.id):
-                kept |= named_vectors(dense)
-                payload |= mark_of(payload, dense)
-        if self._parts:
+        if made is not None:
+            kept = edge_calls.words_of(payload, made.words, apart=self._apart)
+            if made.dense:
+                kept |= named_vectors(made.dense)
+                payload |= mark_of(payload, made.dense)
+        elif self._apart and not self._was_apart:
             kept |= edge_calls.words_of(payload, SHARED.read(kept), apart=True)
         return Point(id=point.id, vector=kept, payload=payload)
 
-    def _revised(self, points: Sequence[Any]) -> Mapping[UUID, Dense]:
+    def _revised(self, points: Sequence[Any]) -> Mapping[UUID, Searched]:
         if self._revise is None:
             return {}
         records: list[Record] = []

@@ -1,4 +1,4 @@
-"""New vectors for everything in a data directory, made from the bodies."""
+"""New words and vectors for everything in a data directory, made from the bodies."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from pagefault.errors import CorruptPage, EmbedderError
 from pagefault.items import item_of
 from pagefault.paths.restore import page_from
 from pagefault.ports import Dense, Embedder, Header, Record
-from pagefault.stores.edge_rebuild import Progress, Rebuilt, rebuild
-from pagefault.writing.indexing import vector_text
+from pagefault.stores.edge_rebuild import Progress, Rebuilt, Searched, rebuild
+from pagefault.writing.indexing import vector_text, words_of
 
 
 class Reindexed(NamedTuple):
@@ -34,7 +34,7 @@ class Reindexed(NamedTuple):
 
 
 def reindex(directory: Path, embedder: Embedder | None, *, progress: Progress | None = None) -> Reindexed:
-    """Rebuild all vectors with another embedder, or drop them with ``None``.
+    """Make all that a search reads anew: words, and vectors with another embedder, or none with ``None``.
 
     It happens in a copy that takes the place of the old shard at the end: interrupted at any
     moment, the old vectors and their embedder count as before, and it can be run again.
@@ -48,7 +48,7 @@ def reindex(directory: Path, embedder: Embedder | None, *, progress: Progress | 
     refused: list[UUID] = []
     made = 0
 
-    def revise(records: Sequence[Record]) -> dict[UUID, Dense]:
+    def revise(records: Sequence[Record]) -> dict[UUID, Searched]:
         nonlocal made
         texts: dict[UUID, str] = {}
         for record in records:
@@ -57,18 +57,17 @@ def reindex(directory: Path, embedder: Embedder | None, *, progress: Progress | 
             except CorruptPage:
                 refused.append(record.id)
                 continue
-            if text.strip():
-                texts[record.id] = text
-        vectors = _vectors(embedder, texts, refused)
+            texts[record.id] = text
+        vectors = _vectors(embedder, {id_: text for id_, text in texts.items() if text.strip()}, refused)
         made += len(vectors)
-        return vectors
+        return {id_: Searched(words_of(text), vectors.get(id_)) for id_, text in texts.items()}
 
     rebuilt = rebuild(directory, header=header, revise=revise, progress=progress)
     return Reindexed(header, made, (*refused, *rebuilt.damaged), rebuilt)
 
 
 def searched_text(record: Record) -> str:
-    """What a record's vector is made of; nothing for one that is not searched for.
+    """What a record's words and vector are made of; nothing for one that is not searched for.
 
     Raises:
         CorruptPage: Its body is not what was written.

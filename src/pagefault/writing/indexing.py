@@ -22,7 +22,8 @@ from pagefault.errors import CorruptPage, EmbedderError
 from pagefault.kernel import Kernel
 from pagefault.page import Kind, Page
 from pagefault.paths.restore import page_from
-from pagefault.ports import Dense, PageStore, Record, Scope
+from pagefault.ports import Dense, PageStore, Record, Scope, Sparse
+from pagefault.recall.terms import document_vector
 
 UNIT_PAGES: Final = 16
 UNIT_CHARS: Final = 2**20
@@ -277,6 +278,12 @@ class Indexer:
 def vector_text(page: Page) -> str:
     """What a page's vector is made of; nothing for one that is not searched for, or says nothing."""
     return index_text(page) if page.kind is Kind.MESSAGE else ""
+
+
+def words_of(text: str) -> Sparse | None:
+    """The words of such a text, ``None`` where it has none."""
+    words = document_vector(text) if text else None
+    return words if words is not None and words.indices else None
 
 
 def index_text(page: Page) -> str:

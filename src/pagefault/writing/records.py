@@ -16,9 +16,8 @@ from pagefault.paths.paging import Paging
 from pagefault.paths.restore import BRANCH
 from pagefault.paths.slot import Slot
 from pagefault.ports import Record, Scope
-from pagefault.recall.terms import document_vector
 from pagefault.window.view import to_record
-from pagefault.writing.indexing import vector_text
+from pagefault.writing.indexing import vector_text, words_of
 
 UNIT_PAGES: Final = 16
 UNIT_BYTES: Final = 2**20
@@ -177,7 +176,6 @@ def pages_of(task: Task, slots: list[Slot], known: set[UUID]) -> Unit:
 
 def record_of(point: UUID, user: str, page: Page, text: str, *, is_branch: bool) -> Record:
     """The record of a page of this user's; of one on a branch it says so, since that may never be the conversation."""
-    sparse = document_vector(text) if text else None
     return Record(
         id=point,
         kind="page",
@@ -199,7 +197,7 @@ def record_of(point: UUID, user: str, page: Page, text: str, *, is_branch: bool)
         },
         body=page.body,
         sha256=page.sha256,
-        sparse=sparse if sparse is not None and sparse.indices else None,
+        sparse=words_of(text),
         user=user,
     )
 
