@@ -48,6 +48,7 @@ def test_it_is_quoted_with_its_own_address_and_what_it_was_said_after():
 def test_a_reply_that_names_nothing_is_shown_as_weak_evidence_behind_its_question(memory):
     found = recall(memory, user("What is the gate PIN?"), said("It is 4712."))
     assert (found.outcome, [page.address for page in found.pages]) == (Outcome.WEAK, ["3"])
+    assert found.pages[0].address == "3"
     assert "assistant: It is 4712." in found.text
     assert "said after 3" in found.text
 
@@ -105,3 +106,17 @@ def test_what_follows_in_another_conversation_is_quoted_with_its_address(memory)
     assert remark.space == memory.space(user="ada", thread="one").id
     assert f"page {remark.address} | conversation one | " in found.text
     assert here.fault(remark.address, scope="user").pages[0].page == remark.page
+
+
+def test_a_reply_is_shown_whatever_else_the_question_s_message_says(memory):
+    asked = user("Hi! The train leaves in ten minutes and my battery is low. What is the gate PIN?")
+    found = recall(memory, asked, said("It is 4712."), user("Thanks, and is there rain in Spain in autumn?"))
+    assert found.pages[0].address == "3"
+    assert "assistant: It is 4712." in found.text
+
+
+def test_a_correction_is_shown_behind_a_message_that_asks_as_well(memory):
+    told = user("The gate PIN is 8443. Is that a good gate PIN?")
+    found = recall(memory, told, said("Yes, it is hard to guess."), user("Sorry, it should be 4712."))
+    assert found.pages[0].then is not None
+    assert "Sorry, it should be 4712." in found.text

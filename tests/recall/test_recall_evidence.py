@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pagefault.page import Kind, Page, Projection, Role
-from pagefault.recall import document_vector, is_evidence, query_vector
+from pagefault.recall import document_vector, is_evidence, only_asks, query_vector
 
 PIN = "What is the PIN for the gate?"
 
@@ -132,3 +132,20 @@ def test_words_of_the_query_in_any_order_are_a_copy_once_they_ask(words):
 @given(st.text(st.characters(codec="utf-8", exclude_characters="?\u037e\u061f\uff1f;"), max_size=60))
 def test_what_asks_nothing_is_evidence(text):
     assert says(f"- {text}", PIN)
+
+
+@pytest.mark.parametrize(
+    ("text", "asks"),
+    [
+        ("What is the PIN for the gate?", True),
+        ("The train leaves soon. Who knows what the PIN is?", True),
+        ("The gate PIN is 4712. Is it a good PIN?", False),
+        ("What is the gate PIN? Ah, the gate PIN is 4712.", False),
+        ("Can you set the gate PIN anew?", False),
+        ("The train leaves soon. Where is my ticket?", False),
+        ("What is the PIN for the gate? " * 1_000, False),
+        ("", False),
+    ],
+)
+def test_a_message_may_say_something_else_and_only_ask_what_the_query_does(text, asks):
+    assert only_asks(text, set(query_vector(PIN).indices)) is asks

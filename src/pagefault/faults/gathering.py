@@ -23,6 +23,7 @@ from pagefault.recall import (
     counts,
     is_remark,
     leading,
+    only_asks,
     said_by,
     trust_of,
 )
@@ -127,8 +128,9 @@ class Gathering:
         if each is None:  # damaged
             return None
         page = self.found.get(number) or recalled(each.page, 0.0, self._sight, number)
-        after, asks = self._read[before].page, before in self.asking
-        is_one = is_remark(page.page, each.terms, self._asked.words, before=after, asks=asks)
+        after, words = self._read[before].page, set(self._asked.words)
+        asks = before in self.asking or only_asks(after.messages[0].text, words)
+        is_one = is_remark(page.page, each.terms, words, before=after, asks=asks)
         is_one = is_one and self._query.is_in_time(page.page.created_at) and counts(page, each.terms, self._asked)
         return page if is_one else None
 

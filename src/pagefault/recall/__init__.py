@@ -1,6 +1,6 @@
 """The fault path: words, fusion, the gate and the rendering. Everything here is pure."""
 
-from pagefault.recall.evidence import is_evidence
+from pagefault.recall.evidence import is_evidence, only_asks
 from pagefault.recall.fences import ended, fence_of
 from pagefault.recall.focus import focus
 from pagefault.recall.following import FOLLOWED, NEXT, is_remark, leading
@@ -50,6 +50,7 @@ __all__ = [
     "leading",
     "left_out",
     "names_in",
+    "only_asks",
     "pieces_of",
     "query_vector",
     "query_words",

@@ -74,6 +74,23 @@ def says(text: str, query: set[int]) -> bool:
     return not any(map(asks, sentences)) or any(_tells(sentence, query) for sentence in sentences)
 
 
+def only_asks(text: str, query: set[int]) -> bool:
+    """Whether a message only asks where it has words of a query, whatever else it says around that.
+
+    Args:
+        text: What was written.
+        query: Term ids of the query.
+
+    Example:
+        >>> query = set(map(term_id, split_terms("What is the gate PIN?")))
+        >>> only_asks("The train leaves soon and my battery is low. What is the gate PIN?", query)
+        True
+    """
+    sentences = sentences_of(text) if len(text) <= MAX_CHARS else ()
+    about = [each for each in sentences if not query.isdisjoint(map(term_id, split_terms(each)))]
+    return bool(about) and all(asks(each) and not _tells(each, query) for each in about)
+
+
 def _tells(sentence: str, query: set[int]) -> bool:
     """Whether a sentence of a message that asks says something all the same."""
     words = {term_id(term): term for term in split_terms(_MISSING.sub(" ", sentence))}
