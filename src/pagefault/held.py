@@ -22,6 +22,7 @@ from pagefault.paths.content import digest
 from pagefault.paths.lineage import Lineage
 from pagefault.paths.paging import Branch, Paging, Prompt
 from pagefault.paths.restore import intact, restore
+from pagefault.paths.slot import LeftBehind
 from pagefault.ports import Codec, Scope
 from pagefault.window.budget import Budget
 from pagefault.writing.records import Task
@@ -343,7 +344,9 @@ def _begins_with(natives: Sequence[Any], start: Sequence[Any], codec: Codec) -> 
 
 
 def _is_same(one: Any, other: Any, codec: Codec) -> bool:
-    return one is other or codec.is_same(one, other) or digest([one], codec) == digest([other], codec)
+    if one is other or LeftBehind in (type(one), type(other)):
+        return one is other
+    return codec.is_same(one, other) or digest([one], codec) == digest([other], codec)
 
 
 def _question(path: Lineage) -> int:

@@ -11,7 +11,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from llama_index.core.base.llms.types import ChatMessage, ThinkingBlock, ToolCallBlock
+from llama_index.core.base.llms.types import ChatMessage, TextBlock, ThinkingBlock, ToolCallBlock
 
 import pagefault
 from pagefault.errors import BudgetError, InvalidId, MemoryClosed, StoreError, StoreMissing, UnsupportedMessage
@@ -106,6 +106,59 @@ def test_set_with_what_get_gave_goes_on_from_it(backend):
     assert contents(memory.get_all()) == ["other"]
     memory.reset()
     assert memory.get_all() == []
+
+
+@pytest.mark.parametrize("moved", [False, True])
+@pytest.mark.parametrize("again", [False, True])
+def test_set_with_the_beginning_of_what_get_gave_keeps_what_left(tmp_path, again, moved):
+    """As who has the last answer made anew does; the contents of what left are no message of the session."""
+    with pagefault.open(tmp_path, embedder=None) as backend:
+        memory = session(backend)
+        memory.put_messages([user("look"), *looked_up(), *talk(30)])
+        memory.get()
+    with pagefault.open(tmp_path, embedder=None) as backend:  # where what left is in the store alone
+        memory = session(backend)
+        given, everything = memory.get(), contents(memory.get_all() if again else [])
+        everything = everything or ["look", "step", *contents(looked_up()[1:]), *contents(talk(30))]
+        assert len(given) < len(everything)
+        if moved:
+            memory.put_messages(talk(20, first=30))
+            memory.get()
+        memory.set([*given[:-1], said("better")])
+        assert contents(memory.get_all()) == [*everything[:-1], "better"]
+        assert memory.space.fault("1").pages[0].page.text == "look"
+        memory.set(given[:2])
+        assert contents(memory.get_all()) == everything[: everything.index(given[1].content) + 1]
+        memory.set(given[1:])  # a window of the application's own
+        assert contents(memory.get_all()) == contents(given[1:])
+        if again:
+            memory.set([*given, user("back")])
+            assert contents(memory.get_all()) == [*everything, "back"]
+        else:
+            with pytest.raises(UnsupportedMessage, match="of a session that was set anew since"):
+                memory.set([*given, user("back")])
+            assert contents(memory.get_all()) == contents(given[1:])
+
+
+def looked_up():
+    calls = ToolCallBlock(tool_call_id="c", tool_name="look", tool_kwargs={})
+    return [
+        ChatMessage(role="assistant", blocks=[TextBlock(text="step"), calls]),
+        ChatMessage(role="tool", content="found " * 600, additional_kwargs={"tool_call_id": "c"}),
+    ]
+
+
+def test_set_with_the_beginning_of_what_get_gave_keeps_a_result_that_is_shown_in_part(backend):
+    memory = session(backend)
+    memory.put_messages([*talk(2), user("look"), *looked_up()])
+    memory.get()
+    memory.put(said("so"))
+    given = memory.get()
+    assert [m.role.value for m in given[-4:]] == ["user", "assistant", "tool", "assistant"]
+    assert given[-2].content != looked_up()[1].content, "a part of it"
+    for left in (1, 2):
+        memory.set(given[:-left])
+        assert contents(memory.get_all()) == contents([*talk(2), user("look"), *looked_up(), said("so")][:-left])
 
 
 def test_thinking_and_tool_calls_count(backend):

@@ -269,13 +269,17 @@ class PagefaultMemory(BaseMemory):
     def set(self, messages: Sequence[ChatMessage]) -> None:
         """Make these the session's messages. Where they begin with all that it has, the others are added.
 
-        What is left out is part of the session no more and no recall finds it; its text stays in the store.
+        Contents of what left, as ``get`` gave them out, stand for the messages that left. What is left out is part of
+        the session no more and no recall finds it; its text stays in the store.
         """
-        self._conversation().replace(accept(messages))
+        held, accepted = self._conversation(), accept(messages)
+        held.replace(rendering.meant(messages, accepted, held))
 
     async def aset(self, messages: Sequence[ChatMessage]) -> None:
         """Async twin of :meth:`set`."""
-        await (await self._aconversation()).areplace(accept(messages))
+        held, accepted = await self._aconversation(), accept(messages)
+        await held.aready()
+        await held.areplace(rendering.meant(messages, accepted, held))
 
     def reset(self) -> None:
         """Begin the session anew, with no messages. No recall finds the old ones; their text stays in the store."""

@@ -12,13 +12,17 @@ import copy
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
+from operator import is_
 from typing import Any, Final, NamedTuple
 
 from llama_index.core.base.llms.types import ChatMessage
 
+from pagefault.errors import UnsupportedMessage
 from pagefault.held import Held, Shown
+from pagefault.paths.slot import LeftBehind
 from pagefault_llamaindex.encoding import MARK
-from pagefault_llamaindex.messages import LLAMAINDEX
+from pagefault_llamaindex.messages import LLAMAINDEX, is_equal
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -63,6 +67,10 @@ class _Mark:
         self.rendering = rendering
         self.index = index
 
+    def says(self, rendering: Rendering, index: int) -> bool:
+        """Whether it is this one."""
+        return self.rendering is rendering and self.index == index
+
     def __deepcopy__(self, memo: object) -> _Mark:
         return self
 
@@ -87,6 +95,42 @@ def restate(message: ChatMessage, blocks: Sequence[Any]) -> None:
     _set(message, mark)
 
 
+def meant(messages: Sequence[ChatMessage], accepted: list[ChatMessage], held: Held) -> list[Any]:
+    """The conversation that messages mean which begin as a memory gave them out: with all that its blocks stand for.
+
+    Args:
+        messages: Such as a memory's own, with the last answer changed or left out.
+        accepted: The same as they are kept.
+        held: Whose conversation they are to be.
+
+    Raises:
+        UnsupportedMessage: They stand for messages of a session that was set anew since.
+    """
+    rendering = _mark(messages[0]).rendering if messages else None
+    if rendering is None or rendering.held.core is not held.core or rendering.held.space != held.space:
+        return accepted
+    natives, path, now = rendering.shown.natives, rendering.shown.lineage, held.ready()
+    place = {id(native): at for at, native in enumerate(path.seen[: rendering.shown.shared])}
+    places = [place.get(id(native)) for native in natives]
+    pairs = enumerate(zip(messages, natives, accepted, strict=False))
+    same = sum(takewhile(bool, (_mark(m).says(rendering, at) and is_equal(n, a) for at, (m, n, a) in pairs)))
+    top = next((at for at, where in enumerate(places) if where is not None and not _is_system(natives[at])), same + 1)
+    if same < top:
+        return accepted  # a block was left out, and with it what it stands for
+    if same < len(natives) and places[same] is None and LLAMAINDEX.sketch(natives[same]).role == "tool":
+        stop = 1 + max(where for where in places[:same] if where is not None)  # a result that is shown in part
+    else:
+        stop = next((where for where in places[same:] if where is not None), rendering.shown.shared)
+    pages = sum(takewhile(bool, map(is_, path.slots, now.slots)))
+    known = path.slots[pages - 1].stop if pages else 0  # these are in the conversation as it is now, too
+    if any(isinstance(native, LeftBehind) for native in path.seen[known:stop]):
+        raise UnsupportedMessage(
+            "these messages begin with contents of a session that was set anew since, and what they stand for is in "
+            "the store alone; keep what get_all() gives where a session is to be set back to it"
+        )
+    return [*now.seen[: min(known, stop)], *path.seen[known:stop], *accepted[same:]]
+
+
 def match(request: Sequence[ChatMessage]) -> Match | None:
     """The rendering that a request goes on from, if it does from any."""
     for place in range(len(request) - 1, -1, -1):
@@ -105,14 +149,13 @@ def _found(rendering: Rendering, request: Sequence[ChatMessage], first: int) -> 
     while start > max(0, first) and _is_given(rendering, start - 1 - first, request[start - 1]):
         start -= 1
     skipped = start - first
-    if any(LLAMAINDEX.sketch(native).role != "system" for native in rendering.shown.natives[:skipped]):
+    if not all(map(_is_system, rendering.shown.natives[:skipped])):
         return None  # someone took out more than the system messages: it is another request
     return Match(rendering, start, stop, skipped)
 
 
 def _is_given(rendering: Rendering, index: int, message: ChatMessage) -> bool:
-    mark = _mark(message)
-    if (mark.rendering is rendering and mark.index == index) or rendering.given[index]() is message:
+    if _mark(message).says(rendering, index) or rendering.given[index]() is message:
         return True
     return not _blocks(message) and not rendering.shown.natives[index].blocks  # nothing that could carry a mark
 
@@ -120,6 +163,10 @@ def _is_given(rendering: Rendering, index: int, message: ChatMessage) -> bool:
 def _mark(message: ChatMessage) -> _Mark:
     marks = (getattr(block, "__dict__", {}).get(MARK) for block in _blocks(message))
     return next((mark for mark in marks if mark is not None), _NONE)
+
+
+def _is_system(native: Any) -> bool:
+    return LLAMAINDEX.sketch(native).role == "system"
 
 
 def _blocks(message: Any) -> Sequence[Any]:
