@@ -12,7 +12,7 @@ from uuid import UUID
 from pagefault.faults.loading import Loader
 from pagefault.faults.others import Sight
 from pagefault.faults.query import Query
-from pagefault.page import Page
+from pagefault.page import Page, Role
 from pagefault.paths.restore import Read
 from pagefault.recall import (
     FOLLOWED,
@@ -112,7 +112,8 @@ class Gathering:
         self._beside.update(await self._load(sorted(wanted - self._read.keys() - self._beside.keys())))
         remarks: dict[str, RecalledPage] = {}
         for at, some in following.items():
-            first = next(filter(None, (self._remark(number, at) for number in some)), None)
+            asks = at in self.asking or self._only_asks(at)
+            first = next(filter(None, (self._remark(number, at, asks=asks) for number in some)), None)
             if first is not None:
                 remarks[self.found[at].address] = first
         return remarks
@@ -122,15 +123,18 @@ class Gathering:
         self.damaged += damaged
         return pages
 
-    def _remark(self, number: int, before: int) -> RecalledPage | None:
+    def _only_asks(self, number: int) -> bool:
+        spoken = self._read[number].page.messages[0]
+        return spoken.role is Role.USER and only_asks(spoken.text, set(self._asked.words))
+
+    def _remark(self, number: int, before: int, *, asks: bool) -> RecalledPage | None:
         """A page as the remark that answers or corrects the one before it, ``None`` where it is none."""
         each = self._read.get(number) or self._beside.get(number)
         if each is None:  # damaged
             return None
         page = self.found.get(number) or recalled(each.page, 0.0, self._sight, number)
-        after, words = self._read[before].page, set(self._asked.words)
-        asks = before in self.asking or only_asks(after.messages[0].text, words)
-        is_one = is_remark(page.page, each.terms, words, before=after, asks=asks)
+        after = self._read[before].page
+        is_one = is_remark(page.page, each.terms, self._asked.words, before=after, asks=asks)
         is_one = is_one and self._query.is_in_time(page.page.created_at) and counts(page, each.terms, self._asked)
         return page if is_one else None
 

@@ -86,7 +86,9 @@ def only_asks(text: str, query: set[int]) -> bool:
         >>> only_asks("The train leaves soon and my battery is low. What is the gate PIN?", query)
         True
     """
-    sentences = sentences_of(text) if len(text) <= MAX_CHARS else ()
+    sentences = list(sentences_of(text)) if len(text) <= MAX_CHARS else []
+    if not any(map(asks, sentences)):
+        return False  # most messages: their words need not be looked at
     about = [each for each in sentences if not query.isdisjoint(map(term_id, split_terms(each)))]
     return bool(about) and all(asks(each) and not _tells(each, query) for each in about)
 

@@ -107,9 +107,10 @@ def names_in(query: str, sought: Sequence[Collection[int]]) -> list[frozenset[in
     asked = set().union(*(sought[1:] or sought))
     sentences = [_WORD.findall(sentence) for sentence in sentences_of(query[:MAX_CHARS])]
     words = {word: None for sentence in sentences for word in sentence}
-    plain = {word for word in words if word.islower()}
-    is_telling = bool(plain - STOP_WORDS) and not languages.function_words(plain, STOP_WORDS)
-    inner = {word: None for sentence in sentences if is_telling for word in sentence[1:] if _CAPITAL.match(word)}
+    inner = {word: None for sentence in sentences for word in sentence[1:] if _CAPITAL.match(word)}
+    plain = {word for word in words if word.islower()} if inner else set()
+    if not plain - STOP_WORDS or languages.function_words(plain, STOP_WORDS):
+        inner = {}
     groups = [frozenset(map(term_id, split_terms(word))) for word in [*inner, *filter(_IDENTIFIER.fullmatch, words)]]
     return [group for group in groups if group <= asked and not group & _DATES]
 

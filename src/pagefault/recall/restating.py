@@ -15,7 +15,7 @@ from pagefault.recall.terms import term_id
 ALIKE: Final = 0.5
 """Share of a statement's words that a later one must have to be about the same."""
 _USER: Final = [Role.USER]
-_NUMBER: Final = re.compile(r"\b\d+\b")
+_NUMBER: Final = re.compile(r"\d+")
 MAX_TERMS: Final = 64
 """A statement has no more distinct words: longer texts have some of everything."""
 
@@ -46,6 +46,7 @@ def newest_first(
     stated = [page for page in short if page.address in held]
     stated.sort(key=lambda page: -page.page.seq)  # the newest first, so that the first that does will do
     weighty: dict[str, bool] = {}
+    wordings: dict[str, frozenset[int]] = {}
 
     def is_weighty(page: RecalledPage) -> bool:
         if (known := weighty.get(page.address)) is None:
@@ -55,7 +56,8 @@ def newest_first(
     def says_anew(other: RecalledPage, page: RecalledPage) -> bool:
         if other.space != page.space or not held[other.address] >= held[page.address]:
             return False
-        said = terms[page.address] - _numbers(page)
+        if (said := wordings.get(page.address)) is None:
+            said = wordings[page.address] = terms[page.address] - _numbers(page)
         is_alike = len(terms[other.address] & said) >= ALIKE * len(said) and _roles(other) in (_roles(page), _USER)
         return is_alike and is_weighty(other) and is_weighty(page)
 
