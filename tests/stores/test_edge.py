@@ -306,6 +306,7 @@ class PanicException(BaseException):
         (OverflowError("boom"), StoreError),
         (Exception("failed to open WAL x: Can't init WAL: Kind(WouldBlock)"), StoreLocked),
         (Exception("write failed: No space left on device (os error 28)"), StoreUnwritable),
+        (Exception('Can\'t init WAL: Os { code: 27, kind: FileTooLarge, message: "File too large" }'), StoreUnwritable),
         (Exception("Read-only file system (os error 30)"), StoreUnwritable),
         (PanicException("index out of bounds"), StoreError),
     ],

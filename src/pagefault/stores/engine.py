@@ -60,6 +60,7 @@ REBUILT: Final = f"{headers.SHARD}-"
 """How the names of rebuilt shards begin."""
 _DRAFT: Final = f"{headers.SHARD}.new-"
 """How those begin that are not made yet."""
+_UNWRITABLE: Final = ("Permission denied", "Read-only file system", "No space left on device", "File too large")
 
 
 class Engine:
@@ -269,8 +270,11 @@ def _translated(place: str, error: Exception) -> StoreError:
             f"{place} is gone: the data directory was deleted or moved while it was open. Move it back, or close this "
             f"memory and open the place where it is now ({text})"
         )
-    if any(sign in text for sign in ("Permission denied", "Read-only file system", "No space left on device")):
-        return StoreUnwritable(f"{place} cannot be written ({text}); free space or fix its permissions")
+    if any(sign in text for sign in _UNWRITABLE):
+        return StoreUnwritable(
+            f"{place} cannot be written ({text}); free space, mend its permissions, or raise the limit of file sizes "
+            "(ulimit -f; the engine makes files of 32 MiB)"
+        )
     return StoreError(f"the engine failed at {place}: {text}")
 
 
