@@ -45,7 +45,7 @@ from pagefault.errors import CorruptPage, StoreError
 from pagefault.ports import Hit, Reach, Record, RecordKind, Scope, Sparse, Tally, Where
 from pagefault.stores import answers, layout
 from pagefault.stores.frequencies import Frequencies
-from pagefault.stores.layout import MAX_INT, UNSEEN, Row, from_on, lost_chunks, selected, seq_of, stale_chunks
+from pagefault.stores.layout import MAX_INT, UNSEEN, Row, from_on, lost_chunks, selected, seq_of
 from pagefault.stores.lists import Lists, laid, lists_of
 from pagefault.stores.scopes import (
     CHUNK,
@@ -112,7 +112,7 @@ def write(shard: EdgeShard, scope: Scope, unit: Sequence[Row], *, apart: bool, c
         breath.draw()
     with counted.adding(rows):
         shard.update(UpdateOperation.upsert_points(points, only, mode))
-    stale = [id_ for row in unit if replaces and row.id in held for id_ in stale_chunks(row, held[row.id])]
+    stale = [id_ for row in unit if replaces for id_ in lost_chunks(row.id, held.get(row.id, {}), row.payload)]
     if stale:
         shard.update(UpdateOperation.delete_points(list(stale)))
 

@@ -249,11 +249,6 @@ def chunk_ids(owner: UUID, chunks: str) -> list[UUID]:
     return [chunk_id(salt, index) for index in range(int(count))]
 
 
-def stale_chunks(row: Row, before: Payload) -> list[UUID]:
-    """The chunks of what ``row`` replaces that nothing names any more."""
-    return lost_chunks(row.id, before, row.payload)
-
-
 def lost_chunks(owner: UUID, before: Payload, now: Payload) -> list[UUID]:
     """The chunks named by one payload of a record and not by another."""
     chunks = before.get("chunks")

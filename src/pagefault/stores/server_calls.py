@@ -18,7 +18,7 @@ from qdrant_client import AsyncQdrantClient, models
 from pagefault.errors import CorruptPage, StoreError
 from pagefault.ports import Hit, Reach, Record, RecordKind, Scope, Sparse, Tally, Where
 from pagefault.stores import answers
-from pagefault.stores.layout import MAX_INT, NONCE, UNSEEN, Row, from_on, lost_chunks, selected, stale_chunks, windows
+from pagefault.stores.layout import MAX_INT, NONCE, UNSEEN, Row, from_on, lost_chunks, selected, windows
 from pagefault.stores.lists import Lists, laid, lists_of
 from pagefault.stores.scopes import (
     CHUNK,
@@ -74,7 +74,7 @@ class Calls:
         if points:
             mode = models.UpdateMode.UPSERT if replaces else models.UpdateMode.INSERT_ONLY
             await self._upsert(points, mode, only=within(scope, unit[0].kind) if replaces else None)
-        stale = [id_ for row in unit if replaces and row.id in held for id_ in stale_chunks(row, held[row.id])]
+        stale = [id_ for row in unit if replaces for id_ in lost_chunks(row.id, held.get(row.id, {}), row.payload)]
         if stale:
             await self._delete(within(scope, CHUNK, has_id(stale)))
 
