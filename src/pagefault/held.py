@@ -21,8 +21,8 @@ from pagefault.page import Role, SpaceId, in_words
 from pagefault.paths.content import digest
 from pagefault.paths.lineage import Lineage
 from pagefault.paths.paging import Branch, Paging, Prompt
+from pagefault.paths.prompt import render
 from pagefault.paths.restore import intact, restore
-from pagefault.paths.slot import LeftBehind
 from pagefault.ports import Codec, Scope
 from pagefault.window.budget import Budget
 from pagefault.writing.records import Task
@@ -131,14 +131,10 @@ class Held:
 
     def _replace(self, natives: list[Any], others: tuple[Task, ...] = ()) -> None:
         with self._paging.lock:
-            lineage = path = self._mine()
-            shown = lineage.rendered if lineage.view.generation else None
-            if shown is not None and _begins_with(natives, shown, self._codec):
-                natives = natives[len(shown) :]  # what was shown, blocks and all, goes on
-            else:
-                shared = lineage.common(natives)
-                path = lineage if shared == len(lineage.seen) else self._instead(lineage, natives[:shared])
-                natives = natives[len(path.seen) :]
+            lineage = self._mine()
+            shared = lineage.common(natives)
+            path = lineage if shared == len(lineage.seen) else self._instead(lineage, natives[:shared])
+            natives = natives[len(path.seen) :]
             with self.core.writeback.growing(self._paging, path):
                 path.extend(natives, now=time.time())  # first: where it refuses one, the conversation stays as it is
                 self._paging.branches = []
@@ -185,6 +181,12 @@ class Held:
         if shown.evicted:
             self.core.writeback.note(self._paging, shown.lineage)
         return shown
+
+    def shows(self) -> list[Any]:
+        """What the window shows of it now; nothing before anything was decided."""
+        with self._paging.lock:
+            lineage = self._mine()
+            return render(lineage) if lineage.view.generation else []
 
     def everything(self) -> list[Any]:
         """All messages in order, wherever they are."""
@@ -344,9 +346,7 @@ def _begins_with(natives: Sequence[Any], start: Sequence[Any], codec: Codec) -> 
 
 
 def _is_same(one: Any, other: Any, codec: Codec) -> bool:
-    if one is other or LeftBehind in (type(one), type(other)):
-        return one is other
-    return codec.is_same(one, other) or digest([one], codec) == digest([other], codec)
+    return one is other or codec.is_same(one, other) or digest([one], codec) == digest([other], codec)
 
 
 def _question(path: Lineage) -> int:

@@ -108,6 +108,19 @@ def test_set_with_what_get_gave_goes_on_from_it(backend):
     assert memory.get_all() == []
 
 
+@pytest.mark.parametrize("written", [False, True])
+def test_set_with_what_get_gave_keeps_what_left_by_way_of_json(backend, written):
+    memory = session(backend)
+    memory.put_messages(talk(30))
+    given = memory.get()
+    if written:
+        given = [ChatMessage.model_validate_json(message.model_dump_json()) for message in given]
+    memory.set(given[:-1])
+    assert contents(memory.get_all()) == contents(talk(30)[:-1])
+    memory.set([*given[:-1], said("better"), user("on")])
+    assert contents(memory.get_all()) == [*contents(talk(30)[:-1]), "better", "on"]
+
+
 @pytest.mark.parametrize("moved", [False, True])
 @pytest.mark.parametrize("again", [False, True])
 def test_set_with_the_beginning_of_what_get_gave_keeps_what_left(tmp_path, again, moved):

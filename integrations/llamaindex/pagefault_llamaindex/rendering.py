@@ -106,21 +106,25 @@ def meant(messages: Sequence[ChatMessage], accepted: list[ChatMessage], held: He
     Raises:
         UnsupportedMessage: They stand for messages of a session that was set anew since.
     """
-    rendering = _mark(messages[0]).rendering if messages else None
-    if rendering is None or rendering.held.core is not held.core or rendering.held.space != held.space:
+    rendering, now = _mark(messages[0]).rendering if messages else None, held.ready()
+    if rendering is None:  # such as from JSON: they are known by what they say, until more leaves
+        natives, path, shared = held.shows(), now, len(now.seen)
+    elif rendering.held.core is held.core and rendering.held.space == held.space:
+        natives, path, shared = rendering.shown.natives, rendering.shown.lineage, rendering.shown.shared
+    else:
         return accepted
-    natives, path, now = rendering.shown.natives, rendering.shown.lineage, held.ready()
-    place = {id(native): at for at, native in enumerate(path.seen[: rendering.shown.shared])}
+    place = {id(native): at for at, native in enumerate(path.seen[:shared])}
     places = [place.get(id(native)) for native in natives]
     pairs = enumerate(zip(messages, natives, accepted, strict=False))
-    same = sum(takewhile(bool, (_mark(m).says(rendering, at) and is_equal(n, a) for at, (m, n, a) in pairs)))
+    agreed = ((rendering is None or _mark(m).says(rendering, at)) and is_equal(n, a) for at, (m, n, a) in pairs)
+    same = sum(takewhile(bool, agreed))
     top = next((at for at, where in enumerate(places) if where is not None and not _is_system(natives[at])), same + 1)
     if same < top:
         return accepted  # a block was left out, and with it what it stands for
     if same < len(natives) and places[same] is None and LLAMAINDEX.sketch(natives[same]).role == "tool":
         stop = 1 + max(where for where in places[:same] if where is not None)  # a result that is shown in part
     else:
-        stop = next((where for where in places[same:] if where is not None), rendering.shown.shared)
+        stop = next((where for where in places[same:] if where is not None), shared)
     pages = sum(takewhile(bool, map(is_, path.slots, now.slots)))
     known = path.slots[pages - 1].stop if pages else 0  # these are in the conversation as it is now, too
     if any(isinstance(native, LeftBehind) for native in path.seen[known:stop]):
