@@ -22,8 +22,8 @@ class Breath:
     def __init__(self) -> None:
         self._last = time.perf_counter()
 
-    def draw(self, *, anyway: bool = False) -> None:
+    def draw(self) -> None:
         """Let others have the interpreter, if it is time."""
-        if anyway or time.perf_counter() - self._last > STRETCH_SECONDS:
+        if time.perf_counter() - self._last > STRETCH_SECONDS:
             rest()
             self._last = time.perf_counter()

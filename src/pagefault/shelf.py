@@ -31,12 +31,12 @@ from pagefault.ports import Dense, Hit, PageStore, Record, Scope, Sparse, Swap, 
 from pagefault.recall import (
     ItemEvidence,
     RecalledItem,
-    document_vector,
     fuse,
     judge_items,
     query_vector,
     sought,
 )
+from pagefault.writing.indexing import words_of
 from pagefault.writing.writeback import WriteBack
 
 WINDOW: Final = 256
@@ -293,7 +293,7 @@ class Shelf:
         made: list[tuple[Sparse | None, Dense | None]] = []
         for first in range(0, len(changes), UNIT):
             texts = [_searched(change) for change in changes[first : first + UNIT]]
-            words: list[Sparse | None] = await self._kernel.run(partial(list, map(_words, texts)), urgent=True)
+            words: list[Sparse | None] = await self._kernel.run(partial(list, map(words_of, texts)), urgent=True)
             dense = await self._dense([text for text in texts if text.strip()])
             made += [(w, next(dense, None) if text.strip() else None) for text, w in zip(texts, words, strict=True)]
         return made
@@ -463,11 +463,6 @@ def _searched(change: Change) -> str:
     """What search sees of a change; lone surrogates, which no embedder takes, as question marks."""
     text = "" if change.deletes else _new(change, None, 1, 0.0).searched
     return text.encode("utf-8", "replace").decode("utf-8")
-
-
-def _words(text: str) -> Sparse | None:
-    vector = document_vector(text)
-    return vector if vector.indices else None
 
 
 def _conflict(change: Change, known: int) -> VersionConflict:

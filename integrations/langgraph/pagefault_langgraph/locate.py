@@ -32,6 +32,9 @@ IN_TURN: Final[ContextVar[bool]] = ContextVar("pagefault_in_turn", default=False
 """Set while a scheduling middleware holds a turn for the request that is on its way."""
 
 
+_given: Final[ContextVar[Mapping[str, Any] | None]] = ContextVar("pagefault_given", default=None)
+
+
 class Sent(NamedTuple):
     """What a paged model sends, and what paging made of it."""
 
@@ -47,9 +50,6 @@ def owned_by(messages: list[BaseMessage] | None) -> Prompt | None:
     """What paging made of the request on its way to the model, whoever did it."""
     sent = SENT.get()
     return sent.prompt if sent is not None and sent.messages is messages else OWNED.get()
-
-
-_given: Final[ContextVar[Mapping[str, Any] | None]] = ContextVar("pagefault_given", default=None)
 
 
 @contextmanager

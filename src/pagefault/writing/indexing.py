@@ -281,9 +281,9 @@ def vector_text(page: Page) -> str:
 
 
 def words_of(text: str) -> Sparse | None:
-    """The words of such a text, ``None`` where it has none."""
-    words = document_vector(text) if text else None
-    return words if words is not None and words.indices else None
+    """The words of what a search sees, ``None`` where it has none."""
+    words = document_vector(text)
+    return words if words.indices else None
 
 
 def index_text(page: Page) -> str:
