@@ -41,12 +41,16 @@ def read(directory: Path, pages: int) -> list[tuple[str, str, list[Any]]]:
     return found
 
 
+NUMBERS = {"f": -1.7976931348623157e308, "small": 5e-324, "no": None, "yes": True, "n": -(2**70), "nan": float("nan")}
+
+
 def test_the_bound_is_never_below_the_count() -> None:
     counter = default_counter()
     odd = list(messages(7, 2_000))
     texts = ["", "plain", "\x00\x1f", '"' * 50, "\\" * 50, "\u8a18" * 20, "\U0001f600" * 9, "\ud83d", "\x7f" * 30]
     for text in texts:
-        for args in ({"text": text}, {text: "value"}, {text: text, "n": 10**40}, {"deep": {"text": [text]}}, {}):
+        big = {text: text, "n": 10**40}
+        for args in ({"text": text}, {text: "value"}, big, NUMBERS, {"deep": {"text": [text]}}, {}):
             odd.append(AIMessage(content="", tool_calls=[{"name": "tool", "args": args, "id": text}], id="m"))
             odd.append(AIMessage(content=text, tool_calls=[{"name": "w" * 64, "args": args, "id": None}] * 3, id="m"))
     for message in odd:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from marshal import dumps
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import Any, Final
 
 from langchain_core.messages import (
@@ -56,6 +56,9 @@ _tuple: Final = tuple.__new__
 _TEXT: Final = frozenset({str})
 _FIELDS: Final = attrgetter("__dict__")
 _EXTRA: Final = attrgetter("__pydantic_extra__")
+_MEASURED: Final = itemgetter("content", "type", "additional_kwargs", "name")
+_CALLS: Final = itemgetter("tool_calls", "invalid_tool_calls")
+_PLAIN: Final = frozenset({int, float, bool, type(None)})
 _TOGETHER: Final = 250
 """So many messages are compared at a time: what was looked at once is still at hand for the next look."""
 _BOUND: Final = 16
@@ -77,25 +80,22 @@ class LangChainCodec:
         """UTF-8 bytes of all that is counted, and a flat rate for media."""
         bounds: list[int] = []
         content = None
-        for message in messages:
+        for message in messages:  # few bytecodes for the two kinds of each step: an agent's caches are cold
             try:
-                fields = message.__dict__
-                content = fields["content"]
-            except (AttributeError, KeyError):
-                raise _not_a_message(message) from None
-            size = _BOUND + (len(content) if type(content) is str and content.isascii() else _content_bound(content))
-            if fields["type"] == "tool" and not fields["additional_kwargs"]:  # the most frequent kind
-                bounds.append(size + 4 * len(fields["name"] or "") + len(fields["tool_call_id"]))
-                continue
-            if calls := fields.get("tool_calls"):
-                size += _calls_bound(calls)
-            if calls := fields.get("invalid_tool_calls"):
-                size += _calls_bound(calls)
-            if extra := fields.get("additional_kwargs"):
+                content, kind, extra, name = _MEASURED(fields := message.__dict__)
+                if kind == "tool":
+                    size = len(fields["tool_call_id"])
+                elif kind == "ai":
+                    calls, broken = _CALLS(fields)
+                    size = (_calls_bound(calls) if calls else 0) + (_calls_bound(broken) if broken else 0)
+                else:
+                    content, extra, name, size = _other(message)
+            except (AttributeError, KeyError, TypeError):
+                content, extra, name, size = _other(message)
+            size += _BOUND + (len(content) if type(content) is str and content.isascii() else _content_bound(content))
+            if extra:
                 size += _content_bound(extra)
-            if name := fields.get("name"):
-                size += upper_bound(name)
-            bounds.append(size + len(fields.get("tool_call_id") or ""))
+            bounds.append(size + 4 * len(name) if name else size)
         return bounds, content
 
     content = staticmethod(attrgetter("content"))
@@ -204,23 +204,36 @@ def _not_a_message(value: object) -> UnsupportedMessage:
     )
 
 
+def _other(message: Any) -> tuple[Any, Any, str | None, int]:
+    """Content, extra fields, name, and a bound of the calls and the call id of any message, whatever it lacks."""
+    fields = getattr(message, "__dict__", {})
+    if "content" not in fields:
+        raise _not_a_message(message)
+    calls = sum(_calls_bound(calls) for name in ("tool_calls", "invalid_tool_calls") if (calls := fields.get(name)))
+    size = calls + len(fields.get("tool_call_id") or "")
+    return fields["content"], fields.get("additional_kwargs"), fields.get("name"), size
+
+
 def _calls_bound(calls: Any) -> int:
-    """Upper bound of the tokens of tool calls: their JSON is at most twice their ``repr``."""
+    """Upper bound of the tokens of tool calls; nearly all are flat, and a ``repr`` takes ten times as long."""
     size = 0
-    for call in calls:
-        args = call.get("args")
-        if type(args) is not dict:
-            break
-        size += _CALL_BOUND + 4 * (len(call["name"] or "") + len(call.get("id") or ""))
-        for name, value in args.items():  # nearly all calls are flat, and a repr takes three times as long
-            if not (type(value) is str and value.isascii() and value.isprintable() and type(name) is str):
-                break
-            size += 6 * len(name) + 2 * len(value) + 8
-        else:
-            continue
-        break
-    else:
-        return size
+    try:
+        for call in calls:
+            size += _CALL_BOUND + 4 * (len(call["name"]) + len(call["id"]))
+            for name, value in call["args"].items():
+                if value.__class__ is str and value.isascii() and value.isprintable() and name.__class__ is str:
+                    size += 6 * len(name) + 2 * len(value) + 8
+                elif value.__class__ in _PLAIN and name.__class__ is str:
+                    size += 6 * len(name) + (value.bit_length() if value.__class__ is int else 0) + 32
+                else:
+                    return _nested_bound(calls)
+    except (AttributeError, KeyError, TypeError):
+        return _nested_bound(calls)
+    return size
+
+
+def _nested_bound(calls: Any) -> int:
+    """JSON is at most twice a ``repr``."""
     try:
         text = repr(calls)
     except Exception:  # noqa: BLE001  # the code of any object
