@@ -117,7 +117,7 @@ def reclaim(pause: float = PAUSE) -> tuple[float, float, int]:
         before = space.step(messages, LANGCHAIN, WIDE, now=time.time())
         pages, tokens = before.lineage.length, before.tokens
         time.sleep(pause)
-        contents = pagefault.Budget(window=NEVER, target=tokens).blocks // 2  # stand in the window in their place
+        contents = pagefault.Budget(window=NEVER, target=tokens).block // 2  # stand in the window in their place
         low = tokens * (pages - RECLAIMED) // pages + contents
         marks = pagefault.Watermarks(high=0.99, low=min(0.98, low / tokens))
         budget = pagefault.Budget(window=NEVER, target=tokens, watermarks=marks)

@@ -6,7 +6,6 @@ chained here a second time.
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -169,12 +168,11 @@ def check_prompt(prompt: Prompt, messages: list[Message], budget: Budget, overhe
     whole = {i for n, s in enumerate(spans, 1) if n not in absent for i in range(s.start, s.stop)}
     assert inside == whole, "pages are never split"
 
-    named = Counter(n for block in view.blocks for n in members(block.ranges))
-    assert set(named) == absent, "a page is in the prompt or named by a block"
-    assert set(named.values()) <= {1}
-    assert [m["content"] for m in shown if is_block(m)] == [b.text for b in view.blocks]
+    named = members(view.block.ranges) if view.block else set()
+    assert named == absent, "a page is in the prompt or named by the block"
+    assert [m["content"] for m in shown if is_block(m)] == ([view.block.text] if view.block else [])
     lead = next((i for i, m in enumerate(shown) if m["role"] != "system"), len(shown))
-    assert all(is_block(m) for m in shown[lead : lead + len(view.blocks)]), "blocks follow the system messages"
+    assert view.block is None or is_block(shown[lead]), "the block follows the system messages"
 
     stay = must_stay(messages, view.pinned)
     assert not stay & absent, "what must stay is there"

@@ -31,7 +31,7 @@ def test_a_large_reserve_leaves_a_smaller_target():
 def test_any_window_gives_a_budget_that_fits_it(window):
     budget = Budget(window=window)
     assert 1 <= budget.target <= budget.window - budget.reserve
-    assert 0 <= budget.blocks <= budget.low <= budget.high <= budget.target
+    assert 0 <= budget.block <= budget.low <= budget.high <= budget.target
 
 
 @given(st.integers(1, 10**6), st.floats(0.01, 0.5), st.floats(0.51, 1))
@@ -39,7 +39,7 @@ def test_watermarks_are_shares_of_the_target(target, low, high):
     budget = Budget(window=target, target=target, reserve=0, watermarks=Watermarks(low=low, high=high))
     assert budget.low == int(target * low)
     assert budget.high == int(target * high)
-    assert budget.blocks == int(target * 0.15)
+    assert budget.block == int(target * 0.15)
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,8 @@
-"""Compaction blocks: bounded for ever, exact about what left."""
+"""The compaction block: bounded for ever, exact about what left."""
 
 from __future__ import annotations
 
 import random
-from collections import Counter
 from itertools import pairwise
 
 import pytest
@@ -42,33 +41,27 @@ def reclaims(rng, rounds, deepest=30):
             yield gone
 
 
-def check_blocks(blocks, gone):
-    """Every page that left is in exactly one block and under a line of it; no other page is."""
-    named = Counter(seq for block in blocks for seq in members(block.ranges))
-    assert set(named) == gone
-    assert set(named.values()) <= {1}
-    for block in blocks:
-        inside = members(block.ranges)
-        assert count(block.ranges) == len(inside)
-        assert to_ranges(inside) == block.ranges
-        assert max(inside) <= block.at
-        assert inside <= members((e.first, e.last) for e in block.entries)
-        assert [e.first for e in block.entries] == sorted(e.first for e in block.entries)
-        assert block.tokens == cost(block.text)
+def check_block(block, gone):
+    """Every page that left is in its ranges and under a line of it; no other page is."""
+    assert members(block.ranges) == gone
+    assert count(block.ranges) == len(gone)
+    assert to_ranges(gone) == block.ranges
+    assert max(gone) <= block.at
+    assert gone <= members((e.first, e.last) for e in block.entries)
+    assert [e.first for e in block.entries] == sorted(e.first for e in block.entries)
+    assert block.tokens == cost(block.text)
 
 
 @pytest.mark.parametrize(("seed", "limit", "rounds"), [(1, 300, 2_000), (2, 900, 600), (3, 2_400, 300)])
-def test_blocks_stay_within_their_share_however_long_it_goes_on(seed, limit, rounds):
-    blocks: tuple[Block, ...] = ()
+def test_the_block_stays_within_its_share_however_long_it_goes_on(seed, limit, rounds):
+    block: Block | None = None
     gone: set[int] = set()
     for number, seqs in enumerate(reclaims(random.Random(seed), rounds)):
-        blocks = compact(blocks, entries(seqs), f"tip {seqs[-1]}", limit=limit, scale=SCALE)
+        block = compact(block, entries(seqs), f"tip {seqs[-1]}", limit=limit, scale=SCALE)
         gone.update(seqs)
-        assert sum(b.tokens for b in blocks) <= limit
+        assert block.tokens <= limit
         if number % 40 == 0 or number > rounds - 5:
-            check_blocks(blocks, gone)
-    assert len(blocks) == 1
-    assert blocks[0].level < rounds
+            check_block(block, gone)
 
 
 def widths(block):
@@ -76,10 +69,9 @@ def widths(block):
 
 
 def test_lines_get_wider_with_age():
-    blocks: tuple[Block, ...] = ()
+    block: Block | None = None
     for at in range(0, 2_000, 10):
-        blocks = compact(blocks, entries(range(at + 1, at + 11)), "tip", limit=1_500, scale=SCALE)
-        (block,) = blocks
+        block = compact(block, entries(range(at + 1, at + 11)), "tip", limit=1_500, scale=SCALE)
         assert all(a.last < b.first for a, b in pairwise(block.entries)), "nothing left out of order, nothing overlaps"
         for nearer, farther in pairwise(widths(block)[::-1]):
             assert farther >= nearer / 2, "never much finer again"
@@ -89,61 +81,42 @@ def test_lines_get_wider_with_age():
 
 
 def test_the_share_is_used():
-    blocks: tuple[Block, ...] = ()
+    block: Block | None = None
     rng, limit = random.Random(7), 700
     for number, seqs in enumerate(reclaims(rng, 400)):
         gists = [Entry(first=s, last=s, gist="word " * rng.randrange(1, 20)) for s in seqs]
-        before = sum(len(b.entries) for b in blocks) + len(seqs)
-        blocks = compact(blocks, gists, "tip", limit=limit, scale=SCALE)
-        assert blocks[0].tokens >= 0.85 * limit or len(blocks[0].entries) == before, number
+        before = (len(block.entries) if block else 0) + len(seqs)
+        block = compact(block, gists, "tip", limit=limit, scale=SCALE)
+        assert block.tokens >= 0.85 * limit or len(block.entries) == before, number
 
 
 def test_no_line_is_wider_than_needed_when_all_fit():
-    blocks: tuple[Block, ...] = ()
+    block: Block | None = None
     for at in range(1, 40):
-        blocks = compact(blocks, entries([at]), "tip", limit=10_000, scale=SCALE)
-    assert [(e.first, e.last) for e in blocks[0].entries] == [(n, n) for n in range(1, 40)]
+        block = compact(block, entries([at]), "tip", limit=10_000, scale=SCALE)
+    assert [(e.first, e.last) for e in block.entries] == [(n, n) for n in range(1, 40)]
 
 
 def test_pages_far_apart_share_a_line_last():
     early, late = entries([1]), entries(range(310, 318))
-    (block,) = compact((), [*early, *entries(range(100, 309, 2))], "tip", limit=500, scale=SCALE)
-    (block,) = compact((block,), late, "tip", limit=500, scale=SCALE)
+    block = compact(None, [*early, *entries(range(100, 309, 2))], "tip", limit=500, scale=SCALE)
+    block = compact(block, late, "tip", limit=500, scale=SCALE)
     assert all(a.last < b.first for a, b in pairwise(block.entries))
-    (block,) = compact((), [*early, *late], "tip", limit=100, scale=SCALE)
+    block = compact(None, [*early, *late], "tip", limit=100, scale=SCALE)
     assert (block.entries[0].first, block.entries[0].last) == (1, 1)
 
 
 def test_a_page_that_leaves_late_is_listed_in_its_place():
-    (block,) = compact((), entries([1, 2, 4, 5]), "t5", limit=10_000, scale=SCALE)
-    (block,) = compact((block,), entries([3]), "t3", limit=10_000, scale=SCALE)
+    block = compact(None, entries([1, 2, 4, 5]), "t5", limit=10_000, scale=SCALE)
+    block = compact(block, entries([3]), "t3", limit=10_000, scale=SCALE)
     assert [e.first for e in block.entries] == [1, 2, 3, 4, 5]
-    assert (block.ranges, block.at, block.tip, block.level) == (((1, 5),), 5, "t5", 1)
-
-
-def old_blocks():
-    """As earlier releases wrote them: several, with a line that spans the pages of another."""
-    apart = Block(ranges=((1, 1), (10, 12)), entries=(Entry(first=1, last=12, gist="a"),), at=12, tip="t12", level=3)
-    inner = Block(ranges=((2, 9),), entries=(Entry(first=2, last=5, gist="b"), Entry(first=6, last=9, gist="c")),
-                  at=9, tip="t9", level=7)  # fmt: skip
-    return inner, apart
-
-
-def test_several_blocks_of_an_old_record_become_one():
-    (block,) = compact(old_blocks(), entries([13, 14], "x"), "t14", limit=10_000, scale=SCALE)
-    assert [(e.first, e.last, e.gist) for e in block.entries] == [
-        (1, 12, "a"), (2, 5, "b"), (6, 9, "c"), (13, 13, "x 13"), (14, 14, "x 14"),
-    ]  # fmt: skip
-    assert (block.ranges, block.at, block.tip, block.level) == (((1, 14),), 14, "t14", 8)
-    (block,) = compact(old_blocks(), entries([3]), "t3", limit=0, scale=SCALE)
-    assert (block.at, block.tip) == (12, "t12")
-    assert [(e.first, e.last) for e in block.entries] == [(1, 12)]
+    assert (block.ranges, block.at, block.tip) == (((1, 5),), 5, "t5")
 
 
 def test_lines_shrink_to_the_pages_that_are_still_away():
     lines = (Entry(first=1, last=3, gist="a"), Entry(first=4, last=9, gist="b"), Entry(first=10, last=11, gist="c"))
     block = Block(ranges=((1, 3), (6, 7)), entries=lines, at=11, tip="t")
-    (block,) = compact((block,), entries([20]), "t", limit=10_000, scale=SCALE)
+    block = compact(block, entries([20]), "t", limit=10_000, scale=SCALE)
     assert [(e.first, e.last) for e in block.entries] == [(1, 3), (6, 7), (20, 20)]
 
 
@@ -153,35 +126,33 @@ def test_lines_shrink_to_the_pages_that_are_still_away():
 )
 @few
 def test_any_reclaims_within_any_limit(steps, limit):
-    blocks: tuple[Block, ...] = ()
+    block: Block | None = None
     gone: set[int] = set()
     for step in steps:
         seqs = sorted(set(step) - gone)
         if not seqs:
             continue
         gone.update(seqs)
-        args = (blocks, entries(seqs), f"tip {seqs[-1]}")
-        blocks = compact(*args, limit=limit, scale=SCALE)
-        assert compact(*args, limit=limit, scale=SCALE) == blocks
-        check_blocks(blocks, gone)
-        smallest = len(blocks) == 1 and len(blocks[0].entries) == 1
-        assert sum(b.tokens for b in blocks) <= limit or smallest
-        youngest = max(blocks, key=lambda b: b.at)
-        assert youngest.tip == f"tip {youngest.at}"
+        args = (block, entries(seqs), f"tip {seqs[-1]}")
+        block = compact(*args, limit=limit, scale=SCALE)
+        assert compact(*args, limit=limit, scale=SCALE) == block
+        check_block(block, gone)
+        assert block.tokens <= limit or len(block.entries) == 1
+        assert block.tip == f"tip {block.at}"
 
 
 def test_a_block_may_use_the_whole_share():
     small = entries([1], gist="x" * 80)
     for limit in range(40, 200, 10):
-        (block,) = compact((), [*small, *entries([2], gist="y" * 80)], "tip", limit=limit, scale=SCALE)
+        block = compact(None, [*small, *entries([2], gist="y" * 80)], "tip", limit=limit, scale=SCALE)
         assert block.tokens <= limit or len(block.entries) == 1
 
 
 def test_where_not_even_one_line_fits_one_line_is_left():
-    blocks = compact((), entries(range(1, 50)), "tip", limit=0, scale=SCALE)
-    blocks = compact(blocks, entries(range(50, 60)), "tip", limit=0, scale=SCALE)
-    assert [len(b.entries) for b in blocks] == [1]
-    assert blocks[0].ranges == ((1, 59),)
+    block = compact(None, entries(range(1, 50)), "tip", limit=0, scale=SCALE)
+    block = compact(block, entries(range(50, 60)), "tip", limit=0, scale=SCALE)
+    assert len(block.entries) == 1
+    assert block.ranges == ((1, 59),)
 
 
 def test_lines_counted_before_are_not_counted_again():
@@ -192,10 +163,10 @@ def test_lines_counted_before_are_not_counted_again():
     counted: list[str] = []
     scale = Scale(counting, lambda tokens: tokens + 8, adds_up=True)
     known = [Entry(first=n, last=n, gist="g" * 40, tokens=len(f"{n} ") + 41) for n in range(1, 30)]
-    (block,) = compact((), known, "t29", limit=10_000, scale=scale)
+    block = compact(None, known, "t29", limit=10_000, scale=scale)
     assert counted == [block.header + "\n", str(block.entries[-1])]
     assert block.tokens == len(block.text) + 8
-    (block,) = compact((block,), known[-1:], "t29", limit=700, scale=scale)
+    block = compact(block, known[-1:], "t29", limit=700, scale=scale)
     assert 500 < block.tokens == len(block.text) + 8 <= 700
     assert block.entries[-1] == known[-1]
 
@@ -240,7 +211,7 @@ def test_every_line_but_the_first_is_given_up_once_the_cheapest_first(spans, ahe
 @few
 def test_what_pages_say_cannot_forge_a_line(pages, limit):
     lines = [Entry(first=n, last=n, gist=gist_of(page)) for n, page in enumerate(pages, start=1)]
-    (block,) = compact((), lines, "tip", limit=limit, scale=SCALE)
+    block = compact(None, lines, "tip", limit=limit, scale=SCALE)
     shown = block.text.splitlines()
     assert len(shown) == 1 + len(block.entries)
     assert shown[0].startswith(f"[pagefault: {len(pages)} page{'s' if len(pages) > 1 else ''} (")
@@ -266,7 +237,7 @@ def test_a_block_says_what_came_after_messages_that_are_still_there(newest, name
 @given(st.lists(st.integers(1, 10**6), min_size=1, max_size=40, unique=True))
 @few
 def test_every_address_in_a_block_can_be_used(seqs):
-    (block,) = compact((), entries(sorted(seqs)), "tip", limit=10**6, scale=SCALE)
+    block = compact(None, entries(sorted(seqs)), "tip", limit=10**6, scale=SCALE)
     spans = block.text[block.text.index("(") + 1 : block.text.index(") left")]
     many = len(block.ranges) > 6
     named = parse_addresses(spans.removesuffix(", ..."))
@@ -283,7 +254,7 @@ def counted_for(pages, gist):
         return len(text) // 4
 
     scale = Scale(counting, SCALE.cost, adds_up=False)
-    (block,) = compact((), entries(range(1, pages + 1), gist), "tip", limit=700, scale=scale)
+    block = compact(None, entries(range(1, pages + 1), gist), "tip", limit=700, scale=scale)
     assert block.tokens >= 600
     return sum(counted)
 
@@ -295,12 +266,5 @@ def test_how_much_is_counted_hardly_depends_on_how_many_pages_leave(gist):
 
 def test_texts_that_cost_nothing_all_fit():
     free = Scale(lambda _: 0, lambda tokens: tokens, adds_up=True)
-    (block,) = compact((), entries(range(1, 60)), "tip", limit=0, scale=free)
+    block = compact(None, entries(range(1, 60)), "tip", limit=0, scale=free)
     assert len(block.entries) == 59
-
-
-def test_ranges_that_contain_each_other_in_a_strange_record_become_one():
-    line = Entry(first=1, last=9, gist="a")
-    wide, inner = (Block(ranges=(r,), entries=(line,), at=9, tip="t") for r in ((1, 9), (2, 3)))
-    (block,) = compact((wide, inner), entries([20]), "t", limit=10_000, scale=SCALE)
-    assert block.ranges == ((1, 9), (20, 20))

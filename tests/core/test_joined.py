@@ -23,19 +23,19 @@ from tests.core.test_compaction import SCALE, entries, reclaims
 def test_a_block_is_the_same_whatever_was_joined_before(seed, limit, share):
     rng, known = random.Random(seed), Joined()
     scale = SCALE._replace(known=known.get)
-    blocks, others, gone = (), (), set()
+    block, other, gone = None, None, set()
     for victims in reclaims(rng, 12):
-        lines = sorted([*entries(victims), *(e for b in others for e in b.entries)], key=lambda e: e[:2])
+        lines = sorted([*entries(victims), *(other.entries if other else ())], key=lambda e: e[:2])
         for at in range(len(lines) - 1):
             if rng.random() < share:
                 known.add(lines[at : at + rng.choice((2, 2, 2, 3))], SCALE.size)
         gone |= set(victims)
-        blocks = compact(blocks, entries(victims), f"t{victims[-1]}", limit=limit, scale=SCALE)
-        others = compact(others, entries(victims), f"t{victims[-1]}", limit=limit, scale=scale)
-        assert others == blocks
-        assert [e.tokens for b in others for e in b.entries] == [e.tokens for b in blocks for e in b.entries]
+        block = compact(block, entries(victims), f"t{victims[-1]}", limit=limit, scale=SCALE)
+        other = compact(other, entries(victims), f"t{victims[-1]}", limit=limit, scale=scale)
+        assert other == block
+        assert [e.tokens for e in other.entries] == [e.tokens for e in block.entries]
         if rng.random() < share:
-            known.take_up(others, gone)
+            known.take_up(other, gone)
 
 
 def test_only_the_very_same_lines_are_found():
@@ -50,16 +50,16 @@ def test_only_the_very_same_lines_are_found():
     assert known.get([one, Entry(2, 3, two.gist)]) is None
 
 
-def test_what_left_is_forgotten_but_for_the_lines_of_the_blocks():
+def test_what_left_is_forgotten_but_for_the_lines_of_the_block():
     known, lines = Joined(), entries([1, 2, 3, 4, 5])
     for at in range(4):
         known.add(lines[at : at + 2], len)
     known.due.extend([(lines[0], lines[1]), (lines[2], lines[3]), (lines[3], lines[4])])
     block = Block(ranges=((1, 3),), entries=(lines[0], Entry(2, 3, "both")), at=3, tip="t")
     known.add(block.entries, len)
-    known.take_up((block,), {1, 2, 3})
+    known.take_up(block, {1, 2, 3})
     assert list(known.due) == [block.entries, (lines[3], lines[4])]
-    assert known.blocks == (block,), "it need not be taken up again"
+    assert known.block == block, "it need not be taken up again"
     assert [at for at in range(4) if known.get(lines[at : at + 2])] == [3]
     assert known.get(block.entries)
     assert len(known) == 2
@@ -96,7 +96,7 @@ def test_a_window_is_the_same_whatever_the_writer_joined_before(turns, upto, rou
         messages = [*messages, *c.talk(3, name=str(window))[1:]]
 
 
-def test_neighbours_in_the_window_and_in_the_blocks_are_joined():
+def test_neighbours_in_the_window_and_in_the_block_are_joined():
     messages, paging = c.talk(40, size=60), c.paging()
     lineage = paging.step(messages, CHAT, Budget(window=10**6, target=10**6 - 400, reserve=200), now=1.0).lineage
     task = Task(paging, lineage)
@@ -111,7 +111,7 @@ def test_neighbours_in_the_window_and_in_the_blocks_are_joined():
     assert evicted
     while join_ahead(task):
         pass
-    (block,) = lineage.view.blocks
+    block = lineage.view.block
     assert all(lineage.joined.get(block.entries[at : at + 2]) for at in range(len(block.entries) - 1))
     assert not any(lineage.joined.get(lines[at : at + 2]) for at in range(29) if at + 1 in evicted)
     assert not join_ahead(task), "nothing has changed since"

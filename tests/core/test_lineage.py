@@ -308,7 +308,7 @@ def sealed(messages, at):
     line = Entry(first=1, last=1, gist="gone")
     block = Block(ranges=((1, 1),), entries=(line,), at=1, tip=chains[1])
     pins = tuple(Pin(seq=seq, chain=chain) for seq, chain in chains.items() if seq > 1)
-    return View(generation=1, blocks=(block,), pins=pins, seal=lineage.seal(at)), lineage
+    return View(generation=1, block=block, pins=pins, seal=lineage.seal(at)), lineage
 
 
 PLAIN = [c.user("go"), c.said("one"), c.user("more"), c.said("two"), c.user("and?"), c.said("three")]
@@ -383,9 +383,9 @@ def test_a_seal_over_pages_that_are_not_there(at):
     other = path(PLAIN)
     other.adopt(replace(view, seal=replace(view.seal, at=at)))
     assert other.view.seal is None
-    assert other.view.blocks == view.blocks
+    assert other.view.block == view.block
     other.adopt(replace(view, seal=replace(view.seal, sum="0")))
-    assert other.view.blocks == view.blocks
+    assert other.view.block == view.block
 
 
 class Array:

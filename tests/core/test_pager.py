@@ -41,7 +41,7 @@ def windows(draw):
         overhead=draw(st.integers(0, large)),
         held=[p for p in pages if p.seq in held],
         evictable=[p for p in pages if p.seq not in held],
-        blocks=draw(st.integers(0, target // 5)),
+        block=draw(st.integers(0, target // 5)),
     )
     return census, Budget(window=target + large // 4, target=target, reserve=large // 4, watermarks=marks)
 
@@ -63,12 +63,12 @@ def test_nothing_leaves_at_or_below_high_and_never_a_held_page(window):
 
 @given(window=windows())
 @few
-def test_a_reclaim_reaches_low_with_its_blocks_or_takes_all_it_may(window):
+def test_a_reclaim_reaches_low_with_its_block_or_takes_all_it_may(window):
     census, budget = window
     assume(census.total > budget.high)
     gone = victims(census, budget)
     left = [p for p in census.evictable if p.seq not in gone]
-    after = census.fixed + tokens(left) + max(budget.blocks, census.blocks)
+    after = census.fixed + tokens(left) + max(budget.block, census.block)
     assert after <= budget.low or tokens(p for p in left if not p.last_resort) == 0
 
 
@@ -78,8 +78,8 @@ def test_a_reclaim_takes_no_more_than_it_needs(window):
     gone = victims(census, budget)
     leaving = [p for p in census.evictable if p.seq in gone and not (p.released or p.last_resort)]
     released = [p for p in census.evictable if p.seq in gone and p.released]
-    after = census.total - census.blocks - tokens(leaving) - tokens(released)
-    room = max(census.fixed, budget.low - max(budget.blocks, census.blocks))
+    after = census.total - census.block - tokens(leaving) - tokens(released)
+    room = max(census.fixed, budget.low - max(budget.block, census.block))
     assert not leaving or any(after + p.tokens > room for p in leaving)
 
 
@@ -110,7 +110,7 @@ def test_pages_of_last_resort_leave_only_when_nothing_else_helps(window):
 def test_the_newest_pages_stay_while_the_others_suffice(window):
     census, budget = window
     gone = set(victims(census, budget))
-    room = budget.low - census.fixed - max(budget.blocks, census.blocks)
+    room = budget.low - census.fixed - max(budget.block, census.block)
     newest, kept = set(), 0
     others = [p for p in census.evictable if not (p.last_resort or p.released)]
     for page in reversed(others):
@@ -124,7 +124,7 @@ def test_the_newest_pages_stay_while_the_others_suffice(window):
 def test_before_pages_of_last_resort_the_newest_go_oldest_first():
     pages = [PageCost(seq=n, tokens=10) for n in range(1, 21)]
     system = PageCost(seq=21, tokens=60, last_resort=True)
-    budget = Budget(window=400, target=200)  # down to 100, less 30 for blocks; the newest 30 are protected
+    budget = Budget(window=400, target=200)  # down to 100, less 30 for the block; the newest 30 are protected
     gone = victims(Census(overhead=0, held=(), evictable=[*pages, system]), budget)
     assert gone == tuple(range(1, 20))
 
@@ -134,7 +134,7 @@ def test_before_pages_of_last_resort_the_newest_go_oldest_first():
 def test_the_same_window_gives_the_same_victims(window):
     census, budget = window
     copy = Census(
-        overhead=census.overhead, held=tuple(census.held), evictable=tuple(census.evictable), blocks=census.blocks
+        overhead=census.overhead, held=tuple(census.held), evictable=tuple(census.evictable), block=census.block
     )
     assert victims(census, budget) == victims(copy, budget)
 
@@ -144,7 +144,7 @@ def test_a_reclaim_is_deep():
     budget = Budget(window=2000, target=1000)
     assert victims(Census(overhead=0, held=(), evictable=pages[:9]), budget) == ()
     gone = victims(Census(overhead=0, held=(), evictable=pages), budget)
-    assert gone == (1, 2, 3, 4, 5, 6, 7), "down to 500, less 150 for blocks"
+    assert gone == (1, 2, 3, 4, 5, 6, 7), "down to 500, less 150 for the block"
     assert victims(Census(overhead=500, held=(), evictable=pages), budget) == tuple(range(1, 11))
 
 
@@ -155,7 +155,7 @@ def test_what_is_wanted_stays_before_what_is_new_to_the_policy():
 
 
 def test_sums():
-    census = Census(overhead=5, held=[PageCost(seq=1, tokens=10)], evictable=[PageCost(seq=2, tokens=100)], blocks=1000)
+    census = Census(overhead=5, held=[PageCost(seq=1, tokens=10)], evictable=[PageCost(seq=2, tokens=100)], block=1000)
     assert (census.fixed, census.total) == (15, 1115)
 
 

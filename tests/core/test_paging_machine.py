@@ -176,7 +176,7 @@ class Conversation(RuleBasedStateMachine):
         spans = c.pages(self.state.messages)
         stay = [spans[n - 1] for n in c.must_stay(self.state.messages, lineage.view.pinned)]
         held = sum(c.tokens(m) for s in stay for m in self.state.messages[s.start : s.stop])
-        slack = max(BUDGET.blocks, lineage.view.block_tokens, 100)
+        slack = max(BUDGET.block, lineage.view.block_tokens, 100)
         assert overhead + held + slack > BUDGET.window - BUDGET.reserve
 
     def check_record(self, prompt, absent):

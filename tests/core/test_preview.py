@@ -215,7 +215,7 @@ def test_a_view_carries_its_previews():
     assert view.on_path(lambda seq: None).previews == ()
     assert view.with_pins([Pin(seq=3, chain="c" * 32)]).previews == ()
     line = Entry(first=3, last=3, gist="x")
-    assert view.with_blocks((Block(ranges=((3, 3),), entries=(line,), at=3, tip="c" * 32),), 1.0).previews == ()
+    assert view.with_block(Block(ranges=((3, 3),), entries=(line,), at=3, tip="c" * 32), 1.0).previews == ()
 
 
 LARGE = Budget(window=10**7, target=10**6, reserve=0)

@@ -43,8 +43,7 @@ def view_of(path, absent, notes, cut):
         for slot in path.slots
         if slot.seq in cut - absent and slot.stop - slot.start == 2
     ]
-    blocks = (block,) if block is not None else ()
-    return View(generation=1, blocks=blocks, notes=tuple(said), previews=tuple(previews))
+    return View(generation=1, block=block, notes=tuple(said), previews=tuple(previews))
 
 
 def page_by_page(path):
@@ -56,7 +55,8 @@ def page_by_page(path):
         if slot.seq not in path.absent:
             part = head if slot.role == "system" and not rest else rest
             part += [message["content"] for message in shown(path, slot)]
-    return [*head, *(block.text for block in path.view.blocks), *rest, *(note.text for note in notes)]
+    block = [path.view.block.text] if path.view.block else []
+    return [*head, *block, *rest, *(note.text for note in notes)]
 
 
 @given(

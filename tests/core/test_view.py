@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from pagefault.window.compaction import Block, Entry, count, members, to_ranges
+from pagefault.window.compaction import Block, Entry, members, to_ranges
 from pagefault.window.gist import one_line
 from pagefault.window.notes import Note, PinnedItem, items_text
 from pagefault.window.preview import Cut, Preview
@@ -20,8 +21,7 @@ SEPARATE = ("pins", "previews", "released", "items", "folded", "notes")
 
 
 @st.composite
-def blocks(draw, seqs, tip=CHAIN.__getitem__):
-    seqs = sorted(seqs)
+def blocks(draw, seqs):
     at = draw(st.integers(seqs[-1], max(seqs[-1], 60)))
     lines = draw(st.integers(1, 3))
     cuts = [seqs[i : i + max(1, len(seqs) // lines)] for i in range(0, len(seqs), max(1, len(seqs) // lines))]
@@ -29,8 +29,7 @@ def blocks(draw, seqs, tip=CHAIN.__getitem__):
         ranges=to_ranges(seqs),
         entries=tuple(Entry(first=c[0], last=c[-1], gist=one_line(draw(st.text(max_size=96)))) for c in cuts),
         at=at,
-        tip=tip(at),
-        level=draw(st.integers(0, 20)),
+        tip=CHAIN[at],
         tokens=draw(st.integers(0, 10_000)),
     )
 
@@ -54,14 +53,13 @@ SEALS = st.none() | st.sampled_from(sorted(CHAIN)).map(lambda at: Seal(at=at, ch
 
 @st.composite
 def views(draw):
-    """A view as reclaims and pins make it: blocks apart, a page absent, pinned, shown in part, released or none."""
-    place = draw(st.lists(st.integers(-3, 3), min_size=60, max_size=60))  # 0 resident, above that a block
-    parts = [[seq for seq in CHAIN if place[seq - 1] == block] for block in (1, 2, 3)]
-    pins, shown, released = ([seq for seq in CHAIN if place[seq - 1] == kind] for kind in (-1, -2, -3))
+    """A view as reclaims and pins make it: a page absent, pinned, shown in part, released or none."""
+    place = draw(st.lists(st.integers(0, 4), min_size=60, max_size=60))
+    gone, pins, shown, released = ([seq for seq in CHAIN if place[seq - 1] == kind] for kind in (1, 2, 3, 4))
     folded = draw(st.lists(ITEMS, max_size=2))
     return View(
         generation=draw(st.integers(0, 10**6)),
-        blocks=tuple(draw(blocks(part)) for part in parts if part),
+        block=draw(blocks(gone)) if gone else None,
         pins=pins_at(pins),
         previews=previews(shown),
         released=pins_at(released),
@@ -92,18 +90,17 @@ def test_ten_thousand_absent_pages_are_half_a_kilobyte():
         Entry(first=n, last=n + 2499, gist="user: asked for the cheapest flight | tool: found")
         for n in range(1, 10_000, 2500)
     )
-    block = Block(ranges=((1, 10_000),), entries=lines, at=10_000, tip="a" * 32, level=12, tokens=300)
-    view = View(generation=400, blocks=(block,), clock=1.5)
+    block = Block(ranges=((1, 10_000),), entries=lines, at=10_000, tip="a" * 32, tokens=300)
+    view = View(generation=400, block=block, clock=1.5)
     assert len(view.absent) == 10_000
     assert len(json.dumps(to_record(view))) < 600
 
 
 @given(views())
 @few
-def test_absent_is_what_the_blocks_name(view):
-    assert view.absent == {seq for b in view.blocks for seq in members(b.ranges)}
-    assert len(view.absent) == sum(count(b.ranges) for b in view.blocks)
-    assert view.block_tokens == sum(b.tokens for b in view.blocks)
+def test_absent_is_what_the_block_names(view):
+    assert view.absent == (members(view.block.ranges) if view.block else set())
+    assert view.block_tokens == (view.block.tokens if view.block else 0)
     assert view.pinned == {p.seq for p in view.pins}
 
 
@@ -117,11 +114,11 @@ def test_a_pin_brings_its_page_back_and_no_other(view, seqs):
     assert pinned.generation == view.generation + 1
     assert pinned.previews == tuple(p for p in view.previews if p.seq not in pinned.pinned), "whole again"
     assert pinned.released == tuple(p for p in view.released if p.seq not in pinned.pinned)
-    assert all(b.ranges for b in pinned.blocks)
-    assert (pinned.clock, [b.tip for b in pinned.blocks if b in view.blocks]) == (
-        view.clock,
-        [b.tip for b in view.blocks if not members(b.ranges) & set(seqs)],
-    )
+    assert (pinned.block is None) == (not pinned.absent)
+    if pinned.block is not None:
+        assert (pinned.block.tip, pinned.block.entries) == (view.block.tip, view.block.entries)
+        assert (pinned.block is view.block) == (not view.absent & set(seqs))
+    assert pinned.clock == view.clock
     assert from_record(to_record(pinned)) == pinned
 
 
@@ -131,21 +128,16 @@ def test_a_block_that_gave_a_page_back_never_counts_less_than_its_text(view, seq
     def cost(text):
         return len(text)
 
-    exact = View(blocks=tuple(Block(**{**as_fields(b), "tokens": cost(b.text)}) for b in view.blocks))
+    exact = View(block=replace(view.block, tokens=cost(view.block.text)) if view.block else None)
     pinned = exact.with_pins(Pin(seq=seq, chain=CHAIN[seq]) for seq in seqs)
-    assert all(b.tokens >= cost(b.text) for b in pinned.blocks)
-
-
-def as_fields(block):
-    return {name: getattr(block, name) for name in ("ranges", "entries", "at", "tip", "level", "tokens")}
+    assert pinned.block is None or pinned.block.tokens >= cost(pinned.block.text)
 
 
 def test_a_page_in_the_middle_of_a_block_comes_back_alone():
     line = Entry(first=2, last=9, gist="user: hi")
     block = Block(ranges=((2, 9),), entries=(line,), at=9, tip=CHAIN[9], tokens=50)
-    alone = Block(ranges=((12, 12),), entries=(line,), at=12, tip=CHAIN[12])
-    view = View(blocks=(block, alone)).with_pins([Pin(seq=5, chain=CHAIN[5]), Pin(seq=12, chain=CHAIN[12])])
-    assert [(b.ranges, b.at, b.tip, b.entries) for b in view.blocks] == [(((2, 4), (6, 9)), 9, CHAIN[9], (line,))]
+    left = View(block=block).with_pins([Pin(seq=5, chain=CHAIN[5])]).block
+    assert (left.ranges, left.at, left.tip, left.entries) == (((2, 4), (6, 9)), 9, CHAIN[9], (line,))
 
 
 def test_a_new_pin_replaces_the_one_of_another_path():
@@ -209,17 +201,18 @@ def test_notes_and_folded_items_are_counted_and_no_plain_prompt(view, note):
     assert after.note_tokens == view.note_tokens + note.tokens
     assert after.generation == view.generation + 1
     assert not after.is_plain
-    parts = ("blocks", "previews", "notes", "folded")
-    assert view.is_plain is all(getattr(view, part) == () for part in parts)
+    parts = ("block", "previews", "notes", "folded")
+    assert view.is_plain == (not any(getattr(view, part) for part in parts))
     for part in parts:
-        assert View(**{part: getattr(view, part)}).is_plain is (getattr(view, part) == ())
+        assert View(**{part: getattr(view, part)}).is_plain == (not getattr(view, part))
 
 
 @given(views(), views())
 @few
-def test_a_reclaim_replaces_blocks_and_clock_and_keeps_pins(view, other):
-    after = view.with_blocks(other.blocks, other.clock)
-    assert (after.blocks, after.clock, after.pins) == (other.blocks, other.clock, view.pins)
+def test_a_reclaim_replaces_block_and_clock_and_keeps_pins(view, other):
+    assume(other.block is not None)
+    after = view.with_block(other.block, other.clock)
+    assert (after.block, after.clock, after.pins) == (other.block, other.clock, view.pins)
     assert after.previews == tuple(p for p in view.previews if p.seq not in other.absent)
     assert after.released == tuple(p for p in view.released if p.seq not in other.absent)
     assert after.generation == view.generation + 1
@@ -237,15 +230,15 @@ def test_on_a_path_exactly_what_belongs_to_it_is_kept(view, length, fork):
         assert getattr(kept, part) == tuple(p for p in getattr(view, part) if p.at <= shared)
     assert kept.seal == (view.seal if view.seal and view.seal.at <= shared else None)
     assert all(path.get(at, "") == chain for at, chain in kept.proofs)
-    parts = len(kept.blocks) + sum(len(getattr(kept, part)) for part in SEPARATE)
+    parts = (kept.block is not None) + sum(len(getattr(kept, part)) for part in SEPARATE)
     assert len(kept.proofs) == parts, "whatever belongs to a path has its proof"
-    assert kept.blocks == tuple(b for b in view.blocks if b.at <= shared)
+    assert kept.block == (view.block if view.block and view.block.at <= shared else None)
     assert kept.pins == tuple(p for p in view.pins if p.seq <= shared)
     assert (kept.generation, kept.clock) == (view.generation, view.clock)
     assert kept.on_path(path.get) == kept
     assert all(seq <= shared for seq in kept.absent | kept.pinned)
     if shared == 60:
-        assert kept is view
+        assert kept == view
 
 
 RECORDS = st.one_of(

@@ -16,7 +16,7 @@ from pagefault.window.view import Pin, Seal, View, clock_of, from_record, to_rec
 from tests.core.strategies import json_values, texts
 
 LINE = Entry(first=2, last=9, gist="user: hi")
-BLOCK = Block(ranges=((2, 4), (6, 9)), entries=(LINE,), at=12, tip="a" * 32, level=1, tokens=50)
+BLOCK = Block(ranges=((2, 4), (6, 9)), entries=(LINE,), at=12, tip="a" * 32, tokens=50)
 SHOWN = Preview(seq=10, chain="c" * 32, cuts=(Cut(part=2, head=10, tail=5),), tokens=40)
 PIN = Pin(seq=1, chain="b" * 32)
 ITEM = PinnedItem(key="name", text="Ada", at=2, chain="d" * 32)
@@ -24,7 +24,7 @@ NOTE = Note(before=11, at=10, chain="c" * 32, about="item", text="name is Ada", 
 GOOD = to_record(
     View(
         generation=3,
-        blocks=(BLOCK,),
+        block=BLOCK,
         pins=(PIN,),
         previews=(SHOWN,),
         released=(PIN,),
@@ -54,9 +54,9 @@ def read_or_refuse(record):
     except ValueError:
         return None
     assert from_record(json.loads(json.dumps(to_record(view)))) == view
-    for block in view.blocks:
-        assert all(1 <= first <= last <= block.at for first, last in block.ranges)
-        assert block.text
+    if view.block is not None:
+        assert all(1 <= first <= last <= view.block.at for first, last in view.block.ranges)
+        assert view.block.text
     return view
 
 
@@ -166,7 +166,7 @@ def setting(*path_and_value):
         setting("blocks", 0, "entries", [[2, 13, "beyond"]]),
         setting("blocks", 0, "tip", None),
         setting("blocks", 0, "tokens", -1),
-        setting("blocks", 0, "level", 0.5),
+        setting("blocks", [*GOOD["blocks"], *GOOD["blocks"]]),
         setting("pins", [[1]]),
         setting("pins", [[1, 5]]),
         setting("pins", 7),
@@ -194,7 +194,7 @@ def first_line(gist):
     """The line of contents that a record with this gist leads to."""
     record = copy.deepcopy(GOOD)
     record["blocks"][0]["entries"][0][2] = gist
-    return str(from_record(record).blocks[0].entries[0])
+    return str(from_record(record).block.entries[0])
 
 
 @given(texts())
@@ -209,3 +209,8 @@ def test_a_gist_of_a_record_has_single_spaces(gist):
 
 def test_a_gist_of_a_record_holds_nothing_that_no_reader_sees():
     assert first_line("a\u202eb\x1b[2J\u2028c \n d") == "2-9 a b [2J c d"
+
+
+def test_a_block_of_before_also_said_how_often_it_was_merged():
+    (block,) = GOOD["blocks"]
+    assert from_record({**GOOD, "blocks": [{**block, "level": 3}]}).block == BLOCK

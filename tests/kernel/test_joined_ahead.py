@@ -22,7 +22,7 @@ def test_the_writer_joins_lines_when_it_has_nothing_else_to_do():
         before = len(lineage.joined)
         assert space.step(messages, CHAT, small, now=2.0).evicted
         until(lambda: len(lineage.joined) < before, "what left is let go of")
-        (block,) = lineage.view.blocks
+        block = lineage.view.block
         pairs = [block.entries[at : at + 2] for at in range(len(block.entries) - 1)]
         until(lambda: all(map(lineage.joined.get, pairs)), "lines of the block are joined")
 

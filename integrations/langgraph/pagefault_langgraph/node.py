@@ -315,7 +315,7 @@ def _is_shown(told: Standing, record: Mapping[str, Any] | None) -> bool:
 
 
 def _text(path: Lineage) -> str:
-    return "\n\n".join(block.text for block in path.view.blocks)
+    return path.view.block.text if path.view.block else ""
 
 
 def _placed(natives: list[Any], path: Lineage, turn: _Turn, *, drop: bool) -> list[Any]:
@@ -324,13 +324,10 @@ def _placed(natives: list[Any], path: Lineage, turn: _Turn, *, drop: bool) -> li
     A stream of messages passes over ids that it has seen, so users are not shown contents. Where
     messages are dropped the block stands where the state has it, or will have it.
     """
-    if not path.view.blocks:
+    if path.view.block is None:
         return natives
-    lead, count = lead_of(natives), len(path.view.blocks)
-    if path.view.folded:
-        lead += 1  # pinned items come first
-    first, *others = natives[lead : lead + count]
-    rest = [*natives[:lead], *natives[lead + count :]]
+    lead = lead_of(natives) + bool(path.view.folded)  # pinned items come first
+    block, rest = natives[lead], [*natives[:lead], *natives[lead + 1 :]]
     message = turn.state.message
     start = path.slots[min(path.absent) - 1].start
     name = path.key_at(start) if message is None else message.id
@@ -340,7 +337,7 @@ def _placed(natives: list[Any], path: Lineage, turn: _Turn, *, drop: bool) -> li
         at = max((i + 1 for i, m in enumerate(rest) if m.id in before), default=lead)
     elif drop:
         at = start + bool(path.view.folded)
-    return [*rest[:at], first.model_copy(update={"id": name or first.id}), *others, *rest[at:]]
+    return [*rest[:at], block.model_copy(update={"id": name or block.id}), *rest[at:]]
 
 
 def _index(messages: list[Any], message: Any) -> int:

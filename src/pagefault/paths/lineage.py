@@ -254,11 +254,11 @@ class Lineage:
     # -- counting --------------------------------------------------------------------------
 
     def about(self) -> int:
-        """Upper bound of what blocks and resident pages cost, as exact as when ``ceiling`` was asked last."""
+        """Upper bound of what the block and resident pages cost, as exact as when ``ceiling`` was asked last."""
         return self.counted + self.loose + self.own_tokens
 
     def ceiling(self) -> int:
-        """Upper bound of what blocks and resident pages cost; exact for all that is materialised."""
+        """Upper bound of what the block and resident pages cost; exact for all that is materialised."""
         while self._uncounted and self._uncounted[0].content is not None:
             slot = self._uncounted.popleft()
             self.loose -= slot.upper

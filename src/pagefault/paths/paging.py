@@ -320,10 +320,10 @@ class Paging:
                 return self._reclaim(lineage, budget, overhead, now, by_turns=by_turns)
             chosen.update(more)
             clock = clock_after(census.evictable, more, view.clock)
-            view = base.with_blocks(_compacted(lineage, chosen, budget), clock)
-            census = census.after(chosen, overhead=overhead + view.note_tokens, blocks=view.block_tokens)
+            view = base.with_block(_compacted(lineage, chosen, budget), clock)
+            census = census.after(chosen, overhead=overhead + view.note_tokens, block=view.block_tokens)
         if not chosen and census.total > budget.window - budget.reserve:
-            view, census = base, census.after((), overhead=overhead + base.note_tokens, blocks=base.block_tokens)
+            view, census = base, census.after((), overhead=overhead + base.note_tokens, block=base.block_tokens)
         if census.total > budget.high:
             view = view.with_previews(squeeze(lineage, _results(lineage), census.total - budget.high))
             census = _census(lineage, view, chosen, overhead)
@@ -331,7 +331,7 @@ class Paging:
         for slot in lineage.slots:
             if slot.uses != 1:
                 slot.uses = 1 + (slot.uses - 1) / 2
-        lineage.adopt(replace(view, seal=lineage.seal(view.blocks[-1].at)) if view.blocks else view)
+        lineage.adopt(replace(view, seal=lineage.seal(view.block.at)) if view.block else view)
         return lineage, tuple(sorted(chosen))
 
     def _rebuild(self, lineage: Lineage, changed: Slot, now: float) -> Lineage:
@@ -346,8 +346,8 @@ class Paging:
 
     def leave_out(self, lineage: Lineage, seqs: Sequence[int], budget: Budget) -> None:
         """Have these closed pages, which cannot be shown, in the table of contents only. The caller holds the lock."""
-        blocks = _compacted(lineage, set(seqs), budget)
-        lineage.adopt(lineage.view.with_blocks(blocks, lineage.view.clock))
+        block = _compacted(lineage, set(seqs), budget)
+        lineage.adopt(lineage.view.with_block(block, lineage.view.clock))
 
     # -- pins ------------------------------------------------------------------------------
 
@@ -448,18 +448,18 @@ def _census(lineage: Lineage, view: View, chosen: set[int], overhead: int) -> Ce
         overhead=overhead + view.note_tokens,
         held=held,
         evictable=evictable,
-        blocks=view.block_tokens,
+        block=view.block_tokens,
     )
 
 
-def _compacted(lineage: Lineage, chosen: set[int], budget: Budget) -> tuple[Block, ...]:
+def _compacted(lineage: Lineage, chosen: set[int], budget: Budget) -> Block:
     gone = [lineage.slots[n - 1] for n in sorted(chosen)]
     entries = [slot.line or lineage.line_of(slot) for slot in gone]
     tip = lineage.chain_at(gone[-1].seq) or ""
     counter = lineage.counter
     adds_up, known = lines_add_up(counter), lineage.joined.get
     scale = Scale(counter.count, lambda tokens: reserved(tokens + MESSAGE_OVERHEAD, counter), adds_up, known)
-    return compact(lineage.view.blocks, entries, tip, limit=budget.blocks, scale=scale)
+    return compact(lineage.view.block, entries, tip, limit=budget.block, scale=scale)
 
 
 def _message_cost(lineage: Lineage, text: str) -> int:

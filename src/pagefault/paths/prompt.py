@@ -10,12 +10,11 @@ from pagefault.paths.content import count, projection_of
 from pagefault.paths.lineage import Lineage
 from pagefault.paths.previewing import shown
 from pagefault.paths.slot import Slot
-from pagefault.window.compaction import Block
 from pagefault.window.notes import Note, items_text
 
 
 def render(lineage: Lineage, requested: list[Any] | None = None) -> list[Any]:
-    """What to send: system messages, pinned items, blocks, then resident pages and notes in their order.
+    """What to send: system messages, pinned items, the block, then resident pages and notes in their order.
 
     Args:
         lineage: The path and the view over it.
@@ -107,15 +106,11 @@ def _leads(slot: Slot) -> bool:
 
 
 def _top(lineage: Lineage) -> list[Any]:
-    """What stands between the system messages and the pages: pinned items, then the blocks."""
-    view = lineage.view
-    items = [lineage.codec.block(items_text(view.folded), "pagefault-items")] if view.folded else []
-    return [*items, *(lineage.codec.block(block.text, _name(block)) for block in view.blocks)]
+    """What stands between the system messages and the pages: pinned items, then the block."""
+    view, made = lineage.view, lineage.codec.block
+    top = [made(items_text(view.folded), "pagefault-items")] if view.folded else []
+    return [*top, made(block.text, f"pagefault-{block.at}-{block.tip[:8]}")] if (block := view.block) else top
 
 
 def _message(lineage: Lineage, note: Note) -> Any:
     return lineage.codec.block(note.text, f"pagefault-note-{note.before}-{note.about}")
-
-
-def _name(block: Block) -> str:
-    return f"pagefault-{block.at}-{block.level}-{block.tip[:8]}"

@@ -47,7 +47,7 @@ class Budget:
         watermarks: When to reclaim and how deep, as shares of the target.
         high: Tokens above which a reclaim starts; follows from the above, as do the next two.
         low: Tokens at which a reclaim may stop.
-        blocks: Tokens that all compaction blocks together may use.
+        block: Tokens that the compaction block may use.
 
     Raises:
         BudgetError: A number is not positive, or target and reserve exceed the window.
@@ -63,7 +63,7 @@ class Budget:
     watermarks: Watermarks = Watermarks()
     high: int = field(init=False, repr=False, compare=False)
     low: int = field(init=False, repr=False, compare=False)
-    blocks: int = field(init=False, repr=False, compare=False)
+    block: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         for name in ("window", "target", "reserve"):
@@ -84,7 +84,7 @@ class Budget:
             )
         object.__setattr__(self, "high", int(self.target * self.watermarks.high))
         object.__setattr__(self, "low", int(self.target * self.watermarks.low))
-        object.__setattr__(self, "blocks", int(self.target * BLOCK_SHARE))
+        object.__setattr__(self, "block", int(self.target * BLOCK_SHARE))
 
 
 def check_budget(budget: object) -> None:

@@ -1,4 +1,4 @@
-"""Compaction blocks: what stays in the window in place of the pages that left it.
+"""The compaction block: what stays in the window in place of the pages that left it.
 
 A reclaim leaves one block, a table of contents with a line per range of pages, and takes up
 what the block before said. Lines are as fine as their age allows, like the levels of a
@@ -19,6 +19,7 @@ from typing import Final, NamedTuple
 from pagefault.window.gist import merge as merge_gists
 
 Range = tuple[int, int]
+_SPAN: Final = itemgetter(0, 1)
 SPANS: Final = 6
 RECENT: Final = 8
 """Pages that count as the newest: among them, age makes no difference."""
@@ -88,14 +89,13 @@ class Scale(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Block:
-    """The contents of one reclaim, or of several merged ones.
+    """The table of contents of all that left.
 
     Attributes:
         ranges: Exactly the pages that left, as sorted inclusive ranges.
         entries: Lines of contents, in page order.
         at: Number of the youngest page that left when the block was made.
         tip: Chain of page ``at``: proves that the block belongs to a path.
-        level: How often it was merged.
         tokens: What its text costs as a message.
     """
 
@@ -103,7 +103,6 @@ class Block:
     entries: tuple[Entry, ...]
     at: int
     tip: str
-    level: int = 0
     tokens: int = 0
 
     @property
@@ -147,13 +146,11 @@ def count(ranges: Iterable[Range]) -> int:
     return sum(last - first + 1 for first, last in ranges)
 
 
-def compact(
-    blocks: Sequence[Block], victims: Sequence[Entry], tip: str, *, limit: int, scale: Scale
-) -> tuple[Block, ...]:
-    """The contents after one more reclaim: one block, whatever there was before.
+def compact(block: Block | None, victims: Sequence[Entry], tip: str, *, limit: int, scale: Scale) -> Block:
+    """The contents after one more reclaim.
 
     Args:
-        blocks: The blocks so far, oldest first; more than one only in records of earlier releases.
+        block: The contents so far.
         victims: One entry per page that leaves, in page order.
         tip: Chain of the youngest victim.
         limit: Tokens that the block may use. Kept unless even one line exceeds it.
@@ -162,17 +159,12 @@ def compact(
     Returns:
         The block, within ``limit``.
     """
-    spans = map(itemgetter(0, 1), victims)
-    lines = [*victims, *(e for b in blocks for e in _needed(b))]
-    at, chain = max([*((b.at, b.tip) for b in blocks), (victims[-1].last, tip)], key=itemgetter(0))
-    whole = Block(
-        ranges=_union([*spans, *(r for b in blocks for r in b.ranges)]),
-        entries=tuple(sorted(lines, key=itemgetter(0, 1))),
-        at=at,
-        tip=chain,
-        level=max((b.level + 1 for b in blocks), default=0),
-    )
-    return (_fit(whole, limit, scale),)
+    spans, lines, at = list(map(_SPAN, victims)), list(victims), victims[-1].last
+    if block is not None:
+        spans += block.ranges
+        lines = sorted([*_needed(block), *victims], key=_SPAN)
+        at, tip = max((block.at, block.tip), (at, tip))
+    return _fit(Block(ranges=_union(spans), entries=tuple(lines), at=at, tip=tip), limit, scale)
 
 
 def join(entries: Sequence[Entry], newest: int) -> Iterator[tuple[int, int]]:

@@ -20,13 +20,13 @@ class Joined:
 
     Attributes:
         pages: So many of the path's pages have been looked at together with the one behind them.
-        blocks: The blocks whose lines have.
+        block: The block whose lines have.
         due: Neighbouring lines that are not joined yet.
     """
 
     def __init__(self) -> None:
         self.pages = 0
-        self.blocks: tuple[Block, ...] = ()
+        self.block: Block | None = None
         self.due: deque[tuple[Entry, Entry]] = deque()
         self._known: dict[_Key, Entry] = {}
 
@@ -42,10 +42,10 @@ class Joined:
         if (key := _key(lines)) not in self._known:
             self._known[key] = joined(lines, size)
 
-    def take_up(self, blocks: tuple[Block, ...], absent: Collection[int]) -> None:
-        """Go on with the lines of these blocks, and let go of those of pages that left the window."""
-        self.blocks = blocks
-        lines = [pair for block in blocks for pair in pairwise(block.entries)]
+    def take_up(self, block: Block | None, absent: Collection[int]) -> None:
+        """Go on with the lines of this block, and let go of those of pages that left the window."""
+        self.block = block
+        lines = list(pairwise(block.entries)) if block else []
         self.due = deque([*lines, *(pair for pair in self.due if pair[0].first not in absent)])
         kept = set(map(_key, lines))
         self._known = {key: line for key, line in self._known.items() if key in kept or key[0][0] not in absent}

@@ -1,4 +1,4 @@
-"""What the window holds besides pages and blocks: pinned items, and notes at the tail.
+"""What the window holds besides pages and the block: pinned items, and notes at the tail.
 
 Pinned items are an agent's core memory: short texts under a key that stand near the top of every
 prompt. A change does not touch the top, since the prompt only grows between reclaims: it comes as a

@@ -27,13 +27,13 @@ class Census:
         held: Pages that must stay: leading system messages, pins, the last user message, the open
             or last group.
         evictable: Pages that may leave, in page order.
-        blocks: Compaction blocks already there.
+        block: The compaction block already there.
     """
 
     overhead: int
     held: Sequence[PageCost]
     evictable: Sequence[PageCost]
-    blocks: int = 0
+    block: int = 0
 
     @property
     def fixed(self) -> int:
@@ -43,12 +43,12 @@ class Census:
     @property
     def total(self) -> int:
         """The whole request."""
-        return self.fixed + self.blocks + sum([p.tokens for p in self.evictable])
+        return self.fixed + self.block + sum([p.tokens for p in self.evictable])
 
-    def after(self, gone: Collection[int], *, overhead: int, blocks: int) -> Census:
-        """The window without these pages, with other overhead and blocks."""
+    def after(self, gone: Collection[int], *, overhead: int, block: int) -> Census:
+        """The window without these pages, with other overhead and another block."""
         left = [p for p in self.evictable if p.seq not in gone]
-        return Census(overhead=overhead, held=self.held, evictable=left, blocks=blocks)
+        return Census(overhead=overhead, held=self.held, evictable=left, block=block)
 
 
 def victims(census: Census, budget: Budget) -> tuple[int, ...]:
@@ -60,7 +60,7 @@ def victims(census: Census, budget: Budget) -> tuple[int, ...]:
 
     Args:
         census: The window as it would be.
-        budget: Watermarks and the share for compaction blocks.
+        budget: Watermarks and the share for the compaction block.
 
     Returns:
         Page numbers, ascending.
@@ -74,13 +74,13 @@ def victims(census: Census, budget: Budget) -> tuple[int, ...]:
     if total <= budget.high or not census.evictable:
         return ()
     fixed = census.fixed
-    room = max(0, budget.low - fixed - max(budget.blocks, census.blocks))
+    room = max(0, budget.low - fixed - max(budget.block, census.block))
     released = [p for p in census.evictable if p.released]
     chosen = {p.seq for p in released}
     freed = sum(p.tokens for p in released)
     ordinary = [p for p in census.evictable if not (p.last_resort or p.released)]
     split = _protected_from(ordinary, room // 2)
-    need = total - census.blocks - fixed - room
+    need = total - census.block - fixed - room
     if freed < need:
         left = set(gdsf(ordinary[:split], need - freed))
         chosen |= left

@@ -8,7 +8,7 @@ newer record, only what belongs to that state's own past is kept.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, Final, TypeGuard
@@ -50,7 +50,7 @@ class View:
 
     Attributes:
         generation: Rises with every decision; the higher one wins when two meet.
-        blocks: Compaction blocks, oldest first; a page is absent exactly when one names it.
+        block: The table of contents of what left; a page is absent exactly when its ranges name it.
         pins: Pages that never leave.
         previews: Pages that are in the window in part.
         released: Pages that leave first at the next reclaim.
@@ -63,7 +63,7 @@ class View:
     """
 
     generation: int = 0
-    blocks: tuple[Block, ...] = ()
+    block: Block | None = None
     pins: tuple[Pin, ...] = ()
     previews: tuple[Preview, ...] = ()
     released: tuple[Pin, ...] = ()
@@ -77,7 +77,7 @@ class View:
     @property
     def absent(self) -> set[int]:
         """Numbers of the pages that are not in the window."""
-        return members(r for block in self.blocks for r in block.ranges)
+        return members(self.block.ranges) if self.block else set()
 
     @property
     def pinned(self) -> set[int]:
@@ -86,8 +86,8 @@ class View:
 
     @property
     def block_tokens(self) -> int:
-        """What all blocks together cost."""
-        return sum(block.tokens for block in self.blocks)
+        """What the block costs."""
+        return self.block.tokens if self.block else 0
 
     @property
     def note_tokens(self) -> int:
@@ -97,14 +97,14 @@ class View:
     @property
     def is_plain(self) -> bool:
         """Whether a prompt is the framework's messages as they are."""
-        return not (self.blocks or self.previews or self.notes or self.folded)
+        return not (self.block or self.previews or self.notes or self.folded)
 
-    def with_blocks(self, blocks: tuple[Block, ...], clock: float) -> View:
+    def with_block(self, block: Block, clock: float) -> View:
         """The view after a reclaim."""
-        gone = members(r for block in blocks for r in block.ranges)
+        gone = members(block.ranges)
         shown = tuple(p for p in self.previews if p.seq not in gone)
         left = tuple(p for p in self.released if p.seq not in gone)
-        return replace(self, generation=self.generation + 1, blocks=blocks, previews=shown, released=left, clock=clock)
+        return replace(self, generation=self.generation + 1, block=block, previews=shown, released=left, clock=clock)
 
     def with_items_folded(self, cost: Callable[[str], int]) -> View:
         """The view as a reclaim leaves it: items near the top, nothing of ours at the tail."""
@@ -148,10 +148,9 @@ class View:
         return replace(self.with_present(wanted), pins=ordered, previews=shown, released=left)
 
     def with_present(self, seqs: Iterable[int]) -> View:
-        """The view with these pages in the window, whatever the blocks said."""
-        back = set(seqs)
-        blocks = tuple(b for b in (_without(block, back) for block in self.blocks) if b is not None)
-        return replace(self, generation=self.generation + 1, blocks=blocks)
+        """The view with these pages in the window, whatever the block said."""
+        block = _without(self.block, set(seqs)) if self.block else None
+        return replace(self, generation=self.generation + 1, block=block)
 
     def without_pins(self, seqs: Iterable[int]) -> View:
         """The view with these pages free to leave again."""
@@ -161,11 +160,11 @@ class View:
     @property
     def proofs(self) -> list[tuple[int, str]]:
         """Page numbers, and the chains there by which parts of this view belong to a path."""
-        blocks = [(b.at, b.tip) for b in self.blocks]
+        block = [(self.block.at, self.block.tip)] if self.block else []
         pins = [(p.seq, p.chain) for p in (*self.pins, *self.released)]
         shown = [(p.seq, p.chain) for p in self.previews]
         items = [(i.at, i.chain) for i in (*self.items, *self.folded)]
-        return [*blocks, *pins, *shown, *items, *((n.at, n.chain) for n in self.notes)]
+        return [*block, *pins, *shown, *items, *((n.at, n.chain) for n in self.notes)]
 
     def on_path(self, chain_at: Callable[[int], str | None]) -> View:
         """What of this view belongs to the path whose chain at page ``n`` is ``chain_at(n)``."""
@@ -175,7 +174,7 @@ class View:
 
         return replace(
             self,
-            blocks=tuple(b for b in self.blocks if is_here(b.at, b.tip)),
+            block=self.block if self.block and is_here(self.block.at, self.block.tip) else None,
             pins=tuple(p for p in self.pins if is_here(p.seq, p.chain)),
             previews=tuple(p for p in self.previews if is_here(p.seq, p.chain)),
             released=tuple(p for p in self.released if is_here(p.seq, p.chain)),
@@ -209,10 +208,9 @@ def to_record(view: View) -> dict[str, Any]:
                 "entries": [[e.first, e.last, e.gist] for e in b.entries],
                 "at": b.at,
                 "tip": b.tip,
-                "level": b.level,
                 "tokens": b.tokens,
             }
-            for b in view.blocks
+            for b in ([view.block] if view.block else [])
         ],
         "pins": [[p.seq, p.chain] for p in view.pins],
         "previews": [[p.seq, p.chain, p.tokens, [[c.part, c.head, c.tail] for c in p.cuts]] for p in view.previews],
@@ -235,12 +233,11 @@ def from_record(record: Mapping[str, Any]) -> View:
     if record.get("v") != RECORD_VERSION:
         raise ValueError(f"view record version {record.get('v')!r:.60}, this release reads {RECORD_VERSION}")
     try:
-        blocks = tuple(_block(b) for b in record["blocks"])
         pins = tuple(Pin(seq=_number(seq), chain=_text(chain)) for seq, chain in record["pins"])
         folded_tokens, folded = record.get("folded", (0, ()))
         return View(
             generation=_number(record["gen"]),
-            blocks=blocks,
+            block=_only(record["blocks"]),
             pins=pins,
             previews=tuple(_preview(*preview) for preview in record.get("previews", ())),
             released=tuple(Pin(seq=_number(seq), chain=_text(chain)) for seq, chain in record.get("released", ())),
@@ -253,6 +250,13 @@ def from_record(record: Mapping[str, Any]) -> View:
         )
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"not a view record: {error!r:.200}") from error
+
+
+def _only(blocks: Sequence[Mapping[str, Any]]) -> Block | None:
+    """There is one block or none; records were made for several once, and still have a list."""
+    if len(blocks) > 1:
+        raise ValueError(f"{len(blocks)} compaction blocks in place of one")
+    return _block(blocks[0]) if blocks else None
 
 
 def _block(data: Mapping[str, Any]) -> Block:
@@ -268,7 +272,6 @@ def _block(data: Mapping[str, Any]) -> Block:
         entries=tuple(Entry(first=first, last=last, gist=gist) for (first, last), gist in spans),
         at=at,
         tip=_text(data["tip"]),
-        level=_number(data["level"]),
         tokens=_number(data["tokens"]),
     )
 

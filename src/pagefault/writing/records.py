@@ -131,10 +131,10 @@ def join_ahead(task: Task) -> bool:
     lineage, breath = task.lineage, Breath()
     joined = lineage.joined
     with task.paging.lock:
-        blocks, absent = lineage.view.blocks, lineage.absent
+        block, absent = lineage.view.block, lineage.absent
         slots = lineage.slots[joined.pages : joined.pages + JOINED + 1]
-    if joined.blocks != blocks:
-        joined.take_up(blocks, absent)
+    if joined.block != block:
+        joined.take_up(block, absent)
         for slot in [lineage.slots[seq - 1] for seq in absent]:
             slot.copy = None  # what left the window is not looked at again
             breath.draw()
