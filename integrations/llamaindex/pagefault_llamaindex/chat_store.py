@@ -114,10 +114,12 @@ class PagefaultChatStore(AsyncDBChatStore):
     async def set_messages(
         self, key: str, messages: list[ChatMessage], status: MessageStatus = MessageStatus.ACTIVE
     ) -> None:
-        """Replace the messages of a key."""
+        """Make these all messages of a key: none stays in its other part."""
         accepted = accept(messages)
         await self._note_key(key)
         await self._replace(key, status, accepted)
+        for other in set(_parts(None)) - {MessageStatus(status)}:
+            await self._replace(key, other, [])
 
     async def delete_message(self, key: str, idx: int) -> ChatMessage | None:
         """Delete the message at an index, archived ones counted first; ``None`` when there is none.
