@@ -101,7 +101,7 @@ def test_a_model_names_no_ids(memory):
     assert set(remember_tool(memory).tool_call_schema.model_json_schema()["properties"]) == {"key", "value"}
     for scope in ("thread", "user"):
         schema = recall_tool(memory, scope=scope).tool_call_schema.model_json_schema()
-        assert set(schema["properties"]) == {"addresses", "query"}
+        assert set(schema["properties"]) == {"addresses", "query", "after", "before"}
 
 
 def test_a_model_reads_why_something_was_not_kept(memory):
@@ -173,6 +173,18 @@ def test_what_was_said_anew_comes_first_and_is_named_by_the_older_document(memor
     assert newer.page_content == "user: The gate PIN is now 4712."
     assert "superseded_by" not in newer.metadata
     assert older.metadata["superseded_by"] == newer.metadata["address"]
+
+
+def test_documents_of_some_time(memory):
+    space = memory.space(user="ada", thread="dated")
+    said = [("The gate PIN is 8443.", 1_000.0), ("The gate PIN is 4712 now.", 2_000.0)]
+    space.append([{"role": "user", "content": text, "created_at": at} for text, at in said])
+    retriever = PagefaultRetriever(memory=memory, space=space.id)
+    assert [d.page_content[-9:] for d in retriever.invoke("gate PIN", after=1_500)] == ["4712 now."]
+    assert [d.page_content[-5:] for d in asyncio.run(retriever.ainvoke("gate PIN", before=1_500))] == ["8443."]
+    assert retriever.invoke("gate PIN", after=1_200, before=1_500) == []
+    with pytest.raises(ValueError, match="after is str '1970'; give Unix seconds"):
+        retriever.invoke("gate PIN", after="1970")
 
 
 def test_a_run_says_whose_conversation_it_is(memory):

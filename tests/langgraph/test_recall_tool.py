@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -90,6 +91,10 @@ def test_an_unanswerable_query_abstains(memory: pagefault.Memory) -> None:
         ({"addresses": "2@99999999"}, "recall failed"),
         ({"addresses": "", "query": "  "}, "give addresses, such as '12', or a query"),
         ({}, "give addresses, such as '12', or a query"),
+        ({"after": "2026-03"}, "give addresses, such as '12', or a query"),
+        ({"query": "record k4", "after": "last March"}, "after='last March' is no date; give one such as '2026-03'"),
+        ({"query": "record k4", "before": 1.5}, "before='1.5' is no date"),
+        ({"query": "record k4", "after": "2026", "before": "2026"}, "no time from 2026 on and before 2026"),
     ],
 )
 def test_a_mistake_of_the_model_is_told_to_the_model(memory: pagefault.Memory, asked: Any, told: str) -> None:
@@ -120,10 +125,30 @@ def test_a_model_may_send_null_numbers_or_lists(memory: pagefault.Memory, *, is_
         assert re.search(r"already in your context at .*\b3\b", answer), asked
 
 
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_model_asks_for_what_was_said_in_some_time(memory: pagefault.Memory, *, is_async: bool) -> None:
+    found = run(memory, {"query": "record k4", "after": "2020-01", "before": "9999"}, is_async=is_async)
+    assert words("k4", 18) in found[-1].content
+    until = re.search(r"page 5 \| (\S+) \| ", str(found[-1].content))
+    assert until, "the time is shown, or else a model could not know what to ask for"
+    assert datetime.fromisoformat(until[1]).year >= 2026
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+@pytest.mark.parametrize("bounds", [{"before": "2020-01"}, {"after": "9999-12-31T23:59Z", "before": None}])
+def test_what_is_of_another_time_is_not_shown(memory: pagefault.Memory, bounds: Any, *, is_async: bool) -> None:
+    told = str(run(memory, {"query": "record k4", **bounds}, is_async=is_async)[-1].content)
+    assert words("k4", 18) not in told
+    assert told.startswith("Nothing reliable was found")
+    assert told.endswith("ask again without after and before to look at all.")
+
+
 def test_the_model_can_name_no_tenant_and_no_ids(memory: pagefault.Memory) -> None:
     schema = convert_to_openai_tool(recall_tool(memory))
     properties = schema["function"]["parameters"]["properties"]
-    assert {name: field["type"] for name, field in properties.items()} == {"addresses": "string", "query": "string"}
+    assert {name: field["type"] for name, field in properties.items()} == dict.fromkeys(
+        ("addresses", "query", "after", "before"), "string"
+    )
 
 
 def test_a_result_takes_at_most_a_quarter_of_the_target(memory: pagefault.Memory) -> None:

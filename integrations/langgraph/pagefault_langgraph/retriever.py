@@ -45,7 +45,8 @@ class PagefaultRetriever(BaseRetriever):
         scope: ``"user"`` looks into all conversations of this user.
         sources: Asked as well; what they say has up to a third of the documents, the last ones. One that gives no
             answer is logged.
-        k: Documents returned at most; ``invoke(query, k=...)`` says it for one call.
+        k: Documents returned at most; ``invoke(query, k=...)`` says it for one call, and of which time they are
+            ``after=`` and ``before=``, Unix seconds as for ``space.recall``.
 
     Example:
         >>> import pagefault
@@ -88,8 +89,10 @@ class PagefaultRetriever(BaseRetriever):
         *,
         run_manager: CallbackManagerForRetrieverRun,  # noqa: ARG002  # LangChain passes it by name
         k: int | None = None,
+        after: float | None = None,
+        before: float | None = None,
     ) -> list[Document]:
-        asked = self._asked(query, k)
+        asked = self._asked(query, k, after, before)
         return _documents(self._space().recall(**asked), asked["limit"]) if asked else []
 
     async def _aget_relevant_documents(
@@ -98,14 +101,17 @@ class PagefaultRetriever(BaseRetriever):
         *,
         run_manager: AsyncCallbackManagerForRetrieverRun,  # noqa: ARG002  # as above
         k: int | None = None,
+        after: float | None = None,
+        before: float | None = None,
     ) -> list[Document]:
-        asked = self._asked(query, k)
+        asked = self._asked(query, k, after, before)
         return _documents(await self._space().arecall(**asked), asked["limit"]) if asked else []
 
-    def _asked(self, query: str, k: int | None) -> dict[str, Any]:
+    def _asked(self, query: str, k: int | None, after: float | None, before: float | None) -> dict[str, Any]:
         """What to ask for; nothing where a chain made a blank query of a question, which a space refuses."""
         limit = self.k if k is None else k
-        return {"query": query, "limit": limit, "scope": self.scope, "sources": self.sources} if query.strip() else {}
+        how = {"limit": limit, "after": after, "before": before, "scope": self.scope, "sources": self.sources}
+        return {"query": query, **how} if query.strip() else {}
 
     def _space(self) -> Space:
         return self.memory.at(self.space or identify(self.identity, _config.get() or {}, []))

@@ -12,7 +12,20 @@ from pydantic import BeforeValidator
 
 from pagefault import Budget, Memory, Source
 from pagefault.arguments import ScopeName
-from pagefault.asking import ADDRESSES, NAME, QUERY, asked, description_of, failed, few, said, said_addresses
+from pagefault.asking import (
+    ADDRESSES,
+    AFTER,
+    BEFORE,
+    NAME,
+    QUERY,
+    asked,
+    description_of,
+    failed,
+    few,
+    said,
+    said_addresses,
+    told,
+)
 from pagefault.errors import PagefaultError
 from pagefault.faults.others import Past
 from pagefault.messages.projection import RECALL_MARK
@@ -63,13 +76,17 @@ def recall_tool(
         runtime: ToolRuntime[Any, Any],
         addresses: Annotated[SaidAddresses, ADDRESSES] = "",
         query: Annotated[Said, QUERY] = "",
+        after: Annotated[Said, AFTER] = "",
+        before: Annotated[Said, BEFORE] = "",
     ) -> Answer:
         space, past = asker.past(runtime)
         how: Any = {"path": past, "budget": asker.share(space, budget, runtime), "scope": scope}
         try:
             if addresses:
                 return _answer(space.fault(few(addresses), **how))
-            return _answer(space.recall(asked(query), skip_resident=True, sources=sources, **how))
+            wanted = asked(query, after, before)
+            found = space.recall(**wanted, skip_resident=True, sources=sources, **how)
+            return _answer(told(found, wanted))
         except (PagefaultError, ValueError) as error:
             return _refusal(error)
 
@@ -77,13 +94,17 @@ def recall_tool(
         runtime: ToolRuntime[Any, Any],
         addresses: Annotated[SaidAddresses, ADDRESSES] = "",
         query: Annotated[Said, QUERY] = "",
+        after: Annotated[Said, AFTER] = "",
+        before: Annotated[Said, BEFORE] = "",
     ) -> Answer:
         space, past = await asker.apast(runtime)
         how: Any = {"path": past, "budget": asker.share(space, budget, runtime), "scope": scope}
         try:
             if addresses:
                 return _answer(await space.afault(few(addresses), **how))
-            return _answer(await space.arecall(asked(query), skip_resident=True, sources=sources, **how))
+            wanted = asked(query, after, before)
+            found = await space.arecall(**wanted, skip_resident=True, sources=sources, **how)
+            return _answer(told(found, wanted))
         except (PagefaultError, ValueError) as error:
             return _refusal(error)
 

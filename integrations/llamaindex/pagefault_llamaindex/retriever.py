@@ -9,7 +9,7 @@ from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
 
 from pagefault import Found, Outcome, Source, SpaceId
-from pagefault.arguments import ScopeName, check_limit
+from pagefault.arguments import ScopeName, check_limit, check_moment
 from pagefault.page import Page
 from pagefault.recall import reading, shared
 from pagefault.recall.rendering import time_of
@@ -35,11 +35,13 @@ class PagefaultRetriever(BaseRetriever):
         scope: ``"user"`` looks into all sessions of this user; a node's ``session`` says which.
         sources: Asked as well; what they say has up to a third of the nodes, the last ones, with the name of its
             ``source``. One that gives no answer is logged.
+        after: Only what is from this time on, Unix seconds as for ``space.recall``.
+        before: Only what is from before this time, likewise.
         **kwargs: For LlamaIndex's ``BaseRetriever``.
 
     Raises:
         TypeError: ``memory`` is neither.
-        ValueError: No such scope, or a limit out of range.
+        ValueError: No such scope, a limit out of range, or no time.
         InvalidId: ``scope="user"`` for a session of no user.
 
     Example:
@@ -59,13 +61,18 @@ class PagefaultRetriever(BaseRetriever):
         limit: int = 10,
         scope: ScopeName = "thread",
         sources: Sequence[Source] = (),
+        after: float | None = None,
+        before: float | None = None,
         **kwargs: Any,
     ) -> None:
         self._scope = check_home(memory, scope)
+        check_moment("after", after)
+        check_moment("before", before)
         self._limit = check_limit(limit)
         super().__init__(**kwargs)
         self._memory = memory
         self._sources = tuple(sources)
+        self._time = {"after": after, "before": before}
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         asked = self._asked(query_bundle.query_str)
@@ -84,7 +91,7 @@ class PagefaultRetriever(BaseRetriever):
     def _asked(self, query: str) -> dict[str, Any]:
         """What to ask for; nothing where an engine made a blank query of a question, which a space refuses."""
         how: dict[str, Any] = {"limit": self._limit, "scope": self._scope, "sources": self._sources}
-        return {"query": query, **how} if query.strip() else {}
+        return {"query": query, **how, **self._time} if query.strip() else {}
 
 
 def _nodes(found: Found, home: SpaceId, limit: int) -> list[NodeWithScore]:

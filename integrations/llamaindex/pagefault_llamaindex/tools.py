@@ -12,6 +12,8 @@ from pagefault import Source, Space
 from pagefault.arguments import ScopeName
 from pagefault.asking import (
     ADDRESSES,
+    AFTER,
+    BEFORE,
     FACT,
     KEY,
     NAME,
@@ -25,6 +27,7 @@ from pagefault.asking import (
     said,
     said_addresses,
     said_fact,
+    told,
 )
 from pagefault.errors import PagefaultError
 from pagefault.paths.lineage import Lineage
@@ -36,6 +39,8 @@ from pagefault_llamaindex.messages import LLAMAINDEX
 class _Recall(BaseModel):
     addresses: str = Field(default="", description=ADDRESSES)
     query: str = Field(default="", description=QUERY)
+    after: str = Field(default="", description=AFTER)
+    before: str = Field(default="", description=BEFORE)
 
 
 class _Remember(BaseModel):
@@ -62,22 +67,23 @@ def recall_tool(memory: Home, *, scope: ScopeName = "thread", sources: Sequence[
     description = description_of(scope)
     how: Any = {"skip_resident": True, "scope": scope, "sources": sources}
 
-    def recall(addresses: Any = "", query: Any = "") -> RecalledBlock:
+    def recall(addresses: Any = "", query: Any = "", after: Any = "", before: Any = "") -> RecalledBlock:
         try:
             space = space_of(memory)
             if wanted := said_addresses(addresses):
                 return _quoted(space.fault(few(wanted), path=_path(space), scope=scope).text)
-            return _quoted(space.recall(asked(said(query)), path=_path(space), **how).text)
+            question = asked(said(query), after, before)
+            return _quoted(told(space.recall(**question, path=_path(space), **how), question).text)
         except (PagefaultError, ValueError) as error:
             return _quoted(failed(NAME, error))
 
-    async def arecall(addresses: Any = "", query: Any = "") -> RecalledBlock:
+    async def arecall(addresses: Any = "", query: Any = "", after: Any = "", before: Any = "") -> RecalledBlock:
         try:
             space = await aspace_of(memory)
             if wanted := said_addresses(addresses):
                 return _quoted((await space.afault(few(wanted), path=_path(space), scope=scope)).text)
-            found = await space.arecall(asked(said(query)), path=_path(space), **how)
-            return _quoted(found.text)
+            question = asked(said(query), after, before)
+            return _quoted(told(await space.arecall(**question, path=_path(space), **how), question).text)
         except (PagefaultError, ValueError) as error:
             return _quoted(failed(NAME, error))
 
