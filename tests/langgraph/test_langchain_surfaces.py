@@ -13,6 +13,8 @@ from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langchain_core.prompts import PromptTemplate, format_document
 from langchain_core.runnables import RunnableLambda
 from langchain_core.runnables.history import RunnableWithMessageHistory
+from langgraph.func import entrypoint, task
+from langgraph.prebuilt import ToolNode
 from langgraph.runtime import get_runtime
 
 import pagefault
@@ -20,12 +22,14 @@ from pagefault import InvalidId, SpaceId, UnsupportedMessage
 from pagefault.stores import EdgeStore
 from pagefault.testing.faults import FlakyStore
 from pagefault_langgraph import (
+    NotPageable,
     PagefaultChatMessageHistory,
     PagefaultRetriever,
     recall_tool,
     remember_tool,
     space_of,
 )
+from pagefault_langgraph.window import window_tools
 from tests.langgraph.scripted import ScriptedModel
 
 
@@ -68,6 +72,41 @@ def test_what_a_model_keeps_is_recalled_in_another_thread(memory, is_async):
     assert "Ada is vegan since 2020." in ask(memory, "recall", {"query": "vegan diet"}, other, is_async=is_async)
     stranger = config(user_id="bob", thread_id="t1")
     assert "vegan since" not in ask(memory, "recall", {"query": "vegan diet"}, stranger, is_async=is_async)
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_tools_in_functions_with_task(memory, is_async):
+    tools = [recall_tool(memory), remember_tool(memory), *window_tools(memory)]
+    told = HumanMessage("The gate PIN is 4712.", id="h1")
+
+    def call(name, **args):
+        return {"name": name, "args": args, "id": "c1", "type": "tool_call"}
+
+    @task
+    async def by_node(messages):
+        return (await ToolNode(tools).ainvoke({"messages": messages}))["messages"][-1].content
+
+    @task
+    async def by_itself(call):
+        tool = next(tool for tool in tools if tool.name == call["name"])
+        return (await tool.ainvoke(call) if is_async else tool.invoke(call)).content
+
+    @entrypoint()
+    async def flow(_):
+        asking = AIMessage("", tool_calls=[call("recall", query="gate PIN")], id="a1")
+        assert "4712" in await by_node([told, asking])
+        assert await by_itself(call("remember", key="gate", value="left")) == "Kept under 'gate'."
+        for other in (
+            call("recall", addresses="1"),
+            call("release", addresses="1"),
+            call("pin_item", key="a", text="b"),
+        ):
+            with pytest.raises(NotPageable, match=r"run it in a ToolNode, .*: ToolNode\(tools\).invoke\(\{'messages'"):
+                await by_itself(other)
+
+    user = f"function {is_async}"
+    asyncio.run(flow.ainvoke("go", config(user_id=user)))
+    assert memory.space(user=user, thread="any").recall("gate left").items
 
 
 def test_the_user_who_is_logged_in_counts(memory):

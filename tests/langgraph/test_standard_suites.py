@@ -51,12 +51,6 @@ class TestRememberTool(ToolsUnitTests):
     def tool_invoke_params_example(self) -> dict[str, Any]:
         return {"key": "diet", "value": "Ada is vegan."}
 
-    @pytest.mark.xfail(
-        reason="the schema names the runtime, which a ToolNode supplies and a model never sees", strict=True
-    )
-    def test_input_schema_matches_invoke_params(self, tool: Any) -> None:
-        super().test_input_schema_matches_invoke_params(tool)
-
 
 class TestRecallTool(ToolsUnitTests):
     @property
@@ -66,9 +60,3 @@ class TestRecallTool(ToolsUnitTests):
     @property
     def tool_invoke_params_example(self) -> dict[str, Any]:
         return {"addresses": "1-2", "query": ""}
-
-    @pytest.mark.xfail(
-        reason="the schema names the runtime, which a ToolNode supplies and a model never sees", strict=True
-    )
-    def test_input_schema_matches_invoke_params(self, tool: Any) -> None:
-        super().test_input_schema_matches_invoke_params(tool)

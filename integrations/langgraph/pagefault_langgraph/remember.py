@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
-from langchain.tools import ToolRuntime
 from langchain_core.tools import BaseTool, StructuredTool
 
 from pagefault import Memory
@@ -12,9 +11,9 @@ from pagefault.asking import FACT, KEY, REMEMBER, failed, kept, said_fact
 from pagefault.errors import PagefaultError
 from pagefault.space import Space
 from pagefault_langgraph.identity import Identity
-from pagefault_langgraph.locate import identify
+from pagefault_langgraph.locate import config_of, identify
 from pagefault_langgraph.state import read
-from pagefault_langgraph.tools import Said
+from pagefault_langgraph.tools import OUTSIDE, Runtime, Said
 
 NAME: Final = "remember"
 
@@ -31,13 +30,15 @@ def remember_tool(memory: Memory, *, identity: Identity | None = None, messages_
         messages_key: Where the state has its messages; the same as given to ``recall_tool``.
     """
 
-    def locate(runtime: ToolRuntime[Any, Any]) -> Space:
+    def locate(runtime: Runtime | None) -> Space:
+        if runtime is None:
+            return memory.at(identify(identity, config_of(), []))
         return memory.at(identify(identity, runtime.config, read(runtime.state, messages_key) or []))
 
     def remember(
-        runtime: ToolRuntime[Any, Any],
         key: Annotated[Said, KEY],
         value: Annotated[Said, FACT],
+        runtime: Runtime = OUTSIDE,
     ) -> str:
         space = locate(runtime)
         try:
@@ -46,9 +47,9 @@ def remember_tool(memory: Memory, *, identity: Identity | None = None, messages_
             return failed(NAME, error)
 
     async def aremember(
-        runtime: ToolRuntime[Any, Any],
         key: Annotated[Said, KEY],
         value: Annotated[Said, FACT],
+        runtime: Runtime = OUTSIDE,
     ) -> str:
         space = locate(runtime)
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Final, NamedTuple
 
 from langchain.tools import ToolRuntime
 from langchain_core.messages import AIMessage, BaseMessage
@@ -39,6 +39,9 @@ from pagefault_langgraph.model import NotPageable
 from pagefault_langgraph.state import VIEW_KEY, read
 
 Answer = tuple[str, dict[str, Any]]
+Runtime = ToolRuntime[Any, Any]
+OUTSIDE: Final[Any] = None
+"""What a tool gets for a runtime where no ``ToolNode`` calls it, but ``tool.invoke(call)``."""
 Said = Annotated[str, BeforeValidator(said)]
 """Text of a model, which may also send ``null``, a number or a list; its schema says text."""
 SaidAddresses = Annotated[str, BeforeValidator(said_addresses)]
@@ -70,47 +73,56 @@ def recall_tool(
     Raises:
         ValueError: No such scope.
     """
-    asker = Asker(memory, identity, messages_key)
+    tool = _Recall(Asker(memory, identity, messages_key), budget, scope, sources)
+    return StructuredTool.from_function(
+        tool.recall, tool.arecall, name=NAME, description=description_of(scope), response_format="content_and_artifact"
+    )
+
+
+class _Recall(NamedTuple):
+    """The two forms of a recall tool, and what it was built with."""
+
+    asker: Asker
+    budget: Budget | None
+    scope: ScopeName
+    sources: Sequence[Source]
 
     def recall(
-        runtime: ToolRuntime[Any, Any],
+        self,
         addresses: Annotated[SaidAddresses, ADDRESSES] = "",
         query: Annotated[Said, QUERY] = "",
         after: Annotated[Said, AFTER] = "",
         before: Annotated[Said, BEFORE] = "",
+        runtime: Runtime = OUTSIDE,
     ) -> Answer:
-        space, past = asker.past(runtime)
-        how: Any = {"path": past, "budget": asker.share(space, budget, runtime), "scope": scope}
+        space, past = self.asker.past(runtime)
+        how: Any = {"path": past, "budget": self.asker.share(space, self.budget, runtime), "scope": self.scope}
         try:
             if addresses:
                 return _answer(space.fault(few(addresses), **how))
             wanted = asked(query, after, before)
-            found = space.recall(**wanted, skip_resident=True, sources=sources, **how)
-            return _answer(told(found, wanted))
+            return _answer(told(space.recall(**wanted, skip_resident=True, sources=self.sources, **how), wanted))
         except (PagefaultError, ValueError) as error:
             return _refusal(error)
 
     async def arecall(
-        runtime: ToolRuntime[Any, Any],
+        self,
         addresses: Annotated[SaidAddresses, ADDRESSES] = "",
         query: Annotated[Said, QUERY] = "",
         after: Annotated[Said, AFTER] = "",
         before: Annotated[Said, BEFORE] = "",
+        runtime: Runtime = OUTSIDE,
     ) -> Answer:
-        space, past = await asker.apast(runtime)
-        how: Any = {"path": past, "budget": asker.share(space, budget, runtime), "scope": scope}
+        space, past = await self.asker.apast(runtime)
+        how: Any = {"path": past, "budget": self.asker.share(space, self.budget, runtime), "scope": self.scope}
         try:
             if addresses:
                 return _answer(await space.afault(few(addresses), **how))
             wanted = asked(query, after, before)
-            found = await space.arecall(**wanted, skip_resident=True, sources=sources, **how)
+            found = await space.arecall(**wanted, skip_resident=True, sources=self.sources, **how)
             return _answer(told(found, wanted))
         except (PagefaultError, ValueError) as error:
             return _refusal(error)
-
-    return StructuredTool.from_function(
-        recall, arecall, name=NAME, description=description_of(scope), response_format="content_and_artifact"
-    )
 
 
 class Asker(NamedTuple):
@@ -126,7 +138,7 @@ class Asker(NamedTuple):
     identity: Identity | None
     messages_key: str
 
-    def past(self, runtime: ToolRuntime[Any, Any]) -> tuple[Space, Past]:
+    def past(self, runtime: Runtime) -> tuple[Space, Past]:
         """The conversation that a tool call is part of, up to that call."""
         space, told, record = self._located(runtime)
         if told.dropped is None:
@@ -134,7 +146,7 @@ class Asker(NamedTuple):
         joined = space.assembly(LANGCHAIN).rejoin(told.kept, told.dropped, record=record)
         return space, Past(joined.path, len(joined.natives))
 
-    async def apast(self, runtime: ToolRuntime[Any, Any]) -> tuple[Space, Past]:
+    async def apast(self, runtime: Runtime) -> tuple[Space, Past]:
         """Async twin of :meth:`past`."""
         space, told, record = self._located(runtime)
         if told.dropped is None:
@@ -142,12 +154,12 @@ class Asker(NamedTuple):
         joined = await space.assembly(LANGCHAIN).arejoin(told.kept, told.dropped, record=record)
         return space, Past(joined.path, len(joined.natives))
 
-    def share(self, space: Space, budget: Budget | None, runtime: ToolRuntime[Any, Any]) -> int:
+    def share(self, space: Space, budget: Budget | None, runtime: Runtime) -> int:
         """Tokens that one result may use."""
         limit = space.share if budget is None else min(space.share, budget.target // 4)
         return min(limit, 2 * limit // max(1, _asked_at_once(self._history(runtime))))
 
-    def _located(self, runtime: ToolRuntime[Any, Any]) -> tuple[Space, Standing, Any]:
+    def _located(self, runtime: Runtime) -> tuple[Space, Standing, Any]:
         history = self._history(runtime)
         space = self.memory.at(identify(self.identity, runtime.config, history))
         lead = lead_of(history)
@@ -155,7 +167,12 @@ class Asker(NamedTuple):
             history = history[lead:]  # a paged model does not number the system messages at the start
         return space, standing(history), read(runtime.state, VIEW_KEY)
 
-    def _history(self, runtime: ToolRuntime[Any, Any]) -> list[Any]:
+    def _history(self, runtime: Runtime | None) -> list[Any]:
+        if runtime is None:
+            raise NotPageable(
+                "this tool reads the messages of the conversation, and tool.invoke(call) brings none; run it in a "
+                "ToolNode, in a function with @task as well: ToolNode(tools).invoke({'messages': messages})"
+            )
         state: Any = runtime.state
         history = state if isinstance(state, list) else read(state, self.messages_key)
         if not isinstance(history, list):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Final
 
-from langchain.tools import ToolRuntime
 from langchain_core.messages import ToolMessage
 from langchain_core.tools import BaseTool, StructuredTool
 from langgraph.types import Command
@@ -19,7 +18,7 @@ from pagefault.paths.lineage import Lineage
 from pagefault.window.view import to_record
 from pagefault_langgraph.identity import Identity
 from pagefault_langgraph.state import VIEW_KEY
-from pagefault_langgraph.tools import Asker, Said, SaidAddresses
+from pagefault_langgraph.tools import OUTSIDE, Asker, Runtime, Said, SaidAddresses
 
 RELEASE: Final = (
     "Let pages of this conversation that you are done with leave your context window first, by page number, such as "
@@ -29,7 +28,6 @@ PIN_ITEM: Final = (
     "Keep a short text under a key in your context window at all times, such as a goal, a decision or an open task. "
     "Setting a key again replaces its text; an empty text removes it."
 )
-Runtime = ToolRuntime[Any, Any]
 Pages = Annotated[SaidAddresses, "Page numbers, such as '12' or '12-14'"]
 Key = Annotated[Said, "A short name"]
 Text = Annotated[Said, "What to keep"]
@@ -53,7 +51,7 @@ def window_tools(memory: Memory, *, identity: Identity | None = None, messages_k
 
 
 def _release_tool(asker: Asker) -> BaseTool:
-    def release(runtime: Runtime, addresses: Pages) -> Answer:
+    def release(addresses: Pages, runtime: Runtime = OUTSIDE) -> Answer:
         space, past = asker.past(runtime)
         try:
             space.release(addresses, path=past.path, unpin=False)
@@ -61,7 +59,7 @@ def _release_tool(asker: Asker) -> BaseTool:
             return failed("release", error)
         return _kept(asker, _released(addresses, past.path), past.path, runtime)
 
-    async def arelease(runtime: Runtime, addresses: Pages) -> Answer:
+    async def arelease(addresses: Pages, runtime: Runtime = OUTSIDE) -> Answer:
         space, past = await asker.apast(runtime)
         try:
             await space.arelease(addresses, path=past.path, unpin=False)
@@ -73,7 +71,7 @@ def _release_tool(asker: Asker) -> BaseTool:
 
 
 def _pin_item_tool(asker: Asker) -> BaseTool:
-    def pin_item(runtime: Runtime, key: Key, text: Text) -> Answer:
+    def pin_item(key: Key, text: Text, runtime: Runtime = OUTSIDE) -> Answer:
         space, past = asker.past(runtime)
         try:
             if text.strip():
@@ -84,7 +82,7 @@ def _pin_item_tool(asker: Asker) -> BaseTool:
             return failed("pin_item", error)
         return _kept(asker, _pinned(key, text), past.path, runtime)
 
-    async def apin_item(runtime: Runtime, key: Key, text: Text) -> Answer:
+    async def apin_item(key: Key, text: Text, runtime: Runtime = OUTSIDE) -> Answer:
         space, past = await asker.apast(runtime)
         try:
             if text.strip():
