@@ -361,6 +361,31 @@ def test_users_of_one_agent_have_shares_of_their_own(how, is_async):
     assert [(turn["weight"], turn["priority"]) for turn in asked.turns] == [(4, 0), (1, 1), (4, 0), (1, 0)]
 
 
+@pytest.mark.parametrize("way", ["invoke", "ainvoke", "stream", "astream", "bound", "batch"])
+def test_outside_of_a_graph_the_config_of_the_call_says_who_asks(way):
+    scheduler = pagefault.Scheduler(slots=1)
+    model = scheduled(ScriptedModel(answer), scheduler, agent=lambda config: space_of(config).user)
+    config: Any = {"configurable": {"thread_id": "t", "user_id": "ada"}}
+
+    async def chunks():
+        return [chunk async for chunk in model.astream("hi", config)]
+
+    match way:
+        case "invoke":
+            model.invoke("hi", config)
+        case "ainvoke":
+            asyncio.run(model.ainvoke("hi", config))
+        case "stream":
+            list(model.stream("hi", config))
+        case "astream":
+            asyncio.run(chunks())
+        case "bound":
+            model.bind(stop=["end"]).with_config(config).invoke("hi")
+        case _:
+            model.batch(["hi"], config)
+    assert scheduler.usage("ada").turns == 1
+
+
 @pytest.mark.parametrize(
     "make", [SchedulingMiddleware, SchedulerRateLimiter, lambda none: scheduled(ScriptedModel(answer), none)]
 )

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import aclosing
 from functools import partial
 from typing import Any, Final
 
@@ -20,7 +19,7 @@ from langchain_core.messages import BaseMessage
 from pagefault import Budget, Memory
 from pagefault.errors import PagefaultError
 from pagefault_langgraph.identity import Identity, watch
-from pagefault_langgraph.locate import OWNED, SENT, Budgets, Sent, config_of, given, identify
+from pagefault_langgraph.locate import OWNED, SENT, Budgets, Sent, config_of, identify
 from pagefault_langgraph.messages import LANGCHAIN, lead_of
 from pagefault_langgraph.overhead import Overhead, shapes_of
 from pagefault_langgraph.wire import M, Wire, rewired
@@ -142,54 +141,9 @@ def _astream(pager: Pager, wire: Wire) -> Wire:
     return astream
 
 
-def _invoke(_: Pager, call: Wire) -> Wire:
-    def invoke(self: Any, input: Any, config: Any = None, **kwargs: Any) -> Any:  # noqa: A002  # LangChain's name
-        with given(config):
-            return call(self, input, config, **kwargs)
-
-    return invoke
-
-
-def _ainvoke(_: Pager, call: Wire) -> Wire:
-    async def ainvoke(self: Any, input: Any, config: Any = None, **kwargs: Any) -> Any:  # noqa: A002  # as above
-        with given(config):
-            return await call(self, input, config, **kwargs)
-
-    return ainvoke
-
-
-def _streamed(_: Pager, call: Wire) -> Wire:
-    def stream(self: Any, input: Any, config: Any = None, **kwargs: Any) -> Iterator[Any]:  # noqa: A002  # as above
-        chunks = call(self, input, config, **kwargs)
-        with given(config):  # it is paged before the first chunk, and what its reader does is not part of the call
-            first = next(chunks, None)
-        if first is not None:
-            yield first
-            yield from chunks
-
-    return stream
-
-
-def _astreamed(_: Pager, call: Wire) -> Wire:
-    async def astream(self: Any, input: Any, config: Any = None, **kwargs: Any) -> AsyncIterator[Any]:  # noqa: A002  # as above
-        async with aclosing(call(self, input, config, **kwargs)) as chunks:
-            with given(config):
-                first = await anext(chunks, None)
-            if first is not None:
-                yield first
-                async for chunk in chunks:
-                    yield chunk
-
-    return astream
-
-
 _WRAPPERS: Final[Mapping[str, Callable[[Pager, Wire], Wire]]] = {
     "_generate": _generate,
     "_agenerate": _agenerate,
     "_stream": _stream,
     "_astream": _astream,
-    "invoke": _invoke,
-    "ainvoke": _ainvoke,
-    "stream": _streamed,
-    "astream": _astreamed,
 }
