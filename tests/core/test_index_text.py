@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pagefault.page import Call, Kind, Page, Projection, Role
+from pagefault.recall.fences import PAGES, header
 from pagefault.writing.indexing import index_text
 
 
@@ -48,3 +49,29 @@ def test_a_copy_is_not_searched_nor_what_was_asked_for_it(asked, answered):
 def test_a_copy_that_answers_no_call_hides_none():
     one = page(asks(("", "lookup", "{}")), tells("", "recall", "The gate PIN is 4712.", recalled=True))
     assert index_text(one) == "One moment.\nlookup {}"
+
+
+def says(role, text):
+    return Projection(role=role, text=text)
+
+
+def test_a_recall_of_a_react_agent_is_text_and_not_searched_either():
+    asked = "Thought: I look.\nAction: recall\nAction Input: {'query': 'gate PIN'}"
+    assert index_text(page(says(Role.ASSISTANT, asked))) == "Thought: I look."
+    assert index_text(page(says(Role.ASSISTANT, f"{asked}\nIt is 4712."))) == "Thought: I look.\nIt is 4712."
+    copied = f"Observation: {header(PAGES, '12345678')}\n[12345678] page 1\n<12345678\nThe gate PIN is 4712.\n12345678>"
+    assert index_text(page(says(Role.USER, copied))) == ""
+
+
+@pytest.mark.parametrize(
+    ("role", "text"),
+    [
+        (Role.USER, "What is this?\nAction: recall\nAction Input: {}"),
+        (Role.ASSISTANT, "Action: recall"),
+        (Role.ASSISTANT, "Thought: I look.\nAction: search\nAction Input: {'query': 'gate PIN'}"),
+        (Role.USER, "Observation: the gate PIN is 4712"),
+        (Role.USER, f"Look here: {header(PAGES, '12345678')}"),
+    ],
+)
+def test_what_only_looks_like_one_is_searched(role, text):
+    assert index_text(page(says(role, text))) == text

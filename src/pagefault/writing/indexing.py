@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import re
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -20,9 +21,10 @@ from pagefault.embedders import PROBE
 from pagefault.embedders.calls import Vectors
 from pagefault.errors import CorruptPage, EmbedderError
 from pagefault.kernel import Kernel
-from pagefault.page import Kind, Page
+from pagefault.page import Kind, Page, Projection, Role
 from pagefault.paths.restore import page_from
 from pagefault.ports import Dense, PageStore, Record, Scope, Sparse
+from pagefault.recall.fences import header
 from pagefault.recall.terms import document_vector
 
 UNIT_PAGES: Final = 16
@@ -34,6 +36,8 @@ KEPT_CHARS: Final = 2**23
 QUICK_SECONDS: Final = 0.002
 """An embedder that takes less for a piece of text makes vectors before the page is stored: one write, not two."""
 _NAMED: Final = 8
+_ASKED: Final = re.compile(r"\nAction: recall\nAction Input: [^\n]*")
+_ANSWERED: Final = re.compile(re.escape(header("", "@")).replace("@", "[0-9]{8}"))
 _log: Final = logging.getLogger("pagefault")
 
 
@@ -287,14 +291,27 @@ def words_of(text: str) -> Sparse | None:
 
 
 def index_text(page: Page) -> str:
-    """What full-text and dense search see of a page: all but copies of other pages, and what was asked for them."""
+    """What full-text and dense search see of a page: all but copies of other pages, and what was asked for them.
+
+    LlamaIndex's ``ReActAgent`` writes calls and results as text.
+    """
     copied = {m.call_id for m in page.messages if m.recalled} - {""}
     lines: list[str] = []
     for message in page.messages:
         if not message.recalled:  # a call without an id is answered by its tool's name, if at all
             calls = [call for call in message.calls if (call.id or call.name) not in copied]
-            lines += [message.name, message.text, *(f"{c.name} {c.arguments}" for c in calls)]
+            lines += [message.name, _unquoted(message), *(f"{c.name} {c.arguments}" for c in calls)]
     return "\n".join(line for line in lines if line)
+
+
+def _unquoted(message: Projection) -> str:
+    """A message's text without a recall that stands in it."""
+    text = message.text
+    if message.role is Role.ASSISTANT and "\nAction: recall\n" in text:
+        return _ASKED.sub("", text)
+    if message.role is Role.USER and text.startswith("Observation: ") and _ANSWERED.search(text):
+        return ""
+    return text
 
 
 def _text_of(record: Record) -> str:
