@@ -13,7 +13,7 @@ from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 
 import pagefault
-from pagefault_langgraph import LangChainCodec, NotPageable, PagingMiddleware, recall_tool, space_of
+from pagefault_langgraph import LangChainCodec, NotPageable, PagingMiddleware, identity, recall_tool, space_of
 from pagefault_langgraph.messages import LANGCHAIN
 from tests.langgraph.scripted import TOOLS, ScriptedModel, words, worker_script
 
@@ -219,3 +219,15 @@ def test_a_tampered_view_record_is_refused_and_the_window_rebuilt(
         prompt = space.step(list(history), LANGCHAIN, BUDGET, now=1.0, record=record)
         assert prompt.natives is None
     assert any("ignored" in r.message for r in caplog.records)
+
+
+def test_a_conversation_without_a_thread_is_said_once(
+    memory: pagefault.Memory, caplog: pytest.LogCaptureFixture
+) -> None:
+    identity._say_ephemeral.cache_clear()
+    agent = create_agent(ScriptedModel(worker_script(1)), middleware=[PagingMiddleware(memory, budget=BUDGET)])
+    agent.invoke({"messages": [("user", "hi")]}, config())
+    assert "thread_id" not in caplog.text
+    for _ in range(2):
+        agent.invoke({"messages": [("user", "hi")]})
+    assert caplog.text.count("has no thread_id, so its conversation is named after its first message") == 1

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any, Final, NamedTuple
 
 from langchain_core.messages import BaseMessage
@@ -16,6 +17,7 @@ from pagefault.core import DEFAULT_TENANT
 from pagefault.errors import AmbiguousAgent, InvalidId
 from pagefault.paths.paging import Paging
 
+_log: Final = logging.getLogger("pagefault")
 _calling: Final[ContextVar[tuple[tuple[int, str], ...]]] = ContextVar("pagefault_calling", default=())
 Identity = Callable[[Mapping[str, Any]], SpaceId]
 """Says from the config of a run whose conversation it is, in place of :func:`space_of`.
@@ -29,7 +31,7 @@ def space_of(config: Mapping[str, Any], messages: Sequence[BaseMessage] = ()) ->
 
     Tenant ``"default"``; user from the authenticated LangGraph user, else
     ``configurable["user_id"]``, else ``""``; thread from ``thread_id``. Without a thread the
-    conversation is ephemeral and named after its first message. A root agent is its name;
+    conversation is ephemeral and named after its first message, which the log says once. A root agent is its name;
     below the root the namespace path (``node:<uuid>|node:<uuid>``, the last one being the node
     that asks) is added without its ids, so that sub-agents sharing a thread share no space; a function with
     ``@task`` is part of what calls it. Where the parent has a ``PagingMiddleware``, the place of an unnamed sub-agent
@@ -41,12 +43,13 @@ def space_of(config: Mapping[str, Any], messages: Sequence[BaseMessage] = ()) ->
     configurable = config.get("configurable") or {}
     thread = configurable.get("thread_id")
     if thread is None:
-        thread = f"~{messages[0].id}" if messages and messages[0].id else None
-    if thread is None:
-        raise InvalidId(
-            "no thread_id in the run's config and no message id to go by; pass configurable={'thread_id': ...} to the "
-            "graph, or, outside of a graph, to the paged model, or identity=... to paged() or the middleware"
-        )
+        if not messages or not messages[0].id:
+            raise InvalidId(
+                "no thread_id in the run's config and no message id to go by; pass configurable={'thread_id': ...} to "
+                "the graph, or, outside of a graph, to the paged model, or identity=... to paged() or the middleware"
+            )
+        thread = f"~{messages[0].id}"
+        _say_ephemeral()
     user = _user(configurable) if "user_id" in configurable or "langgraph_auth_user" in configurable else ""
     namespace = configurable.get("checkpoint_ns")
     metadata = config.get("metadata") or {}
@@ -55,6 +58,15 @@ def space_of(config: Mapping[str, Any], messages: Sequence[BaseMessage] = ()) ->
     if thread.__class__ is str and user.__class__ is str:
         return _space_id(user, thread, name, parents)
     return _space_id.__wrapped__(user, str(thread) if isinstance(thread, int) else thread, name, parents)
+
+
+@cache
+def _say_ephemeral() -> None:
+    """Once in a process."""
+    _log.warning(
+        "a run's config has no thread_id, so its conversation is named after its first message, and only a run that "
+        "brings along this very message finds it again; pass configurable={'thread_id': ...} (this is said once)"
+    )
 
 
 def _parents(namespace: str, metadata: Mapping[str, Any], *, is_named: bool) -> tuple[str, ...]:
