@@ -42,12 +42,15 @@ FACT: Final = "The whole fact, as one sentence"
 
 AT_ONCE: Final = 256
 """Pages that a model can recall by address in one call; few of them fit into the answer."""
-_DRESSING: Final = re.compile(r"\b(?:pages?|null|none)\b|[#\[\]'\"]", re.IGNORECASE)
+_DRESSING: Final = re.compile(r"\b(?:pages?|and|null|none)\b|[#;\[\]'\"]", re.IGNORECASE)
 """What models write around page numbers and dates, or in place of nothing; no address and no date has any of it."""
+_DASH: Final = re.compile(r"(?<=\d)\s*(?:[-\u2010-\u2014]|\bto\b)\s*(?=\d)", re.IGNORECASE)
+"""What models write between the first and the last page of a range."""
 _DATE: Final = re.compile(r"\d{4}(-\d\d(-\d\d([T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d)?)?)?)?", re.ASCII)
 _ONLY_THEN: Final = "Only the time that you gave was looked at; ask again without after and before to look at all."
 _ITS_OWN: Final = (BadAddress, PageNotFound, InvalidItem, PinnedOverBudget)
 """What is wrong with a call itself; a model can mend that, and nobody else has to know."""
+_NOT_ITS_OWN: Final = "Nothing is wrong with your call: go on without it, and say so; do not guess."
 _log: Final = logging.getLogger("pagefault")
 
 
@@ -100,7 +103,11 @@ def few(addresses: str) -> str:
         >>> few("3, 12-14")
         '3, 12-14'
     """
-    pages = sum(address.last - address.first + 1 for address in parse_addresses(addresses))
+    try:
+        wanted = parse_addresses(addresses)
+    except BadAddress as error:
+        raise BadAddress(f"{error}, or use a query") from None
+    pages = sum(address.last - address.first + 1 for address in wanted)
     if pages > AT_ONCE:
         raise BadAddress(
             f"{addresses:.60} asks for {pages:,} pages; recall at most {AT_ONCE} at a time, or use a query"
@@ -130,10 +137,10 @@ def said_addresses(argument: Any) -> str:
     """The same for page addresses, without what models write around them.
 
     Example:
-        >>> said_addresses("pages 12-14"), said_addresses('["#3", "7"]'), said_addresses("None")
+        >>> said_addresses("pages 12 to 14"), said_addresses('["#3", "7"]'), said_addresses("None")
         ('12-14', '3, 7', '')
     """
-    return ", ".join(re.findall(r"[^,\s]+", _DRESSING.sub(" ", said(argument))))
+    return ", ".join(re.findall(r"[^,\s]+", _DASH.sub("-", _DRESSING.sub(" ", said(argument)))))
 
 
 def said_moment(name: str, argument: Any) -> float | None:
@@ -178,11 +185,18 @@ def said_fact(argument: Any) -> str:
 
 def kept(key: str) -> str:
     """What the model reads of a fact that is kept."""
-    return f"Kept under {key!r}."
+    return f"Kept under {key!r:.80}."
 
 
-def failed(tool: str, error: Exception) -> str:
-    """What the model reads of a call that failed; what is not its own doing, the application finds in the log."""
-    if isinstance(error, PagefaultError) and not isinstance(error, _ITS_OWN):
-        _log.warning("%s failed: %s", tool, error)
-    return f"{tool} failed: {error}"
+def failed(tool: str, error: Exception, *own: type[Exception]) -> str:
+    """What the model reads of a call that failed; what is not its own doing, the application finds in the log.
+
+    Args:
+        tool: Its name.
+        error: Why.
+        *own: Errors that are the model's doing besides those that always are.
+    """
+    if not isinstance(error, PagefaultError) or isinstance(error, (*_ITS_OWN, *own)):
+        return f"{tool} failed: {error}"
+    _log.warning("%s failed: %s", tool, error)
+    return f"{tool} failed: {error}\n{_NOT_ITS_OWN}"

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pagefault.asking import asked, said_moment, told
+from pagefault.asking import asked, said_addresses, said_moment, told
 from pagefault.recall import Found, Outcome
 
 MARCH = datetime(2026, 3, 1, tzinfo=UTC).timestamp()
@@ -34,6 +34,21 @@ HOUR = 3_600.0
 )
 def test_a_date_or_time_is_read_as_iso_8601_writes_it(given: Any, meant: float) -> None:
     assert said_moment("after", given) == meant
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        (12, "12"), (12.0, "12"), ("page 12", "12"), ("#12", "12"), ('["12", "14"]', "12, 14"),
+        ([12, "13-14"], "12, 13-14"),
+        ("12 and 14", "12, 14"), ("12; 14", "12, 14"), ("12 14", "12, 14"), ("pages 12 to 14", "12-14"),
+        ("12 - 14", "12-14"), ("12\u201314", "12-14"), ("12 \u2014 14", "12-14"), ("12.3@4000", "12.3@4000"),
+        ("c0f3a9e2b71:12\u201114", "c0f3a9e2b71:12-14"), ("-12", "-12"), ("12-", "12-"), ("twelve", "twelve"),
+        (None, ""), ("null", ""), ("None", ""), ([], ""), ("", ""),
+    ],
+)  # fmt: skip
+def test_addresses_are_read_without_what_models_write_around_them(given: Any, meant: str) -> None:
+    assert said_addresses(given) == meant
 
 
 @pytest.mark.parametrize("nothing", [None, "", "  ", [], "null", "None", "[]"])

@@ -164,8 +164,10 @@ def test_the_log_has_what_a_model_cannot_mend(tmp_path, monkeypatch, caplog):
         assert "remember failed" not in caplog.text
         stores[0].fail("swap")
         said = ask(memory, "remember", {"key": "diet", "value": "vegan"}, config())
-        assert said == "remember failed: the fake outage has hit swap"
-        assert said in caplog.text
+        why, then = said.split("\n")
+        assert why == "remember failed: the fake outage has hit swap"
+        assert then == "Nothing is wrong with your call: go on without it, and say so; do not guess."
+        assert why in caplog.text
         stores[0].heal()
 
 

@@ -90,9 +90,11 @@ def test_tools_find_the_messages_of_any_state(schema: type, key: str, name: str)
         builder.add_conditional_edges("model", lambda state: "tools" if of(state, key)[-1].tool_calls else END)
         builder.add_edge("tools", "model")
         done = builder.compile().invoke({key: [HumanMessage("the gate PIN is 4712", id="h")]}, CONFIG)
-        said = {"recall": "4712", "release": "first to leave when room is needed", "pin_item": "goal is kept in sight"}[
-            name
-        ]
+        said = {
+            "recall": "4712",
+            "release": "First to leave when room is needed",
+            "pin_item": "Kept in sight: 'goal'.",
+        }[name]
         assert said in next(m.content for m in done[key] if isinstance(m, ToolMessage))
 
 

@@ -84,7 +84,7 @@ def test_an_unanswerable_query_abstains(memory: pagefault.Memory) -> None:
     [
         ({"addresses": None, "query": None}, "give addresses, such as '12', or a query"),
         ({"addresses": True}, "'true' is not a page address"),
-        ({"addresses": "page twelve"}, "is not a page address"),
+        ({"addresses": "page twelve"}, "is not a page address; write '12', '12-14' or '12.3@4000', or use a query"),
         ({"addresses": "12-3"}, "runs backwards"),
         ({"addresses": "4000"}, "no page 4000"),
         ({"addresses": "1-99999999"}, "asks for 99,999,999 pages; recall at most 256 at a time"),
@@ -103,7 +103,9 @@ def test_a_mistake_of_the_model_is_told_to_the_model(memory: pagefault.Memory, a
 
 @pytest.mark.parametrize("is_async", [False, True])
 def test_a_model_may_send_null_numbers_or_lists(memory: pagefault.Memory, *, is_async: bool) -> None:
-    every: list[Any] = [{"addresses": one, "query": None} for one in (3, 3.0, "page 3", "#3", "[3]", [3], ["3"])]
+    every: list[Any] = [
+        {"addresses": one, "query": None} for one in (3, 3.0, "page 3", "#3", "[3]", [3], ["3"], "3 to 4")
+    ]
     every += [{"addresses": None, "query": "record k2"}, {"addresses": [], "query": ["record", "k2"]}]
     worker = worker_script(10_000)
 
@@ -119,9 +121,9 @@ def test_a_model_may_send_null_numbers_or_lists(memory: pagefault.Memory, *, is_
     result = asyncio.run(agent.ainvoke(payload, CONFIG)) if is_async else agent.invoke(payload, CONFIG)
     told = [str(m.content) for m in result["messages"] if isinstance(m, ToolMessage) and m.name == "recall"]
     assert len(told) == len(every)
-    for asked, answer in zip(every[:7], told, strict=False):
+    for asked, answer in zip(every[:8], told, strict=False):
         assert words("k2", 18) in answer, asked
-    for asked, answer in zip(every[7:], told[7:], strict=True):
+    for asked, answer in zip(every[8:], told[8:], strict=True):
         assert re.search(r"already in your context at .*\b3\b", answer), asked
 
 

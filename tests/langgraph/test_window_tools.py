@@ -62,14 +62,22 @@ def test_an_agent_manages_its_own_window(is_async):
     assert requests[breaks[0]][1].content == "[pagefault: pinned items, always in this window]\ngoal: count the records"
     assert "call_id='c3" not in str(requests[breaks[0]]), "released pages are among the first to leave"
     told = {m.tool_call_id: m.content for m in requests[8] if m.type == "tool"}
-    assert told["r6"] == "first to leave when room is needed: pages 3-4"
+    assert told["r6"] == "First to leave when room is needed: pages 3-4."
     assert "there is no page 900" in told["r7"]
     assert "no pinned item 'none' here" in {m.tool_call_id: m.content for m in requests[9] if m.type == "tool"}["p8"]
 
 
 ASKED: Any = [
-    ("release", {"addresses": "2-3, 5"}, "first to leave when room is needed: pages 2-3, 5; pinned, so kept: 3"),
-    ("release", {"addresses": "3"}, "first to leave when room is needed: page 3; pinned, so kept: 3"),
+    (
+        "release",
+        {"addresses": "2-3, 5"},
+        "First to leave when room is needed: pages 2-3, 5. Pinned by the application, so kept: page 3.",
+    ),
+    (
+        "release",
+        {"addresses": "3"},
+        "First to leave when room is needed: page 3. Pinned by the application, so kept: page 3.",
+    ),
     ("release", {"addresses": "twelve"}, "release failed: 'twelve' is not a page address; write '12'"),
     ("release", {"addresses": "2.1@5"}, "release failed: 2.1@5 names a part; pin and release take whole pages"),
     ("release", {"addresses": "10"}, "release failed: there is no page 10 here; this conversation has pages 1-9"),
@@ -79,13 +87,19 @@ ASKED: Any = [
     ("pin_item", {"key": "none", "text": " "}, "pin_item failed: no pinned item 'none' here; there is: none"),
     ("pin_item", {"key": "none", "text": None}, "pin_item failed: no pinned item 'none' here; there is: none"),
     ("pin_item", {"key": None, "text": "x"}, "pin_item failed: key is empty"),
-    ("release", {"addresses": ["2", 3]}, "first to leave when room is needed: pages 2, 3; pinned, so kept: 3"),
-    ("release", {"addresses": 5}, "first to leave when room is needed: page 5"),
+    (
+        "release",
+        {"addresses": ["2", 3]},
+        "First to leave when room is needed: pages 2, 3. Pinned by the application, so kept: page 3.",
+    ),
+    ("release", {"addresses": 5}, "First to leave when room is needed: page 5."),
     ("release", {"addresses": None}, "release failed: no page address in ''"),
+    ("pin_item", {"key": "plan", "text": "count"}, "Kept in sight: 'plan'."),
+    ("pin_item", {"key": "plan", "text": []}, "No longer kept in sight: 'plan'."),
 ]
 
 
-def test_a_model_reads_what_became_of_its_wishes_and_what_was_wrong_with_them():
+def test_a_model_reads_what_became_of_its_wishes_and_what_was_wrong_with_them(caplog):
     """Page 10 is the call itself; page 3 was pinned by the application, which a model cannot undo."""
 
     def asking(call: int, messages: list[BaseMessage]) -> AIMessage:
@@ -103,6 +117,8 @@ def test_a_model_reads_what_became_of_its_wishes_and_what_was_wrong_with_them():
         told = {m.tool_call_id: m.content for m in done["messages"] if m.type == "tool"}
         for number, (_, _, said) in enumerate(ASKED):
             assert told[f"w{number}"].startswith(said), told[f"w{number}"]
+            assert "Nothing is wrong with your call" not in told[f"w{number}"]
+        assert "pin_item failed" not in caplog.text, "the model can mend it, and nobody else has to know"
         view = memory.space(thread="w").paging.lineages[0].view
         assert (view.pinned, [page.seq for page in view.released], view.items) == ({3}, [2, 5], ())
 

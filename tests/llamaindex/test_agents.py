@@ -297,7 +297,38 @@ def test_a_model_asks_for_what_was_said_in_some_time(backend):
         PagefaultRetriever(memory, after="2026")
 
 
-ONE: Any = [1, 1.0, "page 1", "Pages 1", "#1", "[1]", '["1"]', "'1'", [1], ["1", None], [[1]]]
+def test_what_a_tool_does_not_know_is_left_out_as_in_langgraph(backend):
+    memory = session(backend, limit=8_000)
+    memory.put(ChatMessage(role="user", content="My cat is called Turing."))
+    recall, remember = PagefaultToolSpec(memory).to_tool_list()
+    for told in (
+        recall.call(addresses="1", reason="to be sure"),
+        asyncio.run(recall.acall(addresses="1", reason="to be sure")),
+    ):
+        assert "Turing" in str(told.content)
+    assert str(recall.call(input="the cat").content).endswith("give addresses, such as '12', or a query")
+    assert str(remember.call(key="pet", value="a cat", note=1).content) == "Kept under 'pet'."
+    assert str(asyncio.run(remember.acall(key="pet", value="a cat", note=1)).content) == "Kept under 'pet'."
+
+
+def test_what_a_react_agent_asked_recall_is_no_answer_to_it(backend):
+    asked = "Thought: I look it up.\nAction: recall\nAction Input: {'query': 'IBAN of Acme Corporation'}"
+    memory = session(backend, limit=8_000)
+    memory.put_messages([ChatMessage(role="user", content="My dentist is Dr. Alvarez."), say("Noted.")])
+    llm = ScriptedLLM(lambda number, _: say(asked if number < 5 else "Thought: I know.\nAnswer: It is not known."))
+    agent = ReActAgent(llm=paged(llm, memory), tools=[recall_tool(memory)])
+
+    async def run():
+        await agent.run("Find the IBAN of Acme Corporation.", memory=memory)
+
+    asyncio.run(run())
+    told = [m.content for m in llm.requests[-1] if str(m.content).startswith("Observation: ")]
+    assert len(told) == 4
+    for answer in told:
+        assert answer.startswith("Observation: Nothing "), "nothing reliable, or nothing certain"
+
+
+ONE: Any = [1, 1.0, "page 1", "pages 1 to 1", "Pages 1", "#1", "[1]", '["1"]', "'1'", [1], ["1", None], [[1]]]
 
 
 def test_a_model_may_send_null_numbers_or_lists(backend):

@@ -12,7 +12,7 @@ from langgraph.types import Command
 from pagefault import Memory
 from pagefault.arguments import numbers, parsed
 from pagefault.asking import failed
-from pagefault.errors import PagefaultError
+from pagefault.errors import InvalidId, PagefaultError
 from pagefault.page import in_words
 from pagefault.paths.lineage import Lineage
 from pagefault.window.view import to_record
@@ -79,7 +79,7 @@ def _pin_item_tool(asker: Asker) -> BaseTool:
             else:
                 space.unpin_item(key, path=past.path)
         except PagefaultError as error:
-            return failed("pin_item", error)
+            return failed("pin_item", error, InvalidId)
         return _kept(asker, _pinned(key, text), past.path, runtime)
 
     async def apin_item(key: Key, text: Text, runtime: Runtime = OUTSIDE) -> Answer:
@@ -90,7 +90,7 @@ def _pin_item_tool(asker: Asker) -> BaseTool:
             else:
                 await space.aunpin_item(key, path=past.path)
         except PagefaultError as error:
-            return failed("pin_item", error)
+            return failed("pin_item", error, InvalidId)
         return _kept(asker, _pinned(key, text), past.path, runtime)
 
     return StructuredTool.from_function(pin_item, apin_item, name="pin_item", description=PIN_ITEM)
@@ -108,11 +108,11 @@ def _kept(asker: Asker, said: str, path: Lineage, runtime: Runtime) -> Answer:
 
 def _released(addresses: str, path: Lineage) -> str:
     released = numbers(addresses, path)
-    said = f"first to leave when room is needed: {in_words([str(each) for each in parsed(addresses)])}"
+    said = f"First to leave when room is needed: {in_words([str(each) for each in parsed(addresses)])}."
     if pinned := sorted(path.view.pinned.intersection(released)):
-        said += f"; pinned, so kept: {', '.join(map(str, pinned))}"
+        said += f" Pinned by the application, so kept: {in_words(list(map(str, pinned)))}."
     return said
 
 
 def _pinned(key: str, text: str) -> str:
-    return f"{key} is kept in sight" if text.strip() else f"{key} is no longer kept in sight"
+    return f"Kept in sight: {key!r:.80}." if text.strip() else f"No longer kept in sight: {key!r:.80}."

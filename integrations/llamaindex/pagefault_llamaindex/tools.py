@@ -67,7 +67,7 @@ def recall_tool(memory: Home, *, scope: ScopeName = "thread", sources: Sequence[
     description = description_of(scope)
     how: Any = {"skip_resident": True, "scope": scope, "sources": sources}
 
-    def recall(addresses: Any = "", query: Any = "", after: Any = "", before: Any = "") -> RecalledBlock:
+    def recall(addresses: Any = "", query: Any = "", after: Any = "", before: Any = "", **_: Any) -> RecalledBlock:
         try:
             space = space_of(memory)
             if wanted := said_addresses(addresses):
@@ -77,7 +77,9 @@ def recall_tool(memory: Home, *, scope: ScopeName = "thread", sources: Sequence[
         except (PagefaultError, ValueError) as error:
             return _quoted(failed(NAME, error))
 
-    async def arecall(addresses: Any = "", query: Any = "", after: Any = "", before: Any = "") -> RecalledBlock:
+    async def arecall(
+        addresses: Any = "", query: Any = "", after: Any = "", before: Any = "", **_: Any
+    ) -> RecalledBlock:
         try:
             space = await aspace_of(memory)
             if wanted := said_addresses(addresses):
@@ -100,13 +102,13 @@ def remember_tool(memory: Home) -> FunctionTool:
     """
     check_home(memory)
 
-    def remember(key: Any = "", value: Any = "") -> str:
+    def remember(key: Any = "", value: Any = "", **_: Any) -> str:
         try:
             return kept(space_of(memory).remember(said(key), said_fact(value)).key)
         except PagefaultError as error:
             return failed("remember", error)
 
-    async def aremember(key: Any = "", value: Any = "") -> str:
+    async def aremember(key: Any = "", value: Any = "", **_: Any) -> str:
         try:
             return kept((await (await aspace_of(memory)).aremember(said(key), said_fact(value))).key)
         except PagefaultError as error:
