@@ -318,9 +318,10 @@ class Lineage:
         self.own_tokens = self.view.block_tokens + self.view.note_tokens
         self.rendered = None
         self.is_checked = False
-        self.previews = {preview.seq: preview for preview in self.view.previews}
+        self.previews = shown = {preview.seq: preview for preview in self.view.previews}
         resident = [s for s in self.slots if s.seq not in absent]
-        self.counted = sum([self.tokens_of(s) for s in resident if s.content is not None])
+        counted = [s for s in resident if s.content is not None]
+        self.counted = sum([shown[s.seq].tokens if s.seq in shown else s.tokens for s in counted])
         self._uncounted = deque([s for s in resident if s.content is None])
         self.loose = sum([s.upper for s in self._uncounted])
 

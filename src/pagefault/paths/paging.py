@@ -310,12 +310,13 @@ class Paging:
             return lineage, ()
         base = lineage.view.with_items_folded(lambda text: _message_cost(lineage, text))
         view, chosen = lineage.view, set[int]()
-        census = _census(lineage, view, chosen, overhead)
+        census = _census(lineage, view, overhead)
         while more := victims(census, budget):
             if by_turns:
                 free = [cost.seq for cost in census.evictable if not cost.last_resort]
                 more = whole_turns(more, free, [slot.seq for slot in lineage.slots if slot.has_user])
-            if (edited := lineage.first_changed([lineage.slots[n - 1] for n in more])) is not None:
+            slots = lineage.slots
+            if (edited := lineage.first_changed([slots[n - 1] for n in more])) is not None:
                 lineage = self._rebuild(lineage, edited, now)
                 return self._reclaim(lineage, budget, overhead, now, by_turns=by_turns)
             chosen.update(more)
@@ -326,10 +327,10 @@ class Paging:
             view, census = base, census.after((), overhead=overhead + base.note_tokens, block=base.block_tokens)
         if census.total > budget.high:
             view = view.with_previews(squeeze(lineage, _results(lineage), census.total - budget.high))
-            census = _census(lineage, view, chosen, overhead)
+            census = _census(lineage, view, overhead)
         check(census, budget)
         for slot in lineage.slots:
-            if slot.uses != 1:
+            if slot.uses != 1.0:
                 slot.uses = 1 + (slot.uses - 1) / 2
         lineage.adopt(replace(view, seal=lineage.seal(view.block.at)) if view.block else view)
         return lineage, tuple(sorted(chosen))
@@ -426,9 +427,9 @@ def _keep_last(lineage: Lineage) -> None:
         lineage.is_checked = True
 
 
-def _census(lineage: Lineage, view: View, chosen: set[int], overhead: int) -> Census:
+def _census(lineage: Lineage, view: View, overhead: int) -> Census:
     lead = next((s.seq for s in lineage.slots if s.role != Role.SYSTEM), len(lineage.slots) + 1)
-    stay, away = staying(lineage), lineage.absent | chosen
+    stay, away = staying(lineage), view.absent
     shown = {p.seq: p.tokens for p in view.previews}
     released = {p.seq for p in view.released}
     held: list[PageCost] = []
@@ -443,7 +444,7 @@ def _census(lineage: Lineage, view: View, chosen: set[int], overhead: int) -> Ce
         if shown:
             tokens = shown.get(seq, tokens)
         cost = _tuple(PageCost, (seq, tokens, slot.kind, slot.uses, slot.born, seq in released, slot.role == system))
-        (held if seq < lead or seq in stay or not slot.closed else evictable).append(cost)
+        (held if seq < lead or seq in stay else evictable).append(cost)
     return Census(
         overhead=overhead + view.note_tokens,
         held=held,
@@ -453,7 +454,8 @@ def _census(lineage: Lineage, view: View, chosen: set[int], overhead: int) -> Ce
 
 
 def _compacted(lineage: Lineage, chosen: set[int], budget: Budget) -> Block:
-    gone = [lineage.slots[n - 1] for n in sorted(chosen)]
+    slots = lineage.slots
+    gone = [slots[n - 1] for n in sorted(chosen)]
     entries = [slot.line or lineage.line_of(slot) for slot in gone]
     tip = lineage.chain_at(gone[-1].seq) or ""
     counter = lineage.counter
@@ -472,7 +474,7 @@ def _warn(lineage: Lineage, budget: Budget, overhead: int) -> int:
         return 0
     lineage.count_exactly()
     total = overhead + lineage.ceiling()
-    free = _census(lineage, lineage.view, set(), overhead).evictable
+    free = _census(lineage, lineage.view, overhead).evictable
     if total <= budget.high * NOTICE or not free:
         return 0
     largest = sorted(free, key=lambda p: (-p.tokens, p.seq))[:NAMED]

@@ -127,13 +127,7 @@ def to_ranges(seqs: Iterable[int]) -> tuple[Range, ...]:
         >>> to_ranges([3, 1, 2, 7])
         ((1, 3), (7, 7))
     """
-    ranges: list[Range] = []
-    for seq in sorted(set(seqs)):
-        if ranges and ranges[-1][1] == seq - 1:
-            ranges[-1] = (ranges[-1][0], seq)
-        else:
-            ranges.append((seq, seq))
-    return tuple(ranges)
+    return _union([(seq, seq) for seq in seqs])
 
 
 def members(ranges: Iterable[Range]) -> set[int]:
@@ -278,8 +272,8 @@ def _fit(block: Block, limit: int, scale: Scale) -> Block:
 
 def _sizes(entries: Sequence[Entry], scale: Scale) -> list[int]:
     """Tokens of each line; about as many where they are not counted yet."""
-    if all(e.tokens for e in entries):
-        return [e.tokens for e in entries]
+    if all(sizes := [e.tokens for e in entries]):
+        return sizes
     sample = "\n".join(map(str, entries[:: len(entries) // SAMPLE + 1]))
     density = scale.size(sample) / len(sample)
     return [e.tokens or round(len(str(e)) * density) for e in entries]
@@ -297,12 +291,14 @@ def _needed(block: Block) -> Iterator[Entry]:
 
 def _union(ranges: Iterable[Range]) -> tuple[Range, ...]:
     found: list[Range] = []
+    begin, end = 0, -1  # no page yet
     for first, last in sorted(ranges):
-        if found and first <= found[-1][1] + 1:
-            found[-1] = (found[-1][0], max(found[-1][1], last))
-        else:
-            found.append((first, last))
-    return tuple(found)
+        if first > end + 1:
+            found.append((begin, end))
+            begin, end = first, last
+        elif last > end:
+            end = last
+    return (*found[1:], (begin, end)) if end > 0 else ()
 
 
 def _span(span: Range) -> str:

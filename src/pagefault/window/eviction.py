@@ -5,14 +5,16 @@ It sees only values, so the same events always give the same victims.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
-from operator import itemgetter
+from itertools import accumulate
+from operator import attrgetter
 from typing import Final, NamedTuple
 
 from pagefault.page import Kind
 
 FAULT_COST: Final = 1.0
-_SEQ: Final = itemgetter(0)
+_SEQ: Final = attrgetter("seq")
 _RECALLED: Final = Kind.RECALLED
 
 
@@ -49,40 +51,31 @@ def priority(page: PageCost) -> float:
 
 def priorities(pages: Iterable[PageCost]) -> list[float]:
     """The :func:`priority` of each, in one go: a reclaim asks for thousands."""
-    return [born + uses * FAULT_COST / (tokens or 1) for _, tokens, _, uses, born, _, _ in pages]
+    return [p.born + p.uses * FAULT_COST / (p.tokens or 1) for p in pages]
 
 
-def gdsf(pages: Sequence[PageCost], need: int) -> tuple[int, ...]:
+def gdsf(pages: Sequence[PageCost], need: int) -> list[PageCost]:
     """Victims that free at least ``need`` tokens: recalled pages, then lowest GDSF priority.
 
     Ties leave oldest first. Frees all pages given when ``need`` cannot be met.
 
     Example:
-        >>> gdsf([PageCost(seq=1, tokens=10), PageCost(seq=2, tokens=90)], 50)
-        (2,)
+        >>> [page.seq for page in gdsf([PageCost(seq=1, tokens=10), PageCost(seq=2, tokens=90)], 50)]
+        [2]
     """
     by_age = sorted(pages, key=_SEQ)
     order = sorted(range(len(by_age)), key=priorities(by_age).__getitem__)
-    return _take(_recalled_first([by_age[place] for place in order]), need)
+    ordered = _recalled_first([by_age[place] for place in order])
+    freed = list(accumulate([p.tokens for p in ordered], initial=0))
+    return ordered[: bisect_left(freed, need)]
 
 
 def clock_after(pages: Iterable[PageCost], victims: Iterable[int], clock: float) -> float:
     """GDSF's aging clock after an eviction: the highest priority that left, never lower than before."""
     gone = set(victims)
-    return max([clock, *priorities([p for p in pages if p[0] in gone and p[2] is not _RECALLED])])
+    return max([clock, *priorities([p for p in pages if p.seq in gone and p.kind is not _RECALLED])])
 
 
 def _recalled_first(pages: list[PageCost]) -> list[PageCost]:
-    recalled = [p for p in pages if p[2] is _RECALLED]
-    return [*recalled, *(p for p in pages if p[2] is not _RECALLED)] if recalled else pages
-
-
-def _take(ordered: Sequence[PageCost], need: int) -> tuple[int, ...]:
-    victims: list[int] = []
-    freed = 0
-    for page in ordered:
-        if freed >= need:
-            break
-        victims.append(page[0])
-        freed += page[1]
-    return tuple(sorted(victims))
+    recalled = [p for p in pages if p.kind is _RECALLED]
+    return [*recalled, *(p for p in pages if p.kind is not _RECALLED)] if recalled else pages

@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 from pagefault.errors import BudgetError, PageTooLarge, PinnedOverBudget
@@ -18,9 +19,9 @@ from pagefault.window.eviction import PageCost, gdsf
 NAMED: Final = 8
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Census:
-    """What a prompt would hold if nothing left, in tokens.
+    """What a prompt would hold if nothing left, in tokens. It keeps its sums, so it has no slots.
 
     Attributes:
         overhead: System prompt, tool schemas and what other middleware added.
@@ -35,12 +36,12 @@ class Census:
     evictable: Sequence[PageCost]
     block: int = 0
 
-    @property
+    @cached_property
     def fixed(self) -> int:
         """What no reclaim can free."""
         return self.overhead + sum([p.tokens for p in self.held])
 
-    @property
+    @cached_property
     def total(self) -> int:
         """The whole request."""
         return self.fixed + self.block + sum([p.tokens for p in self.evictable])
@@ -76,25 +77,24 @@ def victims(census: Census, budget: Budget) -> tuple[int, ...]:
     fixed = census.fixed
     room = max(0, budget.low - fixed - max(budget.block, census.block))
     released = [p for p in census.evictable if p.released]
-    chosen = {p.seq for p in released}
-    freed = sum(p.tokens for p in released)
+    last = [p for p in census.evictable if p.last_resort and not p.released]
     ordinary = [p for p in census.evictable if not (p.last_resort or p.released)]
     split = _protected_from(ordinary, room // 2)
     need = total - census.block - fixed - room
+    chosen, freed = released, sum([p.tokens for p in released])
     if freed < need:
-        left = set(gdsf(ordinary[:split], need - freed))
-        chosen |= left
-        freed += sum([p.tokens for p in ordinary if p.seq in left])
+        chosen = [*released, *gdsf(ordinary[:split], need - freed)]
+        freed = sum([p.tokens for p in chosen])
     for page in ordinary[split:]:
         if freed >= need:
             break
-        chosen.add(page.seq)
+        chosen.append(page)
         freed += page.tokens
-    for page in census.evictable:
-        if page.last_resort and page.seq not in chosen and total - freed > budget.high:
-            chosen.add(page.seq)
+    for page in last:
+        if total - freed > budget.high:
+            chosen.append(page)
             freed += page.tokens
-    return tuple(sorted(chosen))
+    return tuple(sorted([p.seq for p in chosen]))
 
 
 def whole_turns(victims: Sequence[int], free: Sequence[int], starts: Sequence[int]) -> tuple[int, ...]:
