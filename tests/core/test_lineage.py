@@ -156,7 +156,7 @@ def test_the_page_is_what_was_said():
 def test_a_settled_page_keeps_its_numbers_and_can_be_made_again():
     lineage = path(TOOLS)
     before = lineage.page(lineage.slots[1])
-    lineage.slots[1].content = lineage.content_of(lineage.slots[1])
+    lineage.slots[1].hold(lineage.content_of(lineage.slots[1]))
     lineage.settle(lineage.slots[1])
     assert lineage.slots[1].content.body == ""
     assert lineage.page(lineage.slots[1]) == before

@@ -274,10 +274,10 @@ class Lineage:
             if slot.content is None:
                 content = self.content_of(slot)
                 if slot.closed:
-                    slot.content = content
+                    slot.hold(content)
                 else:  # it may still grow: keep the bound, but a tight one
                     self.loose += content.tokens - slot.upper
-                    slot.upper = content.tokens
+                    slot.upper = slot.tokens = content.tokens
         self.ceiling()
 
     def weigh(self) -> None:
@@ -316,8 +316,7 @@ class Lineage:
         self.view = view.on_path(self.chain_at)
         self.absent = absent = self.view.absent
         self.own_tokens = self.view.block_tokens + self.view.note_tokens
-        self.rendered = None
-        self.is_checked = False
+        self.rendered, self.is_checked = None, False
         self.previews = shown = {preview.seq: preview for preview in self.view.previews}
         resident = [s for s in self.slots if s.seq not in absent]
         counted = [s for s in resident if s.content is not None]

@@ -25,7 +25,7 @@ from pagefault.tokens import lines_add_up
 from pagefault.window.budget import Budget
 from pagefault.window.calibration import Gauge, Sent
 from pagefault.window.compaction import Block, Scale, compact
-from pagefault.window.eviction import PageCost, clock_after
+from pagefault.window.eviction import Candidate, PageCost, clock_after
 from pagefault.window.notes import NAMED, NOTICE, Note, PinnedItem, change_text, items_text, pressure_text
 from pagefault.window.pager import Census, check, victims, whole_turns
 from pagefault.window.preview import OVERSIZE
@@ -313,7 +313,7 @@ class Paging:
         census = _census(lineage, view, overhead)
         while more := victims(census, budget):
             if by_turns:
-                free = [cost.seq for cost in census.evictable if not cost.last_resort]
+                free = [cost.seq for cost in census.evictable if cost.seq not in census.last_resort]
                 more = whole_turns(more, free, [slot.seq for slot in lineage.slots if slot.has_user])
             slots = lineage.slots
             if (edited := lineage.first_changed([slots[n - 1] for n in more])) is not None:
@@ -428,27 +428,18 @@ def _keep_last(lineage: Lineage) -> None:
 
 
 def _census(lineage: Lineage, view: View, overhead: int) -> Census:
-    lead = next((s.seq for s in lineage.slots if s.role != Role.SYSTEM), len(lineage.slots) + 1)
-    stay, away = staying(lineage), view.absent
-    shown = {p.seq: p.tokens for p in view.previews}
-    released = {p.seq for p in view.released}
-    held: list[PageCost] = []
-    evictable: list[PageCost] = []
-    system = Role.SYSTEM.value
-    for slot in lineage.slots:
-        seq = slot.seq
-        if seq in away:
-            continue
-        content = slot.content  # as ``Slot.tokens``, less a call for each page
-        tokens = content.tokens if content is not None else slot.upper
-        if shown:
-            tokens = shown.get(seq, tokens)
-        cost = _tuple(PageCost, (seq, tokens, slot.kind, slot.uses, slot.born, seq in released, slot.role == system))
-        (held if seq < lead or seq in stay else evictable).append(cost)
+    slots, away, system = lineage.slots, view.absent, Role.SYSTEM.value
+    lead = next((s.seq for s in slots if s.role != system), len(slots) + 1)
+    stay = staying(lineage).union(range(1, lead))
+    pages: list[Candidate] = [slot for slot in slots if slot.seq not in away]
+    if shown := {p.seq: p.tokens for p in view.previews}:
+        pages = [PageCost(p.seq, shown.get(p.seq, p.tokens), p.kind, p.uses, p.born) for p in pages]
     return Census(
         overhead=overhead + view.note_tokens,
-        held=held,
-        evictable=evictable,
+        held=[page for page in pages if page.seq in stay],
+        evictable=[page for page in pages if page.seq not in stay],
+        released=frozenset({p.seq for p in view.released}),
+        last_resort=frozenset({slot.seq for slot in slots if slot.role == system}),
         block=view.block_tokens,
     )
 

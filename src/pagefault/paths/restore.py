@@ -400,15 +400,8 @@ def _slot(record: Record, start: int) -> tuple[Slot, Sequence[str]]:
     slot.has_user = bool(fields["has_user"])
     slot.kind = Kind(str(fields["type"]))
     slot.chain, slot.parent = str(fields["chain"]), str(fields["parent"])
-    slot.content = Content(
-        body="",
-        digest=b"",
-        imprint=b"",
-        messages=(),
-        tokens=tokens,
-        gist=one_line(str(fields["gist"])),
-        opaque=bool(fields["opaque"]),
-    )
+    gist, is_opaque = one_line(str(fields["gist"])), bool(fields["opaque"])
+    slot.hold(Content(body="", digest=b"", imprint=b"", messages=(), tokens=tokens, gist=gist, opaque=is_opaque))
     slot.stored = True
     return slot, ids
 

@@ -45,6 +45,7 @@ class Slot:
         waiting: Ids of tool calls that have no result yet; one may occur twice.
         closed: Nothing can join it any more.
         upper: Upper bound of its tokens.
+        tokens: What it costs as a whole: exact once it is materialised, the bound before.
         kind: Message or recalled.
         has_user: It holds a user message.
         fresh: First seen as new in this process, so certainly not stored before.
@@ -62,7 +63,7 @@ class Slot:
 
     __slots__ = (
         "born", "chain", "closed", "content", "copy", "created_at", "digest", "fresh", "has_user", "imprint", "kind",
-        "line", "parent", "role", "seq", "start", "stop", "stored", "upper", "uses", "waiting",
+        "line", "parent", "role", "seq", "start", "stop", "stored", "tokens", "upper", "uses", "waiting",
     )  # fmt: skip
 
     def __init__(
@@ -74,7 +75,7 @@ class Slot:
         self.role = sketch.role
         self.waiting = waiting = list(sketch.call_ids)
         self.closed = not waiting
-        self.upper = bound
+        self.upper = self.tokens = bound
         self.kind = _MESSAGE
         self.has_user = sketch.role == _USER
         self.fresh = fresh
@@ -100,12 +101,12 @@ class Slot:
             self.kind = _MESSAGE
         if answered:
             self.waiting.remove(sketch.call_id)
-        self.upper, self.closed, self.stop = self.upper + bound, not self.waiting, self.stop + 1
+        self.tokens = self.upper + bound
+        self.upper, self.closed, self.stop = self.tokens, not self.waiting, self.stop + 1
 
-    @property
-    def tokens(self) -> int:
-        """What it costs as a whole: exact when materialised, the upper bound before."""
-        return self.content.tokens if self.content is not None else self.upper
+    def hold(self, content: Content) -> None:
+        """Take what it holds, which is counted."""
+        self.content, self.tokens = content, content.tokens
 
 
 def group(

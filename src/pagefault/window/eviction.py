@@ -9,7 +9,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from itertools import accumulate
 from operator import attrgetter
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 from pagefault.page import Kind
 
@@ -18,29 +18,46 @@ _SEQ: Final = attrgetter("seq")
 _RECALLED: Final = Kind.RECALLED
 
 
-class PageCost(NamedTuple):
-    """What the policy knows of one resident page. A tuple, since each reclaim makes one of every page.
+class Candidate(Protocol):
+    """What the policy reads of one resident page. The slots of a path are candidates as they are: none is made."""
 
-    Attributes:
-        seq: Page number.
-        tokens: What keeping it costs.
-        kind: Recalled pages are copies of others and leave first.
-        uses: Decayed count of times the page was wanted; 1 when it was written.
-        born: The policy's clock (``L`` of GDSF) when the page came in.
-        released: Nobody needs it any more: it leaves at the next reclaim.
-        last_resort: Leaves only when nothing else keeps the budget (system messages given later).
-    """
+    @property
+    def seq(self) -> int:
+        """Page number."""
+        ...
+
+    @property
+    def tokens(self) -> int:
+        """What keeping it costs."""
+        ...
+
+    @property
+    def kind(self) -> Kind:
+        """Recalled pages are copies of others and leave first."""
+        ...
+
+    @property
+    def uses(self) -> float:
+        """Decayed count of times the page was wanted; 1 when it was written."""
+        ...
+
+    @property
+    def born(self) -> float:
+        """The policy's clock (``L`` of GDSF) when the page came in."""
+        ...
+
+
+class PageCost(NamedTuple):
+    """A candidate by its values."""
 
     seq: int
     tokens: int
     kind: Kind = Kind.MESSAGE
     uses: float = 1.0
     born: float = 0.0
-    released: bool = False
-    last_resort: bool = False
 
 
-def priority(page: PageCost) -> float:
+def priority(page: Candidate) -> float:
     """GDSF: ``L + uses * fault cost / size``; the least valuable page leaves first.
 
     Source: L. Cherkasova, "Improving WWW proxies performance with Greedy-Dual-Size-Frequency
@@ -49,12 +66,12 @@ def priority(page: PageCost) -> float:
     return priorities((page,))[0]
 
 
-def priorities(pages: Iterable[PageCost]) -> list[float]:
+def priorities(pages: Iterable[Candidate]) -> list[float]:
     """The :func:`priority` of each, in one go: a reclaim asks for thousands."""
     return [p.born + p.uses * FAULT_COST / (p.tokens or 1) for p in pages]
 
 
-def gdsf(pages: Sequence[PageCost], need: int) -> list[PageCost]:
+def gdsf(pages: Sequence[Candidate], need: int) -> list[Candidate]:
     """Victims that free at least ``need`` tokens: recalled pages, then lowest GDSF priority.
 
     Ties leave oldest first. Frees all pages given when ``need`` cannot be met.
@@ -70,12 +87,12 @@ def gdsf(pages: Sequence[PageCost], need: int) -> list[PageCost]:
     return ordered[: bisect_left(freed, need)]
 
 
-def clock_after(pages: Iterable[PageCost], victims: Iterable[int], clock: float) -> float:
+def clock_after(pages: Iterable[Candidate], victims: Iterable[int], clock: float) -> float:
     """GDSF's aging clock after an eviction: the highest priority that left, never lower than before."""
     gone = set(victims)
     return max([clock, *priorities([p for p in pages if p.seq in gone and p.kind is not _RECALLED])])
 
 
-def _recalled_first(pages: list[PageCost]) -> list[PageCost]:
+def _recalled_first(pages: list[Candidate]) -> list[Candidate]:
     recalled = [p for p in pages if p.kind is _RECALLED]
     return [*recalled, *(p for p in pages if p.kind is not _RECALLED)] if recalled else pages

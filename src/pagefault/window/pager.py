@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Final
 
 from pagefault.errors import BudgetError, PageTooLarge, PinnedOverBudget
 from pagefault.window.budget import Budget
-from pagefault.window.eviction import PageCost, gdsf
+from pagefault.window.eviction import Candidate, gdsf
 
 NAMED: Final = 8
 
@@ -28,12 +28,16 @@ class Census:
         held: Pages that must stay: leading system messages, pins, the last user message, the open
             or last group.
         evictable: Pages that may leave, in page order.
+        released: Numbers of pages that nobody needs any more: they leave at the next reclaim.
+        last_resort: Of pages that leave only when nothing else keeps the budget (system messages given later).
         block: The compaction block already there.
     """
 
     overhead: int
-    held: Sequence[PageCost]
-    evictable: Sequence[PageCost]
+    held: Sequence[Candidate]
+    evictable: Sequence[Candidate]
+    released: frozenset[int] = frozenset()
+    last_resort: frozenset[int] = frozenset()
     block: int = 0
 
     @cached_property
@@ -49,7 +53,7 @@ class Census:
     def after(self, gone: Collection[int], *, overhead: int, block: int) -> Census:
         """The window without these pages, with other overhead and another block."""
         left = [p for p in self.evictable if p.seq not in gone]
-        return Census(overhead=overhead, held=self.held, evictable=left, block=block)
+        return replace(self, overhead=overhead, evictable=left, block=block)
 
 
 def victims(census: Census, budget: Budget) -> tuple[int, ...]:
@@ -67,6 +71,7 @@ def victims(census: Census, budget: Budget) -> tuple[int, ...]:
         Page numbers, ascending.
 
     Example:
+        >>> from pagefault.window.eviction import PageCost
         >>> pages = [PageCost(seq=n, tokens=100) for n in (1, 2, 3, 4)]
         >>> victims(Census(overhead=0, held=(), evictable=pages), Budget(window=1000, target=400))
         (1, 2, 3)
@@ -76,21 +81,22 @@ def victims(census: Census, budget: Budget) -> tuple[int, ...]:
         return ()
     fixed = census.fixed
     room = max(0, budget.low - fixed - max(budget.block, census.block))
-    released = [p for p in census.evictable if p.released]
-    last = [p for p in census.evictable if p.last_resort and not p.released]
-    ordinary = [p for p in census.evictable if not (p.last_resort or p.released)]
+    first, last = census.released, census.last_resort - census.released
+    special = first | last
+    ordinary = [p for p in census.evictable if p.seq not in special]
     split = _protected_from(ordinary, room // 2)
     need = total - census.block - fixed - room
-    chosen, freed = released, sum([p.tokens for p in released])
+    chosen = [p for p in census.evictable if p.seq in first]
+    freed = sum([p.tokens for p in chosen])
     if freed < need:
-        chosen = [*released, *gdsf(ordinary[:split], need - freed)]
+        chosen += gdsf(ordinary[:split], need - freed)
         freed = sum([p.tokens for p in chosen])
     for page in ordinary[split:]:
         if freed >= need:
             break
         chosen.append(page)
         freed += page.tokens
-    for page in last:
+    for page in [p for p in census.evictable if p.seq in last]:
         if total - freed > budget.high:
             chosen.append(page)
             freed += page.tokens
@@ -115,7 +121,7 @@ def whole_turns(victims: Sequence[int], free: Sequence[int], starts: Sequence[in
     return tuple(sorted({*victims, *(page for page in free if bisect_right(starts, page) in over)}))
 
 
-def _protected_from(pages: Sequence[PageCost], limit: int) -> int:
+def _protected_from(pages: Sequence[Candidate], limit: int) -> int:
     kept = 0
     for index in range(len(pages) - 1, -1, -1):
         kept += pages[index].tokens

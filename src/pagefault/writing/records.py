@@ -112,7 +112,7 @@ def take(task: Task, breath: Breath) -> list[Slot]:
         if slot.content is None:
             content = task.lineage.content_of(slot)
             with task.paging.lock:
-                slot.content = slot.content or content
+                slot.hold(slot.content or content)
             breath.draw()
         if slot.line is None:  # counted here, that a reclaim need not
             line = task.lineage.line_of(slot)
