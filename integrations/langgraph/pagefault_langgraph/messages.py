@@ -227,7 +227,7 @@ def _calls_bound(calls: Any) -> int:
                     size += 6 * len(name) + (value.bit_length() if value.__class__ is int else 0) + 32
                 else:
                     return _nested_bound(calls)
-    except (AttributeError, KeyError, TypeError):
+    except Exception:  # noqa: BLE001  # as below: arguments that did not parse may be any object
         return _nested_bound(calls)
     return size
 
