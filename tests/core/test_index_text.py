@@ -61,6 +61,11 @@ def test_a_recall_of_a_react_agent_is_text_and_not_searched_either():
     assert index_text(page(says(Role.ASSISTANT, f"{asked}\nIt is 4712."))) == "Thought: I look.\nIt is 4712."
     copied = f"Observation: {header(PAGES, '12345678')}\n[12345678] page 1\n<12345678\nThe gate PIN is 4712.\n12345678>"
     assert index_text(page(says(Role.USER, copied))) == ""
+    answer = index_text(page(says(Role.ASSISTANT, f"{asked}\n{copied}\nThought: I know.\nAnswer: It is 1234.")))
+    assert "4712" not in answer
+    assert "gate PIN" not in answer
+    assert answer.startswith("Thought: I look.\nObservation: ")
+    assert answer.endswith("\nThought: I know.\nAnswer: It is 1234.")
 
 
 @pytest.mark.parametrize(
@@ -71,6 +76,7 @@ def test_a_recall_of_a_react_agent_is_text_and_not_searched_either():
         (Role.ASSISTANT, "Thought: I look.\nAction: search\nAction Input: {'query': 'gate PIN'}"),
         (Role.USER, "Observation: the gate PIN is 4712"),
         (Role.USER, f"Look here: {header(PAGES, '12345678')}"),
+        (Role.ASSISTANT, "It says:\n<12345678\nThe gate PIN is 4712.\n12345678>"),
     ],
 )
 def test_what_only_looks_like_one_is_searched(role, text):

@@ -328,6 +328,21 @@ def test_what_a_react_agent_asked_recall_is_no_answer_to_it(backend):
         assert answer.startswith("Observation: Nothing "), "nothing reliable, or nothing certain"
 
 
+def test_what_a_recall_quoted_in_a_react_agents_answer_is_not_found_as_said_by_it(backend):
+    memory = session(backend, limit=8_000)
+    memory.put_messages([ChatMessage(role="user", content="The warehouse gate opens with 4712."), say("Noted.")])
+    asked = "Thought: I look.\nAction: recall\nAction Input: {'query': 'warehouse gate'}"
+    llm = ScriptedLLM(lambda number, _: say(asked if number == 1 else "Thought: I know.\nAnswer: As you said."))
+
+    async def run():
+        agent = ReActAgent(llm=paged(llm, memory), tools=[recall_tool(memory)])
+        await agent.run("How do I get in?", memory=memory)
+
+    asyncio.run(run())
+    assert "gate opens with 4712.\n" in memory.get_all()[-1].content, "the answer has all steps"
+    assert [page.address for page in memory.space.recall("warehouse gate opens").pages] == ["1"]
+
+
 ONE: Any = [1, 1.0, "page 1", "pages 1 to 1", "Pages 1", "#1", "[1]", '["1"]', "'1'", [1], ["1", None], [[1]]]
 
 

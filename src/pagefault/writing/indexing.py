@@ -36,8 +36,10 @@ KEPT_CHARS: Final = 2**23
 QUICK_SECONDS: Final = 0.002
 """An embedder that takes less for a piece of text makes vectors before the page is stored: one write, not two."""
 _NAMED: Final = 8
-_ASKED: Final = re.compile(r"\nAction: recall\nAction Input: [^\n]*")
+_ACTION: Final = "\nAction: recall\n"
+_ASKED: Final = re.compile(_ACTION + r"Action Input: [^\n]*")
 _ANSWERED: Final = re.compile(re.escape(header("", "@")).replace("@", "[0-9]{8}"))
+_QUOTED: Final = re.compile(r"^<([0-9]{8})\n.*?\n\1>$", re.DOTALL | re.MULTILINE)
 _log: Final = logging.getLogger("pagefault")
 
 
@@ -293,7 +295,7 @@ def words_of(text: str) -> Sparse | None:
 def index_text(page: Page) -> str:
     """What full-text and dense search see of a page: all but copies of other pages, and what was asked for them.
 
-    LlamaIndex's ``ReActAgent`` writes calls and results as text.
+    LlamaIndex's ``ReActAgent`` writes calls and results as text, and all steps of a run into its answer.
     """
     copied = {m.call_id for m in page.messages if m.recalled} - {""}
     lines: list[str] = []
@@ -307,11 +309,11 @@ def index_text(page: Page) -> str:
 def _unquoted(message: Projection) -> str:
     """A message's text without a recall that stands in it."""
     text = message.text
-    if message.role is Role.ASSISTANT and "\nAction: recall\n" in text:
-        return _ASKED.sub("", text)
-    if message.role is Role.USER and text.startswith("Observation: ") and _ANSWERED.search(text):
-        return ""
-    return text
+    if message.role is Role.ASSISTANT:
+        text = _ASKED.sub("", text) if _ACTION in text else text
+        return _QUOTED.sub("", text) if "\nObservation: " in text and _ANSWERED.search(text) else text
+    is_copy = message.role is Role.USER and text.startswith("Observation: ") and _ANSWERED.search(text)
+    return "" if is_copy else text
 
 
 def _text_of(record: Record) -> str:
