@@ -173,8 +173,9 @@ class Space:
         Args:
             query: What to look for.
             limit: Pages returned at most, 1 to 100, and items likewise.
-            after: Only pages first seen, and items written, at or after this time, Unix seconds.
-            before: Only pages first seen, and items written, before this time, Unix seconds.
+            after: Only pages first seen, and items and passages written, at or after this time, Unix seconds; a
+                passage that says no time is of any.
+            before: Only what was first seen or written before this time, likewise.
             path: The path to read, where an adapter knows it.
             budget: Tokens that ``.text`` may use; a quarter of the target by default.
             skip_resident: Name pages that are in the window already, without repeating them.
@@ -262,9 +263,8 @@ class Space:
         found = with_items(found, items, text)
         if not sources:
             return found
-        room, limit = wanted.budget // 2, wanted.limit
         return await self._core.sources.add_to(
-            found, sources, self.id, wanted.text, limit=limit, counter=counter, budget=room
+            found, sources, self.id, replace(wanted, budget=wanted.budget // 2), counter
         )
 
     # -- items -----------------------------------------------------------------------------

@@ -239,3 +239,22 @@ def test_no_more_is_taken_of_a_source_than_was_asked_for(memory):
 
     found = memory.space(thread="t").recall("What is the cat called?", limit=4, sources=[Long()])
     assert len(found.passages) == len(taken) == 4
+
+
+def test_what_a_source_says_of_another_time_is_left_out(memory):
+    class Dated:
+        name = "dated"
+
+        def search(self, space, query, *, limit):
+            said = {"Rex": 1_000.0, "Bob": 2_000.0, "Tim": None}
+            return [Passage(text=f"The cat is called {name}.", updated_at=when) for name, when in said.items()]
+
+    def names(**time):
+        found = memory.space(thread="t").recall("What is the cat called?", sources=[Dated()], **time)
+        texts = [each.passage.text for each in found.passages]
+        assert all(text in found.text for text in texts)
+        return {text[18:21] for text in texts}
+
+    assert names() == {"Rex", "Bob", "Tim"}
+    assert names(after=1_500) == {"Bob", "Tim"}, "who says no time may be of any"
+    assert names(before=2_000) == {"Rex", "Tim"}

@@ -15,6 +15,7 @@ from typing import Final
 
 from pagefault.embedders.calls import Vectors
 from pagefault.errors import EmbedderError
+from pagefault.faults.query import Query
 from pagefault.kernel import Kernel
 from pagefault.page import SpaceId
 from pagefault.ports import Dense, Passage, Source, TokenCounter
@@ -46,14 +47,15 @@ class Sources:
         """By their ids, those that have worked on a question for too long: they are not asked until they answer."""
 
     async def add_to(
-        self, found: Found, sources: Sequence[Source], space: SpaceId, query: str, *, limit: int,
-        counter: TokenCounter, budget: int,
-    ) -> Found:  # fmt: skip
-        """A recall's result with what these sources say; what goes wrong with one is said in it."""
+        self, found: Found, sources: Sequence[Source], space: SpaceId, wanted: Query, counter: TokenCounter
+    ) -> Found:
+        """A recall's result with what these sources say of that time; what goes wrong with one is said in it."""
+        query, limit = wanted.text, wanted.limit
         asked = [self._ask(source, space, query, limit) for source in sources]
         answers = await asyncio.gather(*asked)
         failed = [answer for answer in answers if isinstance(answer, str)]
-        passages = [each for answer in answers if not isinstance(answer, str) for each in answer]
+        told = [each for answer in answers if not isinstance(answer, str) for each in answer]
+        passages = [each for each in told if (at := each.passage.updated_at) is None or wanted.is_in_time(at)]
         cosines = await self._similar(space.tenant, query, [each.passage.text for each in passages])
         terms = query_vector(query).indices
 
@@ -64,7 +66,7 @@ class Sources:
             ]
             best = judge_passages(evidence, sought(query, terms))
             best, weights = best[:limit], dict.fromkeys(terms, 1.0)
-            text = render_passages(best, failed, weights, counter=counter, budget=budget)
+            text = render_passages(best, failed, weights, counter=counter, budget=wanted.budget)
             return with_passages(found, best, failed, text)
 
         return await self._kernel.run(judged, urgent=True)
