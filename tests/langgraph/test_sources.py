@@ -192,7 +192,7 @@ def test_an_agents_tool_asks_it(memory, profiles, is_async):
     assert "Artemide" in answer["messages"][-1].content
     assert "source profiles" in answer["messages"][-1].content
     schema = recall_tool(memory, sources=sources).tool_call_schema.model_json_schema()
-    assert set(schema["properties"]) == {"addresses", "query"}
+    assert set(schema["properties"]) == {"addresses", "query", "after", "before"}
 
 
 def test_a_retriever_asks_them_too(memory, profiles):

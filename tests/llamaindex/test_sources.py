@@ -52,7 +52,7 @@ def test_the_tools_ask_them_and_each_user_gets_their_own(backend, profiles):
                 assert f"source profiles | users/{who}/hotel |" in text
                 assert theirs in text
                 assert others not in text
-            assert set(tool.metadata.get_parameters_dict()["properties"]) == {"addresses", "query"}
+            assert set(tool.metadata.get_parameters_dict()["properties"]) == {"addresses", "query", "after", "before"}
             assert "Artemide" not in str(tool.call(addresses="1").content), "an address is a page's"
         assert "profiles" not in str(recall_tool(memory).call(query="hotel in Rome called").content)
 

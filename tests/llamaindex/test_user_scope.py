@@ -43,7 +43,7 @@ def test_tools_and_retriever_find_other_sessions(backend):
         assert "Bologna" not in found
         assert "Artemide" in str(asyncio.run(tool.acall(query="hotel in Rome")).content)
         schema = tool.metadata.get_parameters_dict()
-        assert set(schema["properties"]) == {"addresses", "query"}
+        assert set(schema["properties"]) == {"addresses", "query", "after", "before"}
     assert "othing reliable" in str(narrow.call(query="hotel in Rome").content)
     address = here.space.recall("hotel", scope="user").pages[0].address
     assert "Artemide" in str(wide.call(addresses=address).content)
