@@ -184,6 +184,36 @@ def test_closing_waits_for_a_recall_that_runs(monkeypatch):
         assert found[0].pages[0].page.text == "the cat is called Turing"
 
 
+class OrderedStore(SlowStore):
+    """Says in which order syncs ended and it was closed."""
+
+    def __init__(self, inner):
+        super().__init__(inner)
+        self.order = []
+
+    async def sync(self):
+        await super().sync()
+        self.order.append("synced")
+
+    async def close(self):
+        self.order.append("closed")
+        await super().close()
+
+
+def test_closing_waits_for_a_sync_that_runs(monkeypatch):
+    with wrapped(monkeypatch, OrderedStore) as (memory, store):
+        store.hold("sync")
+        memory.space(thread="t").append(users(1, 2))
+        until(lambda: store.waiting, "the sync behind the agent")
+        closing = threading.Thread(target=memory.close)
+        closing.start()
+        until(lambda: memory.core.is_closed, "the closing")
+        assert "closed" not in store.order
+        store.let_go()
+        closing.join()
+        assert (store.order[0], store.order[-1]) == ("synced", "closed")
+
+
 def test_what_is_added_while_it_closes_is_stored_or_refused(tmp_path):
     for attempt in range(5):
         memory = pagefault.open(tmp_path / str(attempt), embedder=None)

@@ -140,7 +140,8 @@ class WriteBack:
 
     @property
     def _is_busy(self) -> bool:
-        return bool(self._queue or self._active or self._indexer.has_work or self._writer.unsynced)
+        is_durable = self._writer.unsynced is None and not self._writer.syncing.locked()
+        return bool(self._queue or self._active or self._indexer.has_work) or not is_durable
 
     # -- on the loop thread ----------------------------------------------------------------
 

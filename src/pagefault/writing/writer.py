@@ -55,7 +55,8 @@ class Writer:
     Attributes:
         behind: Paths whose head may say less of their vectors than there is to say.
         unjoined: Paths with lines of contents to join; not held, since under load nobody comes to it.
-        unsynced: Since when something stored is not durable yet (monotonic), ``None`` for nothing.
+        unsynced: Since when something stored is not durable yet (monotonic), ``None`` for none but what is synced now.
+        syncing: Held by the sync that is under way.
     """
 
     def __init__(self, kernel: Kernel, store: PageStore, indexer: Indexer, heads: Heads | None) -> None:
@@ -69,6 +70,7 @@ class Writer:
         self.behind: dict[Lineage, Task] = {}
         self.unjoined: WeakKeyDictionary[Lineage, ref[Paging]] = WeakKeyDictionary()
         self.unsynced: float | None = None
+        self.syncing = asyncio.Lock()
 
     def owes(self, paging: Paging, pages: int, others: Iterable[Task] = ()) -> None:
         """A path of ``pages`` took the place of the conversation; with the space's lock held, on any thread.
@@ -213,12 +215,13 @@ class Writer:
 
     async def sync(self) -> None:
         """Make what is stored durable."""
-        since, self.unsynced = self.unsynced, None
-        try:
-            await self._store.sync()
-        except BaseException:
-            self.unsynced = since or time.monotonic()
-            raise
+        async with self.syncing:
+            since, self.unsynced = self.unsynced, None
+            try:
+                await self._store.sync()
+            except BaseException:
+                self.unsynced = since or time.monotonic()
+                raise
 
 
 def _waits(task: Task) -> bool:
