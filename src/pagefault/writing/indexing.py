@@ -134,24 +134,26 @@ class Indexer:
                 await self.verify()
                 await self._unit()
 
-    async def finish(self) -> None:
-        """Index all that waits now, and once more what was refused before.
-
-        Raises:
-            EmbedderError: As for ``work``, or there are pages that the embedder refuses.
-            StoreError: The store refused the vectors.
-        """
+    def try_again(self) -> None:
+        """What was refused before waits once more."""
         for waiting in self._refused.values():
             self._waiting.setdefault(waiting.point, waiting)
         self._refused.clear()
-        wanted = dict.fromkeys(self._waiting)
-        while wanted:
-            if (oldest := next(iter(wanted))) in self._waiting:
+
+    async def finish(self) -> None:
+        """Index all that waits now.
+
+        Raises:
+            EmbedderError: As for ``work``, or the embedder refuses pages among it.
+            StoreError: The store refused the vectors.
+        """
+        pages: list[str] = []
+        for point in list(self._waiting):
+            while point in self._waiting:
                 await self.work()
-            else:
-                del wanted[oldest]
-        if self._refused:
-            pages = [str(w.seq) for w in self._refused.values()]
+            if point in self._refused:
+                pages.append(str(self._refused[point].seq))
+        if pages:
             raise EmbedderError(
                 f"embedder {self._vectors.name!r} has no usable vector for pages {', '.join(pages[:_NAMED])}"
                 f"{', ...' if len(pages) > _NAMED else ''}; they are stored and found by full text. "

@@ -235,12 +235,16 @@ class WriteBack:
             await self._writer.unit(Task(paging, lineage))
 
     async def flush(self) -> None:
-        """Everything accepted is stored, indexed and durable on return.
+        """Everything accepted is stored, indexed and durable on return; what an embedder refused is tried again.
 
         Raises:
             PagefaultError: Something failed; nothing is lost, call again. All else is done, unless nobody answers:
                 then it is not asked once more for each path, of which there may be hundreds.
         """
+        self._indexer.try_again()
+        await self._finish()
+
+    async def _finish(self) -> None:
         await self.open()
         errors: list[PagefaultError] = []
         with self._gate:
@@ -263,7 +267,7 @@ class WriteBack:
         yield self._patience["sync"], self._writer.sync()
 
     async def close(self) -> None:
-        """Refuse what comes from now on, flush, and end the writer.
+        """Refuse what comes from now on, and finish what there is; what an embedder refused was told when it did.
 
         Raises:
             PagefaultError: As for ``flush``; it is closed all the same.
@@ -271,7 +275,7 @@ class WriteBack:
         self.refuse()
         if self.has_work or self._growing:
             try:
-                await self.flush()
+                await self._finish()
             except PagefaultError as error:
                 self._say_what_is_lost(error)
                 raise
