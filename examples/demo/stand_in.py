@@ -35,7 +35,7 @@ AT_ONCE: Final = 4
 _NEXT: Final = re.compile(r"([\w-]+) (\d+)(?=[,\]])")
 _LINE: Final = re.compile(r"^(\d+)(?:-(\d+))? (read_topic.*)$", re.MULTILINE)
 _TOPIC: Final = re.compile(r"[(;] ?(?:name=)?([\w-]+), (?:part=)?\d")
-_HERE: Final = re.compile(r"^already in your context at ([\d, ]+)", re.MULTILINE)
+_HERE: Final = re.compile(r"^Found already in your context at ([\d, ]+)", re.MULTILINE)
 _NO_ROOM: Final = re.compile(r"^No room here for ([\d, ]+)", re.MULTILINE)
 _NUMBER: Final = re.compile(r"\d+")
 

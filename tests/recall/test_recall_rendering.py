@@ -256,7 +256,7 @@ class TestOutcomes:
         assert "already in your context at 12" in text
         assert "user: here" not in text
         assert "user: there" in text
-        assert show(here, skip_resident=True, budget=20) == "already in your context at 12"
+        assert show(here, skip_resident=True, budget=20) == "Found already in your context at 12."
         weak = show(here, skip_resident=True, outcome=Outcome.WEAK)
         assert weak.startswith("Nothing certain was found")
         assert "is already in your context at 12: answer only if it says so there, else say that it is not" in weak
@@ -266,7 +266,7 @@ class TestOutcomes:
         pages = [recalled(said(n, f"fact {n} " + "word " * 2_000), resident=True) for n in range(1, 6)]
         start = Address(first=2, last=2, offset=6)
         text = show(*pages, skip_resident=True, addresses=[start])
-        assert text.startswith("already in your context at 1, 2, 3, 4, 5\n")
+        assert text.startswith("Found already in your context at 1, 2, 3, 4, 5.\n")
         assert re.findall(r"\] page (\S+) \|", text) == ["1", "2@6", "3"]
         assert f"\n{reading(pages[1].page)[6 : 6 + QUOTE_CHARS]}\n" in text
         assert all(tokens(show(*pages, skip_resident=True, budget=budget)) <= budget for budget in range(30, 600, 20))

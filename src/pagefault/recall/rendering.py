@@ -95,11 +95,12 @@ def render(
     notes = [_WEAK] if outcome is Outcome.WEAK and items else []
     if any(item.recalled.space is not None for item in items):
         notes.append(_ELSEWHERE)
-    if hidden:
-        notes.append(f"already in your context at {_listed([r.address for r in hidden])}")
+    here = f"already in your context at {_listed([r.address for r in hidden])}" if hidden else ""
+    if here:
+        notes.append(f"Found {here}.")
     costs = _Costs(counter)
     if not items:
-        note = _ONLY_THERE.format(notes[-1]) if hidden and outcome is Outcome.WEAK else "\n".join(notes) or _ABSTAINED
+        note = _ONLY_THERE.format(here) if hidden and outcome is Outcome.WEAK else "\n".join(notes) or _ABSTAINED
         pointed = [item for r in hidden[:QUOTED] for item in [*_items(r, addresses), *_after(r)]]
         return _pointed(pointed, note, costs, budget)
     text, is_whole = _fitted(items, notes, costs, budget)
