@@ -26,6 +26,8 @@ def script(call: int, messages: list[BaseMessage]) -> AIMessage:
         6: {"name": "release", "args": {"addresses": "3-4"}, "id": "r6"},
         7: {"name": "release", "args": {"addresses": "900"}, "id": "r7"},
         8: {"name": "pin_item", "args": {"key": "none", "text": ""}, "id": "p8"},
+        9: {"name": "pin_item", "args": {"key": "aside", "text": "x"}, "id": "p9"},
+        10: {"name": "pin_item", "args": {"key": "aside", "text": []}, "id": "p10"},
     }
     if call in asked:
         return AIMessage("", tool_calls=[asked[call]], id=f"own-{call}")
@@ -63,7 +65,9 @@ def test_an_agent_manages_its_own_window(is_async):
     assert "call_id='c3" not in str(requests[breaks[0]]), "released pages are among the first to leave"
     told = {m.tool_call_id: m.content for m in requests[8] if m.type == "tool"}
     assert told["r6"] == "First to leave when room is needed: pages 3-4."
+    assert told["p5"] == "Kept in sight: 'goal'."
     assert "there is no page 900" in told["r7"]
+    assert "No longer kept in sight: 'aside'." in text_of(requests[10])
     assert "no pinned item 'none' here" in {m.tool_call_id: m.content for m in requests[9] if m.type == "tool"}["p8"]
 
 
@@ -94,8 +98,6 @@ ASKED: Any = [
     ),
     ("release", {"addresses": 5}, "First to leave when room is needed: page 5."),
     ("release", {"addresses": None}, "release failed: no page address in ''"),
-    ("pin_item", {"key": "plan", "text": "count"}, "Kept in sight: 'plan'."),
-    ("pin_item", {"key": "plan", "text": []}, "No longer kept in sight: 'plan'."),
 ]
 
 
