@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from pagefault.asking import asked, said_addresses, said_moment, told
+from pagefault.asking import asked, failed, few, kept, said_addresses, said_fact, said_moment, told
+from pagefault.errors import BadAddress, InvalidId, InvalidItem
 from pagefault.recall import Found, Outcome
 
 MARCH = datetime(2026, 3, 1, tzinfo=UTC).timestamp()
@@ -98,3 +99,50 @@ def test_where_nothing_is_of_that_time_another_is_offered(outcome: Outcome, want
     offers = outcome is Outcome.ABSTAIN and wanted != asked("q")
     assert said == ("Found so.\nOnly the time that you gave was looked at; ask again without after and before to look "
                     "at all." if offers else "Found so.")  # fmt: skip
+
+
+@pytest.mark.parametrize("addresses", ["12", "3, 12-14", "1-256", "c0f3a9e2b71:12", "1-128, 300-427"])
+def test_few_pages_are_recalled_at_once(addresses: str) -> None:
+    assert few(addresses) == addresses
+
+
+@pytest.mark.parametrize(
+    ("addresses", "told_"),
+    [
+        ("1-257", "1-257 asks for 257 pages; recall at most 256 at a time, or use a query"),
+        ("1-256, 9", "asks for 257 pages"),
+        ("the gate", "'the' is not a page address; write '12', '12-14' or '12.3@4000', or use a query"),
+        ("14-12", "'14-12' runs backwards; write '12-14', or use a query"),
+    ],
+)
+def test_what_names_no_pages_or_too_many_is_told_with_the_way_out(addresses: str, told_: str) -> None:
+    with pytest.raises(BadAddress) as raised:
+        few(said_addresses(addresses))
+    assert told_ in str(raised.value)
+
+
+def test_what_is_the_models_doing_is_told_to_it_alone(caplog: pytest.LogCaptureFixture) -> None:
+    assert failed("recall", ValueError("no")) == failed("recall", BadAddress("no")) == "recall failed: no"
+    assert failed("pin_item", InvalidId("no"), InvalidId) == "pin_item failed: no"
+    assert not caplog.text
+    said = failed("recall", InvalidId("no user"))
+    assert said.split("\n") == [
+        "recall failed: no user",
+        "Nothing is wrong with your call: go on without it, and say so; do not guess.",
+    ]
+    assert "recall failed: no user" in caplog.text
+
+
+def test_a_fact_is_text_that_says_something() -> None:
+    assert (said_fact("vegan"), said_fact(["vegan", 12.0]), said_fact({"a": None})) == (
+        "vegan",
+        "vegan, 12",
+        '{"a": null}',
+    )
+    with pytest.raises(InvalidItem, match="no fact to keep"):
+        said_fact([" "])
+
+
+def test_a_long_key_is_named_in_short() -> None:
+    assert kept("diet") == "Kept under 'diet'."
+    assert len(kept("k" * 9_000)) < 100
