@@ -185,6 +185,12 @@ def test_the_example_itself_is_good():
     assert to_record(from_record(GOOD)) == GOOD
 
 
+@pytest.mark.parametrize("part", ["previews", "released", "items", "folded", "notes", "seal"])
+def test_what_an_older_record_lacks_there_was_none_of(part):
+    record = {key: value for key, value in GOOD.items() if key != part}
+    assert to_record(from_record(record)) == {**GOOD, part: to_record(View())[part]}
+
+
 def test_a_newer_release_says_which_version_this_one_reads():
     with pytest.raises(ValueError, match="version 2, this release reads 1"):
         from_record({**GOOD, "v": 2})
