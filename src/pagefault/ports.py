@@ -280,18 +280,8 @@ class PageStore(Protocol):
         """How many records there are, or ``limit`` where there are as many or more; quicker than to list them."""
         ...
 
-    async def idf(
-        self, scope: Reach, terms: Sequence[int], *, kind: RecordKind = "page", near: Sequence[UUID] = ()
-    ) -> dict[int, float]:
-        """The IDF weight of each sparse index over this scope's records of a kind; absent terms are missing.
-
-        Args:
-            scope: Whose records.
-            terms: Sparse indices.
-            kind: The record kind.
-            near: A few records that probably hold the terms, such as the hits of a search. They change
-                nothing in the answer; a store that needs a record with a term to read its weight off looks here first.
-        """
+    async def idf(self, scope: Reach, terms: Sequence[int], *, kind: RecordKind = "page") -> dict[int, float]:
+        """The IDF weight of each sparse index over this scope's records of a kind; absent terms are missing."""
         ...
 
     async def census(self) -> list[Tally]:

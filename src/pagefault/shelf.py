@@ -173,8 +173,7 @@ class Shelf:
         records = await self._store.get(self._scope, [hit.id for hit, _, _ in hits], words=True)
         loaded = self._intact(records)
         sparse = query_vector(wanted.text)
-        near = [hit.id for hit, _, _ in hits]
-        weights = await self._store.idf(self._scope, sparse.indices, kind="item", near=near) if sparse.indices else {}
+        weights = await self._store.idf(self._scope, sparse.indices, kind="item") if sparse.indices else {}
         candidates = [
             ItemEvidence(item=loaded[hit.id], terms=_terms_of(records[hit.id]), cosine=cosine)
             for hit, _, cosine in hits

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import os
 import stat
 from dataclasses import replace
@@ -329,6 +330,39 @@ def test_a_real_engine_error_is_mapped(tmp_path):
     async def body(store, run):
         with pytest.raises(StoreError, match="engine failed at"):
             await store._read(lambda shard: EdgeShard.load(str(tmp_path / "nowhere")))
+
+    in_store(tmp_path, body)
+
+
+def test_a_question_asked_again_has_the_same_scores(tmp_path):
+    """To the last bit, although its words were not weighed yet when it was asked first."""
+    records = [
+        page(i, f"p{i}", sparse=terms({t: 0.1 + t / 7 for t in range(1, 12) if i % t == 0}), dense=[[1.0, i, 0.0]])
+        for i in range(1, 60)
+    ]
+    asked = [[1.0, 5.0, 0.0], terms({2: 1.0, 3: 1.0, 7: 1.0, 11: 1.0})]
+
+    async def body(store, run):
+        await store.put(OURS, records)
+        first, again = [await store.search(OURS, asked, Where(), limit=40) for _ in range(2)]
+        assert [(hit.id, hit.score) for hit in first[1]] == [(hit.id, hit.score) for hit in again[1]]
+
+    in_store(tmp_path, body)
+
+
+def test_a_word_that_stands_beside_no_other_is_weighed_as_well(tmp_path):
+    """The records that have most of a question's words do not have it; and a word that nobody has weighs nothing."""
+    most = [page(i, f"p{i}", sparse=terms({1: 3.0, 2: 3.0, 3: 3.0})) for i in range(1, 20)]
+    alone = page(20, "alone", sparse=terms({4: 0.1}))
+
+    async def body(store, run):
+        await store.put(OURS, [*most, alone])
+        weights = await store.idf(OURS, [1, 2, 3, 4, 5])
+        assert {term: round(weight, 5) for term, weight in weights.items()} == {
+            **dict.fromkeys([1, 2, 3], round(math.log(21 / 19.5), 5)),
+            4: round(math.log(21 / 1.5), 5),
+        }
+        assert await store.idf(OURS, [6, 7]) == {}
 
     in_store(tmp_path, body)
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Final
-from uuid import UUID
 
 from pagefault.faults.loading import Loader
 from pagefault.faults.others import Sight
@@ -56,11 +55,6 @@ class Gathering:
     def terms(self) -> dict[str, frozenset[int]]:
         """Term ids of each candidate, by address."""
         return {page.address: self._read[number].terms for number, page in self.found.items()}
-
-    @property
-    def points(self) -> list[UUID]:
-        """Where the candidates lie in the store."""
-        return [each.point for each in self._read.values()]
 
     @property
     def chars(self) -> int:

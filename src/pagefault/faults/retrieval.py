@@ -125,7 +125,7 @@ class Retrieval:
         )
         got = Gathering(self._loader, sight, query, asked)
         await got.read(ranked)
-        weights = await self._store.idf(sight.reach, sparse.indices, near=got.points) if sparse.indices else {}
+        weights = await self._store.idf(sight.reach, sparse.indices) if sparse.indices else {}
         similar = None if by_meaning is None else got.by_address(by_meaning)
         question, terms = replace(asked, weights=weights, dense=similar), got.terms
         evident, copies = apart(ranked, got.found, got.asking, dense=by_meaning or {}, sparse=by_words)

@@ -9,7 +9,6 @@ from functools import partial
 from itertools import pairwise
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, TypeVar
-from uuid import UUID
 
 from pagefault.chain import ROOT, head_id, link, point_id
 from pagefault.errors import CorruptPage, PagefaultError, PagesLost, StoreMismatch, UnsupportedMessage
@@ -239,10 +238,9 @@ async def _head(store: PageStore, scope: Scope, space: SpaceId) -> _Head:
 
 
 class Read(NamedTuple):
-    """A page as it was read, where it lies, and the ids of its words as the store has them."""
+    """A page as it was read, and the ids of its words as the store has them."""
 
     page: Page
-    point: UUID
     terms: frozenset[int]
 
 
@@ -304,7 +302,7 @@ async def read(
                 f"page {page.seq} (point {point}) holds what was written as another page, or another conversation's; "
                 "the data directory is damaged. Restore it from a backup; the other pages can be used"
             )
-        pages[page.seq] = Read(page, point, frozenset(record.sparse.indices if record.sparse else ()))
+        pages[page.seq] = Read(page, frozenset(record.sparse.indices if record.sparse else ()))
     return pages
 
 

@@ -134,13 +134,10 @@ class EdgeStore(Adapter):
             found = await self._read(partial(edge_calls.size, scope=scope, kind=where.kind, counted=self._counted))
         return found if limit is None else min(found, limit)
 
-    async def idf(
-        self, scope: Reach, terms: Sequence[int], *, kind: RecordKind = "page", near: Sequence[UUID] = ()
-    ) -> dict[int, float]:
+    async def idf(self, scope: Reach, terms: Sequence[int], *, kind: RecordKind = "page") -> dict[int, float]:
         """The IDF weight of each sparse index over this scope's records of a kind; absent terms are missing.
 
-        A term is counted when it is asked for or searched for the first time. One that a record ``near`` holds then
-        costs a sixth of what others do.
+        A term is counted when it is asked for or searched for the first time.
         """
         how = self._ready(scope).how
         distinct = tuple(dict.fromkeys(terms))
@@ -149,8 +146,7 @@ class EdgeStore(Adapter):
             return self._counted.weights(reach_of(scope, kind), distinct)
         weights: dict[int, float] = {}
         for window in layout.windows(distinct, _TERMS):
-            weigh = partial(edge_calls.idf, scope=scope, terms=window, kind=kind, near=tuple(near[:_IDS]), **how)
-            weights |= await self._read(weigh)
+            weights |= await self._read(partial(edge_calls.idf, scope=scope, terms=window, kind=kind, **how))
         return weights
 
     async def census(self) -> list[Tally]:

@@ -66,6 +66,8 @@ from pagefault.stores.vectors import DENSE, PIECES, TEXT, named_vectors
 _OWNER: Final = ["tenant", "space", "kind", "chunks"]
 _VERSION: Final = [*_OWNER, "seq"]
 _TIES: Final = 16
+_NEAR: Final = 4
+"""So many records are looked at for words whose weights are not known yet."""
 _NOTHING: Final = Filter(must=[HasIdCondition(set())])
 _UNCOUNTED: Final = math.log(2)
 """The engine's IDF of any word among no records: to be divided by, where the weight of a word is known."""
@@ -248,7 +250,7 @@ def search(
 
     The engine breaks ties its own way, so a few more are fetched for the cut to fall as ordered. Similarity is
     asked for twice: of first pieces, which all records have, and of further ones, which long texts have. Words
-    that were not weighed yet are weighed first, by the records that similarity found.
+    that were not weighed yet are weighed first.
     """
     flt, pieced = matching(scope, where, ids), matching(scope, where, ids, pieced=True)
     how: dict[str, Any] = {"limit": limit + _TIES, "with_payload": selected(where) or _without_body()}
@@ -259,8 +261,7 @@ def search(
         if found:
             rest()
         if isinstance(query, Sparse):
-            near = [hit.id for hits in found for hit in hits]
-            points = _by_words(shard, scope, query, where.kind, near, apart=apart, counted=counted, flt=flt, how=how)
+            points = _by_words(shard, scope, query, where.kind, apart=apart, counted=counted, flt=flt, how=how)
         else:
             requests = [_request(query, flt, **how), _request([query], pieced, **how)]
             points = [point for each in shard.query_batch(QueryBatchRequest(requests)) for point in each]
@@ -273,26 +274,16 @@ def _by_words(
     scope: Reach,
     query: Sparse,
     kind: RecordKind,
-    near: Sequence[UUID],
     *,
     apart: bool,
     counted: Frequencies,
     flt: Filter,
     how: Mapping[str, Any],
 ) -> list[Any]:
-    """The points that hold words of a query. Where most of them are new, the engine counts them as it searches."""
-    reach, lists = reach_of(scope, kind), lists_of(scope, kind, apart=apart)
-    new = counted.unknown(reach, query.indices)
-    if not near or 2 * len(new) <= len(query.indices):
-        weights = idf(shard, scope, query.indices, kind, near, apart=apart, counted=counted)
-        requests = [_words_request(lists, _weighed(query, weights), flt, **how)] if weights else []
-        return [point for each in shard.query_batch(QueryBatchRequest(requests)) for point in each]
-    requests = [_words_request(lists, query, flt, corpus=within(scope, kind), **how)]
-    requests += _each_alone(scope, lists, new, kind, [HasIdCondition(set(near))])
-    points, *alone = shard.query_batch(QueryBatchRequest(requests))
-    weights = _weights(lists, new, alone)
-    counted.learn(reach, _with_words(shard, scope, lists, kind, counted), weights, list(weights))
-    return list(points)
+    """The points that hold words of a query."""
+    weights = idf(shard, scope, query.indices, kind, apart=apart, counted=counted)
+    lists = lists_of(scope, kind, apart=apart)
+    return shard.query(_words_request(lists, _weighed(query, weights), flt, **how)) if weights else []
 
 
 def count(shard: EdgeShard, scope: Reach, where: Where, ids: HasIdCondition | None, *, limit: int) -> int:
@@ -308,30 +299,34 @@ def size(shard: EdgeShard, scope: Reach, kind: RecordKind, counted: Frequencies)
 
 
 def idf(
-    shard: EdgeShard,
-    scope: Reach,
-    terms: Sequence[int],
-    kind: RecordKind,
-    near: Sequence[UUID],
-    *,
-    apart: bool,
-    counted: Frequencies,
+    shard: EdgeShard, scope: Reach, terms: Sequence[int], kind: RecordKind, *, apart: bool, counted: Frequencies
 ) -> dict[int, float]:
     """The engine's own IDF of each term over this scope's records of a kind.
 
-    The engine is asked for those that it was not asked for before. Counting the records with a term is cheap,
-    searching them all is not: so a record to read the weight off is first looked for among those ``near``.
+    The engine is asked for those that it was not asked for before.
     """
     reach, lists = reach_of(scope, kind), lists_of(scope, kind, apart=apart)
     if new := counted.unknown(reach, terms):
         records = _with_words(shard, scope, lists, kind, counted)
-        weights: dict[int, float] = {}
-        for among in ([HasIdCondition(set(near))], []) if near else ([],):
-            if left := [term for term in new if term not in weights]:
-                asked = _each_alone(scope, lists, left, kind, among)
-                weights |= _weights(lists, left, shard.query_batch(QueryBatchRequest(asked)))
-        counted.learn(reach, records, weights, new)
+        counted.learn(reach, records, _read_off(shard, scope, lists, kind, new), new)
     return counted.weights(reach, terms) if terms else {}
+
+
+def _read_off(shard: EdgeShard, scope: Reach, lists: Lists, kind: RecordKind, terms: Sequence[int]) -> dict[int, float]:
+    """The IDF of those of these terms that occur, each read off a record with it.
+
+    To count the records with a term is cheap, to search them all for one term is not. So a search for all terms
+    together, which counts nothing, finds a few records, and only a term that none of them has is searched for alone.
+    """
+    corpus, all_of_them = within(scope, kind), Sparse(indices=tuple(terms), values=(1.0,) * len(terms))
+    near = {point.id for point in shard.query(_words_request(lists, all_of_them, corpus, limit=_NEAR))}
+    weights: dict[int, float] = {}
+    for among in ([HasIdCondition(near)], []) if near else ():
+        if left := [term for term in terms if term not in weights]:
+            flt = within(scope, kind, *among)
+            found = shard.query_batch(QueryBatchRequest([_alone(lists, term, flt, corpus) for term in left]))
+            weights |= _weights(lists, left, found)
+    return weights
 
 
 def _with_words(shard: EdgeShard, scope: Reach, lists: Lists, kind: RecordKind, counted: Frequencies) -> int:
@@ -342,17 +337,10 @@ def _with_words(shard: EdgeShard, scope: Reach, lists: Lists, kind: RecordKind, 
     return shard.count(CountRequest(filter=within(scope, kind, HasVectorCondition(lists.name)), exact=True))
 
 
-def _each_alone(
-    scope: Reach, lists: Lists, terms: Sequence[int], kind: RecordKind, among: Sequence[HasIdCondition]
-) -> list[QueryRequest]:
-    """Queries of one term each, with weight 1: they score their best record with IDF times the stored weight."""
-    corpus, flt = within(scope, kind), within(scope, kind, *among)
-    return [
-        _words_request(
-            lists, Sparse(indices=(term,), values=(1.0,)), flt, limit=1, with_vector=[lists.name], corpus=corpus
-        )
-        for term in terms
-    ]
+def _alone(lists: Lists, term: int, flt: Filter, corpus: Filter) -> QueryRequest:
+    """A query of one term with weight 1: it scores its best record with IDF times the stored weight."""
+    only = Sparse(indices=(term,), values=(1.0,))
+    return _words_request(lists, only, flt, limit=1, with_vector=[lists.name], corpus=corpus)
 
 
 def _weights(lists: Lists, terms: Sequence[int], found: Iterable[Iterable[Any]]) -> dict[int, float]:

@@ -141,18 +141,8 @@ class ServerStore(Adapter):
         ]
         return [list(islice(merge(*each, key=by_rank), limit)) for each in zip(*parts, strict=True)]
 
-    async def idf(
-        self,
-        scope: Reach,
-        terms: Sequence[int],
-        *,
-        kind: RecordKind = "page",
-        near: Sequence[UUID] = (),  # noqa: ARG002  # as below
-    ) -> dict[int, float]:
-        """The IDF weight of each sparse index over this scope's records of a kind; absent terms are missing.
-
-        ``near`` is not used: a second round trip costs more than it saves.
-        """
+    async def idf(self, scope: Reach, terms: Sequence[int], *, kind: RecordKind = "page") -> dict[int, float]:
+        """The IDF weight of each sparse index over this scope's records of a kind; absent terms are missing."""
         calls = self._ready(scope)
         distinct = tuple(dict.fromkeys(terms))
         query_sparse(Sparse(indices=distinct, values=(1.0,) * len(distinct)))

@@ -132,12 +132,10 @@ class FlakyStore:
         await self._before("count", scope)
         return await self.inner.count(scope, where, limit=limit)
 
-    async def idf(
-        self, scope: Reach, terms: Sequence[int], *, kind: RecordKind = "page", near: Sequence[UUID] = ()
-    ) -> dict[int, float]:
+    async def idf(self, scope: Reach, terms: Sequence[int], *, kind: RecordKind = "page") -> dict[int, float]:
         """As the store inside."""
         await self._before("idf", scope)
-        return await self.inner.idf(scope, terms, kind=kind, near=near)
+        return await self.inner.idf(scope, terms, kind=kind)
 
     async def census(self) -> list[Tally]:
         """See :meth:`PageStore.census`."""
