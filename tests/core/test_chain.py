@@ -9,7 +9,7 @@ from itertools import pairwise
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from pagefault.chain import ROOT, chunk_id, head_id, link, point_id
+from pagefault.chain import ROOT, chunk_id, head_id, item_id, link, point_id
 
 DIGESTS = st.lists(st.integers(0, 30).map(lambda n: hashlib.sha256(b"%d" % n).digest()), min_size=1, max_size=12)
 
@@ -82,3 +82,12 @@ def test_ids_are_fixed_for_ever():
     assert link("ab" * 16, digest) == hashlib.sha256(b"ab" * 16 + digest).hexdigest()[:32]
     assert str(point_id("a" * 32, "b" * 32)) == "1cc87ced-a31e-5498-ac63-0e75791772c9"
     assert str(head_id("a" * 32)) == "343855fc-bf45-5f29-b5f8-24af2eeae893"
+
+
+@given(st.text(), st.text(alphabet=st.characters(exclude_categories=["Cs"])))
+def test_points_are_where_every_release_has_put_them(key, name):
+    space = uuid.UUID("6f1e7c0a-9d4b-5c53-8f0e-70616765666c")
+    key = key.encode("utf-8", "replace").decode()
+    assert point_id(key, name) == uuid.uuid5(space, f"page/{key}/{name}")
+    assert head_id(key) == uuid.uuid5(space, f"head/{key}")
+    assert item_id(key, name) == uuid.uuid5(space, f"item/{key}/{name}")
