@@ -94,24 +94,25 @@ class Candidates:
         """
         lineage, wide, where = sight.lineage, max(CANDIDATES, 2 * query.limit), Where(kind="page", bare=True)
         known = await self._points.of(lineage, sight.paging.space.key)
+        number, length = known.get, sight.length
 
-        def is_sought(seq: int) -> bool:
-            is_past = 0 < seq <= sight.length
-            return is_past and (not query.is_timed or query.is_in_time(lineage.slots[seq - 1].created_at))
+        def is_in_time(seq: int) -> bool:
+            return not query.is_timed or query.is_in_time(lineage.slots[seq - 1].created_at)
 
         def mine(hits: Sequence[Hit]) -> list[tuple[float, int]]:
-            return [(-hit.score, -seq) for hit in hits if is_sought(seq := known.get(hit.id.int, 0))]
+            past = [(hit.score, seq) for hit in hits if 0 < (seq := number(hit.id.int, 0)) <= length]
+            return [each for each in past if is_in_time(each[1])] if query.is_timed else past
 
         def best(found: list[tuple[float, int]]) -> dict[int, float]:
-            return {-seq: -score for score, seq in sorted(found)[:wide]}
+            return {seq: score for score, seq in sorted(found, reverse=True)[:wide]}
 
         for limit in (wide + TIES, OVERFETCH * wide):
             lists = await self._store.search(sight.reach, queries, where, limit=limit)
             own = [mine(hits) for hits in lists]
             if all(len(found) >= wide or len(hits) < limit for found, hits in zip(own, lists, strict=True)):
                 return [best(found) for found in own]
-        where = replace(where, ids=[UUID(int=number) for number, seq in known.items() if is_sought(seq)])
-        lists = await self._store.search(sight.reach, queries, where, limit=wide + TIES)
+        ids = [UUID(int=id_) for id_, seq in known.items() if seq <= length and is_in_time(seq)]
+        lists = await self._store.search(sight.reach, queries, replace(where, ids=ids), limit=wide + TIES)
         return [best(mine(hits)) for hits in lists]
 
 

@@ -99,7 +99,7 @@ def _write(value: object) -> tuple[str, list[str], list[str]]:
 
 def load(text: str) -> Any:
     """The value that :func:`dump` wrote."""
-    value = json.loads(text)
+    value = _decode(text)
     return _map(value, _unescape, _unescape_keys) if _MARK in text else value
 
 
@@ -202,6 +202,7 @@ def _map(value: Any, leaf: Callable[[Any], Any], keys: Callable[[dict[Any, Any]]
 
 
 _encode: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
+_decode: Final = json.JSONDecoder().decode
 
 
 def _dumps(value: object, default: Callable[[Any], Any]) -> str:

@@ -35,15 +35,21 @@ def fuse(
     """
     similar = _relative(dense, min(dense.values(), default=0.0))
     shared = _relative(sparse, 0.0)
-    own = {seq: similar.get(seq, 0.0) + shared.get(seq, 0.0) for seq in dense.keys() | sparse.keys()}
-    at = own.get
-    full = [(score + neighbour * max(at(seq - 1, 0.0), at(seq + 1, 0.0)), seq) for seq, score in own.items()]
-    full.sort(reverse=True)
-    return [(seq, score) for score, seq in full]
+    own = dict(similar)
+    for seq, score in shared.items():
+        own[seq] = own.get(seq, 0.0) + score
+    beside: dict[int, float] = {}  # the better neighbour's score of those that have one; few do
+    for seq in own.keys() & {seq + 1 for seq in own}:
+        beside[seq] = max(beside.get(seq, 0.0), own[seq - 1])
+        beside[seq - 1] = max(beside.get(seq - 1, 0.0), own[seq])
+    full = own | {seq: own[seq] + neighbour * best for seq, best in beside.items()}
+    return [(seq, score) for score, seq in sorted(zip(full.values(), full, strict=True), reverse=True)]
 
 
 def _relative(scores: Mapping[int, float], floor: float) -> dict[int, float]:
     """How far each score is above the floor, as a share of the best score; 0..1."""
     best = max(scores.values(), default=0.0)
     whole = max(best, best - floor)  # a negative floor, as cosines may have, must not push a share beyond 1
-    return {seq: (score - floor) / whole if whole > 0 else 0.0 for seq, score in scores.items()}
+    if whole <= 0:
+        return dict.fromkeys(scores, 0.0)
+    return {seq: (score - floor) / whole for seq, score in scores.items()}

@@ -290,7 +290,7 @@ def _conversation(space: SpaceId) -> str:
 
 
 def _speaker(role: Role, name: str) -> str:
-    return f"{role.value} {_plain(name)}" if name else role.value
+    return f"{role} {_plain(name)}" if name else role.value
 
 
 def _plain(name: str) -> str:

@@ -79,8 +79,9 @@ def _behind(pages: Sequence[RecalledPage], newer: Mapping[str, RecalledPage]) ->
         for one in reversed(chain):
             if one.address not in placed:
                 by = newer.get(one.address)
-                score = max(one.score, page.score)
-                placed[one.address] = replace(one, score=score, superseded_by=None if by is None else by.address)
+                score, name = max(one.score, page.score), None if by is None else by.address
+                is_same = (score, name) == (one.score, one.superseded_by)  # as most are
+                placed[one.address] = one if is_same else replace(one, score=score, superseded_by=name)
     return list(placed.values()) if newer else list(pages)
 
 

@@ -83,7 +83,9 @@ def imitates(page: Page, piece: Slice) -> bool:
         [False, True]
     """
     looks = {piece.address.offset + match.start() for match in _OPENS.finditer(piece.text)}
-    return bool(looks - (set() if piece.address.part else _openings(page)))
+    if piece.address.part:
+        return bool(looks)
+    return not looks <= {0} and bool(looks - _openings(page))  # where a reading begins, a message does
 
 
 def _openings(page: Page) -> set[int]:
@@ -114,7 +116,7 @@ def trust_of(page: Page) -> str:
 
 
 def _message(message: Projection) -> str:
-    speaker = f"{message.role.value} {message.name}" if message.name else message.role.value
+    speaker = f"{message.role} {message.name}" if message.name else message.role
     lines = [f"{speaker}: {message.text}"]
     if message.media:
         lines.append(f"({message.media} {'part is' if message.media == 1 else 'parts are'} not text)")

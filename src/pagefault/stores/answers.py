@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
-from operator import itemgetter
+from operator import attrgetter
+from types import MappingProxyType
 from typing import Any, Final
 from uuid import UUID
 
@@ -17,7 +18,9 @@ from pagefault.stores.layout import fields_of, restore, seq_of
 from pagefault.stores.lists import Lists, lists_of
 from pagefault.stores.scopes import KINDS, Payload, owned
 
-_score: Final = itemgetter(0)
+_score: Final = attrgetter("score")
+_BARE: Final[Mapping[str, Any]] = MappingProxyType({})
+"""The fields of a hit that is looked at by id and score alone: one for all."""
 
 
 def records(scope: Reach, points: Iterable[Any], where: Where) -> list[Record]:
@@ -84,9 +87,10 @@ def hits(scope: Reach, points: Iterable[Any], where: Where, *, limit: int) -> li
 def _bare(points: Iterable[Any], limit: int) -> list[Hit]:
     """Ids and scores alone, each id once, best first. Whose they are is seen by whoever knows the ids."""
     best: dict[int, Hit] = {}
-    for score, id_ in sorted([(point.score, id_of(point)) for point in points], key=_score, reverse=True):
+    for point in sorted(points, key=_score, reverse=True):
+        id_ = id_of(point)
         if id_.int not in best:  # a UUID's own hash is a function in Python
-            best[id_.int] = Hit(id_, "", 0, score, {})
+            best[id_.int] = Hit(id_, "", 0, point.score, _BARE)
     return list(islice(best.values(), limit))
 
 

@@ -58,6 +58,7 @@ CHUNK_BYTES: Final = 1024 * 1024
 UNIT_BYTES: Final = 1024 * 1024
 UNIT_RECORDS: Final = 16
 _pack: Final = json.JSONEncoder(separators=(",", ":")).encode
+_unpack: Final = json.JSONDecoder().decode
 _log: Final = logging.getLogger("pagefault")
 _SHA256_CHARS: Final = 64
 _DIGEST_CHARS: Final = 32
@@ -314,10 +315,10 @@ def fields_of(payload: Payload, chosen: Sequence[str] | None = None) -> dict[str
         return {key: payload[key] for key in chosen if key in payload}
     fields: dict[str, Scalar] = {}
     try:
-        fields.update(json.loads(packed))
+        fields.update(_unpack(packed))
     except (ValueError, TypeError, RecursionError):
         _log.warning("the fields of a record are damaged: %r", str(payload[FIELDS])[:60])
-    fields |= {key: value for key, value in payload.items() if key not in RESERVED}
+    fields |= {key: payload[key] for key in payload.keys() - RESERVED}
     return fields if chosen is None else {key: fields[key] for key in chosen if key in fields}
 
 
