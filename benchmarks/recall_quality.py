@@ -44,6 +44,7 @@ from pagefault.recall import (
     sought,
     stressed,
     weigh,
+    weighed,
 )
 
 CANDIDATES: Final = 64
@@ -155,7 +156,8 @@ def _newest_first(library: Library, question: str) -> list[int]:
     )
     best = [_as_found(page, score) for page, score in ranked[:JUDGED]]
     terms = {one.address: frozenset(library.terms[int(one.address)]) for one in best}
-    return [int(one.address) for one in in_order(best, terms, asked)] + [page for page, _ in ranked[JUDGED:]]
+    ordered = in_order(best, terms, asked, weighed(terms, asked))
+    return [int(one.address) for one in ordered] + [page for page, _ in ranked[JUDGED:]]
 
 
 def _as_found(page: int, score: float) -> RecalledPage:

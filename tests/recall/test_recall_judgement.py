@@ -31,6 +31,7 @@ from pagefault.recall import (
     sought,
     starts,
     term_id,
+    weighed,
 )
 from pagefault.recall.following import MAX_CHARS
 from pagefault.recall.rendering import QUOTED
@@ -151,7 +152,9 @@ def judged(pages, *, skip_resident=False, dense=None, limit=10, request=0, behin
         terms=TERMS, sought=[TERMS], names=[], words=TERMS, weights=weights, dense=dense, pages=50, request=request
     )
     asking = {p.address for p in pages if not counts(p, terms[p.address], question)}
-    return judge(pages, terms, question, asking=asking, behind=behind or {}, limit=limit, skip_resident=skip_resident)
+    alone = weighed(terms, question)
+    how = {"asking": asking, "behind": behind or {}, "limit": limit, "skip_resident": skip_resident}
+    return judge(pages, terms, question, alone, **how)
 
 
 def test_the_question_alone_answers_nothing():
@@ -311,7 +314,7 @@ def restated(*facts, dense=None, query=QUERY):
         terms=asked, sought=sought(query, asked), names=[], words=query_words(query), weights=dict.fromkeys(asked, 1.0),
         dense=dense, pages=100,
     )  # fmt: skip
-    return [(one.address, one.superseded_by) for one in in_order(pages, terms, question)]
+    return [(one.address, one.superseded_by) for one in in_order(pages, terms, question, weighed(terms, question))]
 
 
 def test_what_is_said_anew_comes_first_and_is_named_by_the_older_page():
@@ -322,7 +325,9 @@ def test_what_is_said_anew_comes_first_and_is_named_by_the_older_page():
     assert restated(rex, between, max_) == [("30", None), ("2", "30"), ("5", "30")]
     tom = (50, "Sadly, Max died. Our new dog has the name Tom.")
     assert restated(rex, tom, max_)[0] == ("50", None)
-    first = in_order([found(user(*rex), score=2.0), found(user(*max_), score=1.5)], *_asked(rex, max_))[0]
+    terms, question = _asked(rex, max_)
+    both = [found(user(*rex), score=2.0), found(user(*max_), score=1.5)]
+    first = in_order(both, terms, question, weighed(terms, question))[0]
     assert (first.address, first.score) == ("30", 2.0)
 
 

@@ -39,6 +39,7 @@ from pagefault.recall import (
     sought,
     starts,
     stressed,
+    weighed,
 )
 from pagefault.writing.writeback import WriteBack
 
@@ -129,14 +130,15 @@ class Retrieval:
         similar = None if by_meaning is None else got.by_address(by_meaning)
         question, terms = replace(asked, weights=weights, dense=similar), got.terms
         evident, copies = apart(ranked, got.found, got.asking, dense=by_meaning or {}, sparse=by_words)
-        best = in_order(evident, terms, question)
+        alone = weighed(terms, question)
+        best = in_order(evident, terms, question, alone)
         behind = await got.behind(best, ranked)
 
         def judged() -> Found:
             skip, notice = query.skip_resident, left_out(unsearched, got.damaged)
-            only = {page.address for page in copies}
+            both, only = [*best, *copies], {page.address for page in copies}
             outcome, answers = judge(
-                [*best, *copies], terms, question, asking=only, behind=behind, limit=query.limit, skip_resident=skip
+                both, terms, question, alone, asking=only, behind=behind, limit=query.limit, skip_resident=skip
             )
             room = query.budget - (counter.count(notice) if notice else 0)
             addresses = starts(answers, weights, room, skip_resident=skip)

@@ -7,7 +7,7 @@ from pagefault.recall.following import FOLLOWED, NEXT, is_remark, leading
 from pagefault.recall.found import Found, RecalledItem, RecalledPage, RecalledPassage
 from pagefault.recall.fusion import fuse
 from pagefault.recall.gate import Evidence, Outcome, coverage, decide, weigh
-from pagefault.recall.judgement import NEAR, Question, apart, counts, in_order, judge, said_by, starts
+from pagefault.recall.judgement import NEAR, Question, apart, counts, in_order, judge, said_by, starts, weighed
 from pagefault.recall.passages import PassageEvidence, judge_passages, render_passages, shared, with_passages
 from pagefault.recall.pieces import FIELD, pieces_of
 from pagefault.recall.questions import names_in, sought, stressed
@@ -68,6 +68,7 @@ __all__ = [
     "term_id",
     "trust_of",
     "weigh",
+    "weighed",
     "with_items",
     "with_passages",
 ]

@@ -83,14 +83,37 @@ def apart(
     return evident, [replace(found[n], score=0.0) for n in sorted(asking, reverse=True)]
 
 
+def weighed(terms: Mapping[str, Collection[int]], question: Question) -> dict[str, Evidence]:
+    """What speaks for each page alone, by address.
+
+    Args:
+        terms: Term ids of each page, by address.
+        question: What they shall answer.
+    """
+    masses, similar = weigh(question.sought, question.weights, pages=question.pages), question.dense
+    return {
+        at: Evidence(coverage=coverage(masses, held), cosine=None if similar is None else similar.get(at, 0.0), hits=1)
+        for at, held in terms.items()
+    }
+
+
 def in_order(
-    found: Sequence[RecalledPage], terms: Mapping[str, frozenset[int]], question: Question
+    found: Sequence[RecalledPage],
+    terms: Mapping[str, frozenset[int]],
+    question: Question,
+    alone: Mapping[str, Evidence],
 ) -> list[RecalledPage]:
-    """Candidates, best first, with what was said anew behind the newest page that says so (``newest_first``)."""
-    masses = weigh(question.sought, question.weights, pages=question.pages)
+    """Candidates, best first, with what was said anew behind the newest page that says so (``newest_first``).
+
+    Args:
+        found: Candidates, best first.
+        terms: Term ids of each candidate, by address.
+        question: What they shall answer.
+        alone: What speaks for each (``weighed``).
+    """
 
     def is_weighty(page: RecalledPage) -> bool:
-        return decide(_alone(page.address, masses, terms, question.dense)) is not Outcome.ABSTAIN
+        return decide(alone[page.address]) is not Outcome.ABSTAIN
 
     return newest_first(found, terms, question.terms, is_weighty)
 
@@ -99,6 +122,7 @@ def judge(
     found: Sequence[RecalledPage],
     terms: Mapping[str, Collection[int]],
     question: Question,
+    alone: Mapping[str, Evidence],
     *,
     asking: Collection[str],
     behind: Mapping[str, RecalledPage],
@@ -114,6 +138,7 @@ def judge(
         found: Candidates, best first.
         terms: Term ids of each candidate, by address.
         question: What they shall answer.
+        alone: What speaks for each (``weighed``).
         asking: Addresses of those that do not count (``counts``).
         behind: The remark right behind some of them, by address.
         limit: Pages to show at most. The one that speaks most for the outcome is among them.
@@ -121,25 +146,24 @@ def judge(
             nothing outside of it answers; so a model does not say that it does not know what it can read. Then
             also its own request does, which may state what it asks for, as weak evidence.
     """
-    weighed = _weighed(found, terms, question)
     evident = [p for p in found if p.address not in asking]
     away = [p for p in evident if not (skip_resident and p.resident)]
-    asks = [p for p in found if p.address in asking and decide(weighed[p.address]) is Outcome.ANSWER]
+    asks = [p for p in found if p.address in asking and decide(alone[p.address]) is Outcome.ANSWER]
     replied = [p for p in asks if p.address in behind][:FOLLOWED]
-    outcome = _decided(away, weighed, question)
+    outcome = _decided(away, alone, question)
     if outcome is not Outcome.ABSTAIN:
-        first = _with(_strongest(away, weighed), _near(evident, away[0].score), max(1, limit - len(replied)))
+        first = _with(_strongest(away, alone), _near(evident, away[0].score), max(1, limit - len(replied)))
         both = [*first, *replied] if outcome is Outcome.ANSWER else [*replied, *first]
         return outcome, follow(both[:limit], behind)
     here = [p for p in evident if skip_resident and p.resident]
-    outcome = _decided(here, weighed, question)
+    outcome = _decided(here, alone, question)
     if outcome is Outcome.ANSWER or (outcome is Outcome.WEAK and not replied):
-        return outcome, follow(_with(_strongest(here, weighed), _near(here, here[0].score), limit), behind)
+        return outcome, follow(_with(_strongest(here, alone), _near(here, here[0].score), limit), behind)
     if replied or not skip_resident:
         shown = follow(replied[:limit], behind)
         return (Outcome.WEAK if replied else Outcome.ABSTAIN), shown
     asked = [p for p in found if _is_request(p, question) and is_evidence(p.page, question.words, terms[p.address])]
-    is_said = _decided(asked, weighed, question) is not Outcome.ABSTAIN
+    is_said = _decided(asked, alone, question) is not Outcome.ABSTAIN
     return (Outcome.WEAK, asked) if is_said else (Outcome.ABSTAIN, [])
 
 
@@ -167,39 +191,21 @@ def _age(found: RecalledPage) -> tuple[float, int]:
     return found.page.created_at, found.page.seq
 
 
-def _weighed(
-    found: Sequence[RecalledPage], terms: Mapping[str, Collection[int]], question: Question
-) -> dict[str, Evidence]:
-    """What speaks for each page alone, by address."""
-    masses = weigh(question.sought, question.weights, pages=question.pages)
-    return {at: _alone(at, masses, terms, question.dense) for at in (page.address for page in found)}
-
-
-def _alone(
-    at: str,
-    masses: Sequence[Mapping[int, float]],
-    terms: Mapping[str, Collection[int]],
-    similar: Mapping[str, float] | None,
-) -> Evidence:
-    cosine = None if similar is None else similar.get(at, 0.0)
-    return Evidence(coverage=coverage(masses, terms[at]), cosine=cosine, hits=1)
-
-
-def _decided(pages: Sequence[RecalledPage], weighed: Mapping[str, Evidence], question: Question) -> Outcome:
+def _decided(pages: Sequence[RecalledPage], alone: Mapping[str, Evidence], question: Question) -> Outcome:
     """The outcome of some pages together."""
-    each = [weighed[page.address] for page in pages]
+    each = [alone[page.address] for page in pages]
     cosines = [one.cosine for one in each if one.cosine is not None]
     covered = max((one.coverage for one in each), default=0.0)
     cosine, elsewhere = max(cosines, default=None), question.is_elsewhere
     return decide(Evidence(coverage=covered, cosine=cosine, hits=len(each), is_elsewhere=elsewhere))
 
 
-def _strongest(pages: Sequence[RecalledPage], weighed: Mapping[str, Evidence]) -> RecalledPage:
+def _strongest(pages: Sequence[RecalledPage], alone: Mapping[str, Evidence]) -> RecalledPage:
     """The page that speaks most for the outcome; the first of equals."""
 
     def strength(page: RecalledPage) -> float:
-        alone = weighed[page.address]
-        return alone.coverage + (alone.cosine or 0.0)
+        one = alone[page.address]
+        return one.coverage + (one.cosine or 0.0)
 
     return max(pages, key=strength)
 
