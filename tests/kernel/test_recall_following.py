@@ -9,6 +9,7 @@ import pytest
 
 import pagefault
 from pagefault import Outcome
+from pagefault.chain import point_id
 from tests.core.conversation import said, user
 
 _numbers = count()
@@ -120,3 +121,29 @@ def test_a_correction_is_shown_behind_a_message_that_asks_as_well(memory):
     found = recall(memory, told, said("Yes, it is hard to guess."), user("Sorry, it should be 4712."))
     assert found.pages[0].then is not None
     assert "Sorry, it should be 4712." in found.text
+
+
+def test_a_call_and_its_results_are_not_read_for_what_may_be_said_in_them():
+    """They may be long, and are no remark."""
+    call = {"id": "c1", "type": "function", "function": {"name": "look", "arguments": "{}"}}
+    looked = [
+        {"role": "assistant", "content": "", "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "c1", "content": "Nothing of that kind. " * 50},
+    ]
+    with pagefault.open(":memory:", embedder=None) as memory:
+        store, asked = memory.core.store, []
+        get = store.get
+
+        async def watched(scope, ids, **how):
+            asked.extend(ids)
+            return await get(scope, ids, **how)
+
+        store.get = watched
+        space = memory.space(thread="t")
+        space.append([*TALK, user("The gate PIN is 8443."), *looked, user("Sorry, it should be 4712."), *TALK])
+        asked.clear()
+        (page,) = space.recall("What is the gate PIN?").pages
+        (there,) = [slot.chain for slot in space.paging.lineages[0].slots if slot.seq == 4]
+    assert (page.address, page.then.address) == ("3", "5")
+    assert asked
+    assert point_id(space.id.key, there) not in asked

@@ -73,7 +73,7 @@ class Gathering:
         """
         sight, limit = self._sight, self._query.limit
         size, best, said = max(JUDGED, limit * 5 // 4), 0.0, set[object]()
-        ahead = [each for number, _ in ranked[: FOLLOWED + 1] for each in sight.following(number, NEXT)]
+        ahead = [each for number, _ in ranked[: FOLLOWED + 1] for each in self._remarks_of(number)]
         for first in range(0, len(ranked), size):
             if len(said) >= limit or ranked[first][1] < NEAR * best:
                 break
@@ -101,7 +101,7 @@ class Gathering:
         numbers = {page.address: number for number, page in self.found.items()}
         order = [numbers[page.address] for page in best] + [n for n, _ in ranked if n in self.asking]
         pages = ((n, self._read[n].page) for n in order if n != self._asked.request)
-        following = {n: self._sight.following(n, NEXT) for n in leading(pages, self.asking)}
+        following = {n: self._remarks_of(n) for n in leading(pages, self.asking)}
         wanted = {each for some in following.values() for each in some}
         self._beside.update(await self._load(sorted(wanted - self._read.keys() - self._beside.keys())))
         remarks: dict[str, RecalledPage] = {}
@@ -116,6 +116,11 @@ class Gathering:
         pages, damaged = await self._loader.intact(self._sight, list(dict.fromkeys(numbers)))
         self.damaged += damaged
         return pages
+
+    def _remarks_of(self, number: int) -> list[int]:
+        """The pages among which the first remark behind a message is; a call with its results is neither."""
+        sight = self._sight
+        return list(filter(sight.may_be_said, sight.following(number, NEXT))) if sight.may_be_said(number) else []
 
     def _only_asks(self, number: int) -> bool:
         spoken = self._read[number].page.messages[0]

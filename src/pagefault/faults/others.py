@@ -127,6 +127,13 @@ class Sight:
         last = self.length if other is None else other.length
         return [number + step for step in range(1, 1 + min(count, last - seq))]
 
+    def may_be_said(self, number: int) -> bool:
+        """Whether a page may be one message alone; what is known of a path says so of one's own pages."""
+        if number >= _STRIDE:
+            return True
+        slot = self.lineage.slots[number - 1]
+        return slot.stop - slot.start == 1
+
     def address(self, number: int) -> str:
         """The address of the page with this number."""
         if number < _STRIDE:
