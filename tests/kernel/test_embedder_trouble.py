@@ -10,6 +10,7 @@ import pytest
 
 import pagefault
 from pagefault.chain import head_id
+from pagefault.embedders import calls
 from pagefault.errors import EmbedderError, StoreMismatch
 from pagefault.ports import Where
 from pagefault.testing.embedders import HashingEmbedder
@@ -304,3 +305,19 @@ def test_the_default_embedder_takes_any_text(caplog):
         memory.flush()
         assert texts(space) == odd
         assert not [record for record in caplog.records if record.name.startswith("pagefault")]
+
+
+def test_a_question_does_not_wait_for_what_the_default_embedder_does_for_pages(monkeypatch, caplog):
+    monkeypatch.setattr(calls, "QUERY_SECONDS", 0.1)
+    busy = threading.Event()
+    with pagefault.open(":memory:") as memory:
+        space = memory.space(thread="t")
+        space.append([user("the cat is called Turing"), user("we flew to Lisbon")])
+        memory.flush()
+        memory.core.kernel.signal(lambda: memory.core.kernel._live().guest.submit(busy.wait, urgent=True))
+        try:
+            found = space.recall("What is the cat called?", limit=1)
+        finally:
+            busy.set()
+    assert [page.page.text for page in found.pages] == ["the cat is called Turing"]
+    assert "full text alone" not in caplog.text

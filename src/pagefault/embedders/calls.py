@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final, NamedTuple, TypeVar
 
-from pagefault.embedders import fingerprint, validate_vectors
+from pagefault.embedders import WordLlamaEmbedder, fingerprint, validate_vectors
 from pagefault.errors import EmbedderError, PagefaultError
 from pagefault.kernel import Kernel
 from pagefault.ports import Dense, Embedder, Header
@@ -95,14 +95,20 @@ class Vectors:
         those of one tenant at a time.
         """
         vector = self._answers.pop((tenant, text), None)
+        if vector is None and _is_at_hand(self._embedder):
+            vector = self._keep(tenant, text, embed_queries(self._embedder, [text])[0])
         if vector is None:
             answer: asyncio.Future[Sequence[float]] = asyncio.get_running_loop().create_future()
             self._questions.append(_Question(tenant, text, answer))
             if self._answering is None or self._answering.done():
                 self._answering = asyncio.create_task(self._answer())
-            vector = self._answers[tenant, text] = await answer
-            if len(self._answers) > KEPT_ANSWERS:
-                self._answers.popitem(last=False)
+            vector = self._keep(tenant, text, await answer)
+        return vector
+
+    def _keep(self, tenant: str, text: str, vector: Sequence[float]) -> Sequence[float]:
+        self._answers[tenant, text] = vector
+        if len(self._answers) > KEPT_ANSWERS:
+            self._answers.popitem(last=False)
         return vector
 
     async def _answer(self) -> None:
@@ -146,6 +152,11 @@ class Vectors:
                 f"embedder {self.name!r} did not answer within {seconds:g} s; it is left alone until it does. "
                 "Give it a time limit of its own, or open the memory with another one"
             ) from error
+
+
+def _is_at_hand(embedder: Embedder | None) -> bool:
+    """Whether it is ours and loaded: then a question has its vector before another thread could be asked for it."""
+    return type(embedder) is WordLlamaEmbedder and embedder.is_loaded
 
 
 def _fail(questions: Sequence[_Question], error: Exception) -> None:

@@ -75,6 +75,11 @@ class WordLlamaEmbedder:
         """256."""
         return DIMENSION
 
+    @property
+    def is_loaded(self) -> bool:
+        """Whether its files have been read, by whichever embedder of this process."""
+        return bool(_loaded)
+
     def is_available(self) -> bool:
         """Whether the wheel with the weights is installed."""
         root = _root()
