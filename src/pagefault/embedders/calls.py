@@ -36,8 +36,8 @@ class _Question(NamedTuple):
 class Vectors:
     """One embedder, or none, called on the kernel's thread for guests and never waited for without a limit.
 
-    Used on the kernel's loop thread. Every method raises an ``EmbedderError`` for whatever the
-    embedder does, hanging included.
+    Our own one, once it is loaded, answers a question at once. Used on the kernel's loop thread. Every method raises an
+    ``EmbedderError`` for whatever the embedder does, hanging included.
     """
 
     def __init__(self, kernel: Kernel, embedder: Embedder | None) -> None:
