@@ -56,10 +56,11 @@ def newest_first(
     def says_anew(other: RecalledPage, page: RecalledPage) -> bool:
         if other.space != page.space or not held[other.address] >= held[page.address]:
             return False
-        if (said := wordings.get(page.address)) is None:
+        if _roles(other) not in (_roles(page), _USER) or not (is_weighty(other) and is_weighty(page)):
+            return False
+        if (said := wordings.get(page.address)) is None:  # last, since a whole text is searched for its numbers
             said = wordings[page.address] = terms[page.address] - _numbers(page)
-        is_alike = len(terms[other.address] & said) >= ALIKE * len(said) and _roles(other) in (_roles(page), _USER)
-        return is_alike and is_weighty(other) and is_weighty(page)
+        return len(terms[other.address] & said) >= ALIKE * len(said)
 
     def newest(page: RecalledPage) -> RecalledPage | None:
         later = takewhile(lambda other: other.page.seq > page.page.seq, stated)

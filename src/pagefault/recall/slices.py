@@ -13,6 +13,7 @@ _OPENS: Final = re.compile(
     rf"(?:^|[\r\v\f\x1c-\x1e\x85\u2028\u2029])(?:(?:{'|'.join(Role)})(?: [^\n:]*)?:|-> [\w.-]+\()", re.MULTILINE
 )
 """How a message or a call begins in a reading; text may also break a line as no reading does."""
+_BEGINNINGS: Final = (*Role, "-> ")
 _TRUST: Final = (Role.TOOL, Role.ASSISTANT, Role.USER, Role.SYSTEM)
 
 
@@ -82,10 +83,11 @@ def imitates(page: Page, piece: Slice) -> bool:
         >>> [imitates(page, slice_page(page, Address(first=1, last=1), chars)) for chars in (25, 99)]
         [False, True]
     """
-    looks = {piece.address.offset + match.start() for match in _OPENS.finditer(piece.text)}
-    if piece.address.part:
-        return bool(looks)
-    return not looks <= {0} and bool(looks - _openings(page))  # where a reading begins, a message does
+    at = piece.address
+    if not at.part and not at.offset and not any(each.startswith(_BEGINNINGS) for each in piece.text.splitlines()[1:]):
+        return False  # most texts: only their first line begins as a message does, and that is one
+    looks = {at.offset + match.start() for match in _OPENS.finditer(piece.text)}
+    return bool(looks - (set() if at.part else _openings(page)))
 
 
 def _openings(page: Page) -> set[int]:
