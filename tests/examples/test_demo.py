@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import re
 import runpy
@@ -81,7 +82,9 @@ def test_the_other_examples_name_what_is_missing_too(name, extras, monkeypatch, 
     ("spec", "way_out"),
     [("openai:some-model", "pip install langchain-openai"), ("nobody:x", "nobody"), ("some-model", "provider:name")],
 )
-def test_a_model_that_cannot_be_used_says_why(spec, way_out, capsys):
+def test_a_model_that_cannot_be_used_says_why(spec, way_out, monkeypatch, capsys):
+    found = importlib.util.find_spec
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if "openai" in name else found(name))
     assert main(["--model", spec]) == 2
     assert way_out in capsys.readouterr().err
 

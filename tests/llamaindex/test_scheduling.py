@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import weakref
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -133,6 +134,31 @@ def test_each_chat_is_one_turn(way):
     way(llm)
     assert scheduler.usage("one").turns == 2
     assert scheduler.state().turns == ()
+
+
+class Decorated:
+    """As wrapt before 2.5 decorates a method, and LlamaIndex does by it: called on its class it loses an argument."""
+
+    def __init__(self, method):
+        self.method = method
+
+    def __get__(self, instance, owner):
+        return partial(self.method, instance) if instance is not None else lambda _, *args, **kwargs: self(*args)
+
+    def __call__(self, *_):
+        raise TypeError("missing a required argument: 'messages'")
+
+
+@pytest.mark.parametrize("way", [chat, stream, achat, astream])
+def test_methods_are_called_on_the_llm_and_not_on_its_class(way):
+    names = ("chat", "stream_chat", "achat", "astream_chat")
+    older = type("Older", (ScriptedLLM,), {"__module__": __name__})
+    for name in names:
+        setattr(older, name, Decorated(getattr(ScriptedLLM, name)))
+    scheduler = pagefault.Scheduler(slots=1)
+    with pagefault.open(":memory:", embedder=None) as memory:
+        way(scheduled(paged(older(answer), memory), scheduler, agent="one", timeout=20))
+    assert scheduler.usage("one").turns == 1
 
 
 def test_a_turn_is_charged_what_the_response_reports():
