@@ -40,15 +40,18 @@ def check_limit(limit: object) -> int:
     return limit
 
 
-def check_moment(name: str, moment: object) -> None:
-    """Refuse what is no moment; ``None`` is no bound.
+def check_time(after: float | None, before: float | None) -> None:
+    """Refuse what is no time from one moment on and before another; ``None`` is no bound.
 
     Raises:
-        ValueError: Not Unix seconds.
+        ValueError: Not Unix seconds, or it ends before it begins.
     """
-    if moment is None or (isinstance(moment, int | float) and abs(moment) <= sys.float_info.max):  # NaN is not
-        return
-    raise ValueError(f"{name} is {type(moment).__name__} {moment!r:.60}; give Unix seconds, such as time.time()")
+    for name, moment in (("after", after), ("before", before)):
+        if moment is not None and not (isinstance(moment, int | float) and abs(moment) <= sys.float_info.max):  # or NaN
+            kind = type(moment).__name__
+            raise ValueError(f"{name} is {kind} {moment!r:.60}; give Unix seconds, such as time.time()")
+    if after is not None and before is not None and after >= before:
+        raise ValueError(f"there is no time from after={after} on and before={before}; give a later before, or none")
 
 
 def noted(key: str, value: Any) -> Change:

@@ -42,6 +42,8 @@ FACT: Final = "The whole fact, as one sentence"
 
 AT_ONCE: Final = 256
 """Pages that a model can recall by address in one call; few of them fit into the answer."""
+MOST_CHARS: Final = 32 * AT_ONCE
+"""What so many addresses take at most; to read more than that takes seconds."""
 _DRESSING: Final = re.compile(r"\b(?:pages?|and|null|none)\b|[#;\[\]'\"]", re.IGNORECASE)
 """What models write around page numbers and dates, or in place of nothing; no address and no date has any of it."""
 _DASH: Final = re.compile(r"(?<=\d)\s*(?:[-\u2010-\u2014]|\bto\b)\s*(?=\d)", re.IGNORECASE)
@@ -103,6 +105,8 @@ def few(addresses: str) -> str:
         >>> few("3, 12-14")
         '3, 12-14'
     """
+    if len(addresses) > MOST_CHARS:
+        raise BadAddress(f"{addresses:.60} ... is {len(addresses):,} characters; give fewer addresses, or use a query")
     try:
         wanted = parse_addresses(addresses)
     except BadAddress as error:

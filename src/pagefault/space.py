@@ -13,8 +13,8 @@ from pagefault.arguments import (
     ScopeName,
     check_key,
     check_limit,
-    check_moment,
     check_scope,
+    check_time,
     checked_item,
     noted,
     numbers,
@@ -186,7 +186,7 @@ class Space:
                 that raises or takes more than five seconds is named in ``found.failed`` and ``found.text``.
 
         Raises:
-            ValueError: An empty query, a limit out of range, or no such scope.
+            ValueError: An empty query, a limit out of range, a time that ends before it begins, or no such scope.
             InvalidId: ``scope="user"`` in a space without a user.
 
         Example:
@@ -224,8 +224,7 @@ class Space:
     ) -> Query:
         if not isinstance(text, str) or not text.strip():
             raise ValueError(f"recall takes a non-empty query, got {text!r:.60}")
-        check_moment("after", after)
-        check_moment("before", before)
+        check_time(after, before)
         return Query(text=text, limit=check_limit(limit), after=after, before=before, budget=self._share(budget))
 
     def _crosses(self, scope: object) -> bool:
@@ -424,8 +423,8 @@ class Space:
     async def _pin_item(self, key: str, text: str | None, path: Lineage | None) -> None:
         lineage = path or await self._current()
         if text is None and key not in {item.key for item in lineage.view.items}:
-            known = ", ".join(repr(item.key) for item in lineage.view.items) or "none"
-            raise PageNotFound(f"no pinned item {key!r} here; there is: {known}")
+            known = "; there is: " + ", ".join(repr(item.key) for item in lineage.view.items)
+            raise PageNotFound(f"no pinned item {key!r:.80} here{known if lineage.view.items else ', nor any other'}")
         self.paging.pin_item(lineage, key, text, self.share // 2)
         self._core.writeback.note(self.paging, lineage)
 

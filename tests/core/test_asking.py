@@ -111,6 +111,7 @@ def test_few_pages_are_recalled_at_once(addresses: str) -> None:
     [
         ("1-257", "1-257 asks for 257 pages; recall at most 256 at a time, or use a query"),
         ("1-256, 9", "asks for 257 pages"),
+        ("1," * 5_000, "is 14,998 characters; give fewer addresses, or use a query"),
         ("the gate", "'the' is not a page address; write '12', '12-14' or '12.3@4000', or use a query"),
         ("14-12", "'14-12' runs backwards; write '12-14', or use a query"),
     ],

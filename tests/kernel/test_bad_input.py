@@ -288,6 +288,7 @@ BAD_OPTIONS: list[dict[str, object]] = [
     {"before": float("nan")},
     {"before": float("-inf")},
     {"after": 10**400},
+    {"after": 5.0, "before": 5},
     {"budget": -1},
     {"budget": "many"},
 ]

@@ -88,8 +88,8 @@ ASKED: Any = [
     ("pin_item", {"key": "plan", "text": "word " * 600}, "pin_item failed: with 'plan' the pinned items would have"),
     ("pin_item", {"key": "", "text": "x"}, "pin_item failed: key is empty"),
     ("pin_item", {"key": "a\nb", "text": "x"}, "pin_item failed: key 'a\\nb' holds control"),
-    ("pin_item", {"key": "none", "text": " "}, "pin_item failed: no pinned item 'none' here; there is: none"),
-    ("pin_item", {"key": "none", "text": None}, "pin_item failed: no pinned item 'none' here; there is: none"),
+    ("pin_item", {"key": "none", "text": " "}, "pin_item failed: no pinned item 'none' here, nor any other"),
+    ("pin_item", {"key": "none", "text": None}, "pin_item failed: no pinned item 'none' here, nor any other"),
     ("pin_item", {"key": None, "text": "x"}, "pin_item failed: key is empty"),
     (
         "release",

@@ -9,7 +9,7 @@ from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
 
 from pagefault import Found, Outcome, Source, SpaceId
-from pagefault.arguments import ScopeName, check_limit, check_moment
+from pagefault.arguments import ScopeName, check_limit, check_time
 from pagefault.page import Page
 from pagefault.recall import reading, shared
 from pagefault.recall.rendering import time_of
@@ -66,8 +66,7 @@ class PagefaultRetriever(BaseRetriever):
         **kwargs: Any,
     ) -> None:
         self._scope = check_home(memory, scope)
-        check_moment("after", after)
-        check_moment("before", before)
+        check_time(after, before)
         self._limit = check_limit(limit)
         super().__init__(**kwargs)
         self._memory = memory
