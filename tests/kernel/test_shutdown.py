@@ -200,11 +200,17 @@ class OrderedStore(SlowStore):
         await super().close()
 
 
-def test_closing_waits_for_a_sync_that_runs(monkeypatch):
+@pytest.mark.parametrize("adds", [False, True])
+def test_closing_waits_for_a_sync_that_runs_and_nothing_comes_after_it(monkeypatch, caplog, adds):
     with wrapped(monkeypatch, OrderedStore) as (memory, store):
         store.hold("sync")
-        memory.space(thread="t").append(users(1, 2))
+        space, writer = memory.space(thread="t"), memory.core.writeback._writer
+        space.append(users(1, 2))
         until(lambda: store.waiting, "the sync behind the agent")
+        if adds:
+            space.append(users(3, 4))
+            memory.core.kernel.call(memory.core.writeback.drain(space.paging, space.paging.lineages[0]))
+            assert writer.unsynced is not None
         closing = threading.Thread(target=memory.close)
         closing.start()
         until(lambda: memory.core.is_closed, "the closing")
@@ -212,6 +218,7 @@ def test_closing_waits_for_a_sync_that_runs(monkeypatch):
         store.let_go()
         closing.join()
         assert (store.order[0], store.order[-1]) == ("synced", "closed")
+    assert caplog.text == ""
 
 
 def test_what_is_added_while_it_closes_is_stored_or_refused(tmp_path):

@@ -335,7 +335,7 @@ class WriteBack:
             return self.has_work and await self._try(patience["open"], self.open())
         can_sync = self._writer.unsynced is not None and patience["sync"].is_over
         if can_sync and time.monotonic() - (self._writer.unsynced or 0.0) > SYNC_SECONDS:
-            return await self._try(patience["sync"], self._writer.sync())
+            return await self._try(patience["sync"], self._writer.keep_synced())
         can_index = self._indexer.has_work and patience["index"].is_over
         task = None if can_index and self._indexer.is_full else self._next()
         is_due = is_quiet or (len(self._writer.behind) > MAX_BEHIND and not self._indexer.has_work)
@@ -344,7 +344,7 @@ class WriteBack:
         if can_index:
             return await self._try(patience["index"], self._indexer.work())
         if can_sync:
-            return await self._try(patience["sync"], self._writer.sync())
+            return await self._try(patience["sync"], self._writer.keep_synced())
         return is_quiet and bool(self._writer.unjoined) and await self._try(patience["pump"], self._writer.join_ahead())
 
     async def _written(self, task: Task) -> bool:

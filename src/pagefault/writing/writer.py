@@ -216,12 +216,21 @@ class Writer:
     async def sync(self) -> None:
         """Make what is stored durable."""
         async with self.syncing:
-            since, self.unsynced = self.unsynced, None
-            try:
-                await self._store.sync()
-            except BaseException:
-                self.unsynced = since or time.monotonic()
-                raise
+            await self._sync()
+
+    async def keep_synced(self) -> None:
+        """The same, unless a flush has done it meanwhile, after which the store may be closed."""
+        async with self.syncing:
+            if self.unsynced is not None:
+                await self._sync()
+
+    async def _sync(self) -> None:
+        since, self.unsynced = self.unsynced, None
+        try:
+            await self._store.sync()
+        except BaseException:
+            self.unsynced = since or time.monotonic()
+            raise
 
 
 def _waits(task: Task) -> bool:
