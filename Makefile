@@ -9,6 +9,7 @@ STAMP := .venv/.stamp
 SOURCES := src/pagefault integrations/langgraph/pagefault_langgraph integrations/llamaindex/pagefault_llamaindex
 PROGRAMS := $(foreach each,examples benchmarks,$(if $(shell find $(each) -name '*.py' -print -quit 2>/dev/null),$(each)))
 CORE_TESTS := tests/core tests/recall tests/scheduling tests/tokens
+OUTER_TESTS := tests/langgraph tests/llamaindex tests/embedders tests/stores tests/commands tests/examples
 SEED ?= $(shell od -An -N3 -tu4 /dev/urandom | tr -d ' ')
 SEED := $(SEED)
 PYTEST := pytest -p no:cacheprovider --randomly-seed=$(SEED) --hypothesis-seed=$(SEED)
@@ -16,7 +17,7 @@ IS_NEW_ENOUGH := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11
 
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
-.PHONY: help setup demo test test-long test-deepagents cover check format-check lint types mypy pyright imports house format bench clean
+.PHONY: help setup demo test test-long test-deepagents test-newest cover check format-check lint types mypy pyright imports house format bench clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
@@ -42,6 +43,10 @@ test-deepagents: ## Agents of deepagents, in an environment of their own (.venv-
 	@test -x .venv-deepagents/bin/pytest || { python3 -m venv .venv-deepagents && .venv-deepagents/bin/pip install -q \
 	  -e '.[langgraph]' 'deepagents==0.7.32' pytest pytest-asyncio pytest-randomly pytest-socket pytest-timeout hypothesis; }
 	.venv-deepagents/bin/python -m pytest -p no:cacheprovider -m long tests/langgraph/test_deepagents.py $(ARGS)
+
+test-newest: ## What stands on other packages, with the newest ones that are allowed (.venv-newest)
+	@test -x .venv-newest/bin/pytest || { python3 -m venv .venv-newest && .venv-newest/bin/pip install -q -e '.[all,dev]'; }
+	.venv-newest/bin/python -m $(PYTEST) $(OUTER_TESTS) $(ARGS)
 
 check: lint types imports house ## Style, types, boundaries and conventions
 
@@ -72,7 +77,7 @@ bench: $(STAMP) ## Measure model calls, write-back, memories, stores, recall and
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 clean: ## Remove .venv and everything generated
-	rm -rf .venv .venv-deepagents dist build .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf .venv .venv-deepagents .venv-newest dist build .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 
 $(STAMP): pyproject.toml constraints.txt
 	@python=$(PYTHON); \
