@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import inspect
 import weakref
-from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -143,10 +143,11 @@ class Decorated:
         self.method = method
 
     def __get__(self, instance, owner):
-        return partial(self.method, instance) if instance is not None else lambda _, *args, **kwargs: self(*args)
+        return on_the_class if instance is None else self.method.__get__(instance, owner)
 
-    def __call__(self, *_):
-        raise TypeError("missing a required argument: 'messages'")
+
+def on_the_class(*_, **__):
+    raise TypeError("missing a required argument: 'messages'")
 
 
 @pytest.mark.parametrize("way", [chat, stream, achat, astream])
@@ -154,7 +155,7 @@ def test_methods_are_called_on_the_llm_and_not_on_its_class(way):
     names = ("chat", "stream_chat", "achat", "astream_chat")
     older = type("Older", (ScriptedLLM,), {"__module__": __name__})
     for name in names:
-        setattr(older, name, Decorated(getattr(ScriptedLLM, name)))
+        setattr(older, name, Decorated(inspect.getattr_static(ScriptedLLM, name)))
     scheduler = pagefault.Scheduler(slots=1)
     with pagefault.open(":memory:", embedder=None) as memory:
         way(scheduled(paged(older(answer), memory), scheduler, agent="one", timeout=20))
