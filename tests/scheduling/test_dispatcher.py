@@ -28,6 +28,7 @@ from pagefault.scheduling.affinity import IN_USE_SECONDS, MOST_PREFIXES, WARM_SE
 from pagefault.scheduling.costs import LARGEST_PRICE
 from pagefault.scheduling.fairness import MOST_ACCOUNTS, FairClass
 from pagefault.scheduling.pace import OTHERS
+from pagefault.scheduling.snapshot import dispatcher_to
 
 
 def request(agent="a", *, tenant="", **fields):
@@ -160,8 +161,10 @@ def test_the_queue_of_an_account_is_bounded_over_all_its_priorities():
     scheduler.submit(request("b"), 0.0)
     for priority in (0, 1):
         scheduler.submit(request(priority=priority), 0.0)
+    before = dispatcher_to(scheduler)["classes"]
     with pytest.raises(QueueFull, match="max_waiting=2"):
         scheduler.submit(request(priority=2), 0.0)
+    assert dispatcher_to(scheduler)["classes"] == before, "a turn that was refused left a class with nobody in it"
 
 
 # ------------------------------------------------------------------ accounts

@@ -107,7 +107,6 @@ class Dispatcher:
         self._backend.check("the backend", expected.tokens)
         for whose, quota in quotas:
             quota.check(whose, expected.tokens)
-        fair = self._class(request.priority)
         if number is None:
             number = next(self._numbers)
         meters = (self._backend, *(quota for _, quota in quotas)) if quotas else self._everyone
@@ -116,11 +115,11 @@ class Dispatcher:
             entry.prompt = self._prompt(request, expected)
         if self._is_open_to(entry, now):
             self._expect(entry, now)
-            entry.line = fair.pass_by(request.account, entry.cost / request.weight, now)
+            entry.line = self._class(request.priority).pass_by(request.account, entry.cost / request.weight, now)
             self._start(entry, number, now)
         else:
             self._check_queue(request)
-            entry.line = fair.join(request.account, number, now)
+            entry.line = self._class(request.priority).join(request.account, number, now)
             self._waiting += 1
         self.turns[number] = entry
         return number
