@@ -17,7 +17,7 @@ IS_NEW_ENOUGH := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11
 
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
-.PHONY: help setup demo test test-long test-deepagents test-newest cover check format-check lint types mypy pyright imports house format bench clean
+.PHONY: help setup demo test test-long test-properties test-deepagents test-newest cover check format-check lint types mypy pyright imports house format bench clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
@@ -38,6 +38,10 @@ cover: $(STAMP) ## Tests of the pure core; every branch of it must run
 test-long: $(STAMP) ## Tests that take minutes
 	@echo "seed: $(SEED)   (repeat with: make test-long SEED=$(SEED))"
 	$(BIN)/python -m $(PYTEST) -m long $(ARGS)
+
+test-properties: $(STAMP) ## Every property with 20 times the examples
+	@echo "seed: $(SEED)   (repeat with: make test-properties SEED=$(SEED))"
+	EXAMPLES=20 $(BIN)/python -m $(PYTEST) --timeout=3600 -m 'hypothesis and not long' -n 2 --dist worksteal $(ARGS)
 
 test-deepagents: ## Agents of deepagents, in an environment of their own (.venv-deepagents)
 	@test -x .venv-deepagents/bin/pytest || { python3 -m venv .venv-deepagents && .venv-deepagents/bin/pip install -q \

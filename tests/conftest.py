@@ -1,16 +1,18 @@
-"""What every test gets: Hypothesis profiles, and no event loop that nobody closes."""
+"""What every test gets: how properties are tried, and no event loop that nobody closes."""
 
 from __future__ import annotations
 
 import asyncio
-import os
 
 from hypothesis import HealthCheck, settings
 
+from tests.properties import tried
+
 # Machines that run tests are slow at times, so no deadline; a failure prints how to repeat it.
-settings.register_profile("ci", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
-settings.register_profile("long", parent=settings.get_profile("ci"), max_examples=5_000)
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+settings.register_profile(
+    "ours", tried(100, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
+)
+settings.load_profile("ours")
 
 # As after any asyncio.run: who asks for the current event loop is told that there is none. Before, one is made for who
 # asks, as LlamaIndex's sync methods do, and fails whatever test runs when it is collected unclosed.

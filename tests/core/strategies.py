@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from hypothesis import settings
 from hypothesis import strategies as st
 
 from pagefault.page import Call, Projection, Role, SpaceId
+from tests.properties import tried
 
-few: Final = settings(max_examples=40)  # where one example is large
+few: Final = tried(40)  # where one example is large
 SURROGATES: Final = st.characters(categories=["Cs"])
 HOSTILE: Final = st.sampled_from(
     ["\ud83d", "\ud83d\ude00", "😀", "\r\n", "\u2028", "\x85", "\x00", "\x1b[0m", "\u202e", "?", ""]

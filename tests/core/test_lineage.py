@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pagefault.chat import CHAT
@@ -24,6 +24,7 @@ from pagefault.window.view import Pin, View
 from tests.core import conversation as c
 from tests.core.strategies import few, json_values, nested, texts
 from tests.cut_short import cut_short
+from tests.properties import tried
 
 TOOLS = [
     c.user("go"),
@@ -432,7 +433,7 @@ nearly = st.recursive(
 
 
 @given(nearly, nearly)
-@settings(max_examples=500)
+@tried(500)
 def test_what_reads_as_its_copy_has_its_digest(one, other):
     """Of values that Python takes for equal, and of others."""
     mine, theirs = ([c.user("hi") | {"extra": value}] for value in (one, other))

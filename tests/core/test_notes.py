@@ -6,7 +6,7 @@ import copy
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pagefault.chat import CHAT
@@ -17,6 +17,7 @@ from pagefault.window.notes import change_text, items_text
 from pagefault.window.pager import Census, victims
 from pagefault.window.view import View, from_record, to_record
 from tests.core import conversation as c
+from tests.properties import tried
 
 BUDGET = Budget(window=1_400, target=1_000, reserve=200)
 LIMIT = BUDGET.target // 8
@@ -84,7 +85,7 @@ EVENTS = st.one_of(
 )
 
 
-@settings(max_examples=60)
+@tried(60)
 @given(st.lists(EVENTS, min_size=10, max_size=40))
 def test_items_stand_in_every_prompt_and_the_prompt_only_grows(events):
     run, items = Run(), {}

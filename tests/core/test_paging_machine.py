@@ -7,7 +7,6 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
@@ -17,6 +16,7 @@ from pagefault.page import Kind
 from pagefault.window.budget import Budget
 from pagefault.window.view import View, from_record, merge_records, to_record
 from tests.core import conversation as c
+from tests.properties import tried
 
 SIZES = st.sampled_from([0, 20, 100, 300, 900, 1_500])
 BUDGET = Budget(window=1_400, target=1_000, reserve=200)
@@ -227,4 +227,4 @@ class Conversation(RuleBasedStateMachine):
 
 
 def test_any_conversation_on_any_path():
-    run_state_machine_as_test(Conversation, settings=settings(max_examples=60, stateful_step_count=40))
+    run_state_machine_as_test(Conversation, settings=tried(60, stateful_step_count=40))

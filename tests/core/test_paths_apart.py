@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pagefault.chat import CHAT
@@ -13,6 +13,7 @@ from pagefault.errors import BudgetError
 from pagefault.paths.paging import Paging
 from pagefault.window.budget import Budget
 from tests.core import conversation as c
+from tests.properties import tried
 
 BUDGET = Budget(window=1_400, target=1_000, reserve=200)
 SIZES = st.sampled_from([20, 100, 300, 900, 1_500])
@@ -67,7 +68,7 @@ class Path:
         return c.sent(prompt, self.messages), prompt.evicted, self.record
 
 
-@settings(max_examples=200)
+@tried(200)
 @given(
     before=st.lists(DEEDS, max_size=6),
     beyond=st.lists(DEEDS, max_size=4),

@@ -7,7 +7,7 @@ import tempfile
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import pagefault
@@ -19,6 +19,7 @@ from pagefault.testing.faults import FlakyStore
 from pagefault.window.budget import Budget
 from tests.kernel.conversation import bodies, message
 from tests.kernel.support import records, scope_of, store_alone, texts, user, users, wrapped
+from tests.properties import tried
 
 SMALL = Budget(window=4_000, target=2_000)
 
@@ -127,7 +128,7 @@ def do(space: Any, deed: tuple[str, int], serial: int) -> None:
             getattr(space, kind)(str(number))
 
 
-@settings(max_examples=15)
+@tried(15)
 @given(st.lists(st.lists(DEEDS, max_size=8), min_size=2, max_size=4))
 def test_whatever_was_done_the_view_is_what_it_was(runs):
     """Each list is done by a process of its own."""

@@ -9,7 +9,7 @@ import threading
 from dataclasses import replace
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from qdrant_edge import UpdateOperation
 
@@ -20,6 +20,7 @@ from pagefault.errors import BadAddress, InvalidId, PageNotFound, PagesLost, Sto
 from pagefault.testing.embedders import HashingEmbedder
 from pagefault.testing.faults import FlakyStore
 from tests.kernel.support import until, user, wrapped
+from tests.properties import tried
 
 
 @pytest.fixture
@@ -270,7 +271,7 @@ names = st.sampled_from(["a", "b"])
 steps = st.lists(st.tuples(names, names, names, st.sampled_from(["add", "add", "add", "anew"])), max_size=14)
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@tried(40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps)
 def test_exactly_what_the_users_conversations_say(memory, script):
     run = f"run{next(RUNS)}"

@@ -10,7 +10,7 @@ from itertools import count
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
 from llama_index.core.base.llms.types import (
@@ -39,6 +39,7 @@ from pagefault_llamaindex.encoding import RecalledBlock
 from pagefault_llamaindex.messages import LLAMAINDEX
 from tests.langgraph.odd_messages import messages as langchain_oddities
 from tests.llamaindex.odd_messages import messages as llamaindex_oddities
+from tests.properties import tried
 
 TEXTS = st.text(max_size=20) | st.sampled_from(["\ud83d", "記憶 \U0001f600\x00"])
 NAMES = st.none() | st.sampled_from(["ada", "größe"])
@@ -141,7 +142,7 @@ def shown(message: ChatMessage) -> Any:
     return message.role, canonical.dump(LLAMAINDEX.encode(message))
 
 
-@settings(max_examples=40, deadline=None)
+@tried(40)
 @given(said=conversations())
 def test_there_and_back(memory: pagefault.Memory, said: list[BaseMessage]) -> None:
     there = as_llamaindex(memory, said)
@@ -182,7 +183,7 @@ THOUGHTS = st.builds(
 CALLS = st.builds(ToolCallBlock, tool_call_id=st.just("c"), tool_name=st.just("look"), tool_kwargs=ARGUMENTS)
 
 
-@settings(max_examples=40, deadline=None)
+@tried(40)
 @given(
     asked=st.lists(BLOCKS, min_size=1, max_size=3),
     said=st.lists(BLOCKS | THOUGHTS, max_size=3),

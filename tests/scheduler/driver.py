@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from hypothesis import strategies as st
 
 from pagefault.scheduling import Dispatcher, Limits, Mark, Phase, Request, Rules, Usage
+from tests.properties import LARGER
 
 TENANT = "acme"
 
@@ -188,7 +189,7 @@ times = st.floats(0, 30).map(lambda t: round(t, 2))
 
 
 @st.composite
-def calls(draw, *, most=30, priorities=(0,), patience=False):
+def calls(draw, *, most=30 * LARGER, priorities=(0,), patience=False):
     agent = st.sampled_from(AGENTS[: draw(st.integers(1, 5))])
     one = st.builds(
         Call,

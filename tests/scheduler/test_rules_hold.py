@@ -7,19 +7,24 @@ import math
 import random
 
 import pytest
-from hypothesis import event, given, settings
+from hypothesis import event, given
 from hypothesis import strategies as st
 
 from pagefault.scheduling import Dispatcher, Limits, Request, Rules, WarmPrefixes
 from pagefault.scheduling.affinity import IN_USE_SECONDS
 from pagefault.scheduling.limits import MINUTE
+from tests.properties import LARGER, tried
 from tests.scheduler.driver import TENANT, Call, Driver, Errors, Gaps, calls, dearest, rules, weights
 
-MANY = 10_000
 SLACK = 1e-6  # of floating point
 
 
-def bounded_gap(rules, weights, workload):
+with_cache = st.integers(1_300, 4_000).flatmap(lambda tokens: rules(kv_tokens=tokens))
+
+
+@tried(500)
+@given(rules() | with_cache, weights, calls())
+def test_shares_of_waiting_accounts_stay_within_the_bound(rules, weights, workload):
     gaps, errors = Gaps(), Errors()
     driver = Driver(rules=rules, weights=weights, watchers=[errors, gaps]).run(workload)
     cost = dearest(driver)
@@ -28,23 +33,6 @@ def bounded_gap(rules, weights, workload):
         assert gap <= bound + SLACK, f"{f} and {g} drifted {gap} apart, the bound is {bound}"
         event("a gap of more than half the bound" if gap > bound / 2 else "a smaller gap")
     assert all(turn.ended >= turn.granted for turn in driver.turns.values())
-
-
-with_cache = st.integers(1_300, 4_000).flatmap(lambda tokens: rules(kv_tokens=tokens))
-
-
-@settings(max_examples=500)
-@given(rules() | with_cache, weights, calls())
-def test_shares_of_waiting_accounts_stay_within_the_bound(rules, weights, workload):
-    bounded_gap(rules, weights, workload)
-
-
-@pytest.mark.long
-@pytest.mark.timeout(3_600)
-@settings(max_examples=MANY)
-@given(rules() | with_cache, weights, calls(most=60))
-def test_shares_of_waiting_accounts_stay_within_the_bound_always(rules, weights, workload):
-    bounded_gap(rules, weights, workload)
 
 
 def test_the_gap_would_be_seen():
@@ -61,25 +49,13 @@ def no_idle_slot(driver):
         assert len(driver.running) == driver.rules.slots, "a slot idles while a turn waits"
 
 
-def conserves_work(rules, workload):
+@tried(200)
+@given(rules(), calls(priorities=(0, 1, 7), patience=True))
+def test_no_slot_idles_while_a_turn_waits(rules, workload):
     driver = Driver(rules=rules, watchers=[no_idle_slot]).run(workload)
     assert len(driver.turns) + driver.gave_up == len(workload)
     assert not driver.dispatcher.turns
     assert driver.dispatcher.running == 0
-
-
-@settings(max_examples=200)
-@given(rules(), calls(priorities=(0, 1, 7), patience=True))
-def test_no_slot_idles_while_a_turn_waits(rules, workload):
-    conserves_work(rules, workload)
-
-
-@pytest.mark.long
-@pytest.mark.timeout(3_600)
-@settings(max_examples=MANY)
-@given(rules(), calls(priorities=(0, 1, 7), patience=True, most=60))
-def test_no_slot_idles_while_a_turn_waits_ever(rules, workload):
-    conserves_work(rules, workload)
 
 
 class InUse:
@@ -211,19 +187,11 @@ def test_the_workloads_that_would_show_it_pass():
     run_some_workloads()
 
 
-@settings(max_examples=300)
+@tried(300)
 @given(with_cache, calls(priorities=(0, 1), patience=True))
 def test_a_slot_idles_only_for_conversations_in_use_and_not_for_long(rules, workload):
     idled = yields_to_those_in_use(rules, workload)
     event("a slot idled" if idled else "no slot idled")
-
-
-@pytest.mark.long
-@pytest.mark.timeout(3_600)
-@settings(max_examples=MANY)
-@given(with_cache, calls(priorities=(0, 1), patience=True, most=60))
-def test_a_slot_idles_only_for_conversations_in_use_and_not_for_long_ever(rules, workload):
-    yields_to_those_in_use(rules, workload)
 
 
 def within_limits(limits, turns, now):
@@ -276,12 +244,6 @@ def watch_limits(driver):
         within_limits(quota, turns, driver.now)
 
 
-def keeps_limits(rules, workload):
-    honest = [replace_output(call) for call in workload]
-    driver = Driver(rules=rules, watchers=[watch_limits]).run(honest)
-    assert len(driver.turns) == len(workload), "some turns were never let in"
-
-
 def replace_output(call):
     """A call never gives more than it said, as ``max_tokens`` sees to."""
     return Call(
@@ -295,18 +257,12 @@ def replace_output(call):
     )
 
 
-@settings(max_examples=300)
-@given(limited(), calls(most=20))
+@tried(300)
+@given(limited(), calls(most=20 * LARGER))
 def test_limits_and_quotas_are_never_exceeded(rules, workload):
-    keeps_limits(rules, workload)
-
-
-@pytest.mark.long
-@pytest.mark.timeout(3_600)
-@settings(max_examples=MANY)
-@given(limited(), calls(most=40))
-def test_limits_and_quotas_are_never_exceeded_ever(rules, workload):
-    keeps_limits(rules, workload)
+    honest = [replace_output(call) for call in workload]
+    driver = Driver(rules=rules, watchers=[watch_limits]).run(honest)
+    assert len(driver.turns) == len(workload), "some turns were never let in"
 
 
 class Services:
@@ -326,7 +282,10 @@ class Services:
         self._since = {priority: since for priority, since in self._since.items() if priority in waiting}
 
 
-def serves_every_class(rules, workload):
+@tried(200)
+@given(rules(), calls(priorities=(0, 1, 7)))
+def test_every_class_is_served_in_time(rules, workload):
+    """A waiting class goes at least once in ``levels x aging`` seconds and one call of each class."""
     services = Services()
     Driver(rules=rules, watchers=[services]).run(workload)
     longest = max((call.seconds for call in workload), default=0.0)
@@ -335,22 +294,9 @@ def serves_every_class(rules, workload):
         assert waited <= above * rules.aging + 3 * longest + SLACK
 
 
-@settings(max_examples=200)
-@given(rules(), calls(priorities=(0, 1, 7)))
-def test_every_class_is_served_in_time(rules, workload):
-    """A waiting class goes at least once in ``levels x aging`` seconds and one call of each class."""
-    serves_every_class(rules, workload)
-
-
-@pytest.mark.long
-@pytest.mark.timeout(3_600)
-@settings(max_examples=MANY)
-@given(rules(), calls(priorities=(0, 1, 7), most=60))
-def test_every_class_is_served_in_time_ever(rules, workload):
-    serves_every_class(rules, workload)
-
-
-def waits_no_longer_than_others_are_served(rules, weights, workload):
+@tried(200)
+@given(rules() | with_cache, weights, calls())
+def test_a_wait_is_bounded_by_what_others_may_get_meanwhile(rules, weights, workload):
     errors = Errors()
     driver = Driver(rules=rules, weights=weights, watchers=[errors]).run(workload)
     cost = dearest(driver)
@@ -366,21 +312,7 @@ def waits_no_longer_than_others_are_served(rules, weights, workload):
             assert got <= meanwhile.get(agent, 0.0) + bound + SLACK
 
 
-@settings(max_examples=200)
-@given(rules() | with_cache, weights, calls())
-def test_a_wait_is_bounded_by_what_others_may_get_meanwhile(rules, weights, workload):
-    waits_no_longer_than_others_are_served(rules, weights, workload)
-
-
-@pytest.mark.long
-@pytest.mark.timeout(3_600)
-@settings(max_examples=MANY)
-@given(rules() | with_cache, weights, calls(most=60))
-def test_a_wait_is_bounded_by_what_others_may_get_meanwhile_ever(rules, weights, workload):
-    waits_no_longer_than_others_are_served(rules, weights, workload)
-
-
-@settings(max_examples=20)
+@tried(20)
 @given(st.integers(1, 4), st.floats(0, 1_000))
 def test_an_account_that_was_away_has_saved_nothing_up(slots, away):
     """The trap: it comes back after a time in which nobody asked for anything."""

@@ -8,7 +8,7 @@ import time
 import uuid
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pagefault import Limits, RulesDiffer, Scheduler, SchedulerError, SharedStateUnreadable
@@ -18,6 +18,7 @@ from pagefault.coordination.valkey_log import Membership, ValkeyLog
 from pagefault.scheduling import Phase, Replica, Request, Rules, plain
 from pagefault.scheduling import replica as steps
 from pagefault.scheduling.replica import Entry
+from tests.properties import tried
 from tests.scheduler.loops import until
 from tests.scheduling.events import TENANTS, Writer, happenings, rules
 
@@ -85,29 +86,6 @@ def whole_log(server, url):
 acts = st.lists(st.tuples(st.integers(0, 2), st.sampled_from(("write", "write", "write", "read", "tick")), happenings))
 
 
-def decides_as_one(server, rules, acts):
-    url = server.url(lease=60)
-    clients = [Client(url, rules) for _ in range(3)]
-    for index, act, happening in acts:
-        client = clients[index]
-        if act == "write":
-            client.write()  # so that what it writes is about what is
-            client.write(body(client, happening))
-        elif act == "read":
-            client.write()
-        else:
-            client.write(steps.body(0), only_here=True)
-    for client in clients:
-        client.write()
-    log = whole_log(server, url)
-    alone = Replica(rules, f"{log[0].number - 1}-0")
-    for entry in log:
-        alone.apply(entry)
-        within(rules, alone.dispatcher)
-    assert {client.replica.text() for client in clients} == {alone.text()}
-    server.ask("DEL", *meeting_place(url).keys)
-
-
 def within(rules, dispatcher):
     """Slots of the backend and of quotas, counted anew."""
     running = [entry.request for entry in dispatcher.turns.values() if entry.phase is Phase.RUNNING]
@@ -120,21 +98,32 @@ def within(rules, dispatcher):
             assert quota.slots is None or len(own) <= quota.slots
 
 
-@settings(max_examples=100)
+@tried(100)
 @given(rules(), acts)
 def test_replicas_decide_as_one_dispatcher(valkey, rules, acts):
-    decides_as_one(valkey, rules, acts)
+    url = valkey.url(lease=60)
+    clients = [Client(url, rules) for _ in range(3)]
+    for index, act, happening in acts:
+        client = clients[index]
+        if act == "write":
+            client.write()  # so that what it writes is about what is
+            client.write(body(client, happening))
+        elif act == "read":
+            client.write()
+        else:
+            client.write(steps.body(0), only_here=True)
+    for client in clients:
+        client.write()
+    log = whole_log(valkey, url)
+    alone = Replica(rules, f"{log[0].number - 1}-0")
+    for entry in log:
+        alone.apply(entry)
+        within(rules, alone.dispatcher)
+    assert {client.replica.text() for client in clients} == {alone.text()}
+    valkey.ask("DEL", *meeting_place(url).keys)
 
 
-@pytest.mark.long
-@pytest.mark.timeout(3_600)
-@settings(max_examples=1_000)
-@given(rules(), acts)
-def test_replicas_decide_as_one_dispatcher_ever(valkey, rules, acts):
-    decides_as_one(valkey, rules, acts)
-
-
-@settings(max_examples=15)
+@tried(15)
 @given(rules(), st.lists(st.tuples(st.booleans(), happenings), max_size=30))
 def test_who_joins_at_a_snapshot_decides_as_who_was_there_from_the_start(valkey, rules, acts):
     url = valkey.url(lease=60)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import random
 
-import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pagefault.scheduling import Dispatcher, Limits, Phase, Request, Rules
+from tests.properties import tried
 
 DEPTH, FAN_OUT, NODES = 6, 8, 100
 
@@ -72,26 +72,14 @@ def size(subtree):
     return 1 + sum(map(size, subtree))
 
 
-def finishes(seed, slots):
+@tried(50)
+@given(st.integers(0, 2**32), st.sampled_from((1, 1, 3)))
+def test_random_trees_finish(seed, slots):
     chance = random.Random(seed)
     trees = [tree(chance) for _ in range(chance.randint(1, 3))]
     dispatcher = Dispatcher(Rules(limits=Limits(slots=slots)))
     assert Play(dispatcher, trees, chance).run() == sum(map(size, trees))
     assert dispatcher.running == 0
-
-
-@settings(max_examples=50)
-@given(st.integers(0, 2**32), st.sampled_from((1, 1, 3)))
-def test_random_trees_finish(seed, slots):
-    finishes(seed, slots)
-
-
-@pytest.mark.long
-@pytest.mark.timeout(3_600)
-@settings(max_examples=5_000)
-@given(st.integers(0, 2**32), st.sampled_from((1, 1, 3)))
-def test_random_trees_finish_always(seed, slots):
-    finishes(seed, slots)
 
 
 def request(agent="a", **fields):

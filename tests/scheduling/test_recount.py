@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pagefault.scheduling import Dispatcher, Limits, Mark, Phase, Replica, Request, Rules, recount
 from pagefault.scheduling.affinity import IN_USE_SECONDS
+from tests.properties import tried
 from tests.scheduling.events import Writer, happenings, rules
 
 
@@ -30,7 +31,7 @@ def counts(dispatcher):
     }
 
 
-@settings(max_examples=100)
+@tried(100)
 @given(rules(), st.lists(happenings, max_size=40))
 def test_a_recount_finds_what_is_there(rules, happened):
     replica = Replica(rules)

@@ -10,7 +10,7 @@ from types import MethodType
 from unittest import mock
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pagefault.errors import QueueFull, QuotaExceeded, SharedStateUnreadable
@@ -18,6 +18,7 @@ from pagefault.scheduling import Dispatcher, Limits, Mark, Phase, Replica, Reque
 from pagefault.scheduling import replica as steps
 from pagefault.scheduling.dispatcher import MOST_PASSED
 from pagefault.scheduling.replica import Entry
+from tests.properties import tried
 from tests.scheduling.events import CLIENTS, START, Writer, happenings, rules
 
 ONE = Rules(limits=Limits(slots=1))
@@ -33,7 +34,7 @@ def follow(rules, happened):
     return replica, entries
 
 
-@settings(max_examples=200)
+@tried(200)
 @given(rules(), st.lists(happenings, max_size=40), st.integers(0, 40))
 def test_a_restored_replica_decides_equally_for_ever_after(rules, happened, cut):
     _, entries = follow(rules, happened)
@@ -66,7 +67,7 @@ def picture(value, seen=None):
     return seen[id(value)], [(name, picture(getattr(value, name), seen)) for name in names]
 
 
-@settings(max_examples=150)
+@tried(150)
 @given(rules(), st.lists(happenings, min_size=15, max_size=40), st.sampled_from((1, 10_000)))
 def test_a_restored_replica_is_the_same_to_the_last_field(rules, happened, most_accounts):
     with mock.patch("pagefault.scheduling.fairness.MOST_ACCOUNTS", most_accounts):
@@ -98,7 +99,7 @@ def test_a_restored_dispatcher_gives_the_numbers_that_follow():
     assert dispatcher.submit(Request(account=("t", "a"), agent="a"), 0.0) == 2
 
 
-@settings(max_examples=100)
+@tried(100)
 @given(rules(), st.lists(happenings, max_size=40))
 def test_tokens_are_held_by_who_runs_and_their_numbers_rise(rules, happened):
     replica = Replica(rules)

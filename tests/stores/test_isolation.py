@@ -8,7 +8,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pagefault.errors import StoreError
@@ -16,6 +16,7 @@ from pagefault.ports import Record, Scope, UserScope, Where
 from pagefault.stores import EdgeStore
 from pagefault.testing import ThreadRunner
 from pagefault.testing.store_contract import HEADER, page, terms
+from tests.properties import tried
 
 PROBE = [1.0, 0.5, 0.0]
 
@@ -46,7 +47,7 @@ def call(tmp_path_factory):
 fresh = itertools.count()
 
 
-@settings(max_examples=60, deadline=None)
+@tried(60)
 @given(steps)
 def test_scopes_are_worlds_of_their_own(call, script):
     call(play, f"run-{next(fresh)}/", script)
@@ -104,7 +105,7 @@ def test_other_tenants_do_not_move_a_score(call):
 users = st.sampled_from(["", "ada", "Ada", "a", "a/1/a", "\u00e4"])
 
 
-@settings(max_examples=40, deadline=None)
+@tried(40)
 @given(st.lists(st.tuples(scopes, users, st.integers(0, 5)), min_size=1, max_size=20))
 def test_users_are_worlds_of_their_own(call, script):
     """Across spaces a user of one tenant sees exactly what was written for it, the same name elsewhere nothing."""
