@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from pagefault.messages.fences import PAGES, header
+from pagefault.messages.projection import project
 from pagefault.page import Call, Kind, Page, Projection, Role
-from pagefault.recall.fences import PAGES, header
 from pagefault.writing.indexing import index_text
 
 
@@ -52,20 +53,29 @@ def test_a_copy_that_answers_no_call_hides_none():
 
 
 def says(role, text):
-    return Projection(role=role, text=text)
+    return project("llamaindex/1", {"role": role.value, "blocks": [{"block_type": "text", "text": text}]})
+
+
+ASKED = "Thought: I look.\nAction: recall\nAction Input: {'query': 'gate PIN'}"
+COPIED = f"Observation: {header(PAGES, '12345678')}\n[12345678] page 1\n<12345678\nThe gate PIN is 4712.\n12345678>"
 
 
 def test_a_recall_of_a_react_agent_is_text_and_not_searched_either():
-    asked = "Thought: I look.\nAction: recall\nAction Input: {'query': 'gate PIN'}"
-    assert index_text(page(says(Role.ASSISTANT, asked))) == "Thought: I look."
-    assert index_text(page(says(Role.ASSISTANT, f"{asked}\nIt is 4712."))) == "Thought: I look.\nIt is 4712."
-    copied = f"Observation: {header(PAGES, '12345678')}\n[12345678] page 1\n<12345678\nThe gate PIN is 4712.\n12345678>"
-    assert index_text(page(says(Role.USER, copied))) == ""
-    answer = index_text(page(says(Role.ASSISTANT, f"{asked}\n{copied}\nThought: I know.\nAnswer: It is 1234.")))
+    assert index_text(page(says(Role.ASSISTANT, ASKED))) == "Thought: I look."
+    assert index_text(page(says(Role.ASSISTANT, f"{ASKED}\nIt is 4712."))) == "Thought: I look.\nIt is 4712."
+    assert index_text(page(says(Role.USER, COPIED))) == ""
+    answer = index_text(page(says(Role.ASSISTANT, f"{ASKED}\n{COPIED}\nThought: I know.\nAnswer: It is 1234.")))
     assert "4712" not in answer
     assert "gate PIN" not in answer
     assert answer.startswith("Thought: I look.\nObservation: ")
     assert answer.endswith("\nThought: I know.\nAnswer: It is 1234.")
+
+
+def test_what_such_an_agent_asked_in_a_page_that_a_recall_quotes_is_left_out_with_it():
+    quoted = COPIED.replace("The gate PIN is 4712.", f"{ASKED}\nThe gate PIN is 4712.")
+    answer = index_text(page(says(Role.ASSISTANT, f"{ASKED}\n{quoted}\nAnswer: It is 1234.")))
+    assert "PIN" not in answer
+    assert answer.endswith("\nAnswer: It is 1234.")
 
 
 @pytest.mark.parametrize(
@@ -81,3 +91,9 @@ def test_a_recall_of_a_react_agent_is_text_and_not_searched_either():
 )
 def test_what_only_looks_like_one_is_searched(role, text):
     assert index_text(page(says(role, text))) == text
+
+
+@pytest.mark.parametrize(("format_", "role"), [("langchain/1", "human"), ("chat/1", "user")])
+@pytest.mark.parametrize("text", [COPIED, ASKED])
+def test_only_llamaindex_writes_its_recalls_so(format_, role, text):
+    assert index_text(page(project(format_, {"type": role, "role": role, "content": text}))) == text

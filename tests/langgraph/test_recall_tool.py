@@ -235,3 +235,15 @@ def test_copies_leave_first_and_are_never_found(memory: pagefault.Memory) -> Non
     kept = memory.space(thread="t").fault("21").pages[0]
     assert kept.page.kind is pagefault.Kind.RECALLED
     assert copied in kept.page.text, "a recalled page comes back like any other"
+
+
+def test_what_a_user_copies_from_a_recall_is_found_as_said_by_the_user(memory: pagefault.Memory) -> None:
+    model = ScriptedModel(lambda call, _: AIMessage("Noted.", id=f"a{call}"))
+    agent = create_agent(model, TOOLS, middleware=[PagingMiddleware(memory)], checkpointer=InMemorySaver())
+    agent.invoke({"messages": [HumanMessage("The warehouse gate opens with 4712.", id="h1")]}, CONFIG)
+    recalled = memory.space(thread="t").fault("1").text
+    assert "The warehouse gate opens with 4712.\n" in recalled
+    pasted = f"Observation: {recalled}\nThe cellar door wants a blue key."
+    agent.invoke({"messages": [HumanMessage(pasted, id="h2")]}, CONFIG)
+    found = memory.space(thread="t").recall("What does the cellar door want?")
+    assert [page.address for page in found.pages][:1] == ["3"]

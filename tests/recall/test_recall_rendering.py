@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from pagefault.errors import PageNotFound
 from pagefault.estimate import EstimateCounter
 from pagefault.items import Item
+from pagefault.messages.fences import under_one_fence
 from pagefault.page import Address, Call, Kind, Page, Projection, Role, SpaceId
 from pagefault.ports import Passage, TokenCounter
 from pagefault.recall import (
@@ -33,7 +34,6 @@ from pagefault.recall import (
     with_items,
     with_passages,
 )
-from pagefault.recall.fences import under_one_fence
 from pagefault.recall.rendering import QUOTE_CHARS
 from pagefault.tokens import default_counter
 

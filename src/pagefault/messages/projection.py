@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from pagefault.errors import UnsupportedMessage
 from pagefault.messages import canonical
+from pagefault.messages.react import copies_in
 from pagefault.page import Call, Projection, Role
 
 MEDIA_TYPES: Final = frozenset(
@@ -210,7 +212,8 @@ def _read_llamaindex(data: Mapping[str, Any]) -> Projection:
     fields = {"name": extra.get("name"), "artifact": {RECALL_MARK: ()} if is_quote else None}
     call_id = str(extra.get("tool_call_id") or extra.get("name") or "") if is_result else ""
     parts = (*(text for text, _ in read), *hidden)
-    return _projection(fields, role, parts, sum(media for _, media in read), tuple(calls), call_id)
+    made = _projection(fields, role, parts, sum(media for _, media in read), tuple(calls), call_id)
+    return replace(made, copies=copies) if (copies := copies_in(role, made.text)) else made
 
 
 def _read_block(block: Mapping[str, Any]) -> tuple[str, int]:

@@ -1,7 +1,7 @@
 """The fault path: words, fusion, the gate and the rendering. Everything here is pure."""
 
+from pagefault.messages.fences import ended, fence_of
 from pagefault.recall.evidence import is_evidence, only_asks
-from pagefault.recall.fences import ended, fence_of
 from pagefault.recall.focus import focus
 from pagefault.recall.following import FOLLOWED, NEXT, is_remark, leading
 from pagefault.recall.found import Found, RecalledItem, RecalledPage, RecalledPassage

@@ -8,8 +8,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
+from pagefault.messages.fences import PASSAGES, fence_of, header, quotation, under_one_fence
 from pagefault.ports import TokenCounter
-from pagefault.recall.fences import PASSAGES, fence_of, header, quotation, under_one_fence
 from pagefault.recall.focus import focus
 from pagefault.recall.found import Found, RecalledPassage
 from pagefault.recall.gate import Evidence, Outcome, coverage, decide, weigh

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from pagefault.items import Item
+from pagefault.messages.fences import ITEMS, fence_of, header, quotation, under_one_fence
 from pagefault.ports import TokenCounter
-from pagefault.recall.fences import ITEMS, fence_of, header, quotation, under_one_fence
 from pagefault.recall.found import Found, RecalledItem
 from pagefault.recall.gate import Evidence, Outcome, coverage, decide, weigh
 from pagefault.recall.rendering import time_of

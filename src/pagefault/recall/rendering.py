@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 from typing import Final
 
 from pagefault.estimate import utf8_bytes
+from pagefault.messages.fences import ANY_FENCE, PAGES, fence_of, header, quotation
 from pagefault.page import Address, Role, SpaceId, in_words
 from pagefault.ports import TokenCounter
-from pagefault.recall.fences import ANY_FENCE, PAGES, fence_of, header, quotation
 from pagefault.recall.found import RecalledPage
 from pagefault.recall.gate import Outcome
 from pagefault.recall.slices import Slice, imitates, slice_page

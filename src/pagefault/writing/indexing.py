@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-import re
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -21,10 +20,9 @@ from pagefault.embedders import PROBE
 from pagefault.embedders.calls import Vectors
 from pagefault.errors import CorruptPage, EmbedderError
 from pagefault.kernel import Kernel
-from pagefault.page import Kind, Page, Projection, Role
+from pagefault.page import Kind, Page, Projection
 from pagefault.paths.restore import page_from
 from pagefault.ports import Dense, PageStore, Record, Scope, Sparse
-from pagefault.recall.fences import header
 from pagefault.recall.terms import document_vector
 
 UNIT_PAGES: Final = 16
@@ -36,10 +34,6 @@ KEPT_CHARS: Final = 2**23
 QUICK_SECONDS: Final = 0.002
 """An embedder that takes less for a piece of text makes vectors before the page is stored: one write, not two."""
 _NAMED: Final = 8
-_ACTION: Final = "\nAction: recall\n"
-_ASKED: Final = re.compile(_ACTION + r"Action Input: [^\n]*")
-_ANSWERED: Final = re.compile(re.escape(header("", "@")).replace("@", "[0-9]{8}"))
-_QUOTED: Final = re.compile(r"^<([0-9]{8})\n.*?\n\1>$", re.DOTALL | re.MULTILINE)
 _log: Final = logging.getLogger("pagefault")
 
 
@@ -295,27 +289,21 @@ def words_of(text: str) -> Sparse | None:
 
 
 def index_text(page: Page) -> str:
-    """What full-text and dense search see of a page: all but copies of other pages, and what was asked for them.
-
-    LlamaIndex's ``ReActAgent`` writes calls and results as text, and all steps of a run into its answer.
-    """
+    """What full-text and dense search see of a page: all but copies of other pages, and what was asked for them."""
     copied = {m.call_id for m in page.messages if m.recalled} - {""}
     lines: list[str] = []
     for message in page.messages:
         if not message.recalled:  # a call without an id is answered by its tool's name, if at all
             calls = [call for call in message.calls if (call.id or call.name) not in copied]
-            lines += [message.name, _unquoted(message), *(f"{c.name} {c.arguments}" for c in calls)]
+            lines += [message.name, _own_text(message), *(f"{c.name} {c.arguments}" for c in calls)]
     return "\n".join(line for line in lines if line)
 
 
-def _unquoted(message: Projection) -> str:
-    """A message's text without a recall that stands in it."""
+def _own_text(message: Projection) -> str:
     text = message.text
-    if message.role is Role.ASSISTANT:
-        text = _ASKED.sub("", text) if _ACTION in text else text
-        return _QUOTED.sub("", text) if "\nObservation: " in text and _ANSWERED.search(text) else text
-    is_copy = message.role is Role.USER and text.startswith("Observation: ") and _ANSWERED.search(text)
-    return "" if is_copy else text
+    for copy in message.copies:
+        text = text.replace(copy, "")
+    return text
 
 
 def _text_of(record: Record) -> str:
