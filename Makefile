@@ -17,7 +17,7 @@ IS_NEW_ENOUGH := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11
 
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
-.PHONY: help setup demo test test-long test-properties test-deepagents test-newest cover check format-check lint types mypy pyright imports house format bench clean
+.PHONY: help setup demo test test-long test-properties test-deepagents test-newest test-oldest cover check format-check lint types mypy pyright imports house format bench clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
@@ -52,6 +52,11 @@ test-newest: ## What stands on other packages, with the newest ones that are all
 	@test -x .venv-newest/bin/pytest || { python3 -m venv .venv-newest && .venv-newest/bin/pip install -q -e '.[all,dev]'; }
 	.venv-newest/bin/python -m $(PYTEST) $(OUTER_TESTS) $(ARGS)
 
+test-oldest: ## The same with the oldest ones, as uv resolves them (.venv-oldest)
+	@test -x .venv-oldest/bin/pytest || { python3 -m venv .venv-oldest && .venv-oldest/bin/pip install -q uv && \
+	  .venv-oldest/bin/uv pip install -q --python .venv-oldest/bin/python --resolution lowest-direct -e '.[all,dev]'; }
+	.venv-oldest/bin/python -m $(PYTEST) $(OUTER_TESTS) $(ARGS)
+
 check: lint types imports house ## Style, types, boundaries and conventions
 
 lint: $(STAMP) # ruff
@@ -81,7 +86,7 @@ bench: $(STAMP) ## Measure model calls, write-back, memories, stores, recall and
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 clean: ## Remove .venv and everything generated
-	rm -rf .venv .venv-deepagents .venv-newest dist build .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf .venv .venv-deepagents .venv-newest .venv-oldest dist build .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 
 $(STAMP): pyproject.toml constraints.txt
 	@python=$(PYTHON); \
