@@ -166,6 +166,17 @@ def test_a_settled_page_keeps_its_numbers_and_can_be_made_again():
     assert fresh.slots[0].stored
 
 
+def test_a_page_that_is_made_again_is_not_counted_again(monkeypatch):
+    lineage = path(TOOLS)
+    slot = lineage.slots[1]
+    slot.hold(lineage.content_of(slot))
+    lineage.settle(slot)
+    counted = []
+    monkeypatch.setattr(c.Quarters, "count", lambda _, text: counted.append(text) or 0)
+    assert lineage.page(slot).tokens == slot.tokens > 0
+    assert not counted, "a fault holds the space's lock meanwhile, and of a long result that takes seconds"
+
+
 def test_what_is_not_stored_yet():
     lineage = path(TOOLS)
     assert [s.seq for s in lineage.unstored(3)] == [1, 2, 3]

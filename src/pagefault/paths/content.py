@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from marshal import dumps
 from typing import Any, Final
@@ -46,16 +46,23 @@ class Content:
     copy: list[Any] | None = None
 
 
-def materialise(natives: Sequence[Any], codec: Codec, counter: TokenCounter, kind: Kind) -> Content:
-    """Turn the native messages of one page into its content. Pure but for the counter's cache."""
+def materialise(
+    natives: Sequence[Any], codec: Codec, counter: TokenCounter, kind: Kind, known: Content | None = None
+) -> Content:
+    """Turn the native messages of one page into its content. Pure but for the counter's cache.
+
+    Where all but its body and messages is ``known``, these alone are made: to count takes longer than all else.
+    """
     data = [codec.encode(native) for native in natives]
-    known, copy = _imprint(data), _copied(data)  # before the body: were a message changed just now, the digest decides
+    read, copy = _imprint(data), _copied(data)  # before the body: were a message changed just now, the digest decides
     body, lost = _written(data)
     messages = tuple(_projection(codec.format, item) for item in data)
+    if known is not None:
+        return replace(known, body=body, messages=messages, opaque=bool(lost))
     return Content(
         body=body,
         digest=canonical.identity(body),
-        imprint=known,
+        imprint=read,
         messages=messages,
         tokens=count(messages, counter),
         gist=gist_of(messages, kind),

@@ -338,7 +338,7 @@ class Lineage:
         """Its content with its body, materialised anew if need be; does not keep it in the slot."""
         if slot.content is not None and slot.content.body:
             return slot.content
-        return materialise(self.natives(slot), self.codec, self.counter, slot.kind)
+        return materialise(self.natives(slot), self.codec, self.counter, slot.kind, slot.content)
 
     def line_of(self, slot: Slot) -> Entry:
         """Its line in a table of contents, not counted."""
