@@ -176,6 +176,32 @@ def test_a_directory_that_was_moved_away_is_named_as_gone_and_goes_on_when_it_is
     in_store(place, body)
 
 
+def test_a_directory_that_another_has_made_anew_is_not_touched_and_nothing_is_called_stored(tmp_path):
+    """By its name it is another's: the engine would rename that one's logs, and what it writes would be lost."""
+    place, elsewhere = tmp_path / "here", tmp_path / "there"
+
+    def files():
+        return {file: (file.stat().st_mtime_ns, file.stat().st_ino) for file in place.rglob("*")}
+
+    async def body(store, run):
+        await store.put(OURS, [page(1)])
+        place.rename(elsewhere)
+        other = EdgeStore(place, run=run)
+        await other.open(HEADER)
+        before = files()
+        for use in (store.put(OURS, [page(2)]), store.sync(), store.close()):
+            with pytest.raises(StoreError, match="is gone: the data directory was deleted or moved"):
+                await use
+        assert files() == before
+        await other.close()
+        back = EdgeStore(elsewhere, run=run)
+        await back.open(HEADER)
+        assert set(await back.get(OURS, [page(1).id, page(2).id])) == {page(1).id}
+        await back.close()
+
+    in_store(place, body)
+
+
 def test_many_full_logs_are_flushed_away(tmp_path, monkeypatch):
     monkeypatch.setattr(edge, "_FULL_LOGS", 2)
     megabyte = "x" * 1_000_000

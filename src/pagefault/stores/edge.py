@@ -163,12 +163,16 @@ class EdgeStore(Adapter):
         self._ready()
         # Not on the engine's thread: waiting for the disk takes no interpreter lock, and a fault
         # must not queue behind it. The log on disk is all it touches.
-        full_logs = await self._offload(self._wal.sync)
+        full_logs = await self._offload(self._sync)
         if full_logs is None and not self._warned:
             self._warned = True
             _LOG.warning("%s has no write-ahead log to sync; flushing the engine instead, which is slower", self._path)
         if full_logs is None or full_logs >= _FULL_LOGS:
             await self._run(partial(self._engine.flush, needed=full_logs is None), urgent=False)
+
+    def _sync(self) -> int | None:
+        self._engine.check_place()
+        return self._wal.sync()
 
     async def close(self) -> None:
         """Flush and release. Idempotent; in a forked child it only forgets the store.

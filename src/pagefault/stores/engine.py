@@ -116,16 +116,32 @@ class Engine:
 
         Raises:
             StoreUnwritable: The disk is nearly full.
+            StoreError: As for :meth:`check_place`.
         """
+        self.check_place()
         check_room(self._directory, TO_WRITE)
         return self.call(fn)
+
+    def check_place(self) -> None:
+        """Refuse to go on by its name in a directory that is another one by now.
+
+        The engine writes on into files that have no name any more, which are lost with it, and it makes and renames
+        others by their names, which are then those of whoever has made the directory anew.
+
+        Raises:
+            StoreError: It was deleted, moved or replaced.
+        """
+        if not self._lock.is_there:
+            raise _gone(str(self._directory))
 
     def flush(self, *, needed: bool) -> None:
         """Have the segments written, so that the log can be cut.
 
         Raises:
             StoreUnwritable: The disk is nearly full, and the flush is ``needed``: there is no log that has it all.
+            StoreError: As for :meth:`check_place`.
         """
+        self.check_place()
         if needed:
             check_room(self._directory, TO_FLUSH)
         if has_room(self._directory, TO_FLUSH):
@@ -137,13 +153,15 @@ class Engine:
         Raises:
             StoreUnwritable: The disk is nearly full, and closing writes. What is stored is in the log, and durable; the
                 directory stays ours until this process ends, or opens it again when there is room.
+            StoreError: As for :meth:`check_place`; it is closed all the same.
         """
-        if self._shard is not None and not has_room(self._directory, TO_FLUSH):
+        is_there = self._lock.is_there
+        if self._shard is not None and is_there and not has_room(self._directory, TO_FLUSH):
             self._keep()
         try:
             self._close_shard()
         finally:
-            if self._lock.is_held:
+            if self._lock.is_held and is_there:
                 give_back(self._directory)
             self._lock.release()
             _OPEN.discard(self)
@@ -154,6 +172,7 @@ class Engine:
             return
         with engine_errors(str(self._directory)):
             try:
+                self.check_place()
                 shard.flush()
             finally:
                 shard.close()
@@ -182,6 +201,7 @@ class Engine:
         The header file names the shard that counts, so the change is one rename: after a crash
         the one or the other counts, and the next to open the directory clears away the rest.
         """
+        self.check_place()
         headers.write(self._directory, header, name)
         try:
             self._close_shard()
@@ -261,15 +281,19 @@ def _locked(place: str) -> StoreLocked:
     )
 
 
+def _gone(place: str) -> StoreError:
+    return StoreError(
+        f"{place} is gone: the data directory was deleted or moved while it was open, and nothing is written to what "
+        "may be there now. Move it back, or close this memory and open the place where it is now"
+    )
+
+
 def _translated(place: str, error: Exception) -> StoreError:
     text = str(error)
     if "Can't init WAL" in text and "WouldBlock" in text:
         return _locked(place)
     if "No such file or directory" in text and not Path(place).exists():
-        return StoreError(
-            f"{place} is gone: the data directory was deleted or moved while it was open. Move it back, or close this "
-            f"memory and open the place where it is now ({text})"
-        )
+        return _gone(place)
     if any(sign in text for sign in _UNWRITABLE):
         return StoreUnwritable(
             f"{place} cannot be written ({text}); free space, mend its permissions, or raise the limit of file sizes "

@@ -35,6 +35,16 @@ class DirectoryLock:
         """Whether the directory is ours."""
         return self._descriptor is not None
 
+    @property
+    def is_there(self) -> bool:
+        """Whether the file of this name is the one that is held: else the directory was deleted, moved or replaced."""
+        if self._descriptor is None or sys.platform == "win32":  # where nobody can delete or move what is open
+            return True
+        try:
+            return os.path.samestat(os.fstat(self._descriptor), self._file.lstat())
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+
     def take(self) -> bool:
         """Whether the directory is now ours; does not wait.
 
