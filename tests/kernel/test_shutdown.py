@@ -52,6 +52,25 @@ def test_closing_flushes(tmp_path):
         assert len(memory.space(thread="t").view()) == 300
 
 
+def test_what_a_last_flush_could_not_do_is_not_tried_with_a_store_that_is_closed(monkeypatch, caplog):
+    with wrapped(monkeypatch, FlakyStore) as (memory, store):
+        close = store.close
+
+        async def close_slowly():
+            store.heal()
+            await close()
+            await asyncio.sleep(0.5)
+
+        monkeypatch.setattr(store, "close", close_slowly)
+        memory.space(thread="t").append(user("one"))
+        memory.flush()
+        store.fail("sync")
+        memory.space(thread="t").append(user("two"))
+        with pytest.raises(StoreError, match="outage"):
+            memory.close()
+    assert "is closed" not in caplog.text
+
+
 def test_context_managers_close(tmp_path):
     with pagefault.open(tmp_path, embedder=None) as memory:
         memory.space(thread="t").append(user("one"))

@@ -73,6 +73,7 @@ class WriteBack:
         self._growing: dict[Lineage, Paging] = {}
         self._awake = False
         self._active: list[Task] = []
+        self._pumping: asyncio.Task[None] | None = None
         self._opening: asyncio.Task[None] | None = None
         self._opened = False
         self._failing: dict[Patience, PagefaultError] = {}
@@ -273,12 +274,15 @@ class WriteBack:
             PagefaultError: As for ``flush``; it is closed all the same.
         """
         self.refuse()
-        if self.has_work or self._growing:
-            try:
+        try:
+            if self.has_work or self._growing:
                 await self._finish()
-            except PagefaultError as error:
-                self._say_what_is_lost(error)
-                raise
+        except PagefaultError as error:
+            self._say_what_is_lost(error)
+            raise
+        finally:
+            if self._pumping is not None:
+                self._pumping.cancel()  # what failed would be tried once more, with a store that is closed
 
     def _say_what_is_lost(self, error: PagefaultError) -> None:
         """The error tells of the store; what was accepted, and nobody else keeps, has to be named as well."""
