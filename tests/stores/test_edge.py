@@ -23,9 +23,8 @@ from pagefault.errors import (
     StoreUnwritable,
 )
 from pagefault.ports import FORMAT, Where
-from pagefault.stores import EdgeStore, edge_calls, layout
+from pagefault.stores import EdgeStore, layout
 from pagefault.stores.engine import engine_errors
-from pagefault.stores.frequencies import Frequencies
 from pagefault.testing import ThreadRunner
 from pagefault.testing.store_contract import HEADER, OURS, head, page, terms
 
@@ -207,7 +206,7 @@ def test_chunks_are_seen_by_nobody(tmp_path):
 
 
 async def chunks_of(store, id_):
-    payloads = await store._read(partial(edge_calls.fetch, scope=OURS, ids=[id_], bodies=False, apart=True))
+    payloads = await store._calls.fetch(OURS, [id_], bodies=False)
     return layout.chunk_ids(id_, str(payloads[id_][0]["chunks"]))
 
 
@@ -230,8 +229,7 @@ def test_a_crash_between_chunks_and_page_cannot_mix_two_bodies(tmp_path):
 
     async def body(store, run):
         orphans = layout.rows(OURS, first, dimension=3)[:-1]
-        write = partial(edge_calls.write, scope=OURS, unit=orphans, apart=True, counted=Frequencies())
-        await store._call(write, urgent=False)
+        await store._calls.write(OURS, orphans)
         await store.put(OURS, [second])
         assert (await store.get(OURS, [first.id]))[first.id].body == second.body
 

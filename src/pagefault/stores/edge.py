@@ -7,7 +7,7 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -16,20 +16,20 @@ from uuid import UUID
 from qdrant_edge import EdgeShard, HasIdCondition
 
 from pagefault.errors import MemoryClosed, StoreError, StoreLocked
-from pagefault.ports import Header, Hit, Reach, Record, RecordKind, Runner, Scope, Sparse, Tally, Where
-from pagefault.stores import edge_calls, layout
+from pagefault.ports import Header, Reach, Record, RecordKind, Runner, Scope, Sparse, Tally, Where
+from pagefault.stores import layout
 from pagefault.stores.adapter import Adapter
 from pagefault.stores.durability import WalSync
+from pagefault.stores.edge_calls import Calls, census
 from pagefault.stores.engine import Engine
 from pagefault.stores.frequencies import Frequencies
 from pagefault.stores.lists import are_apart
-from pagefault.stores.scopes import Payload, Scalar, check_scope, reach_of
+from pagefault.stores.scopes import check_scope, reach_of
 from pagefault.stores.vectors import query_sparse
 
 T = TypeVar("T")
 
 _LOG: Final = logging.getLogger(__name__)
-_On = Callable[[Callable[[EdgeShard], Any]], Awaitable[Any]]
 # Windows: how much one engine call may touch, since it holds the interpreter lock meanwhile.
 _IDS: Final = 64
 _TERMS: Final = 16
@@ -79,7 +79,7 @@ class EdgeStore(Adapter):
         self._closed = False
         self._warned = False
         self._counted = Frequencies()
-        self._calls = _Calls(self._read, self._write, apart=False, counted=self._counted)
+        self._calls = Calls(self._read, self._write, apart=False, counted=self._counted)
 
     async def open(self, header: Header | None) -> Header:
         """Create or load the data directory; without a header, only load it. Idempotent.
@@ -104,7 +104,7 @@ class EdgeStore(Adapter):
             else:
                 if self._pid is None:
                     self._wal = WalSync(self._engine.wal)
-                self._calls = _Calls(self._read, self._write, apart=are_apart(settled), counted=self._counted)
+                self._calls = Calls(self._read, self._write, apart=are_apart(settled), counted=self._counted)
                 self._pid, self._dimension = os.getpid(), settled.dimension
                 return settled
 
@@ -120,18 +120,17 @@ class EdgeStore(Adapter):
                 names a record of another space, or the engine failed.
         """
         calls = self._ready(scope)
-        put = partial(edge_calls.put, scope=scope, records=records, dimension=self._dimension, **calls.how)
-        for unit in await self._write(put):
+        for unit in await calls.put(scope, records, dimension=self._dimension):
             await calls.write(scope, unit)
 
     async def count(self, scope: Reach, where: Where, *, limit: int | None = None) -> int:
         """How many records there are; how many of a kind, which every recall asks of its items, is kept in mind."""
-        self._ready(scope)
+        calls = self._ready(scope)
         if where != Where(kind=where.kind):
             return await super().count(scope, where, limit=limit)
         found = self._counted.size(reach_of(scope, where.kind))
         if found is None:
-            found = await self._read(partial(edge_calls.size, scope=scope, kind=where.kind, counted=self._counted))
+            found = await calls.size(scope, where.kind)
         return found if limit is None else min(found, limit)
 
     async def idf(self, scope: Reach, terms: Sequence[int], *, kind: RecordKind = "page") -> dict[int, float]:
@@ -139,20 +138,20 @@ class EdgeStore(Adapter):
 
         A term is counted when it is asked for or searched for the first time.
         """
-        how = self._ready(scope).how
+        calls = self._ready(scope)
         distinct = tuple(dict.fromkeys(terms))
         query_sparse(Sparse(indices=distinct, values=(1.0,) * len(distinct)))
         with contextlib.suppress(KeyError):  # what a search has just weighed costs nothing more
             return self._counted.weights(reach_of(scope, kind), distinct)
         weights: dict[int, float] = {}
         for window in layout.windows(distinct, _TERMS):
-            weights |= await self._read(partial(edge_calls.idf, scope=scope, terms=window, kind=kind, **how))
+            weights |= await calls.idf(scope, window, kind)
         return weights
 
     async def census(self) -> list[Tally]:
         """What each space of every tenant holds."""
         self._ready()
-        return await self._call(edge_calls.census, urgent=False)
+        return await self._call(census, urgent=False)
 
     async def sync(self) -> None:
         """Make everything stored durable (meant to survive power loss).
@@ -204,7 +203,7 @@ class EdgeStore(Adapter):
     async def _call(self, fn: Callable[[EdgeShard], T], *, urgent: bool) -> T:
         return await self._run(partial(self._engine.call, fn), urgent=urgent)
 
-    def _ready(self, scope: Reach | None = None) -> _Calls:
+    def _ready(self, scope: Reach | None = None) -> Calls:
         if self._closed:
             raise MemoryClosed(f"the store at {self._path} is closed; open it again")
         if self._pid is None:
@@ -217,66 +216,3 @@ class EdgeStore(Adapter):
         if scope is not None:
             check_scope(scope)
         return self._calls
-
-
-class _Calls:
-    """The calls of ``edge_calls``, each on the engine's thread.
-
-    Args:
-        read: Runs one before those that write.
-        write: Runs one that writes, where the disk has room.
-        apart: Each space has lists of words of its own.
-        counted: How many records hold a word.
-    """
-
-    def __init__(self, read: _On, write: _On, *, apart: bool, counted: Frequencies) -> None:
-        self._read = read
-        self._write = write
-        self._apart = apart
-        self._counted = counted
-        self.how: Final[dict[str, Any]] = {"apart": apart, "counted": counted}
-
-    def write(self, scope: Scope, unit: Sequence[layout.Row]) -> Awaitable[None]:
-        return self._write(partial(edge_calls.write, scope=scope, unit=unit, **self.how))
-
-    def swap(self, scope: Scope, unit: Sequence[tuple[layout.Row, int]]) -> Awaitable[list[bool]]:
-        return self._write(partial(edge_calls.swap, scope=scope, unit=unit, **self.how))
-
-    def remove(self, scope: Scope, ids: Sequence[UUID], where: Where) -> Awaitable[None]:
-        return self._write(partial(edge_calls.remove, scope=scope, ids=ids, where=where, counted=self._counted))
-
-    def amend(self, scope: Scope, ids: Sequence[UUID], where: Where, fields: Mapping[str, Scalar]) -> Awaitable[None]:
-        return self._write(partial(edge_calls.amend, scope=scope, ids=ids, where=where, fields=fields))
-
-    def add_vectors(self, scope: Scope, vectors: Mapping[UUID, list[list[float]]]) -> Awaitable[None]:
-        return self._write(partial(edge_calls.add_vectors, scope=scope, vectors=vectors))
-
-    def fetch(
-        self, scope: Scope, ids: Sequence[UUID], *, bodies: bool, words: bool = False
-    ) -> Awaitable[dict[UUID, tuple[Payload, Sparse | None]]]:
-        return self._read(
-            partial(edge_calls.fetch, scope=scope, ids=ids, bodies=bodies, words=words, apart=self._apart)
-        )
-
-    def fetch_chunks(self, scope: Scope, ids: Sequence[UUID], *, owner: UUID) -> Awaitable[list[str]]:
-        return self._read(partial(edge_calls.fetch_chunks, scope=scope, ids=ids, owner=owner))
-
-    def scan_window(
-        self, scope: Reach, where: Where, ids: HasIdCondition | None, *, at: int, size: int
-    ) -> Awaitable[tuple[list[Record], int | None]]:
-        return self._read(partial(edge_calls.scan_window, scope=scope, where=where, ids=ids, at=at, size=size))
-
-    def search(
-        self,
-        scope: Reach,
-        queries: Sequence[Sparse | list[float]],
-        where: Where,
-        ids: HasIdCondition | None,
-        *,
-        limit: int,
-    ) -> Awaitable[list[list[Hit]]]:
-        how: dict[str, Any] = {"where": where, "ids": ids, "limit": limit, **self.how}
-        return self._read(partial(edge_calls.search, scope=scope, queries=queries, **how))
-
-    def count(self, scope: Reach, where: Where, ids: HasIdCondition | None, *, limit: int) -> Awaitable[int]:
-        return self._read(partial(edge_calls.count, scope=scope, where=where, ids=ids, limit=limit))

@@ -1,15 +1,16 @@
 """The calls made on the embedded engine, each one short and each within one scope.
 
-Functions take the shard first, block, and run on the thread that owns it. The scope goes into
-every filter here, or is checked on every point, so that no caller can forget it.
+What takes the shard first blocks, on the thread that owns it. The scope goes into every filter here, or is checked on
+every point, so that no caller can forget it.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Final
+from functools import wraps
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 from uuid import UUID
 
 from qdrant_edge import (
@@ -76,88 +77,260 @@ _RESCORED: Final = SearchParams(quantization=QuantizationSearchParams(rescore=Tr
 """Four times as many as asked for are compared in full, so what is found and its scores are those of a full scan."""
 
 
-def put(
-    shard: EdgeShard, scope: Scope, records: Sequence[Record], *, dimension: int, apart: bool, counted: Frequencies
-) -> list[list[Row]]:
-    """Lay out all records, which is where one is refused, and write the first unit; gives the others."""
-    breath = Breath()
-    rows: list[Row] = []
-    for record in layout.distinct(records):
-        rows += layout.rows(scope, record, dimension=dimension)
-        breath.draw()
-    units = list(layout.units(rows))
-    if units:
-        write(shard, scope, units[0], apart=apart, counted=counted)
-    return units[1:]
+On = Callable[[Callable[[EdgeShard], Any]], Awaitable[Any]]
+"""Runs a call on the thread that owns the shard."""
+T = TypeVar("T")
+P = ParamSpec("P")
+_Blocking = Callable[Concatenate["Calls", EdgeShard, P], T]
+_Awaited = Callable[Concatenate["Calls", P], Awaitable[T]]
 
 
-def write(shard: EdgeShard, scope: Scope, unit: Sequence[Row], *, apart: bool, counted: Frequencies) -> None:
-    """Write one unit: all rows replace (heads), or none does (pages and chunks)."""
-    held = {point.id: point.payload or {} for point in _retrieve(shard, [row.id for row in unit], _OWNER)}
-    for row in unit:
-        if row.id in held and not owned(scope, held[row.id], row.kind):
-            raise StoreError(
-                f"{row.id} already names a record of another space or kind; derive ids with pagefault.chain"
-            )
-    replaces = unit[0].replaces
-    # Insert-only ignores what is there already; leaving it out keeps retries out of the log.
-    rows = [row for row in unit if replaces or row.id not in held]
-    if not rows:
-        return
-    mode, only = (UpdateMode.Upsert, within(scope, unit[0].kind)) if replaces else (UpdateMode.InsertOnly, None)
-    if replaces:
-        counted.forget(unit[0].kind)
-    breath = Breath()
-    points: list[Point] = []
-    for row in rows:
-        points.append(_point(row, apart=apart))
-        breath.draw()
-    with counted.adding(rows):
-        shard.update(UpdateOperation.upsert_points(points, only, mode))
-    stale = [id_ for row in unit if replaces for id_ in lost_chunks(row.id, held.get(row.id, {}), row.payload)]
-    if stale:
-        shard.update(UpdateOperation.delete_points(list(stale)))
+def _reads(fn: _Blocking[P, T]) -> _Awaited[P, T]:
+    @wraps(fn)
+    def call(self: Calls, /, *args: P.args, **kwargs: P.kwargs) -> Awaitable[T]:
+        return self._read(lambda shard: fn(self, shard, *args, **kwargs))
+
+    return call
 
 
-def swap(
-    shard: EdgeShard, scope: Scope, unit: Sequence[tuple[Row, int]], *, apart: bool, counted: Frequencies
-) -> list[bool]:
-    """Write those items whose stored version is the expected one; 0 means none.
+def _writes(fn: _Blocking[P, T]) -> _Awaited[P, T]:
+    @wraps(fn)
+    def call(self: Calls, /, *args: P.args, **kwargs: P.kwargs) -> Awaitable[T]:
+        return self._write(lambda shard: fn(self, shard, *args, **kwargs))
 
-    Nobody comes between reading and writing: this thread alone holds the engine.
+    return call
+
+
+class Calls:
+    """What is asked of one engine, and awaited: each method runs on the thread that owns the shard.
+
+    Args:
+        read: Runs a call before those that write.
+        write: Runs one that writes, where the disk has room.
+        apart: Each space has lists of words of its own.
+        counted: How many records hold a word.
     """
-    held = {point.id: point.payload or {} for point in _retrieve(shard, [row.id for row, _ in unit], _VERSION)}
-    won: list[bool] = []
-    for row, version in unit:
-        if row.id in held and not owned(scope, held[row.id], row.kind):
-            raise StoreError(f"{row.id} already names a record of another space or kind; derive ids with chain.item_id")
-        won.append(held.get(row.id, {}).get("seq", 0) == version)
-    points = [_point(row, apart=apart) for (row, _), wins in zip(unit, won, strict=True) if wins]
-    if points:
-        counted.forget(unit[0][0].kind)
-        shard.update(UpdateOperation.upsert_points(points, within(scope, unit[0][0].kind), UpdateMode.Upsert))
-    stale: list[UUID] = []
-    for (row, _), wins in zip(unit, won, strict=True):
-        before, now = (held.get(row.id, {}), row.payload) if wins else (row.payload, held.get(row.id, {}))
-        stale += lost_chunks(row.id, before, now)
-    if stale:
-        shard.update(UpdateOperation.delete_points(list(stale)))
-    return won
 
+    def __init__(self, read: On, write: On, *, apart: bool, counted: Frequencies) -> None:
+        self._read = read
+        self._write = write
+        self._apart = apart
+        self._counted = counted
 
-def remove(shard: EdgeShard, scope: Scope, ids: Sequence[UUID], where: Where, *, counted: Frequencies) -> None:
-    """Delete the items among these ids that ``where`` lets through, with their chunks."""
-    ours = _items(shard, scope, ids, where)
-    gone = [*ours, *(chunk for id_, payload in ours.items() for chunk in lost_chunks(id_, payload, {}))]
-    if gone:
-        counted.forget("item")
-        shard.update(UpdateOperation.delete_points([*gone]))
+    # -- writing ---------------------------------------------------------------------------
 
+    @_writes
+    def put(self, shard: EdgeShard, scope: Scope, records: Sequence[Record], *, dimension: int) -> list[list[Row]]:
+        """Lay out all records, which is where one is refused, and write the first unit; gives the others."""
+        breath = Breath()
+        rows: list[Row] = []
+        for record in layout.distinct(records):
+            rows += layout.rows(scope, record, dimension=dimension)
+            breath.draw()
+        units = list(layout.units(rows))
+        if units:
+            self._write_unit(shard, scope, units[0])
+        return units[1:]
 
-def amend(shard: EdgeShard, scope: Scope, ids: Sequence[UUID], where: Where, fields: Payload) -> None:
-    """Set fields of the items among these ids that ``where`` lets through."""
-    if ours := _items(shard, scope, ids, where):
-        shard.update(UpdateOperation.set_payload([*ours], dict(fields)))
+    @_writes
+    def write(self, shard: EdgeShard, scope: Scope, unit: Sequence[Row]) -> None:
+        """Write one unit: all rows replace (heads), or none does (pages and chunks)."""
+        self._write_unit(shard, scope, unit)
+
+    def _write_unit(self, shard: EdgeShard, scope: Scope, unit: Sequence[Row]) -> None:
+        held = {point.id: point.payload or {} for point in _retrieve(shard, [row.id for row in unit], _OWNER)}
+        for row in unit:
+            if row.id in held and not owned(scope, held[row.id], row.kind):
+                raise StoreError(
+                    f"{row.id} already names a record of another space or kind; derive ids with pagefault.chain"
+                )
+        replaces = unit[0].replaces
+        # Insert-only ignores what is there already; leaving it out keeps retries out of the log.
+        rows = [row for row in unit if replaces or row.id not in held]
+        if not rows:
+            return
+        mode, only = (UpdateMode.Upsert, within(scope, unit[0].kind)) if replaces else (UpdateMode.InsertOnly, None)
+        if replaces:
+            self._counted.forget(unit[0].kind)
+        breath = Breath()
+        points: list[Point] = []
+        for row in rows:
+            points.append(_point(row, apart=self._apart))
+            breath.draw()
+        with self._counted.adding(rows):
+            shard.update(UpdateOperation.upsert_points(points, only, mode))
+        stale = [id_ for row in unit if replaces for id_ in lost_chunks(row.id, held.get(row.id, {}), row.payload)]
+        if stale:
+            shard.update(UpdateOperation.delete_points(list(stale)))
+
+    @_writes
+    def swap(self, shard: EdgeShard, scope: Scope, unit: Sequence[tuple[Row, int]]) -> list[bool]:
+        """Write those items whose stored version is the expected one; 0 means none.
+
+        Nobody comes between reading and writing: this thread alone holds the engine.
+        """
+        held = {point.id: point.payload or {} for point in _retrieve(shard, [row.id for row, _ in unit], _VERSION)}
+        won: list[bool] = []
+        for row, version in unit:
+            if row.id in held and not owned(scope, held[row.id], row.kind):
+                raise StoreError(
+                    f"{row.id} already names a record of another space or kind; derive ids with chain.item_id"
+                )
+            won.append(held.get(row.id, {}).get("seq", 0) == version)
+        points = [_point(row, apart=self._apart) for (row, _), wins in zip(unit, won, strict=True) if wins]
+        if points:
+            self._counted.forget(unit[0][0].kind)
+            shard.update(UpdateOperation.upsert_points(points, within(scope, unit[0][0].kind), UpdateMode.Upsert))
+        stale: list[UUID] = []
+        for (row, _), wins in zip(unit, won, strict=True):
+            before, now = (held.get(row.id, {}), row.payload) if wins else (row.payload, held.get(row.id, {}))
+            stale += lost_chunks(row.id, before, now)
+        if stale:
+            shard.update(UpdateOperation.delete_points(list(stale)))
+        return won
+
+    @_writes
+    def remove(self, shard: EdgeShard, scope: Scope, ids: Sequence[UUID], where: Where) -> None:
+        """Delete the items among these ids that ``where`` lets through, with their chunks."""
+        ours = _items(shard, scope, ids, where)
+        gone = [*ours, *(chunk for id_, payload in ours.items() for chunk in lost_chunks(id_, payload, {}))]
+        if gone:
+            self._counted.forget("item")
+            shard.update(UpdateOperation.delete_points([*gone]))
+
+    @_writes
+    def amend(self, shard: EdgeShard, scope: Scope, ids: Sequence[UUID], where: Where, fields: Payload) -> None:
+        """Set fields of the items among these ids that ``where`` lets through."""
+        if ours := _items(shard, scope, ids, where):
+            shard.update(UpdateOperation.set_payload([*ours], dict(fields)))
+
+    @_writes
+    def add_vectors(self, shard: EdgeShard, scope: Scope, vectors: Mapping[UUID, list[list[float]]]) -> None:
+        """Add dense vectors to the pages among these ids that are in scope."""
+        held = {point.id: point.payload for point in _retrieve(shard, vectors, [*_OWNER, SCOPE_KEY, USER_KEY, PIECED])}
+        ours = {id_: payload for id_, payload in held.items() if owned(scope, payload, "page")}
+        for mark, ids in newly_pieced(ours, vectors).items():
+            shard.update(UpdateOperation.set_payload([*ids], {PIECED: list(mark)}))
+        if ours:  # the engine fails on an id it does not hold
+            updates = [
+                PointVectors(id=id_, vector=named_vectors(vectors[id_], pieced=PIECED in payload))
+                for id_, payload in ours.items()
+            ]
+            shard.update(UpdateOperation.update_vectors(updates, within(scope, "page")))
+
+    # -- reading ---------------------------------------------------------------------------
+
+    @_reads
+    def fetch(
+        self, shard: EdgeShard, scope: Scope, ids: Sequence[UUID], *, bodies: bool, words: bool = False
+    ) -> dict[UUID, tuple[Payload, Sparse | None]]:
+        """Payloads of the records among these ids that are in scope, with their words if wanted."""
+        select = PayloadSelector.Exclude([]) if bodies else _without_body()
+        points = {point.id: point for point in _retrieve(shard, ids, select, [TEXT] if words else ())}
+        return answers.payloads(scope, ids, points, words=words, apart=self._apart)
+
+    @_reads
+    def fetch_chunks(self, shard: EdgeShard, scope: Scope, ids: Sequence[UUID], *, owner: UUID) -> list[str]:
+        """As :func:`chunk_texts`."""
+        return chunk_texts(shard, scope, ids, owner=owner)
+
+    @_reads
+    def scan_window(
+        self, shard: EdgeShard, scope: Reach, where: Where, ids: HasIdCondition | None, *, at: int, size: int
+    ) -> tuple[list[Record], int | None]:
+        """Up to about ``size`` records from number ``at`` on, by (seq, id), or down for the newest first.
+
+        Where one number fills the window, all records with it are returned, however many they are.
+
+        Returns:
+            The records, and the number at which to go on, ``None`` at the end.
+        """
+        points, _ = shard.scroll(
+            ScrollRequest(
+                limit=size,
+                filter=matching(scope, from_on(where, at), ids),
+                order_by=OrderBy("seq", Direction.Desc if where.newest else Direction.Asc),
+                with_payload=selected(where) or _without_body(),
+                with_vector=False,
+            )
+        )
+        complete, last = answers.cut(answers.records(scope, points, where), size)
+        if complete or last is None:
+            return complete, last
+        after = last - 1 if where.newest else last + 1
+        same = answers.records(scope, _all_with_seq(shard, scope, where, ids, last), where)
+        return same, after if after >= 0 else None
+
+    @_reads
+    def search(
+        self,
+        shard: EdgeShard,
+        scope: Reach,
+        queries: Sequence[Sparse | list[float]],
+        where: Where,
+        ids: HasIdCondition | None,
+        *,
+        limit: int,
+    ) -> list[list[Hit]]:
+        """The hits of each query, by (score descending, seq descending, id).
+
+        The engine breaks ties its own way, so a few more are fetched for the cut to fall as ordered. Similarity is
+        asked for twice: of first pieces, which all records have, and of further ones, which long texts have. Words
+        that were not weighed yet are weighed first.
+        """
+        flt, pieced = matching(scope, where, ids), matching(scope, where, ids, pieced=True)
+        how: dict[str, Any] = {"limit": limit + _TIES, "with_payload": selected(where) or _without_body()}
+        if where.bare:
+            how = {"limit": limit, "with_payload": False}
+        found: list[list[Hit]] = []
+        for query in queries:
+            if found:
+                rest()
+            if isinstance(query, Sparse):
+                points = self._by_words(shard, scope, query, where.kind, flt=flt, how=how)
+            else:
+                requests = [_request(query, flt, **how), _request([query], pieced, **how)]
+                points = [point for each in shard.query_batch(QueryBatchRequest(requests)) for point in each]
+            found.append(answers.hits(scope, points, where, limit=limit))
+        return found
+
+    def _by_words(
+        self, shard: EdgeShard, scope: Reach, query: Sparse, kind: RecordKind, *, flt: Filter, how: Mapping[str, Any]
+    ) -> list[Any]:
+        """The points that hold words of a query."""
+        weights = self._idf(shard, scope, query.indices, kind)
+        lists = lists_of(scope, kind, apart=self._apart)
+        return shard.query(_words_request(lists, _weighed(query, weights), flt, **how)) if weights else []
+
+    @_reads
+    def count(self, shard: EdgeShard, scope: Reach, where: Where, ids: HasIdCondition | None, *, limit: int) -> int:
+        """How many records there are, ``limit`` at most."""
+        return min(limit, shard.count(CountRequest(filter=matching(scope, where, ids), exact=True)))
+
+    @_reads
+    def size(self, shard: EdgeShard, scope: Reach, kind: RecordKind) -> int:
+        """How many records of a kind there are in all."""
+        found: int = shard.count(CountRequest(filter=within(scope, kind), exact=True))
+        self._counted.learn_size(reach_of(scope, kind), found)
+        return found
+
+    @_reads
+    def idf(self, shard: EdgeShard, scope: Reach, terms: Sequence[int], kind: RecordKind) -> dict[int, float]:
+        """The engine's own IDF of each term over this scope's records of a kind.
+
+        The engine is asked for those that it was not asked for before.
+        """
+        return self._idf(shard, scope, terms, kind)
+
+    def _idf(self, shard: EdgeShard, scope: Reach, terms: Sequence[int], kind: RecordKind) -> dict[int, float]:
+        reach, lists = reach_of(scope, kind), lists_of(scope, kind, apart=self._apart)
+        if new := self._counted.unknown(reach, terms):
+            records = self._counted.records(reach)
+            if records is None:  # those with words
+                having = within(scope, kind, HasVectorCondition(lists.name))
+                records = shard.count(CountRequest(filter=having, exact=True))
+            self._counted.learn(reach, records, _read_off(shard, scope, lists, kind, new), new)
+        return self._counted.weights(reach, terms) if terms else {}
 
 
 def _items(shard: EdgeShard, scope: Scope, ids: Sequence[UUID], where: Where) -> dict[UUID, Payload]:
@@ -170,30 +343,7 @@ def _items(shard: EdgeShard, scope: Scope, ids: Sequence[UUID], where: Where) ->
     }
 
 
-def add_vectors(shard: EdgeShard, scope: Scope, vectors: Mapping[UUID, list[list[float]]]) -> None:
-    """Add dense vectors to the pages among these ids that are in scope."""
-    held = {point.id: point.payload for point in _retrieve(shard, vectors, [*_OWNER, SCOPE_KEY, USER_KEY, PIECED])}
-    ours = {id_: payload for id_, payload in held.items() if owned(scope, payload, "page")}
-    for mark, ids in newly_pieced(ours, vectors).items():
-        shard.update(UpdateOperation.set_payload([*ids], {PIECED: list(mark)}))
-    if ours:  # the engine fails on an id it does not hold
-        updates = [
-            PointVectors(id=id_, vector=named_vectors(vectors[id_], pieced=PIECED in payload))
-            for id_, payload in ours.items()
-        ]
-        shard.update(UpdateOperation.update_vectors(updates, within(scope, "page")))
-
-
-def fetch(
-    shard: EdgeShard, scope: Scope, ids: Sequence[UUID], *, bodies: bool, apart: bool, words: bool = False
-) -> dict[UUID, tuple[Payload, Sparse | None]]:
-    """Payloads of the records among these ids that are in scope, with their words if wanted."""
-    select = PayloadSelector.Exclude([]) if bodies else _without_body()
-    points = {point.id: point for point in _retrieve(shard, ids, select, [TEXT] if words else ())}
-    return answers.payloads(scope, ids, points, words=words, apart=apart)
-
-
-def fetch_chunks(shard: EdgeShard, scope: Scope, ids: Sequence[UUID], *, owner: UUID) -> list[str]:
+def chunk_texts(shard: EdgeShard, scope: Scope, ids: Sequence[UUID], *, owner: UUID) -> list[str]:
     """The text of these chunks, in order.
 
     Raises:
@@ -207,109 +357,6 @@ def fetch_chunks(shard: EdgeShard, scope: Scope, ids: Sequence[UUID], *, owner: 
             raise CorruptPage(f"{owner} lacks chunk {id_} of its body; restore the store from a backup")
         parts.append(str(payload["body"]))
     return parts
-
-
-def scan_window(
-    shard: EdgeShard, scope: Reach, where: Where, ids: HasIdCondition | None, *, at: int, size: int
-) -> tuple[list[Record], int | None]:
-    """Up to about ``size`` records from number ``at`` on, by (seq, id), or down for the newest first.
-
-    Where one number fills the window, all records with it are returned, however many they are.
-
-    Returns:
-        The records, and the number at which to go on, ``None`` at the end.
-    """
-    points, _ = shard.scroll(
-        ScrollRequest(
-            limit=size,
-            filter=matching(scope, from_on(where, at), ids),
-            order_by=OrderBy("seq", Direction.Desc if where.newest else Direction.Asc),
-            with_payload=selected(where) or _without_body(),
-            with_vector=False,
-        )
-    )
-    complete, last = answers.cut(answers.records(scope, points, where), size)
-    if complete or last is None:
-        return complete, last
-    after = last - 1 if where.newest else last + 1
-    return answers.records(scope, _all_with_seq(shard, scope, where, ids, last), where), after if after >= 0 else None
-
-
-def search(
-    shard: EdgeShard,
-    scope: Reach,
-    queries: Sequence[Sparse | list[float]],
-    where: Where,
-    ids: HasIdCondition | None,
-    *,
-    limit: int,
-    apart: bool,
-    counted: Frequencies,
-) -> list[list[Hit]]:
-    """The hits of each query, by (score descending, seq descending, id).
-
-    The engine breaks ties its own way, so a few more are fetched for the cut to fall as ordered. Similarity is
-    asked for twice: of first pieces, which all records have, and of further ones, which long texts have. Words
-    that were not weighed yet are weighed first.
-    """
-    flt, pieced = matching(scope, where, ids), matching(scope, where, ids, pieced=True)
-    how: dict[str, Any] = {"limit": limit + _TIES, "with_payload": selected(where) or _without_body()}
-    if where.bare:
-        how = {"limit": limit, "with_payload": False}
-    found: list[list[Hit]] = []
-    for query in queries:
-        if found:
-            rest()
-        if isinstance(query, Sparse):
-            points = _by_words(shard, scope, query, where.kind, apart=apart, counted=counted, flt=flt, how=how)
-        else:
-            requests = [_request(query, flt, **how), _request([query], pieced, **how)]
-            points = [point for each in shard.query_batch(QueryBatchRequest(requests)) for point in each]
-        found.append(answers.hits(scope, points, where, limit=limit))
-    return found
-
-
-def _by_words(
-    shard: EdgeShard,
-    scope: Reach,
-    query: Sparse,
-    kind: RecordKind,
-    *,
-    apart: bool,
-    counted: Frequencies,
-    flt: Filter,
-    how: Mapping[str, Any],
-) -> list[Any]:
-    """The points that hold words of a query."""
-    weights = idf(shard, scope, query.indices, kind, apart=apart, counted=counted)
-    lists = lists_of(scope, kind, apart=apart)
-    return shard.query(_words_request(lists, _weighed(query, weights), flt, **how)) if weights else []
-
-
-def count(shard: EdgeShard, scope: Reach, where: Where, ids: HasIdCondition | None, *, limit: int) -> int:
-    """How many records there are, ``limit`` at most."""
-    return min(limit, shard.count(CountRequest(filter=matching(scope, where, ids), exact=True)))
-
-
-def size(shard: EdgeShard, scope: Reach, kind: RecordKind, counted: Frequencies) -> int:
-    """How many records of a kind there are in all."""
-    found: int = shard.count(CountRequest(filter=within(scope, kind), exact=True))
-    counted.learn_size(reach_of(scope, kind), found)
-    return found
-
-
-def idf(
-    shard: EdgeShard, scope: Reach, terms: Sequence[int], kind: RecordKind, *, apart: bool, counted: Frequencies
-) -> dict[int, float]:
-    """The engine's own IDF of each term over this scope's records of a kind.
-
-    The engine is asked for those that it was not asked for before.
-    """
-    reach, lists = reach_of(scope, kind), lists_of(scope, kind, apart=apart)
-    if new := counted.unknown(reach, terms):
-        records = _with_words(shard, scope, lists, kind, counted)
-        counted.learn(reach, records, _read_off(shard, scope, lists, kind, new), new)
-    return counted.weights(reach, terms) if terms else {}
 
 
 def _read_off(shard: EdgeShard, scope: Reach, lists: Lists, kind: RecordKind, terms: Sequence[int]) -> dict[int, float]:
@@ -327,14 +374,6 @@ def _read_off(shard: EdgeShard, scope: Reach, lists: Lists, kind: RecordKind, te
             found = shard.query_batch(QueryBatchRequest([_alone(lists, term, flt, corpus) for term in left]))
             weights |= _weights(lists, left, found)
     return weights
-
-
-def _with_words(shard: EdgeShard, scope: Reach, lists: Lists, kind: RecordKind, counted: Frequencies) -> int:
-    """How many records with words there are."""
-    known = counted.records(reach_of(scope, kind))
-    if known is not None:
-        return known
-    return shard.count(CountRequest(filter=within(scope, kind, HasVectorCondition(lists.name)), exact=True))
 
 
 def _alone(lists: Lists, term: int, flt: Filter, corpus: Filter) -> QueryRequest:

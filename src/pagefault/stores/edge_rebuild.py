@@ -184,7 +184,7 @@ class _Copy:
             return str(payload["body"])
         scope = Scope(tenant=str(payload["tenant"]), space=str(payload["space"]))
         ids = chunk_ids(id_, str(payload["chunks"]))
-        return "".join(self._old.call(lambda shard: edge_calls.fetch_chunks(shard, scope, ids, owner=id_)))
+        return "".join(self._old.call(lambda shard: edge_calls.chunk_texts(shard, scope, ids, owner=id_)))
 
 
 def _named_chunks(shard: EdgeShard) -> set[UUID]:
