@@ -16,7 +16,7 @@ from uuid import UUID
 from qdrant_edge import EdgeShard, HasIdCondition
 
 from pagefault.errors import MemoryClosed, StoreError, StoreLocked
-from pagefault.ports import Header, Reach, Record, RecordKind, Runner, Scope, Sparse, Tally, Where
+from pagefault.ports import Header, Hit, Reach, Record, RecordKind, Runner, Scope, Sparse, Tally, Where
 from pagefault.stores import layout
 from pagefault.stores.adapter import Adapter
 from pagefault.stores.durability import WalSync
@@ -122,6 +122,15 @@ class EdgeStore(Adapter):
         calls = self._ready(scope)
         for unit in await calls.put(scope, records, dimension=self._dimension):
             await calls.write(scope, unit)
+
+    async def search(
+        self, scope: Reach, queries: Sequence[Sparse | Sequence[float]], where: Where, *, limit: int
+    ) -> list[list[Hit]]:
+        """As any store's. Where a query has many words, others have their turns while they are weighed."""
+        for query in queries:
+            if isinstance(query, Sparse) and len(query.indices) > _TERMS:
+                await self.idf(scope, query.indices, kind=where.kind)
+        return await super().search(scope, queries, where, limit=limit)
 
     async def count(self, scope: Reach, where: Where, *, limit: int | None = None) -> int:
         """How many records there are; how many of a kind, which every recall asks of its items, is kept in mind."""
