@@ -144,6 +144,11 @@ class Core(Rooted):
         if not self.is_closed:
             self._build()
 
+    @property
+    def is_gone(self) -> bool:
+        """Whether its directory was deleted or moved: what is opened there now is another memory."""
+        return bool(getattr(self.store, "is_gone", False))  # a server knows no such thing
+
     # -- what was given --------------------------------------------------------------------
 
     @property

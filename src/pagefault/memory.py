@@ -73,7 +73,7 @@ def open(  # noqa: A001  # pagefault.open reads as it should, like gzip.open
     key = key_of(place)
     with _lock:
         core = _open.get(key)
-        if core is None:
+        if core is None or core.is_gone:
             core = Core(place, options)
             _living.add(core)
             if key:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
 import pagefault
 from pagefault.attaching import attach
-from pagefault.errors import InvalidId
+from pagefault.errors import InvalidId, StoreError
 from pagefault.stores import EdgeStore
 from pagefault.testing import ThreadRunner
 from tests.kernel.support import texts, user
@@ -114,3 +115,19 @@ async def test_a_store_by_itself(home):
 def test_what_can_be_no_path(bad):
     with pytest.raises(InvalidId, match=r"is no path .*; give a directory"):
         pagefault.open(bad, embedder=None)
+
+
+def test_a_directory_that_was_deleted_under_an_open_memory_is_made_anew_by_the_next_to_open_it(tmp_path):
+    place = tmp_path / "data"
+    lost = pagefault.open(place, embedder=None)
+    lost.space(thread="t").append(user("lost"))
+    lost.flush()
+    shutil.rmtree(place)
+    with pagefault.open(place, embedder=None) as memory:
+        assert memory.space(thread="t").view() == []
+        memory.space(thread="t").append(user("new"))
+        with pytest.raises(StoreError, match="is gone"):
+            lost.close()
+        with pagefault.open(place, embedder=None) as again:
+            assert again.core is memory.core
+    assert says(place) == ["new"]

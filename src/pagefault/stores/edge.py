@@ -81,6 +81,11 @@ class EdgeStore(Adapter):
         self._counted = Frequencies()
         self._calls = Calls(self._read, self._write, apart=False, counted=self._counted)
 
+    @property
+    def is_gone(self) -> bool:
+        """Whether its directory was deleted, moved or replaced while it was open."""
+        return self._engine.is_gone
+
     async def open(self, header: Header | None) -> Header:
         """Create or load the data directory; without a header, only load it. Idempotent.
 

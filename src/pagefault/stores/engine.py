@@ -122,6 +122,11 @@ class Engine:
         check_room(self._directory, TO_WRITE)
         return self.call(fn)
 
+    @property
+    def is_gone(self) -> bool:
+        """Whether the directory was deleted, moved or replaced while it was open."""
+        return not self._lock.is_there
+
     def check_place(self) -> None:
         """Refuse to go on by its name in a directory that is another one by now.
 
@@ -131,7 +136,7 @@ class Engine:
         Raises:
             StoreError: It was deleted, moved or replaced.
         """
-        if not self._lock.is_there:
+        if self.is_gone:
             raise _gone(str(self._directory))
 
     def flush(self, *, needed: bool) -> None:
@@ -155,7 +160,7 @@ class Engine:
                 directory stays ours until this process ends, or opens it again when there is room.
             StoreError: As for :meth:`check_place`; it is closed all the same.
         """
-        is_there = self._lock.is_there
+        is_there = not self.is_gone
         if self._shard is not None and is_there and not has_room(self._directory, TO_FLUSH):
             self._keep()
         try:
