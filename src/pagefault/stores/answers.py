@@ -12,11 +12,11 @@ from types import MappingProxyType
 from typing import Any, Final
 from uuid import UUID
 
-from pagefault.errors import StoreError
+from pagefault.errors import CorruptPage, StoreError
 from pagefault.ports import Hit, Reach, Record, Scope, Sparse, Where
-from pagefault.stores.layout import fields_of, restore, seq_of
+from pagefault.stores.layout import Row, fields_of, restore, seq_of
 from pagefault.stores.lists import Lists, lists_of
-from pagefault.stores.scopes import KINDS, Payload, owned
+from pagefault.stores.scopes import CHUNK, KINDS, Payload, owned
 
 _score: Final = attrgetter("score")
 _BARE: Final[Mapping[str, Any]] = MappingProxyType({})
@@ -52,6 +52,34 @@ def payloads(
             lists = lists_of(scope, str(payload["kind"]), apart=apart)
             found[id_] = payload, _words(lists, point) if words else None
     return found
+
+
+def chunk_texts(scope: Scope, ids: Iterable[UUID], held: Mapping[UUID, Payload], *, owner: UUID) -> list[str]:
+    """The text of these chunks of a record, in order.
+
+    Raises:
+        CorruptPage: One is missing.
+    """
+    parts: list[str] = []
+    for id_ in ids:
+        payload = held.get(id_)
+        if payload is None or not owned(scope, payload, CHUNK) or "body" not in payload:
+            raise CorruptPage(f"{owner} lacks chunk {id_} of its body; restore the store from a backup")
+        parts.append(str(payload["body"]))
+    return parts
+
+
+def check_free(scope: Scope, rows: Iterable[Row], held: Mapping[UUID, Payload]) -> None:
+    """Before these rows are written: what lies there already may only be of the same scope and kind.
+
+    Raises:
+        StoreError: It is another's.
+    """
+    for row in rows:
+        if row.id in held and not owned(scope, held[row.id], row.kind):
+            raise StoreError(
+                f"{row.id} already names a record of another space or kind; derive ids with pagefault.chain"
+            )
 
 
 def _words(lists: Lists, point: Any) -> Sparse | None:

@@ -42,14 +42,12 @@ from qdrant_edge import (
 )
 
 from pagefault.breath import Breath, rest
-from pagefault.errors import CorruptPage, StoreError
 from pagefault.ports import Hit, Reach, Record, RecordKind, Scope, Sparse, Tally, Where
 from pagefault.stores import answers, layout
 from pagefault.stores.frequencies import Frequencies
 from pagefault.stores.layout import MAX_INT, UNSEEN, Row, from_on, lost_chunks, selected, seq_of
 from pagefault.stores.lists import Lists, laid, lists_of
 from pagefault.stores.scopes import (
-    CHUNK,
     PIECED,
     SCOPE_KEY,
     TAGS,
@@ -139,11 +137,7 @@ class Calls:
 
     def _write_unit(self, shard: EdgeShard, scope: Scope, unit: Sequence[Row]) -> None:
         held = {point.id: point.payload or {} for point in _retrieve(shard, [row.id for row in unit], _OWNER)}
-        for row in unit:
-            if row.id in held and not owned(scope, held[row.id], row.kind):
-                raise StoreError(
-                    f"{row.id} already names a record of another space or kind; derive ids with pagefault.chain"
-                )
+        answers.check_free(scope, unit, held)
         replaces = unit[0].replaces
         # Insert-only ignores what is there already; leaving it out keeps retries out of the log.
         rows = [row for row in unit if replaces or row.id not in held]
@@ -170,13 +164,8 @@ class Calls:
         Nobody comes between reading and writing: this thread alone holds the engine.
         """
         held = {point.id: point.payload or {} for point in _retrieve(shard, [row.id for row, _ in unit], _VERSION)}
-        won: list[bool] = []
-        for row, version in unit:
-            if row.id in held and not owned(scope, held[row.id], row.kind):
-                raise StoreError(
-                    f"{row.id} already names a record of another space or kind; derive ids with chain.item_id"
-                )
-            won.append(held.get(row.id, {}).get("seq", 0) == version)
+        answers.check_free(scope, [row for row, _ in unit], held)
+        won = [held.get(row.id, {}).get("seq", 0) == version for row, version in unit]
         points = [_point(row, apart=self._apart) for (row, _), wins in zip(unit, won, strict=True) if wins]
         if points:
             self._counted.forget(unit[0][0].kind)
@@ -349,14 +338,8 @@ def chunk_texts(shard: EdgeShard, scope: Scope, ids: Sequence[UUID], *, owner: U
     Raises:
         CorruptPage: One is missing.
     """
-    found = {point.id: point.payload for point in _retrieve(shard, ids, PayloadSelector.Exclude([]))}
-    parts = []
-    for id_ in ids:
-        payload = found.get(id_)
-        if payload is None or not owned(scope, payload, CHUNK):
-            raise CorruptPage(f"{owner} lacks chunk {id_} of its body; restore the store from a backup")
-        parts.append(str(payload["body"]))
-    return parts
+    held = {point.id: point.payload for point in _retrieve(shard, ids, PayloadSelector.Exclude([]))}
+    return answers.chunk_texts(scope, ids, held, owner=owner)
 
 
 def _read_off(shard: EdgeShard, scope: Reach, lists: Lists, kind: RecordKind, terms: Sequence[int]) -> dict[int, float]:

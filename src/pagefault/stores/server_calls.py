@@ -15,7 +15,7 @@ from uuid import UUID, uuid4
 
 from qdrant_client import AsyncQdrantClient, models
 
-from pagefault.errors import CorruptPage, StoreError
+from pagefault.errors import StoreError
 from pagefault.ports import Hit, Reach, Record, RecordKind, Scope, Sparse, Tally, Where
 from pagefault.stores import answers
 from pagefault.stores.layout import MAX_INT, NONCE, UNSEEN, Row, from_on, lost_chunks, selected, windows
@@ -63,11 +63,7 @@ class Calls:
     async def write(self, scope: Scope, unit: Sequence[Row]) -> None:
         """Write one unit: all rows replace (heads), or none does (pages and chunks)."""
         held = await self._retrieve("reading what is there", [row.id for row in unit], _OWNER)
-        for row in unit:
-            if row.id in held and not owned(scope, held[row.id], row.kind):
-                raise StoreError(
-                    f"{row.id} already names a record of another space or kind; derive ids with pagefault.chain"
-                )
+        answers.check_free(scope, unit, held)
         replaces = unit[0].replaces
         # Insert-only ignores what is there already; leaving it out keeps retries out of the log.
         points = [self._point(row) for row in unit if replaces or row.id not in held]
@@ -85,11 +81,7 @@ class Calls:
         """
         ids = [row.id for row, _ in unit]
         held = await self._retrieve("reading what is there", ids, _VERSION)
-        for row, _ in unit:
-            if row.id in held and not owned(scope, held[row.id], row.kind):
-                raise StoreError(
-                    f"{row.id} already names a record of another space or kind; derive ids with pagefault.chain"
-                )
+        answers.check_free(scope, [row for row, _ in unit], held)
         nonce = uuid4().hex
         fitting: dict[int, list[models.PointStruct]] = {}
         for row, version in unit:
@@ -166,13 +158,7 @@ class Calls:
             CorruptPage: One is missing.
         """
         held = await self._retrieve("reading a large page", ids, select=True)
-        parts: list[str] = []
-        for id_ in ids:
-            payload = held.get(id_)
-            if payload is None or not owned(scope, payload, CHUNK) or "body" not in payload:
-                raise CorruptPage(f"{owner} lacks chunk {id_} of its body; restore the collection from a snapshot")
-            parts.append(str(payload["body"]))
-        return parts
+        return answers.chunk_texts(scope, ids, held, owner=owner)
 
     async def scan_window(
         self, scope: Reach, where: Where, ids: models.HasIdCondition | None, *, at: int, size: int
