@@ -46,6 +46,7 @@ from pagefault.ports import Header
 from pagefault.stores import header as headers
 from pagefault.stores.durability import WalSync, sync_directory
 from pagefault.stores.lists import names
+from pagefault.stores.lock import FILE as LOCK
 from pagefault.stores.lock import DirectoryLock
 from pagefault.stores.mappings import check_mappings
 from pagefault.stores.ownership import give_back
@@ -288,8 +289,9 @@ def _locked(place: str) -> StoreLocked:
 
 def _gone(place: str) -> StoreError:
     return StoreError(
-        f"{place} is gone: the data directory was deleted or moved while it was open, and nothing is written to what "
-        "may be there now. Move it back, or close this memory and open the place where it is now"
+        f"{place} is gone: the data directory was deleted or moved while it was open (its {LOCK} is not the one "
+        "that is held), and nothing is written to what may be there now. Move it back, or close this memory and open "
+        "the place where it is now"
     )
 
 
