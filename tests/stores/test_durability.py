@@ -6,6 +6,7 @@ import asyncio
 import errno
 import logging
 import os
+import shutil
 
 import pytest
 
@@ -198,6 +199,34 @@ def test_a_directory_that_another_has_made_anew_is_not_touched_and_nothing_is_ca
         await back.open(HEADER)
         assert set(await back.get(OURS, [page(1).id, page(2).id])) == {page(1).id}
         await back.close()
+
+    in_store(place, body)
+
+
+def test_a_lock_alone_that_was_cleared_away_does_no_harm(tmp_path):
+    """As by who deletes what lies untouched in /tmp, where a throw-away memory is."""
+
+    async def body(store, run):
+        await store.put(OURS, [page(1)])
+        (tmp_path / "pagefault.lock").unlink()
+        await store.put(OURS, [page(2)])
+        await store.sync()
+        assert len(await store.get(OURS, [page(1).id, page(2).id])) == 2
+
+    in_store(tmp_path, body)
+
+
+@pytest.mark.parametrize("left", ["nothing", "a file"])
+def test_a_directory_that_was_emptied_is_gone(tmp_path, left):
+    place = tmp_path / "here"
+
+    async def body(store, run):
+        await store.put(OURS, [page(1)])
+        shutil.rmtree(place)
+        place.mkdir() if left == "nothing" else place.touch()
+        for use in (store.put(OURS, [page(2)]), store.sync(), store.close()):
+            with pytest.raises(StoreError, match="is gone"):
+                await use
 
     in_store(place, body)
 

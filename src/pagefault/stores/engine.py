@@ -126,7 +126,12 @@ class Engine:
     @property
     def is_gone(self) -> bool:
         """Whether the directory was deleted, moved or replaced while it was open."""
-        return not self._lock.is_there
+        try:
+            return not self._lock.is_there
+        except (FileNotFoundError, NotADirectoryError):  # or the lock alone was cleared away, as an old file of /tmp
+            return not self.wal.is_dir()
+        except OSError:  # who may not look hears of it from the engine
+            return False
 
     def check_place(self) -> None:
         """Refuse to go on by its name in a directory that is another one by now.

@@ -37,13 +37,14 @@ class DirectoryLock:
 
     @property
     def is_there(self) -> bool:
-        """Whether the file of this name is the one that is held: else the directory was deleted, moved or replaced."""
+        """Whether the file of this name is the one that is held.
+
+        Raises:
+            OSError: There is none, or it may not be looked at.
+        """
         if self._descriptor is None or sys.platform == "win32":  # where nobody can delete or move what is open
             return True
-        try:
-            return os.path.samestat(os.fstat(self._descriptor), self._file.lstat())
-        except (FileNotFoundError, NotADirectoryError):
-            return False
+        return os.path.samestat(os.fstat(self._descriptor), self._file.lstat())
 
     def take(self) -> bool:
         """Whether the directory is now ours; does not wait.
