@@ -18,7 +18,7 @@ from typing import Any
 from langchain.agents import create_agent
 from langchain.agents.middleware import ClearToolUsesEdit, ContextEditingMiddleware, SummarizationMiddleware
 from langchain.agents.middleware.types import AgentMiddleware
-from langchain_core.messages import BaseMessage, trim_messages
+from langchain_core.messages import BaseMessage, SystemMessage, trim_messages
 from langchain_core.messages.utils import count_tokens_approximately
 
 import pagefault
@@ -32,6 +32,7 @@ LONG, FEW = 20_000, 12
 """From so many messages on a peer takes a second a step: fewer steps."""
 RECURSION = 10_000
 NEVER = 10**9
+PROMPT = "Answer from what the tools say, and cite it. " * 200
 WIDE = pagefault.Budget(window=100_000_000, target=50_000_000)
 TIGHT = pagefault.Budget(window=64_000, target=24_000)
 
@@ -84,6 +85,19 @@ class TimedPaging(_Around, PagingMiddleware):
         if len(self.watch.wall) == 1:
             self._memory.flush()
         return answer
+
+
+class Marks(AgentMiddleware[Any, Any, Any]):
+    """Marks a request for its provider's prompt cache, as stock middleware does: by new objects for each call."""
+
+    def wrap_model_call(self, request: Any, handler: Callable[[Any], Any]) -> Any:
+        """Mark the system prompt and the last tool."""
+        mark = {"cache_control": {"type": "ephemeral"}}
+        system = SystemMessage([{"type": "text", "text": PROMPT, **mark}])
+        *tools, last = request.tools
+        return handler(
+            request.override(system_message=system, tools=[*tools, last.model_copy(update={"extras": mark})])
+        )
 
 
 class TimedEditing(_Around, ContextEditingMiddleware):
@@ -141,10 +155,10 @@ class TimedSummarization(SummarizationMiddleware):
         return answer[0]
 
 
-def run(middleware: Any, messages: list[BaseMessage]) -> Watch:
+def run(middleware: Any, messages: list[BaseMessage], *before: Any) -> Watch:
     """Costs of each model call after the first, which sees the whole history as new."""
     steps = STEPS if len(messages) < LONG else FEW
-    agent = create_agent(ScriptedModel(worker_script(steps)), TOOLS, middleware=[middleware])
+    agent = create_agent(ScriptedModel(worker_script(steps)), TOOLS, middleware=[*before, middleware])
     asked: Any = {"messages": messages}
     gc.collect()
     gc.disable()
@@ -163,6 +177,8 @@ def measure(length: int) -> dict[str, Watch]:
     for name, budget in (("pagefault, nothing reclaimed", WIDE), ("pagefault, rendered view", TIGHT)):
         with pagefault.open(":memory:") as memory:
             rows[name] = run(TimedPaging(memory, budget=budget), messages)
+    with pagefault.open(":memory:") as memory:
+        rows["pagefault, prompt marked anew in each call"] = run(TimedPaging(memory, budget=WIDE), messages, Marks())
     rows["a middleware that does nothing (the stopwatch)"] = run(TimedNothing(), messages)
     rows["SummarizationMiddleware below its trigger"] = run(TimedSummarization(), messages)
     rows["ContextEditingMiddleware below its trigger"] = run(TimedEditing(), messages)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from langchain.agents import create_agent
-from langchain.agents.middleware import wrap_model_call
+from langchain.agents.middleware import dynamic_prompt, wrap_model_call
 from langchain.agents.structured_output import AutoStrategy, ProviderStrategy, ToolStrategy
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 from langchain_core.tools import StructuredTool
@@ -14,9 +14,10 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 
 import pagefault
 from pagefault.messages.projection import compact
+from pagefault.paths.overhead import Overhead
 from pagefault.tokens import default_counter
 from pagefault_langgraph import PagingMiddleware, paged
-from pagefault_langgraph.overhead import Overhead
+from pagefault_langgraph.messages import LANGCHAIN
 from tests.langgraph.scripted import TOOLS, ScriptedModel, words, worker_script
 from tests.langgraph.test_long_run import tokens
 
@@ -48,17 +49,83 @@ def test_tool_schemas_and_system_prompt(memory: pagefault.Memory) -> None:
 
 def test_who_asks_while_another_does_is_told_of_its_own_tools() -> None:
     """As threads that share a middleware do."""
-    overhead = Overhead(default_counter)
+    overhead = Overhead(LANGCHAIN, default_counter, convert_to_openai_tool)
 
     class Overtaken(dict[str, str]):
         def __eq__(self, other: object) -> bool:
-            overhead.of(None, TOOLS)
+            overhead.schemas(TOOLS)
             return True
 
         __hash__ = None
 
-    small = overhead.of(None, [Overtaken(name="a")])
-    assert overhead.of(None, [Overtaken(name="a")]) == small < overhead.of(None, TOOLS)
+    small = overhead.schemas([Overtaken(name="a")])
+    assert overhead.schemas([Overtaken(name="a")]) == small < overhead.schemas(TOOLS)
+
+
+class Recording:
+    """Counts words, and remembers of what."""
+
+    name, reserve = "words", 0.0
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def count(self, text: str) -> int:
+        self.texts.append(text)
+        return len(text.split())
+
+
+def test_what_is_the_same_by_value_is_counted_once() -> None:
+    counter = Recording()
+    overhead = Overhead(LANGCHAIN, lambda: counter, convert_to_openai_tool)
+    marked = [LARGE.model_copy(update={"extras": {"cache_control": {"type": "ephemeral"}}}) for _ in range(2)]
+    asked = [(SystemMessage("be good"), [*TOOLS, large]) for large in marked]
+    first, again = (overhead.messages([system]) + overhead.schemas(tools) for system, tools in asked)
+    assert first == again
+    assert len(counter.texts) == len(set(counter.texts)) > 3
+
+
+def test_two_agents_that_share_a_model_do_not_push_each_other_out() -> None:
+    counter = Recording()
+    overhead = Overhead(LANGCHAIN, lambda: counter, dict)
+    for _ in range(3):
+        for name in "ab":
+            overhead.messages([SystemMessage(f"you are {name}")])
+            overhead.schemas([{"name": name}])
+    assert len(counter.texts) == len(set(counter.texts)) == 4
+
+
+def test_what_was_written_into_is_counted_anew() -> None:
+    overhead = Overhead(LANGCHAIN, Recording, convert_to_openai_tool)
+    system = SystemMessage("be good")
+    before = overhead.messages([system])
+    system.content = "be good and careful"
+    assert overhead.messages([system]) == before + 2
+
+
+def test_of_tools_that_are_chosen_anew_for_each_call_each_is_described_once() -> None:
+    described: list[str] = []
+
+    def schema(tool: Any) -> Any:
+        described.append(tool.name)
+        return convert_to_openai_tool(tool)
+
+    overhead, tools = Overhead(LANGCHAIN, Recording, schema), [*TOOLS, LARGE]
+    alone = [overhead.schemas([tool]) for tool in tools]
+    assert overhead.schemas(tools) == sum(alone)
+    assert overhead.schemas(tools[1:]) == sum(alone[1:])
+    assert described == [tool.name for tool in tools]
+
+
+def test_a_prompt_that_is_written_anew_for_each_call_is_counted_once() -> None:
+    counter = Recording()
+    model = ScriptedModel(worker_script(STEPS))
+    with pagefault.open(":memory:", embedder=None, counter=counter) as memory:
+        middleware: list[Any] = [dynamic_prompt(lambda _: "Be careful."), PagingMiddleware(memory, budget=BUDGET)]
+        agent = create_agent(model, [*TOOLS, LARGE], middleware=middleware)
+        agent.invoke({"messages": [("user", "go")]}, CONFIG)
+    assert sum("Be careful." in text for text in counter.texts) == 1
+    assert sum(LARGE.description in text for text in counter.texts) == 1
 
 
 SHAPE: Any = {

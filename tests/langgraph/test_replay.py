@@ -32,7 +32,7 @@ class Recorder(PagingMiddleware):
 
     def _step(self, request: Any) -> Any:
         prompt, token = super()._step(request)
-        overhead = self._overhead.of(request.system_message, request.tools)
+        overhead = self._overhead.schemas(list(request.tools))  # there is no system prompt
         self.events.append((list(request.state["messages"]), request.state.get("pagefault_view"), overhead))
         self.sent.append(prompt.natives if prompt.natives is not None else list(request.state["messages"]))
         return prompt, token

@@ -31,7 +31,7 @@ from pagefault_langgraph.identity import Identity, calling, space_of, tool_name,
 from pagefault_langgraph.locate import IN_TURN, OWNED, Budgets
 from pagefault_langgraph.messages import LANGCHAIN
 from pagefault_langgraph.model import NotPageable
-from pagefault_langgraph.overhead import Overhead, shapes
+from pagefault_langgraph.overhead import overhead_of, shapes, transient
 from pagefault_langgraph.state import VIEW_KEY, PagingState
 from pagefault_langgraph.tools import recall_tool
 from pagefault_langgraph.window import window_tools
@@ -91,7 +91,8 @@ class PagingMiddleware(AgentMiddleware[PagingState, Any, Any]):
         self._last: tuple[SpaceId, Space, bool] | tuple[None, None, None] = None, None, None
         self._budgets = Budgets(memory, budget)
         self._core = memory.core
-        self._overhead = Overhead(lambda: memory.counter)
+        self._overhead = overhead_of(memory)
+        self._shape: tuple[Any, list[Any]] = None, []
         self._around: _Around = None, None, [], None, Gauge(Budget()), 0
         self._manage = manage
         self._has_warned = False
@@ -150,7 +151,7 @@ class PagingMiddleware(AgentMiddleware[PagingState, Any, Any]):
         ):
             gauge, overhead = self._look_around(request)
         if requested is not None:
-            overhead += self._overhead.transient(requested, history)
+            overhead += self._overhead.messages(transient(requested, history))
         config = var_child_runnable_config.get() or {}
         space_id = space_of(config, history) if self._identity is None else self._identity(config)
         known, space, is_below = self._last
@@ -176,7 +177,12 @@ class PagingMiddleware(AgentMiddleware[PagingState, Any, Any]):
         """The budget of the model of this call, and the tokens of what surrounds its conversation."""
         model, system, tools, shape = request.model, request.system_message, request.tools, request.response_format
         self._check_names(tools)
-        gauge, overhead = self._budgets.of(model), self._overhead.of(system, [*tools, *shapes(shape)])
+        if shape is not self._shape[0]:
+            self._shape = shape, shapes(shape)
+        gauge = self._budgets.of(model)
+        overhead = self._overhead.schemas([*tools, *self._shape[1]])
+        if system is not None:
+            overhead += self._overhead.messages([system])
         if isinstance(model, BaseChatModel):  # of any other, the run's config may choose what is called
             self._around = model, system, list(tools), shape, gauge, overhead
         return gauge, overhead

@@ -21,7 +21,7 @@ from pagefault.errors import PagefaultError
 from pagefault_langgraph.identity import Identity, watch
 from pagefault_langgraph.locate import OWNED, SENT, Budgets, Sent, config_of, identify
 from pagefault_langgraph.messages import LANGCHAIN, lead_of
-from pagefault_langgraph.overhead import Overhead, shapes_of
+from pagefault_langgraph.overhead import overhead_of, shapes_of
 from pagefault_langgraph.wire import M, Wire, rewired
 
 _MARK: Final = "__pagefault_pager__"
@@ -78,7 +78,7 @@ class Pager:
         self.memory = memory
         self._budgets = Budgets(memory, budget)
         self._identity = identity
-        self._overhead = Overhead(lambda: memory.counter)
+        self._overhead = overhead_of(memory)
 
     def page(self, model: BaseChatModel, messages: list[BaseMessage], extra: Mapping[str, Any]) -> list[BaseMessage]:
         """What to send for ``messages``."""
@@ -102,7 +102,7 @@ class Pager:
         if not history:
             return messages
         tools: Sequence[Any] = extra.get("tools") or ()
-        overhead = self._overhead.messages(messages[:lead]) + self._overhead.of(None, [*tools, *shapes_of(extra)])
+        overhead = self._overhead.messages(messages[:lead]) + self._overhead.schemas([*tools, *shapes_of(extra)])
         config = config_of()
         space = self.memory.at(identify(self._identity, config, history))
         watch(space.paging, config, self, tools)

@@ -1,52 +1,34 @@
-"""Tokens of a request besides its conversation: system prompt, schemas of tools and answers, transient messages."""
+"""What a request holds besides its conversation: schemas of tools and answers, transient messages."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from langchain.agents.structured_output import AutoStrategy, ProviderStrategy, ToolStrategy
 from langchain_core.messages import BaseMessage
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
+from pagefault import Memory
 from pagefault.messages.equal import differing
-from pagefault.page import Kind
-from pagefault.paths.content import materialise, schema_tokens
-from pagefault.ports import TokenCounter
+from pagefault.paths.overhead import Overhead
 from pagefault_langgraph.messages import LANGCHAIN
 
 _SHAPES: Final = ("response_format", "response_schema", "response_json_schema", "output_config", "format", "functions")
 """By these a request tells its provider what the answer looks like, besides tools."""
 
 
-class Overhead:
-    """Counts what surrounds the conversation; remembers the last answer, which rarely changes."""
+def overhead_of(memory: Memory) -> Overhead:
+    """What counts the surroundings of a memory's conversations."""
+    return Overhead(LANGCHAIN, lambda: memory.counter, _schema)
 
-    def __init__(self, counter: Callable[[], TokenCounter]) -> None:
-        self._counter = counter
-        self._last: tuple[BaseMessage | None, list[Any], int] = None, [], 0
 
-    def of(self, system: BaseMessage | None, tools: Sequence[Any]) -> int:
-        """Tokens of a request's system message, tool schemas and what :func:`shapes` gave."""
-        known, same, tokens = self._last  # one value: several threads ask at once
-        if system is not known or tools != same:
-            tokens = self.messages([system] if system is not None else [])
-            tokens += schema_tokens(map(_schema, tools), self._counter())
-            self._last = system, list(tools), tokens
-        return tokens
-
-    def transient(self, requested: Sequence[BaseMessage], history: Sequence[BaseMessage]) -> int:
-        """Tokens of messages that other middleware put into the request only."""
-        ours, theirs = differing(history, requested)
-        known = {id(m) for m in ours}
-        ids = {m.id for m in ours} - {None}
-        return self.messages([m for m in theirs if id(m) not in known and m.id not in ids])
-
-    def messages(self, natives: Sequence[BaseMessage]) -> int:
-        """Exact tokens of some messages."""
-        if not natives:
-            return 0
-        return materialise(natives, LANGCHAIN, self._counter(), Kind.MESSAGE).tokens
+def transient(requested: Sequence[BaseMessage], history: Sequence[BaseMessage]) -> list[BaseMessage]:
+    """Messages that other middleware put into the request only."""
+    ours, theirs = differing(history, requested)
+    known = {id(m) for m in ours}
+    ids = {m.id for m in ours} - {None}
+    return [m for m in theirs if id(m) not in known and m.id not in ids]
 
 
 def shapes(response_format: Any) -> list[Any]:

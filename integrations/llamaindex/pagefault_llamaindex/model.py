@@ -21,10 +21,8 @@ from llama_index.core.llms import LLM
 from pagefault import Budget, Memory, SpaceId
 from pagefault.errors import PagefaultError
 from pagefault.held import Shown
-from pagefault.page import Kind
-from pagefault.paths.content import materialise, schema_tokens
+from pagefault.paths.overhead import Overhead
 from pagefault.paths.paging import Prompt
-from pagefault.ports import TokenCounter
 from pagefault.window.budget import check_budget
 from pagefault_llamaindex.memory import PagefaultMemory
 from pagefault_llamaindex.messages import LLAMAINDEX, accept, copy_of, lead_of
@@ -118,6 +116,7 @@ class Pager:
         self._home = memory
         self._budget = budget
         self._identity = identity
+        self._overhead = Overhead(LLAMAINDEX, lambda: self.memory.counter, _schema)
         self._told = False
 
     @property
@@ -171,7 +170,7 @@ class Pager:
         rendering, start, stop, skipped = found
         before, given, after = list(messages[:start]), messages[start:stop], list(messages[stop:])
         natives = rendering.shown.natives[skipped:]
-        overhead = self._count(before) + self._schemas(extra.get("tools") or ()) + self._changed(natives, given)
+        overhead = self._around(before, extra) + self._changed(natives, given)
         shown = rendering.held.branch(
             rendering.shown.lineage,
             rendering.shown.shared,
@@ -192,7 +191,7 @@ class Pager:
         before, history = list(messages[:lead]), list(messages[lead:])
         if not history:
             return Sent(before)
-        overhead = self._count(before) + self._schemas(extra.get("tools") or ())
+        overhead = self._around(before, extra)
         budget = self._budget_of(llm, None)
         prompt = self.memory.at(space).step(history, LLAMAINDEX, budget, now=time.time(), overhead=overhead)
         sent = [*before, *(history if prompt.natives is None else prompt.natives)]
@@ -208,23 +207,14 @@ class Pager:
             return whole
         return Budget(window=whole.window, target=min(limit, whole.window - whole.reserve), reserve=whole.reserve)
 
+    def _around(self, before: Sequence[ChatMessage], extra: Mapping[str, Any]) -> int:
+        return self._overhead.messages(before) + self._overhead.schemas(list(extra.get("tools") or ()))
+
     def _changed(self, natives: Sequence[Any], given: Sequence[ChatMessage]) -> int:
         """Tokens that the last message has gained since it was given out: agents write their state into it."""
         if not given or LLAMAINDEX.is_same(natives[-1], given[-1]):
             return 0
-        return max(0, self._count([given[-1]]) - self._count([natives[-1]]))
-
-    def _count(self, messages: Sequence[ChatMessage]) -> int:
-        if not messages:
-            return 0
-        return materialise(messages, LLAMAINDEX, self._counter, Kind.MESSAGE).tokens
-
-    def _schemas(self, tools: Sequence[Any]) -> int:
-        return schema_tokens(map(_schema, tools), self._counter)
-
-    @property
-    def _counter(self) -> TokenCounter:
-        return self.memory.counter
+        return max(0, self._overhead.messages([given[-1]]) - self._overhead.messages([natives[-1]]))
 
 
 def _schema(tool: Any) -> Any:

@@ -10,13 +10,12 @@ from typing import Any, Final
 
 from pagefault.messages import canonical
 from pagefault.messages.equal import is_equal
-from pagefault.messages.projection import compact, project
+from pagefault.messages.projection import project
 from pagefault.page import Kind, Page, Projection
 from pagefault.ports import Codec, TokenCounter
 from pagefault.tokens import message_tokens
 from pagefault.window.gist import gist_of
 
-SCHEMA_OVERHEAD: Final = 8
 COPIED_DEPTH: Final = 12
 """What is nested deeper is not copied."""
 
@@ -188,11 +187,6 @@ class _Number:
 def count(messages: Sequence[Projection], counter: TokenCounter) -> int:
     """Tokens of a page, with the counter's reserve on top."""
     return reserved(sum(message_tokens(m, counter) for m in messages), counter)
-
-
-def schema_tokens(schemas: Iterable[Any], counter: TokenCounter) -> int:
-    """Tokens of the schemas of tools and answers in a request, with the counter's reserve on top."""
-    return reserved(sum(counter.count(compact(schema)) + SCHEMA_OVERHEAD for schema in schemas), counter)
 
 
 def reserved(tokens: int, counter: TokenCounter) -> int:
