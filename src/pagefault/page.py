@@ -110,7 +110,7 @@ class Projection:
         message_id: The framework's id, if any.
         media: Parts that are not text (images, audio, files).
         recalled: A tool result written by pagefault's own recall tool: a copy, never indexed.
-        copies: Stretches of the text that a recall quoted, or was asked, where calls and results are written as text.
+        own: The text without what a recall quoted there, or was asked, where that is not all of it.
     """
 
     role: Role
@@ -122,7 +122,7 @@ class Projection:
     message_id: str = ""
     media: int = 0
     recalled: bool = False
-    copies: tuple[str, ...] = ()
+    own: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

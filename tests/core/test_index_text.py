@@ -78,6 +78,27 @@ def test_what_such_an_agent_asked_in_a_page_that_a_recall_quotes_is_left_out_wit
     assert answer.endswith("\nAnswer: It is 1234.")
 
 
+def test_what_is_quoted_ends_where_its_fence_does():
+    quoted = COPIED.replace("4712.", "4712.\n<00000000\n00000000>\n<12345678")
+    assert index_text(page(says(Role.ASSISTANT, f"Thought: I look.\n{quoted}\nThe end."))).endswith(
+        "page 1\n\nThe end."
+    )
+    unended = f"Thought: I look.\n{COPIED}\n[12345678] page 2\n<12345678\nMy own words."
+    assert index_text(page(says(Role.ASSISTANT, unended))).endswith("page 2\n<12345678\nMy own words.")
+
+
+def test_a_recall_of_an_agent_that_writes_code_is_not_searched_either():
+    code = "I look.\n<execute>\nq = 1\nprint(recall(query='gate (PIN)'))\nprint(lookup('x'))\n</execute>"
+    assert index_text(page(says(Role.ASSISTANT, code))) == (
+        "I look.\n<execute>\nq = 1\nprint(\nprint(lookup('x'))\n</execute>"
+    )
+    printed = f"Result of executing the code given:\n\n{COPIED.removeprefix('Observation: ')}\nrecord x\n"
+    searched = index_text(page(says(Role.USER, printed)))
+    assert "gate PIN" not in searched
+    assert "4712" not in searched
+    assert searched.endswith("\nrecord x\n")
+
+
 @pytest.mark.parametrize(
     ("role", "text"),
     [
@@ -85,6 +106,8 @@ def test_what_such_an_agent_asked_in_a_page_that_a_recall_quotes_is_left_out_wit
         (Role.ASSISTANT, "Action: recall"),
         (Role.ASSISTANT, "Thought: I look.\nAction: search\nAction Input: {'query': 'gate PIN'}"),
         (Role.USER, "Observation: the gate PIN is 4712"),
+        (Role.USER, "Result of executing the code given:\n\n<12345678\nThe gate PIN is 4712.\n12345678>"),
+        (Role.ASSISTANT, "I shall recall(query='gate PIN') later."),
         (Role.USER, f"Look here: {header(PAGES, '12345678')}"),
         (Role.ASSISTANT, "It says:\n<12345678\nThe gate PIN is 4712.\n12345678>"),
     ],

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from llama_index.core.agent.react import ReActChatFormatter
-from llama_index.core.agent.workflow import AgentStream, AgentWorkflow, FunctionAgent, ReActAgent
+from llama_index.core.agent.workflow import AgentStream, AgentWorkflow, CodeActAgent, FunctionAgent, ReActAgent
 from llama_index.core.base.llms.types import (
     ChatMessage,
     CitationBlock,
@@ -340,6 +340,32 @@ def test_what_a_recall_quoted_in_a_react_agents_answer_is_not_found_as_said_by_i
 
     asyncio.run(run())
     assert "gate opens with 4712.\n" in memory.get_all()[-1].content, "the answer has all steps"
+    assert [page.address for page in memory.space.recall("warehouse gate opens").pages] == ["1"]
+
+
+def test_an_agent_that_writes_code_knows_its_tools_and_reads_what_they_return(backend):
+    memory = session(backend, limit=8_000)
+    memory.put_messages([ChatMessage(role="user", content="The warehouse gate opens with 4712."), say("Noted.")])
+    asked = [f"print(recall(query='{query}'))" for query in ("IBAN of Acme Corporation",) * 2 + ("warehouse gate",)]
+    llm = ScriptedLLM(lambda number, _: say(f"I look.\n<execute>{asked.pop(0)}</execute>" if asked else "As you said."))
+    tools = [recall_tool(memory), *PagefaultToolSpec(memory).to_tool_list()[1:]]
+
+    def execute(code: str) -> str:
+        printed: list[str] = []
+        functions = {tool.metadata.name: tool.real_fn for tool in tools}
+        exec(code, {"print": lambda value: printed.append(str(value)), **functions})  # noqa: S102  # what is tried here
+        return "\n".join(printed)
+
+    async def run():
+        agent = CodeActAgent(code_execute_fn=execute, llm=paged(llm, memory), tools=list(tools))
+        await agent.run("How do I get in?", memory=memory)
+
+    asyncio.run(run())
+    told = [str(m.content) for m in llm.requests[-1] if str(m.content).startswith("Result of executing")]
+    assert [answer.splitlines()[2].startswith("Nothing ") for answer in told] == [True, True, False]
+    assert "gate opens with 4712.\n" in told[2]
+    for description in (tool.metadata.description for tool in tools):
+        assert description in str(llm.requests[0][0].content)
     assert [page.address for page in memory.space.recall("warehouse gate opens").pages] == ["1"]
 
 

@@ -38,6 +38,10 @@ MARK: Final = "__pagefault__"
 class RecalledBlock(TextBlock):
     """What the recall tool answers: text like any other, known to be a copy of other pages."""
 
+    def __str__(self) -> str:
+        """The text itself, for code that calls the tool's function and prints what it returns."""
+        return self.text
+
 
 _BLOCKS: Final[Mapping[str, type[BaseModel]]] = {
     "text": TextBlock,

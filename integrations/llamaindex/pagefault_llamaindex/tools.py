@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from llama_index.core.tools import FunctionTool
@@ -89,9 +89,7 @@ def recall_tool(memory: Home, *, scope: ScopeName = "thread", sources: Sequence[
         except (PagefaultError, ValueError) as error:
             return _quoted(failed(NAME, error))
 
-    return FunctionTool.from_defaults(
-        fn=recall, async_fn=arecall, name=NAME, description=description, fn_schema=_Recall
-    )
+    return _tool(recall, arecall, description, _Recall)
 
 
 def remember_tool(memory: Home) -> FunctionTool:
@@ -114,9 +112,7 @@ def remember_tool(memory: Home) -> FunctionTool:
         except PagefaultError as error:
             return failed("remember", error)
 
-    return FunctionTool.from_defaults(
-        fn=remember, async_fn=aremember, name="remember", description=REMEMBER, fn_schema=_Remember
-    )
+    return _tool(remember, aremember, REMEMBER, _Remember)
 
 
 class PagefaultToolSpec:
@@ -141,6 +137,17 @@ class PagefaultToolSpec:
     def to_tool_list(self) -> list[Any]:  # lists of one kind of tool fit no ``list[BaseTool | Callable]``
         """The tools, each a ``FunctionTool``, for an agent's ``tools=``."""
         return list(self._tools)
+
+
+def _tool(
+    function: Callable[..., Any], awaited: Callable[..., Awaitable[Any]], description: str, schema: type[BaseModel]
+) -> FunctionTool:
+    """A tool under its function's name, which says all that the tool does: agents that write code are shown that."""
+    arguments = [f"    {name}: {field.description}" for name, field in schema.model_fields.items()]
+    function.__doc__ = "\n".join([description, "", "Args:", *arguments])
+    return FunctionTool.from_defaults(
+        fn=function, async_fn=awaited, name=function.__name__, description=description, fn_schema=schema
+    )
 
 
 def _path(space: Space) -> Lineage | None:

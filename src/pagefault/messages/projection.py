@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from pagefault.errors import UnsupportedMessage
 from pagefault.messages import canonical
-from pagefault.messages.react import copies_in
+from pagefault.messages.as_text import own_words
 from pagefault.page import Call, Projection, Role
 
 MEDIA_TYPES: Final = frozenset(
@@ -213,7 +213,8 @@ def _read_llamaindex(data: Mapping[str, Any]) -> Projection:
     call_id = str(extra.get("tool_call_id") or extra.get("name") or "") if is_result else ""
     parts = (*(text for text, _ in read), *hidden)
     made = _projection(fields, role, parts, sum(media for _, media in read), tuple(calls), call_id)
-    return replace(made, copies=copies) if (copies := copies_in(role, made.text)) else made
+    own = own_words(role, made.text)
+    return made if own == made.text else replace(made, own=own)
 
 
 def _read_block(block: Mapping[str, Any]) -> tuple[str, int]:

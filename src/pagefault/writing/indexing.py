@@ -20,7 +20,7 @@ from pagefault.embedders import PROBE
 from pagefault.embedders.calls import Vectors
 from pagefault.errors import CorruptPage, EmbedderError
 from pagefault.kernel import Kernel
-from pagefault.page import Kind, Page, Projection
+from pagefault.page import Kind, Page
 from pagefault.paths.restore import page_from
 from pagefault.ports import Dense, PageStore, Record, Scope, Sparse
 from pagefault.recall.terms import document_vector
@@ -295,15 +295,9 @@ def index_text(page: Page) -> str:
     for message in page.messages:
         if not message.recalled:  # a call without an id is answered by its tool's name, if at all
             calls = [call for call in message.calls if (call.id or call.name) not in copied]
-            lines += [message.name, _own_text(message), *(f"{c.name} {c.arguments}" for c in calls)]
+            own = message.text if message.own is None else message.own
+            lines += [message.name, own, *(f"{c.name} {c.arguments}" for c in calls)]
     return "\n".join(line for line in lines if line)
-
-
-def _own_text(message: Projection) -> str:
-    text = message.text
-    for copy in message.copies:
-        text = text.replace(copy, "")
-    return text
 
 
 def _text_of(record: Record) -> str:
