@@ -140,7 +140,8 @@ class Core(Rooted):
             paging.after_fork()
             if self.target is None:  # the child's throw-away store is another one, and empty
                 for lineage in paging.lineages:
-                    lineage.doubt([slot.seq for slot in lineage.slots])
+                    for slot in lineage.slots:
+                        lineage.doubt([slot.seq])
         if not self.is_closed:
             self._build()
 

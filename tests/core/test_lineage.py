@@ -166,6 +166,19 @@ def test_a_settled_page_keeps_its_numbers_and_can_be_made_again():
     assert fresh.slots[0].stored
 
 
+def test_a_page_is_not_written_again_by_messages_that_were_changed_in_place():
+    messages = copy.deepcopy(TOOLS)
+    lineage = path(messages)
+    lineage.link_up_to(lineage.length)
+    for slot in lineage.slots[:4]:
+        lineage.settle(slot)
+    messages[2]["content"] = "another result"
+    assert not lineage.doubt([2]), "under its chain it would be a damaged page"
+    assert not lineage.doubt([1, 2])
+    assert lineage.doubt([3])
+    assert [slot.seq for slot in lineage.unstored(9)] == [3, 5]
+
+
 def test_a_page_that_is_made_again_is_not_counted_again(monkeypatch):
     lineage = path(TOOLS)
     slot = lineage.slots[1]

@@ -235,11 +235,8 @@ class Lineage:
     def fork(self, messages: int) -> Lineage:
         """A path that shares the first ``messages`` messages, as far as whole closed pages go."""
         child = Lineage(self.codec, self.counter)
-        keep = 0
-        for slot in self.slots:
-            if slot.stop > messages or not slot.closed:
-                break
-            keep += 1
+        beyond = (at for at, slot in enumerate(self.slots) if slot.stop > messages or not slot.closed)
+        keep = next(beyond, len(self.slots))
         while keep and self.slots[keep - 1].waiting:  # closed only by what came after the fork
             keep -= 1
         child.root, child.ends_at_head = self.root, self.ends_at_head
@@ -481,10 +478,11 @@ class Lineage:
         self.rendered = None
 
     def doubt(self, seqs: Sequence[int]) -> bool:
-        """Have these pages written again; ``False`` when their messages are not here any more."""
-        if self.left_behind(seqs):
+        """Have these pages written again; ``False`` when their messages are not here any more, or were changed."""
+        slots = [self.slots[seq - 1] for seq in seqs]
+        if self.left_behind(seqs) or self.first_changed(slots) is not None:
             return False
-        for slot in [self.slots[seq - 1] for seq in seqs]:
+        for slot in slots:
             slot.stored = slot.fresh = False
         self._clean = 0
         return True
