@@ -17,6 +17,7 @@ from pagefault.recall import terms
 from pagefault.recall.terms import (
     AVERAGE_TERMS,
     K1,
+    MAX_ASKED,
     MAX_CHARS,
     MAX_TERMS,
     MAX_WORD,
@@ -143,6 +144,16 @@ def test_words_are_the_terms_that_are_on_disk():
     terms = "internal internat interval interfer ski generous relat fli sky organiz muller strass"
     assert split_terms(words) == terms.split()
     assert [term_id(term) for term in ("internal", "ski", "muller")] == [200482051, 462513291, 2720409493]
+
+
+def test_of_a_very_long_query_its_head_and_its_tail_are_looked_for():
+    """Such as a document with a question below it; with all its words one search would hold up others for a second."""
+    words = [f"w{number}x" for number in range(MAX_ASKED)]
+    assert len(query_vector(" ".join(words)).indices) == MAX_ASKED
+    longer = query_vector(" ".join(["head", *words, "tail"])).indices
+    assert len(longer) == MAX_ASKED
+    assert {term_id("head"), term_id("tail"), term_id(words[0]), term_id(words[-1])} <= set(longer)
+    assert term_id(words[MAX_ASKED // 2]) not in longer
 
 
 def test_threads_stem_alike():

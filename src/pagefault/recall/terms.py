@@ -31,6 +31,9 @@ MAX_CHARS: Final = 1_000_000
 MAX_TERMS: Final = 16_384
 """Distinct words kept of one text, those that come first."""
 
+MAX_ASKED: Final = 512
+"""Distinct words of a query that are looked for, half of them from its head and half from its tail: each takes time."""
+
 MAX_WORD: Final = 128
 """Characters of a word that tell it from others."""
 
@@ -113,13 +116,15 @@ def document_vector(text: str) -> Sparse:
 def query_vector(text: str) -> Sparse:
     """Weight 1 for each distinct term of a query; empty when it holds no word.
 
-    Function words of a language besides English are left out where a query is in it, unless nothing else is there.
+    Function words of a language besides English are left out where a query is in it, unless nothing else is there. Of
+    a text with more than 512 different words, such as a document with a question below it, its head and tail count.
 
     Example:
         >>> query_vector("Wo liegt der Garten?").indices == tuple(sorted(map(term_id, ["liegt", "garten"])))
         True
     """
-    indices = tuple(sorted(_sums(_said(_count_words(text)), stops=False) or query_words(text)))
+    words = _count_words(text)
+    indices = tuple(sorted(_sums(_ends(_said(words)), stops=False) or _indices(_ends(words))))
     return Sparse(indices=indices, values=(1.0,) * len(indices))
 
 
@@ -135,10 +140,17 @@ def _said(words: Counter[str]) -> Counter[str]:
     return Counter({word: times for word, times in words.items() if folded[word] not in idle}) if idle else words
 
 
+def _ends(words: Counter[str]) -> Counter[str]:
+    """The words that come first and those that come last."""
+    if len(words) <= MAX_ASKED:
+        return words
+    told = list(words.items())
+    return Counter(dict(told[: MAX_ASKED // 2] + told[-MAX_ASKED // 2 :]))
+
+
 def _counts(text: str) -> dict[int, int]:
     """How often each term id occurs; words are looked up once each, however often they occur."""
-    words = _count_words(text)
-    return _sums(words, stops=False) or _sums(words, stops=True)
+    return _indices(_count_words(text))
 
 
 def _count_words(text: str) -> Counter[str]:
@@ -148,6 +160,10 @@ def _count_words(text: str) -> Counter[str]:
         if len(words) > MAX_TERMS:
             words = Counter(dict(list(words.items())[:MAX_TERMS]))
     return words
+
+
+def _indices(words: Counter[str]) -> dict[int, int]:
+    return _sums(words, stops=False) or _sums(words, stops=True)
 
 
 def _sums(words: Counter[str], *, stops: bool) -> dict[int, int]:
