@@ -526,7 +526,7 @@ def test_a_directory_that_is_removed_under_root_is_closed_all_the_same(place, mo
     engine = Engine(place)
     engine.open(None)
     shutil.rmtree(place)
-    with pytest.raises(StoreError, match="No such file"):
+    with pytest.raises(StoreError, match="is gone"):
         engine.close()
     assert engine not in _OPEN
 
