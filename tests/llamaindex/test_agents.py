@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
 import json
 import pickle
@@ -29,7 +30,7 @@ from llama_index.core.workflow import Context
 import pagefault
 from pagefault import SpaceId
 from pagefault.errors import UnsupportedMessage
-from pagefault_llamaindex import NotPageable, PagefaultRetriever, PagefaultToolSpec, paged, recall_tool
+from pagefault_llamaindex import NotPageable, PagefaultRetriever, PagefaultToolSpec, model, paged, recall_tool
 from pagefault_llamaindex.encoding import RecalledBlock
 from tests.kernel.support import store_alone
 from tests.llamaindex.scripted import (
@@ -212,6 +213,38 @@ def test_a_tool_loop_much_longer_than_the_window(kind, backend):
         )
         assert {str(r.fields["chain"]) for r in stored} == points, "each page was written once"
     assert memory.space.recall("k7").pages
+
+
+def test_the_steps_of_a_run_are_kept_once_however_often_they_are_sent(backend, monkeypatch):
+    """To keep them anew takes the longer the more there are, on the event loop."""
+    keep, kept = model.accept_one, []
+    monkeypatch.setattr(model, "accept_one", lambda message: kept.append(message) or keep(message))
+    steps = 20
+    llm = ScriptedLLM(lambda n, _: say("done") if n == steps else call(n, ("lookup", {"key": f"k{n}"})))
+    memory = session(backend)
+    asyncio.run(
+        run_async(function_agent(paged(llm, memory)), user_msg="the question", memory=memory, max_iterations=50)
+    )
+    calls = [str(message.blocks) for message in kept if any(isinstance(b, ToolCallBlock) for b in message.blocks)]
+    assert len(calls) == len(set(calls)) == steps - 1
+
+
+def test_a_message_is_kept_as_it_reads_now():
+    accepted, message = model.Accepted(), call(1, ("lookup", {"key": 1}))
+    (first,) = accepted.of([message])
+    assert accepted.of([message])[0] is first
+    message.blocks[-1].tool_kwargs["key"] = True
+    (second,) = accepted.of([message])
+    assert (first.blocks[-1].tool_kwargs["key"], second.blocks[-1].tool_kwargs["key"]) == (1, True)
+    assert accepted.of([message])[0] is second
+    twice = accepted.of([message, message])
+    assert twice[0] is not twice[1], "each message of a path is an object of its own"
+    message.blocks[-1].tool_kwargs["key"] = object()
+    with pytest.raises(UnsupportedMessage, match="convert it"):
+        accepted.of([message])
+    del message, twice
+    gc.collect()
+    assert not accepted._known, "nothing is kept for messages that are gone"
 
 
 def _scope(memory):

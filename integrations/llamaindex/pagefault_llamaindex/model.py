@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import time
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from functools import partial
@@ -19,13 +20,14 @@ from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.llms import LLM
 
 from pagefault import Budget, Memory, SpaceId
-from pagefault.errors import PagefaultError
+from pagefault.errors import PagefaultError, UnsupportedMessage
 from pagefault.held import Shown
+from pagefault.paths import content
 from pagefault.paths.overhead import Overhead
 from pagefault.paths.paging import Prompt
 from pagefault.window.budget import check_budget
 from pagefault_llamaindex.memory import PagefaultMemory
-from pagefault_llamaindex.messages import LLAMAINDEX, accept, copy_of, lead_of
+from pagefault_llamaindex.messages import LLAMAINDEX, accept_one, copy_of, is_plain, lead_of
 from pagefault_llamaindex.rendering import Match, match
 from pagefault_llamaindex.wire import L, Wire, rewired
 
@@ -117,6 +119,7 @@ class Pager:
         self._budget = budget
         self._identity = identity
         self._overhead = Overhead(LLAMAINDEX, lambda: self.memory.counter, _schema)
+        self._accepted = Accepted()
         self._told = False
 
     @property
@@ -174,7 +177,7 @@ class Pager:
         shown = rendering.held.branch(
             rendering.shown.lineage,
             rendering.shown.shared,
-            accept(after),
+            self._accepted.of(after),
             self._budget_of(llm, rendering.limit),
             overhead=overhead,
             by_turns=True,
@@ -215,6 +218,56 @@ class Pager:
         if not given or LLAMAINDEX.is_same(natives[-1], given[-1]):
             return 0
         return max(0, self._overhead.messages([given[-1]]) - self._overhead.messages([natives[-1]]))
+
+
+class Accepted:
+    """What the messages of runs are kept as. An agent sends all steps of its run again in every request.
+
+    To see that one still says the same takes a tenth of the time that it takes to keep it anew, and the path that it
+    is in needs not be compared with it.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[weakref.ref[ChatMessage], list[Any], ChatMessage]] = {}
+
+    def of(self, messages: Sequence[ChatMessage]) -> list[ChatMessage]:
+        """Each of a request's messages as it is kept.
+
+        Raises:
+            UnsupportedMessage: As for :func:`accept`.
+        """
+        seen: set[int] = set()
+        kept: list[ChatMessage] = []
+        for message in messages:
+            is_new = id(message) not in seen  # in a path each is an object of its own
+            kept.append(self._one(message) if is_new and not is_plain(message) else accept_one(message))
+            seen.add(id(message))
+        return kept
+
+    def _one(self, message: ChatMessage) -> ChatMessage:
+        key = id(message)
+        known = self._known.get(key)
+        if known is not None and known[0]() is message and _reads_as(message, known[1]):
+            return known[2]
+        said = _said(message)  # before it is kept: were it changed just now, it would be kept anew next time
+        kept = accept_one(message)
+        if said is not None:
+            self._known[key] = weakref.ref(message, lambda _: self._known.pop(key, None)), said, kept
+        return kept
+
+
+def _said(message: ChatMessage) -> list[Any] | None:
+    try:
+        return content.copy_of([message], LLAMAINDEX)
+    except UnsupportedMessage:  # is said where it is kept
+        return None
+
+
+def _reads_as(message: ChatMessage, said: list[Any]) -> bool:
+    try:
+        return content.read_as([message], said, LLAMAINDEX)
+    except UnsupportedMessage:  # as above
+        return False
 
 
 def _schema(tool: Any) -> Any:
