@@ -154,6 +154,8 @@ def test_of_a_very_long_query_its_head_and_its_tail_are_looked_for():
     assert len(longer) == MAX_ASKED
     assert {term_id("head"), term_id("tail"), term_id(words[0]), term_id(words[-1])} <= set(longer)
     assert term_id(words[MAX_ASKED // 2]) not in longer
+    document = " ".join(f"w{number}x" for number in range(MAX_TERMS + 1_000))
+    assert term_id("tail") in query_vector(f"{document} tail").indices, "it has more words than are kept of a page"
 
 
 def test_threads_stem_alike():

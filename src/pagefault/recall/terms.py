@@ -123,7 +123,7 @@ def query_vector(text: str) -> Sparse:
         >>> query_vector("Wo liegt der Garten?").indices == tuple(sorted(map(term_id, ["liegt", "garten"])))
         True
     """
-    words = _count_words(text)
+    words = _count_words(text if len(text) <= _CHUNK else f"{text[: _CHUNK // 2]} {text[-_CHUNK // 2 :]}")
     indices = tuple(sorted(_sums(_ends(_said(words)), stops=False) or _indices(_ends(words))))
     return Sparse(indices=indices, values=(1.0,) * len(indices))
 
