@@ -25,7 +25,7 @@ ANSWERABLE = {
     "Which operators compare two values?": "comparisons",
     "How can I customise attribute access on a class?": "attribute-access",
     "What does nonlocal do?": "nonlocal",
-    "How does the match statement choose a case?": "match",
+    "How does the match statement choose a case?": "compound",
     "What is the precedence of operators?": "operator-summary",
     "How do I set a breakpoint in the debugger?": "debugger",
     "When is __del__ called?": "customization",
@@ -33,7 +33,7 @@ ANSWERABLE = {
     "What happens with break inside a loop's else clause?": "break",
     "Which names are reserved keywords?": "identifiers",
     "How does slicing a sequence with a step work?": "slicings",
-    "What is the difference between a list and a tuple?": "types",
+    "What is the difference between a list and a tuple?": "typesseq",
 }
 UNANSWERABLE = (
     "What is the capital of France?",
