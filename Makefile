@@ -9,7 +9,7 @@ STAMP := .venv/.stamp
 SOURCES := src/pagefault integrations/langgraph/pagefault_langgraph integrations/llamaindex/pagefault_llamaindex
 PROGRAMS := $(foreach each,examples benchmarks,$(if $(shell find $(each) -name '*.py' -print -quit 2>/dev/null),$(each)))
 CORE_TESTS := tests/core tests/recall tests/scheduling tests/tokens
-OUTER_TESTS := tests/langgraph tests/llamaindex tests/embedders tests/stores tests/commands tests/examples
+OUTER_TESTS := tests/langgraph tests/llamaindex tests/embedders tests/stores tests/kernel tests/scheduler tests/recall tests/tokens tests/commands tests/examples
 SEED ?= $(shell od -An -N3 -tu4 /dev/urandom | tr -d ' ')
 SEED := $(SEED)
 PYTEST := pytest -p no:cacheprovider --randomly-seed=$(SEED) --hypothesis-seed=$(SEED)
