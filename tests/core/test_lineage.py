@@ -16,7 +16,7 @@ from pagefault.chat import CHAT
 from pagefault.errors import UnsupportedMessage
 from pagefault.messages import canonical
 from pagefault.page import Kind
-from pagefault.paths.content import copy_of, count, digest, imprint, imprints, materialise, read_as, reserved
+from pagefault.paths.content import copy_of, count, digest, imprints, materialise, read_as, reserved
 from pagefault.paths.lineage import Lineage
 from pagefault.paths.slot import LeftBehind
 from pagefault.window.compaction import Block, Entry
@@ -38,6 +38,11 @@ TOOLS = [
     c.calls("d", "e"),
     c.result("d", "half"),
 ]
+
+
+def imprint(messages):
+    """Of one page."""
+    return imprints(messages, [len(messages)], CHAT)[0]
 
 
 def path(messages, **more):
@@ -177,6 +182,22 @@ def test_a_page_is_not_written_again_by_messages_that_were_changed_in_place():
     assert not lineage.doubt([1, 2])
     assert lineage.doubt([3])
     assert [slot.seq for slot in lineage.unstored(9)] == [3, 5]
+
+
+def test_a_page_is_stored_as_it_was_chained_whatever_became_of_its_messages():
+    messages = rich(odd=False)
+    messages[1]["extra"] |= {"numbers": [1, 1.0, True, -0.0, None]}
+    said = copy.deepcopy(messages)
+    lineage = path(messages)
+    lineage.link_up_to(lineage.length)  # as a pin does
+    chains = c.chains(said)
+    for message in messages:
+        message["content"] = "something else"
+    messages[1]["extra"]["deep"].append("z")
+    for slot in lineage.slots:
+        page = lineage.page(slot)
+        assert canonical.load(page.body) == said[slot.start : slot.stop]
+        assert (page.chain, page.body) == (chains[slot.seq - 1], canonical.dump(said[slot.start : slot.stop])[0])
 
 
 def test_a_page_that_is_made_again_is_not_counted_again(monkeypatch):
@@ -481,12 +502,12 @@ def test_any_message_reads_as_its_copy(values):
 @few
 def test_one_imprint_is_one_digest(one, other):
     mine, theirs = ([c.user("hi") | {"extra": value} for value in values] for values in (one, other))
-    if imprint(mine, CHAT) == imprint(theirs, CHAT) != b"":
+    if imprint(mine) == imprint(theirs) != b"":
         assert digest(mine, CHAT) == digest(theirs, CHAT)
     sizes = [1] * len(mine) + [len(theirs)]
-    assert imprints([*mine, *theirs], sizes, CHAT) == [*(imprint([m], CHAT) for m in mine), imprint(theirs, CHAT)]
+    assert imprints([*mine, *theirs], sizes, CHAT) == [*(imprint([m]) for m in mine), imprint(theirs)]
     again = canonical.load(canonical.dump(mine)[0])
-    assert imprint(mine, CHAT) == imprint(copy.deepcopy(mine), CHAT)
+    assert imprint(mine) == imprint(copy.deepcopy(mine))
     assert digest(again, CHAT) == digest(mine, CHAT)
 
 

@@ -27,7 +27,7 @@ class Content:
     Attributes:
         body: Canonical JSON of the list of messages.
         digest: Identity digest, 32 bytes.
-        imprint: What :func:`imprint` said of the same messages.
+        imprint: What :func:`imprints` said of the same messages.
         messages: Neutral projections.
         tokens: Exact count, the counter's reserve included.
         gist: One line for the table of contents.
@@ -95,17 +95,13 @@ def _projection(format_: str, data: Mapping[str, Any]) -> Projection:
         return project(format_, canonical.prune(data))
 
 
-def imprint(natives: Sequence[Any], codec: Codec) -> bytes:
-    """16 bytes that two lists of messages share only when they have the same digest, at a tenth of its price.
-
-    Empty where there are none: some value is not of Python's plain types. The other way round nothing is
-    said: equal messages whose fields stand in another order have another imprint.
-    """
-    return _imprint(list(map(codec.encode, natives)))
-
-
 def imprints(natives: Sequence[Any], sizes: Iterable[int], codec: Codec) -> list[bytes]:
-    """:func:`imprint` of each of some pages, whose messages follow each other; asked together, they cost less."""
+    """16 bytes of each of some pages, whose messages follow each other.
+
+    Two pages share them only when they have the same digest, at a tenth of its price. Empty where there are none: some
+    value is not of Python's plain types. The other way round nothing is said: equal messages whose fields stand in
+    another order have another imprint.
+    """
     data, start = codec.encode_all(natives), 0
     made: list[bytes] = []
     for size in sizes:
@@ -128,6 +124,11 @@ def read_as(natives: Sequence[Any], copies: list[Any], codec: Codec) -> bool:
     So they have the same digest. The other way round nothing is said, as with imprints.
     """
     return is_equal(codec.encode_all(natives), copies)
+
+
+def originals(copies: list[Any], codec: Codec) -> list[Any]:
+    """The messages that were copied, as new objects."""
+    return [codec.decode(_plain(each)) for each in copies]
 
 
 def sum_of(made: Iterable[bytes]) -> str:
@@ -163,6 +164,16 @@ def _copy(value: Any, depth: int) -> Any:
     raise TypeError(f"{kind.__name__} is not copied")
 
 
+def _plain(value: Any) -> Any:
+    """What was copied."""
+    kind = type(value)
+    if kind is dict:
+        return {key: _plain(part) for key, part in value.items()}
+    if kind is list:
+        return [_plain(part) for part in value]
+    return value.value if kind is _Number else value
+
+
 _TEXT: Final = frozenset({str})
 _NUMBERS: Final = frozenset({int, float, bool})
 
@@ -170,13 +181,13 @@ _NUMBERS: Final = frozenset({int, float, bool})
 class _Number:
     """A number that equals those alone that JSON writes as it."""
 
-    __slots__ = ("_value",)
+    __slots__ = ("value",)
 
     def __init__(self, value: float) -> None:
-        self._value = value
+        self.value = value
 
     def __eq__(self, other: object) -> bool:
-        mine = self._value
+        mine = self.value
         if other is mine:
             return True
         return other.__class__ is mine.__class__ and other == mine and (mine != 0 or repr(other) == repr(mine))

@@ -20,7 +20,7 @@ from pagefault.chain import ROOT, link
 from pagefault.messages import canonical
 from pagefault.messages.equal import is_equal
 from pagefault.page import Page
-from pagefault.paths.content import Content, copy_of, digest, imprint, imprints, materialise, page_of, read_as, sum_of
+from pagefault.paths.content import Content, copy_of, digest, imprints, materialise, originals, page_of, read_as, sum_of
 from pagefault.paths.dropped import Kept
 from pagefault.paths.slot import Arrival, LeftBehind, Slot, group
 from pagefault.ports import Codec, TokenCounter
@@ -142,11 +142,11 @@ class Lineage:
         """Hold these objects in place of equal ones, such as those of a reloaded state."""
         self.replaced, self.seen = self.seen, list(natives)
         self.rendered = None
-        if self.seen:
-            self._note_tail()
+        self._note_tail()
 
     def _note_tail(self) -> None:
-        self._tail = None if isinstance(self.seen[-1], LeftBehind) else self.codec.content(self.seen[-1])
+        is_here = self.seen and not isinstance(self.seen[-1], LeftBehind)
+        self._tail = self.codec.content(self.seen[-1]) if is_here else None
         self._tail_size = len(self._tail) if type(self._tail) is list else -1
 
     def common(self, natives: Sequence[Any]) -> int:
@@ -199,8 +199,7 @@ class Lineage:
         if not self._arrivals or self._arrivals[-1] is not arrival:
             del self.seen[known:]
             self.rendered = None
-            if self.seen:
-                self._note_tail()
+            self._note_tail()
 
     def _admit(self, natives: Sequence[Any], arrival: Arrival, content: Any) -> None:
         """Account for messages that have just come to the end of ``seen``; ``content`` is the last one's.
@@ -243,8 +242,7 @@ class Lineage:
         child._slots = self.slots[:keep]
         child.vouched = {seq: chain for seq, chain in self.vouched.items() if seq <= keep}
         child.seen = self.seen[: child._slots[-1].stop if keep else 0]
-        if child.seen:
-            child._note_tail()
+        child._note_tail()
         child.adopt(self.view)
         return child
 
@@ -335,7 +333,11 @@ class Lineage:
         """Its content with its body, materialised anew if need be; does not keep it in the slot."""
         if slot.content is not None and slot.content.body:
             return slot.content
-        return materialise(self.natives(slot), self.codec, self.counter, slot.kind, slot.content)
+        made = materialise(self.natives(slot), self.codec, self.counter, slot.kind, slot.content)
+        if slot.copy and slot.digest and canonical.identity(made.body) != slot.digest:  # changed since it was chained
+            said = originals(slot.copy, self.codec)  # any other body its chain would deny
+            made = materialise(said, self.codec, self.counter, slot.kind, slot.content)
+        return made
 
     def line_of(self, slot: Slot) -> Entry:
         """Its line in a table of contents, not counted."""
@@ -376,7 +378,7 @@ class Lineage:
             content, natives = slot.content, self.natives(slot)
             if slot.seq not in self.absent:
                 slot.copy = content.copy if content else copy_of(natives, self.codec)
-            slot.imprint = content.imprint if content else imprint(natives, self.codec)
+            slot.imprint = content.imprint if content else self._imprints([slot])[0]
             slot.digest = content.digest if content else digest(natives, self.codec)
             slot.parent = self.slots[slot.seq - 2].chain if slot.seq > 1 else self.root
             slot.chain = link(slot.parent, slot.digest)
@@ -425,7 +427,7 @@ class Lineage:
         if not slot.fresh or any(isinstance(native, LeftBehind) for native in natives):
             return None
         self.link_up_to(slot.seq)
-        return self.page(slot) if slot.imprint and imprint(natives, self.codec) == slot.imprint else None
+        return self.page(slot) if slot.imprint and self._imprints([slot]) == [slot.imprint] else None
 
     def first_changed(self, slots: Sequence[Slot]) -> Slot | None:
         """The first of these whose messages do not read as they did when it was chained or materialised."""
