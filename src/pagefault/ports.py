@@ -136,6 +136,10 @@ class Where:
     bare: bool = False
 
 
+Versions = Mapping[UUID, int | None]
+"""Items by their ids, and beside each the version that it is to be at; ``None`` for whichever."""
+
+
 class Hit(NamedTuple):
     """One search hit: point id, space, seq, raw score (cosine or BM25) and flat fields. No body.
 
@@ -231,15 +235,15 @@ class PageStore(Protocol):
         """
         ...
 
-    async def remove(self, scope: Scope, where: Where) -> None:
-        """Delete the items with ``where.ids``; with ``where.last``, only versions up to it.
+    async def remove(self, scope: Scope, versions: Versions) -> None:
+        """Delete these items, where they are at these versions.
 
         They are gone for every reader at once; their bytes, when the store is vacuumed.
         """
         ...
 
-    async def amend(self, scope: Scope, where: Where, fields: Mapping[str, str | int | float | bool]) -> None:
-        """Set some fields of the items with ``where.ids``; with ``where.last``, of versions up to it.
+    async def amend(self, scope: Scope, versions: Versions, fields: Mapping[str, str | int | float | bool]) -> None:
+        """Set some fields of these items, where they are at these versions.
 
         Their version, body and other fields stay. Ids not in scope are ignored.
         """

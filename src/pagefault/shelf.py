@@ -208,9 +208,8 @@ class Shelf:
         fresh = [item for item in (items.refreshed(item, now) for item in found) if item is not None]
         for ttl in dict.fromkeys(item.ttl for item in fresh):
             group = [item for item in fresh if item.ttl == ttl]
-            ids = [items.point_of(self._scope.space, item.namespace, item.key) for item in group]
-            where = Where(kind="item", ids=ids, last=max(item.version for item in group))
-            await self._store.amend(self._scope, where, items.expiry_fields(now + (ttl or 0.0)))
+            read = {items.point_of(self._scope.space, item.namespace, item.key): item.version for item in group}
+            await self._store.amend(self._scope, read, items.expiry_fields(now + (ttl or 0.0)))
         if fresh:
             self._writeback.stored()
 
@@ -238,13 +237,15 @@ class Shelf:
         vectors = await self._vectors(changes)
         results: dict[int, Item | VersionConflict | None] = {}
         async with self._turn:
-            for _ in range(TRIES):
-                waiting = [i for i in range(len(changes)) if i not in results]
-                if not waiting:
-                    break
-                await self._attempt(changes, waiting, vectors, results)
-        if changes:
-            self._writeback.stored()
+            try:
+                for _ in range(TRIES):
+                    waiting = [i for i in range(len(changes)) if i not in results]
+                    if not waiting:
+                        break
+                    await self._attempt(changes, waiting, vectors, results)
+            finally:  # where the store fails in the midst, what it has is to be durable all the same
+                if changes:
+                    self._writeback.stored()
         if len(results) < len(changes):
             raise StoreError(
                 f"an item of {self._scope.tenant!r} could not be written: other processes were faster {TRIES} times; "
@@ -283,7 +284,7 @@ class Shelf:
                 results[i] = item
 
     async def _delete(self, change: Change, point: UUID, version: int | None) -> VersionConflict | None:
-        await self._store.remove(self._scope, Where(kind="item", ids=[point], last=version))
+        await self._store.remove(self._scope, {point: version})
         left = await self._store.get(self._scope, [point], bodies=False) if version is not None else {}
         return _conflict(change, left[point].seq) if point in left else None
 
@@ -411,8 +412,7 @@ class Shelf:
     async def _clear(self, over: Sequence[Record] | Sequence[Hit]) -> None:
         """Remove what has expired, unless it was written again meanwhile."""
         if over:
-            last = max(each.seq for each in over)
-            await self._store.remove(self._scope, Where(kind="item", ids=[each.id for each in over], last=last))
+            await self._store.remove(self._scope, {each.id: each.seq for each in over})
             self._writeback.stored()
 
 

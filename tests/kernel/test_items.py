@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import threading
 import time
 
@@ -237,6 +238,44 @@ def test_items_expire_and_are_cleared_away(memory, monkeypatch):
     ]
 
 
+def test_what_a_host_with_a_late_clock_writes_meanwhile_stays(memory, monkeypatch):
+    """Its version is a later one of its item, and older than those of other items that are cleared or refreshed."""
+    ours = shelf_of(memory)
+    theirs = copy.copy(ours)
+    store, start = memory.core.store, time.time()
+    remove, amend = store.remove, store.amend
+
+    async def write_first(key):
+        with monkeypatch.context() as late:
+            late.setattr(time, "time", lambda: start + 5)
+            late.setattr(store, "remove", remove)
+            late.setattr(store, "amend", amend)
+            theirs._version = 0  # of another process
+            await theirs.write([change(key, "theirs")])
+
+    async def removing(*given):
+        await write_first("cleared")
+        await remove(*given)
+
+    async def amending(*given):
+        await write_first("refreshed")
+        await amend(*given)
+
+    on(memory, ours.write([change("cleared", "ours", ttl=20.0), change("refreshed", "ours", ttl=100.0)]))
+    monkeypatch.setattr(time, "time", lambda: start + 9)
+    on(memory, ours.write([change("later", "ours", ttl=11.0), change("latest", "ours", ttl=100.0)]))
+    names = [(("a",), key) for key in ("cleared", "later", "refreshed", "latest")]
+    read = on(memory, ours.get(names[2:]))
+    monkeypatch.setattr(time, "time", lambda: start + 60)
+    monkeypatch.setattr(store, "remove", removing)
+    monkeypatch.setattr(store, "amend", amending)
+    assert on(memory, ours.get(names[:2])) == [None, None]
+    on(memory, ours.refresh(read))
+    monkeypatch.setattr(time, "time", lambda: start + 10_000)
+    monkeypatch.setattr(store, "remove", remove)
+    assert [item and item.value for item in on(memory, ours.get(names))] == ["theirs", None, "theirs", None]
+
+
 def test_an_expired_item_is_written_as_a_new_one(memory, monkeypatch):
     shelf = shelf_of(memory)
     (first,) = on(memory, shelf.write([change("k", 1, ttl=5.0)]))
@@ -289,6 +328,26 @@ def test_a_store_that_is_down_says_so(memory):
         space.remember("diet", "meat")
     memory.core.store.swap = healthy
     assert space.recall("vegan diet").items[0].item.value == "vegan"
+
+
+def test_what_a_write_stored_before_it_failed_is_made_durable(memory, monkeypatch):
+    store, synced = memory.core.store, threading.Event()
+    swap, sync = store.swap, store.sync
+
+    async def failing(*given):
+        await swap(*given)
+        raise StoreError("the answer was lost")
+
+    async def syncing():
+        await sync()
+        synced.set()
+
+    memory.flush()
+    monkeypatch.setattr(store, "sync", syncing)
+    monkeypatch.setattr(store, "swap", failing)
+    with pytest.raises(StoreError, match="the answer was lost"):
+        user(memory).remember("diet", "vegan")
+    assert synced.wait(30)
 
 
 async def _broken(*_):

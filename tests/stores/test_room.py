@@ -61,8 +61,8 @@ def test_every_write_is_refused_and_every_read_goes_on(tmp_path, disk):
         for write in (
             store.put(OURS, [second]),
             store.swap(OURS, [Swap(record=item("other", 1), version=0)]),
-            store.amend(OURS, Where(kind="item", ids=[mine.id]), {"a": 1}),
-            store.remove(OURS, Where(kind="item", ids=[mine.id])),
+            store.amend(OURS, {mine.id: None}, {"a": 1}),
+            store.remove(OURS, {mine.id: 1}),
             store.index(OURS, {first.id: [[0.0, 1.0, 0.0]]}),
         ):
             with pytest.raises(StoreUnwritable, match=r"has 33.6 MB free, and 33.6 MB are wanted .*; free some space"):

@@ -13,12 +13,14 @@ from typing import Any, Final, Protocol
 from uuid import UUID
 
 from pagefault.errors import CorruptPage
-from pagefault.ports import Dense, Hit, Reach, Record, Scope, Sparse, Swap, Where
+from pagefault.ports import Dense, Hit, Reach, Record, Scope, Sparse, Swap, Versions, Where
 from pagefault.stores import layout
 from pagefault.stores.layout import Row, windows
 from pagefault.stores.scopes import CHUNK, Payload, Scalar
 from pagefault.stores.vectors import dense_units, dense_vectors, query_sparse, vector
 
+_VERSIONS: Final = 64
+"""So many items are told apart by their versions in one call: two conditions each, and a server may bound them."""
 _BODIES: Final = 32
 _CHUNKS: Final = 4
 _SCAN: Final = 256
@@ -31,8 +33,8 @@ class _Calls(Protocol):
 
     def write(self, scope: Scope, unit: Sequence[Row], /) -> Awaitable[None]: ...
     def swap(self, scope: Scope, unit: Sequence[tuple[Row, int]], /) -> Awaitable[list[bool]]: ...
-    def remove(self, scope: Scope, ids: Sequence[UUID], where: Where, /) -> Awaitable[None]: ...
-    def amend(self, scope: Scope, ids: Sequence[UUID], where: Where, fields: Payload, /) -> Awaitable[None]: ...
+    def remove(self, scope: Scope, versions: Versions, /) -> Awaitable[None]: ...
+    def amend(self, scope: Scope, versions: Versions, fields: Payload, /) -> Awaitable[None]: ...
     def add_vectors(self, scope: Scope, vectors: Mapping[UUID, list[list[float]]], /) -> Awaitable[None]: ...
     def fetch(
         self, scope: Scope, ids: Sequence[UUID], /, *, bodies: bool, words: bool = False
@@ -90,17 +92,21 @@ class Adapter(ABC):
             won += await calls.swap(scope, [(row, versions[row.id]) for row in unit])
         return won
 
-    async def remove(self, scope: Scope, where: Where) -> None:
-        """Delete the items with ``where.ids``; with ``where.last``, only versions up to it."""
+    async def remove(self, scope: Scope, versions: Versions) -> None:
+        """Delete these items, where they are at these versions."""
         calls = self._ready(scope)
-        for ids in windows(layout.named(where), self._window):
-            await calls.remove(scope, ids, where)
+        for window in windows(list(versions.items()), _VERSIONS):
+            await calls.remove(scope, dict(window))
 
-    async def amend(self, scope: Scope, where: Where, fields: Mapping[str, Scalar]) -> None:
-        """Set some fields of the items with ``where.ids``; with ``where.last``, of versions up to it."""
+    async def amend(self, scope: Scope, versions: Versions, fields: Mapping[str, Scalar]) -> None:
+        """Set some fields of these items, where they are at these versions.
+
+        Raises:
+            StoreError: A field cannot be stored exactly; nothing is written then.
+        """
         calls, plain = self._ready(scope), layout.plain_fields(fields)
-        for ids in windows(layout.named(where), self._window):
-            await calls.amend(scope, ids, where, plain)
+        for window in windows(list(versions.items()), _VERSIONS):
+            await calls.amend(scope, dict(window), plain)
 
     async def index(self, scope: Scope, vectors: Mapping[UUID, Dense]) -> None:
         """Add the dense vectors of pages already stored, in place of older ones; ids not in scope are ignored.

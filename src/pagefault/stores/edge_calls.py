@@ -42,7 +42,7 @@ from qdrant_edge import (
 )
 
 from pagefault.breath import Breath, rest
-from pagefault.ports import Hit, Reach, Record, RecordKind, Scope, Sparse, Tally, Where
+from pagefault.ports import Hit, Reach, Record, RecordKind, Scope, Sparse, Tally, Versions, Where
 from pagefault.stores import answers, layout
 from pagefault.stores.frequencies import Frequencies
 from pagefault.stores.layout import MAX_INT, UNSEEN, Row, from_on, lost_chunks, selected, seq_of
@@ -179,18 +179,18 @@ class Calls:
         return won
 
     @_writes
-    def remove(self, shard: EdgeShard, scope: Scope, ids: Sequence[UUID], where: Where) -> None:
-        """Delete the items among these ids that ``where`` lets through, with their chunks."""
-        ours = _items(shard, scope, ids, where)
+    def remove(self, shard: EdgeShard, scope: Scope, versions: Versions) -> None:
+        """Delete these items, where they are at these versions, with their chunks."""
+        ours = _items(shard, scope, versions)
         gone = [*ours, *(chunk for id_, payload in ours.items() for chunk in lost_chunks(id_, payload, {}))]
         if gone:
             self._counted.forget("item")
             shard.update(UpdateOperation.delete_points([*gone]))
 
     @_writes
-    def amend(self, shard: EdgeShard, scope: Scope, ids: Sequence[UUID], where: Where, fields: Payload) -> None:
-        """Set fields of the items among these ids that ``where`` lets through."""
-        if ours := _items(shard, scope, ids, where):
+    def amend(self, shard: EdgeShard, scope: Scope, versions: Versions, fields: Payload) -> None:
+        """Set fields of these items, where they are at these versions."""
+        if ours := _items(shard, scope, versions):
             shard.update(UpdateOperation.set_payload([*ours], dict(fields)))
 
     @_writes
@@ -322,14 +322,11 @@ class Calls:
         return self._counted.weights(reach, terms) if terms else {}
 
 
-def _items(shard: EdgeShard, scope: Scope, ids: Sequence[UUID], where: Where) -> dict[UUID, Payload]:
-    """The items among these ids whose version is not beyond the last that ``where`` names."""
-    last = MAX_INT if where.last is None else where.last
-    return {
-        point.id: payload
-        for point in _retrieve(shard, ids, _VERSION)
-        if owned(scope, payload := point.payload, "item") and seq_of(point.id, payload) <= last
-    }
+def _items(shard: EdgeShard, scope: Scope, versions: Versions) -> dict[UUID, Payload]:
+    """Those of these items that are there at the version that stands beside them."""
+    held = {point.id: point.payload for point in _retrieve(shard, list(versions), _VERSION)}
+    ours = {id_: payload for id_, payload in held.items() if owned(scope, payload, "item")}
+    return {id_: payload for id_, payload in ours.items() if versions[id_] in {None, seq_of(id_, payload)}}
 
 
 def chunk_texts(shard: EdgeShard, scope: Scope, ids: Sequence[UUID], *, owner: UUID) -> list[str]:

@@ -131,17 +131,6 @@ def swapped(scope: Scope, swaps: Sequence[Swap], *, dimension: int) -> list[tupl
     return laid
 
 
-def named(where: Where) -> list[UUID]:
-    """The ids of the items that a removal or an amendment is about.
-
-    Raises:
-        StoreError: It names no ids, or other records than items.
-    """
-    if where.ids is None or where.kind != "item":
-        raise StoreError(f"only items named by their ids can be removed or amended, got {where!r:.200}")
-    return list(dict.fromkeys(where.ids))
-
-
 def plain_fields(fields: Mapping[str, Scalar]) -> dict[str, Scalar]:
     """Fields to set on records that are stored.
 

@@ -16,7 +16,7 @@ from uuid import UUID, uuid4
 from qdrant_client import AsyncQdrantClient, models
 
 from pagefault.errors import StoreError
-from pagefault.ports import Hit, Reach, Record, RecordKind, Scope, Sparse, Tally, Where
+from pagefault.ports import Hit, Reach, Record, RecordKind, Scope, Sparse, Tally, Versions, Where
 from pagefault.stores import answers
 from pagefault.stores.layout import MAX_INT, NONCE, UNSEEN, Row, from_on, lost_chunks, selected, windows
 from pagefault.stores.lists import Lists, laid, lists_of
@@ -102,11 +102,11 @@ class Calls:
             await self._delete(within(scope, CHUNK, has_id(stale)))
         return [now.get(id_, {}).get(NONCE) == nonce for id_ in ids]
 
-    async def remove(self, scope: Scope, ids: Sequence[UUID], where: Where) -> None:
-        """Delete the items among these ids that ``where`` lets through, with their chunks."""
-        held = await self._retrieve("reading what is there", ids, _VERSION)
-        await self._delete(matching(scope, where, has_id(ids)))
-        left = await self._retrieve("reading what is left", ids, _VERSION)
+    async def remove(self, scope: Scope, versions: Versions) -> None:
+        """Delete these items, where they are at these versions, with their chunks."""
+        held = await self._retrieve("reading what is there", list(versions), _VERSION)
+        await self._delete(_at(scope, versions))
+        left = await self._retrieve("reading what is left", list(versions), _VERSION)
         gone = [
             chunk
             for id_, payload in held.items()
@@ -116,9 +116,9 @@ class Calls:
         if gone:
             await self._delete(within(scope, CHUNK, has_id(gone)))
 
-    async def amend(self, scope: Scope, ids: Sequence[UUID], where: Where, fields: Payload) -> None:
-        """Set fields of the items among these ids that ``where`` lets through."""
-        await self._set("setting fields", matching(scope, where, has_id(ids)), fields)
+    async def amend(self, scope: Scope, versions: Versions, fields: Payload) -> None:
+        """Set fields of these items, where they are at these versions."""
+        await self._set("setting fields", _at(scope, versions), fields)
 
     async def add_vectors(self, scope: Scope, vectors: Mapping[UUID, list[list[float]]]) -> None:
         """Add dense vectors to the pages among these ids that are in scope."""
@@ -454,6 +454,18 @@ def matching(scope: Reach, where: Where, ids: models.HasIdCondition | None, *als
     if ids is not None:
         more.append(ids)
     return within(scope, where.kind, *more)
+
+
+def _at(scope: Scope, versions: Versions) -> models.Filter:
+    """These items, each at the version that stands beside it."""
+    ids: dict[int | None, list[UUID]] = {}
+    for id_, version in versions.items():
+        ids.setdefault(version, []).append(id_)
+    each: list[Any] = [has_id(ids.pop(None))] if None in ids else []
+    for version, these in ids.items():
+        known = models.FieldCondition(key="seq", match=models.MatchValue(value=version))
+        each.append(models.Filter(must=[known, has_id(these)]))
+    return within(scope, "item", has_id(versions), models.Filter(should=each))
 
 
 def has_id(ids: Iterable[UUID]) -> models.HasIdCondition:

@@ -23,6 +23,7 @@ from pagefault.ports import (
     Sparse,
     Swap,
     Tally,
+    Versions,
     Where,
 )
 
@@ -93,15 +94,15 @@ class FlakyStore:
         await self._before("swap", scope)
         return await self.inner.swap(scope, swaps)
 
-    async def remove(self, scope: Scope, where: Where) -> None:
+    async def remove(self, scope: Scope, versions: Versions) -> None:
         """As the store inside."""
         await self._before("remove", scope)
-        await self.inner.remove(scope, where)
+        await self.inner.remove(scope, versions)
 
-    async def amend(self, scope: Scope, where: Where, fields: Mapping[str, str | int | float | bool]) -> None:
+    async def amend(self, scope: Scope, versions: Versions, fields: Mapping[str, str | int | float | bool]) -> None:
         """As the store inside."""
         await self._before("amend", scope)
-        await self.inner.amend(scope, where, fields)
+        await self.inner.amend(scope, versions, fields)
 
     async def index(self, scope: Scope, vectors: Mapping[UUID, Dense]) -> None:
         """As the store inside."""

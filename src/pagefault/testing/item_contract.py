@@ -68,33 +68,34 @@ async def large_items_are_exact(make: StoreFactory) -> None:
         same(await _swap(store, (large[1], 1)), [True], "a larger one")
         same(await _swap(store, (large[2], 1)), [False], "one too late")
         await _holds(store, [large[1]])
-        await store.remove(OURS, Where(kind="item", ids=[large[1].id]))
+        await store.remove(OURS, {large[1].id: None})
         same(await _swap(store, (large[2], 0)), [True], "again, after it was removed")
         await _holds(store, [large[2]])
 
 
 async def removed_items_are_gone(make: StoreFactory) -> None:
-    """For get, scan and search; of newer versions than were meant, none."""
+    """For get, scan and search; at other versions than were meant, older ones too, none."""
     records = [item(key, at, sparse=terms({1: 1.0}), dense=[[1.0, 0.0, 0.0]]) for at, key in enumerate("abcd", 1)]
     async with _opened(make) as store:
         await _swap(store, *((record, 0) for record in records))
         await store.put(OURS, [page(1), head(1)])
-        ids = [records[1].id, records[3].id, NOBODY]
-        await store.remove(OURS, Where(kind="item", ids=ids, last=3))
+        meant = {records[0].id: 9, records[1].id: 2, records[2].id: 4, records[3].id: 1, NOBODY: 2}
+        await store.remove(OURS, meant)
         same([r.seq for r in await store.scan(OURS, _ITEMS, limit=9)], [1, 3, 4], "one removed by version")
-        await store.remove(OURS, Where(kind="item", ids=[*ids, page(1).id, head(1).id]))
+        await store.remove(OURS, dict.fromkeys([records[1].id, records[3].id, NOBODY, page(1).id, head(1).id]))
         same([r.seq for r in await store.scan(OURS, _ITEMS, limit=9)], [1, 3], "two removed")
         for hits in await store.search(OURS, [terms({1: 1.0}), [1.0, 0.0, 0.0]], _ITEMS, limit=9):
             same([hit.seq for hit in hits], [3, 1], "hits")
         same(set(await store.get(OURS, [r.id for r in records])), {records[0].id, records[2].id}, "items")
         same(len(await store.get(OURS, [page(1).id, head(1).id])), 2, "page and head")
-        await store.remove(OURS, Where(kind="item", ids=[]))
-        await refused(store.remove(OURS, Where(kind="item")), "removal of everything")
-        await refused(store.remove(OURS, Where(kind="page", ids=[page(1).id])), "removal of pages")
+        await store.remove(OURS, {})
+        await store.remove(OURS, {records[0].id: 1, records[2].id: None, page(1).id: 1})
+        same(await store.scan(OURS, _ITEMS, limit=9), [], "the rest, with and without a version")
+        same(len(await store.get(OURS, [page(1).id, head(1).id])), 2, "page and head afterwards")
 
 
 async def amended_items_keep_the_rest(make: StoreFactory) -> None:
-    """Fields are set; version, body, vectors and tags stay; newer versions than were meant are left alone."""
+    """Fields are set; version, body, vectors and tags stay; other versions than were meant are left alone."""
     records = [
         item(key, at, "body" * at, fields={"key": key, "old": at}, sparse=terms({1: 1.0}), tags=["t"])
         for at, key in enumerate("abcd", 1)
@@ -102,16 +103,15 @@ async def amended_items_keep_the_rest(make: StoreFactory) -> None:
     other = Scope(tenant="evil", space=OURS.space)
     async with _opened(make) as store:
         await _swap(store, *((record, 0) for record in records))
-        ids = [records[0].id, records[2].id, NOBODY]
-        await store.amend(other, Where(kind="item", ids=ids), {"old": 99})
-        await store.amend(OURS, Where(kind="item", ids=ids, last=2), {"old": 9, "new": 0.5})
-        await store.amend(OURS, Where(kind="item", ids=[]), {"old": 99})
+        named = dict.fromkeys([records[0].id, records[2].id, NOBODY])
+        await store.amend(other, named, {"old": 99})
+        await store.amend(OURS, named | {records[1].id: 3, records[2].id: 2}, {"old": 9, "new": 0.5})
+        await store.amend(OURS, {}, {"old": 99})
         await _holds(store, [replace(records[0], fields={"key": "a", "old": 9, "new": 0.5}), *records[1:]])
         (hits,) = await store.search(OURS, [terms({1: 1.0})], replace(_ITEMS, tags=[["t"]]), limit=9)
         same([hit.seq for hit in hits], [4, 3, 2, 1], "hits afterwards")
-        await refused(store.amend(OURS, Where(kind="item"), {"old": 1}), "fields of everything")
-        await refused(store.amend(OURS, Where(kind="item", ids=ids), {"seq": 1}), "a field of the store's own")
-        await refused(store.amend(OURS, Where(kind="item", ids=ids), {"x": float("nan")}), "a value that is none")
+        await refused(store.amend(OURS, named, {"seq": 1}), "a field of the store's own")
+        await refused(store.amend(OURS, named, {"x": float("nan")}), "a value that is none")
 
 
 async def items_stay_in_their_scope(make: StoreFactory) -> None:
@@ -128,7 +128,7 @@ async def items_stay_in_their_scope(make: StoreFactory) -> None:
             same(await store.scan(scope, replace(_ITEMS, tags=[["t"]]), limit=9), [], "scan")
             same(await store.search(scope, [query, [1.0, 0.0, 0.0]], _ITEMS, limit=9), [[], []], "search")
             same(await store.idf(scope, [1], kind="item"), {}, "idf")
-            await store.remove(scope, Where(kind="item", ids=[mine.id]))
+            await store.remove(scope, {mine.id: None})
             await refused(store.swap(scope, [Swap(record=replace(mine, seq=9), version=3)]), "a swap of theirs")
             swaps = [Swap(record=item(str(i), 1, scope=scope, sparse=terms({1: 9.0})), version=0) for i in range(40)]
             await store.swap(scope, swaps)
@@ -149,7 +149,7 @@ async def words_weigh_what_items_hold_now(make: StoreFactory) -> None:
         same(set(await store.idf(OURS, range(9), kind="item")), {1, 3}, "terms after another version")
         (hits,) = await store.search(OURS, [terms({2: 1.0, 3: 1.0})], _ITEMS, limit=9)
         same([hit.seq for hit in hits], [3], "hits")
-        await store.remove(OURS, Where(kind="item", ids=[new.id]))
+        await store.remove(OURS, {new.id: None})
         found = await store.idf(OURS, [1, 3, 9], kind="item")
         same(set(found), {1, 9}, "terms after a removal")
         same(await store.count(OURS, Where(kind="item")), 1, "items after a removal")

@@ -133,7 +133,7 @@ async def words_score_by_what_is_reached(make: StoreFactory) -> None:
             same(await store.swap(scope, swaps), [True] * len(swaps), "items written")
             held.update({record.id: (scope, record) for record in (*pages, *things)})
             gone = item(f"{turn}", 1, scope=scope).id
-            await store.remove(scope, Where(kind="item", ids=[gone]))
+            await store.remove(scope, {gone: None})
             del held[gone]
         for reach, kind in product(reaches, _SEARCHED):
             there = {
