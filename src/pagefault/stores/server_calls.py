@@ -458,13 +458,14 @@ def matching(scope: Reach, where: Where, ids: models.HasIdCondition | None, *als
 
 def _at(scope: Scope, versions: Versions) -> models.Filter:
     """These items, each at the version that stands beside it."""
-    ids: dict[int | None, list[UUID]] = {}
+    each: list[Any] = [has_id(free)] if (free := [id_ for id_, version in versions.items() if version is None]) else []
+    alike: dict[int, list[UUID]] = {}
     for id_, version in versions.items():
-        ids.setdefault(version, []).append(id_)
-    each: list[Any] = [has_id(ids.pop(None))] if None in ids else []
-    for version, these in ids.items():
+        if version is not None:
+            alike.setdefault(version, []).append(id_)
+    for version, ids in alike.items():
         known = models.FieldCondition(key="seq", match=models.MatchValue(value=version))
-        each.append(models.Filter(must=[known, has_id(these)]))
+        each.append(models.Filter(must=[known, has_id(ids)]))
     return within(scope, "item", has_id(versions), models.Filter(should=each))
 
 
