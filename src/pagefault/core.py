@@ -34,6 +34,8 @@ from pagefault.window.calibration import Gauge
 from pagefault.writing.writeback import WriteBack, refuse_in_between
 
 MAX_LIVE_SPACES: Final = 512
+MAX_GAUGES: Final = 1_024
+"""A program that makes up a budget for each request would fill the memory with what they taught."""
 DEFAULT_TENANT: Final = "default"
 EmbedderChoice = Embedder | Literal["default"] | None
 
@@ -90,7 +92,7 @@ class Core(Rooted):
         self._lock = threading.Lock()
         self._recent: OrderedDict[SpaceId, Paging] = OrderedDict()
         self._pagings: weakref.WeakValueDictionary[SpaceId, Paging] = weakref.WeakValueDictionary()
-        self._gauges: dict[tuple[str, Budget], Gauge] = {}
+        self._gauges: OrderedDict[tuple[str, Budget], Gauge] = OrderedDict()
         self._counter = options.counter
         self._temporary: Path | None = None
         self._build()
@@ -231,11 +233,15 @@ class Core(Rooted):
     def gauge(self, model: str, budget: Budget) -> Gauge:
         """The gauge of a model under a budget: one for all agents that call it through this memory."""
         with self._lock:
-            return self._gauges.setdefault((model, budget), Gauge(budget, model))
+            gauge = self._gauges.setdefault((model, budget), Gauge(budget, model))
+            self._gauges.move_to_end((model, budget))
+            if len(self._gauges) > MAX_GAUGES:
+                self._gauges.popitem(last=False)
+            return gauge
 
     @property
     def gauges(self) -> tuple[Gauge, ...]:
-        """One for each model and budget so far."""
+        """One for each model and budget, those of the last 1,024 that were asked for."""
         with self._lock:
             return tuple(self._gauges.values())
 

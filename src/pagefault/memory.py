@@ -181,7 +181,7 @@ class Memory(Rooted):
 
     @property
     def gauges(self) -> tuple[Gauge, ...]:
-        """What usage reports have made of the budgets, one gauge for each model and budget so far."""
+        """What usage reports have made of the budgets: one gauge for each model and budget, of the last 1,024."""
         return self.core.gauges
 
     @property

@@ -59,6 +59,15 @@ class Provider(ScriptedModel):
         return result
 
 
+def test_budgets_made_up_for_each_request_are_not_kept_for_ever(monkeypatch):
+    monkeypatch.setattr("pagefault.core.MAX_GAUGES", 3)
+    with pagefault.open(":memory:", embedder=None) as memory:
+        first, *_ = [memory.core.gauge("m", pagefault.Budget(window=window)) for window in range(8_000, 8_003)]
+        assert memory.core.gauge("m", pagefault.Budget(window=8_000)) is first
+        memory.core.gauge("m", pagefault.Budget(window=9_000))
+        assert [gauge.asked.window for gauge in memory.gauges] == [8_002, 8_000, 9_000]
+
+
 @pytest.mark.parametrize("ratio", [0.75, 1.5])
 def test_a_providers_own_count_moves_the_watermarks(ratio):
     budget = pagefault.Budget(window=8_000, target=6_000, reserve=1_000)
