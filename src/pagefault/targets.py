@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from pagefault.errors import InvalidId, StoreError
-from pagefault.stores.server_settings import is_server_url, server_settings
+from pagefault.stores.server_settings import SCHEMES, is_server_url, server_settings
 
 Place = Path | str | None
 """A data directory, the URL of a server, or nowhere that lasts."""
@@ -28,12 +28,23 @@ def place_of(target: object) -> Place:
         return None
     if is_server_url(text):
         return text
+    if _is_cut(text):
+        raise StoreError(
+            f"{text!r} is a URL that has lost a slash, as in a Path; give it as a str, with '://'. The directory of that "
+            f"name is {'./' + text!r}"
+        )
     if "://" in text:
         raise StoreError(f"{text!r} is no place for pages; give a directory such as './agent-memory' or qdrant://host")
     try:  # not relative and no link any more: what a name means must not change with the working directory
         return Path(os.path.realpath(Path(text).expanduser()))
     except (OSError, ValueError, RuntimeError) as error:
         raise InvalidId(f"{text!r:.60} is no path ({error}); give a directory such as './agent-memory'") from error
+
+
+def _is_cut(text: str) -> bool:
+    """Whether it is a server's URL as ``Path`` makes it, which would become a directory with the server's name."""
+    scheme, cut, rest = text.partition(":/")
+    return bool(cut) and scheme.lower() in SCHEMES and not rest.startswith("/")
 
 
 def key_of(place: Place) -> str:

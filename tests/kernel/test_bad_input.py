@@ -59,6 +59,21 @@ def test_a_url_that_names_no_usable_server(target):
     assert "password@" not in str(caught.value)
 
 
+@pytest.mark.parametrize("url", ["qdrant://host:6333", "HTTPS://host", "qdrant+grpc://host/"])
+def test_a_url_that_lost_a_slash_is_no_directory(tmp_path, monkeypatch, url):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(StoreError, match=r"has lost a slash, as in a Path; give it as a str"):
+        pagefault.open(Path(url))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["qdrant", "http", "./qdrant:/host", "qdrant:x"])
+def test_a_directory_may_have_a_name_like_it(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    with pagefault.open(name, embedder=None) as memory:
+        assert memory.place == str(tmp_path / name)
+
+
 def test_a_directory_that_is_a_file(tmp_path):
     (tmp_path / "data").write_text("mine")
     with pagefault.open(tmp_path / "data", embedder=None) as memory:
