@@ -30,8 +30,8 @@ def place_of(target: object) -> Place:
         return text
     if _is_cut(text):
         raise StoreError(
-            f"{text!r} is a URL that has lost a slash, as in a Path; give it as a str, with '://'. The directory of that "
-            f"name is {'./' + text!r}"
+            f"{text!r} is a URL that has lost a slash, as in a Path; give it as a str, with '://'. The directory of "
+            f"that name is {'./' + text!r}"
         )
     if "://" in text:
         raise StoreError(f"{text!r} is no place for pages; give a directory such as './agent-memory' or qdrant://host")
