@@ -29,6 +29,16 @@ def test_what_was_changed_since_is_not_told_alone_or_first(memory, limit):
     assert ("a newer page says something like it: 11" in found.text) is (limit > 1)
 
 
+@pytest.mark.parametrize("limit", [1, 10])
+def test_the_newest_of_the_same_words_is_shown_though_the_clock_went_back_before_it(memory, limit):
+    space = memory.space(thread="t")
+    again = {**BLUE, "created_at": 1_600_000_000}
+    space.append([BLUE, said("Noted."), *TALK, GREEN, said("Noted."), *TALK, again, said("Noted."), *TALK])
+    found = space.recall("What's my favourite colour?", limit=limit)
+    assert [page.address for page in found.pages[:2]] == ["21", "11"][:limit]
+    assert "1" not in [page.address for page in found.pages], "the same words, said before"
+
+
 def test_a_correction_behind_the_newest_statement_is_shown(memory):
     space = memory.space(thread="t")
     space.append([BLUE, *TALK, GREEN, said("Noted."), user("Sorry, I meant turquoise."), *TALK])

@@ -226,6 +226,22 @@ def test_the_store_sweeps_by_itself_when_the_time_has_come(memory, request, cloc
     assert records() == 1
 
 
+def test_a_clock_set_back_does_not_put_off_sweeping(memory, request, clock, monkeypatch):
+    store = PagefaultStore(memory, name=request.node.name, ttl={"sweep_interval_minutes": 30})
+    swept = []
+
+    async def sweep(self):
+        swept.append(self)
+
+    monkeypatch.setattr("pagefault.shelf.Shelf.sweep", sweep)
+    year = 365 * 24 * 60
+    for minutes, sweeps in ((year, 1), (20, 1), (-year, 2), (20, 2), (20, 3)):
+        clock(minutes)
+        store.get(NS, "k")
+        memory.flush()  # on the same loop, behind what was begun there
+        assert len(swept) == sweeps, minutes
+
+
 def test_a_sweep_that_fails_costs_nobody_anything(memory, request, clock, caplog, monkeypatch):
     store = PagefaultStore(memory, name=request.node.name, ttl={"sweep_interval_minutes": 1})
     store.put(NS, "ever", {"v": 1})

@@ -245,8 +245,10 @@ class PagefaultStore(BaseStore):
     def _sweep_in_time(self, shelf: Shelf) -> None:
         """Begin a sweep if the last one is long ago; nobody waits for it but closing."""
         interval = (self.ttl_config or {}).get("sweep_interval_minutes")
-        if interval is not None and time.time() - self._swept >= _MINUTE * interval:
-            self._swept = time.time()
+        now = time.time()
+        # A clock that was set back must not put off the next sweep until it has caught up.
+        if interval is not None and not 0 <= now - self._swept < _MINUTE * interval:
+            self._swept = now
             self._memory.core.kernel.start(_logged(shelf.sweep()))
 
 

@@ -174,7 +174,7 @@ def _near(pages: Sequence[RecalledPage], best: float) -> list[RecalledPage]:
         if page.score >= NEAR * best:
             said = said_by(page)
             before = shown.get(said)
-            if before is None or _age(page) > _age(before):
+            if before is None or page.page.seq > before.page.seq:  # not by time: a clock may go back
                 shown[said] = page
     return list(shown.values())
 
@@ -185,10 +185,6 @@ def said_by(found: RecalledPage) -> object:
         (m.role, m.name, m.text, tuple((c.name, c.arguments) for c in m.calls), m.media) for m in found.page.messages
     ]
     return found.space, tuple(said)
-
-
-def _age(found: RecalledPage) -> tuple[float, int]:
-    return found.page.created_at, found.page.seq
 
 
 def _decided(pages: Sequence[RecalledPage], alone: Mapping[str, Evidence], question: Question) -> Outcome:
