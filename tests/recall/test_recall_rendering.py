@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import time
 from dataclasses import replace
 
 import pytest
@@ -433,6 +434,14 @@ def test_where_a_page_imitates_a_speaker_its_origin_says_so(what):
 )
 def test_what_begins_in_a_page_is_no_imitation(what):
     assert IMITATES not in show(recalled(what))
+
+
+@pytest.mark.parametrize("end", "\r\v\f\x1c\x1d\x1e\x85\u2028\u2029")
+def test_beginnings_without_end_are_no_work_without_end(end):
+    what = said(1, f"gate {end}user " * 10_000, role=Role.TOOL)
+    start = time.process_time()
+    assert IMITATES not in show(recalled(what), budget=25_000), "none of them has the colon that makes it one"
+    assert time.process_time() - start < 2
 
 
 def test_a_stretch_is_judged_by_what_it_shows():

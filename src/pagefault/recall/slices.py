@@ -9,10 +9,12 @@ from typing import Final
 from pagefault.errors import PageNotFound
 from pagefault.page import Address, Call, Page, Projection, Role
 
+_BREAKS: Final = r"\r\v\f\x1c-\x1e\x85\u2028\u2029"
 _OPENS: Final = re.compile(
-    rf"(?:^|[\r\v\f\x1c-\x1e\x85\u2028\u2029])(?:(?:{'|'.join(Role)})(?: [^\n:]*)?:|-> [\w.-]+\()", re.MULTILINE
+    rf"(?:^|[{_BREAKS}])(?:(?:{'|'.join(Role)})(?: [^\n:{_BREAKS}]*)?:|-> [\w.-]+\()", re.MULTILINE
 )
-"""How a message or a call begins in a reading; text may also break a line as no reading does."""
+"""How a message or a call begins in a reading; text may also break a line as no reading does. A name ends where a line
+does, however it is broken: else each of many beginnings would be followed to the end of the text."""
 _BEGINNINGS: Final = (*Role, "-> ")
 _TRUST: Final = (Role.TOOL, Role.ASSISTANT, Role.USER, Role.SYSTEM)
 
