@@ -67,10 +67,11 @@ class Candidates:
     async def _numbers(self, sight: Sight, hits: Sequence[Hit]) -> dict[UUID, int]:
         """The numbers of those hits that are on a present path."""
         paths: dict[str, tuple[int, Sequence[str]]] = {}
+        there = {hit.space for hit in hits}
         for index, other in enumerate(sight.others or ()):
-            if any(hit.space == other.space.key for hit in hits):
+            if (key := other.space.key) in there:  # made anew by each look at it, and there may be thousands
                 try:
-                    paths[other.space.key] = index, await self._others.path(other)
+                    paths[key] = index, await self._others.path(other)
                 except PagesLost as error:
                     _log.warning("recall leaves out a conversation: %s", error)
         found: dict[UUID, int] = {}
