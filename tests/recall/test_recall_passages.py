@@ -17,6 +17,7 @@ from pagefault.recall import (
     RecalledPassage,
     document_vector,
     judge_passages,
+    passages,
     query_vector,
     render_passages,
     shared,
@@ -99,6 +100,18 @@ def test_it_fits_or_says_what_is_missing(budget, texts):
     text = show(*(found(each, address=f"a{n}") for n, each in enumerate(texts)), failed=failed, budget=budget)
     assert text.endswith(failed[0])
     assert COUNTER.count(text) * (1 + COUNTER.reserve) <= budget + 1e-9 or text == failed[0]
+
+
+def test_a_long_passage_is_read_once_however_many_do_not_fit(monkeypatch):
+    """Ten of 200,000 characters took four seconds: all of them were read anew for each number that might fit."""
+    looked, look = [], passages.focus
+    monkeypatch.setattr(passages, "focus", lambda *a: looked.append(a[0]) or look(*a))
+    long = [found(f"{n} " + "Nothing here. " * 200, address=f"a{n}") for n in range(9)]
+    text = show(*long, budget=1_500)
+    shown = text.count("| characters ")
+    assert 0 < shown < len(long)
+    assert shown <= len(looked) == len(set(looked)) < len(long)
+    assert text.count("source wiki | a") == len(long)
 
 
 def test_what_does_not_fit_is_named():

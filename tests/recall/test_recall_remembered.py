@@ -7,6 +7,7 @@ from pagefault.recall import (
     Found,
     ItemEvidence,
     Outcome,
+    RecalledItem,
     best_of,
     document_vector,
     judge_items,
@@ -99,6 +100,22 @@ def test_an_item_is_shown_whole_or_only_named():
     text = render_items(found, counter=Words(), budget=5)
     assert text == 'Remembered, but there is no room here to show it: "short", "long".'
     assert render_items([], counter=Words(), budget=500) == ""
+
+
+def test_what_cannot_fit_is_not_counted():
+    """Ten values of a megabyte, or a hundred short ones, held up every other recall for seconds."""
+    counted = []
+
+    class Counting(Words):
+        def count(self, text: str) -> int:
+            counted.append(len(text))
+            return super().count(text)
+
+    large = [RecalledItem(item=item(f"k{n}", "red " * 100_000), score=1.0, outcome=Outcome.ANSWER) for n in range(10)]
+    small = RecalledItem(item=item("small", "red"), score=1.0, outcome=Outcome.ANSWER)
+    assert render_items(large, counter=Counting(), budget=500).startswith("Remembered, but there is no room")
+    assert 'item "small"' in render_items([small, *large], counter=Counting(), budget=500)
+    assert sum(counted) < 5_000
 
 
 def test_the_best_item_may_take_nearly_all_of_the_room():

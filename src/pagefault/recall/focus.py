@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import re
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import islice, pairwise
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Final
 
 from pagefault.recall.terms import split_terms, term_id
@@ -51,16 +51,19 @@ def focus(text: str, weights: Mapping[int, float], width: int) -> int:
     for start in starts[: bisect_left(starts, len(text) - width) + 1]:  # up to the first that reaches the end
         while passed < len(hits) and hits[passed][0] < start:
             passed += 1
-        score = _told(islice(hits, passed, None), weights, start, width)
+        score = _told(hits, passed, weights, start, width)
         if score > best_score:
             best, best_score = start, score
     return best
 
 
-def _told(hits: Iterable[tuple[float, set[int]]], weights: Mapping[int, float], start: int, width: int) -> float:
-    """What a stretch says: each term once, in full in its middle and half at its edges."""
+def _told(
+    hits: Sequence[tuple[float, set[int]]], first: int, weights: Mapping[int, float], start: int, width: int
+) -> float:
+    """What a stretch says by the hits from one on: each term once, in full in its middle and half at its edges."""
     nearest: dict[int, float] = {}
-    for place, terms in hits:
+    for index in range(first, len(hits)):  # not a slice: there may be as many hits as stretches
+        place, terms = hits[index]
         if place >= start + width:
             break
         share = 1 - abs((place - start) / width - 0.5)

@@ -14,7 +14,7 @@ from pagefault.recall.focus import focus
 from pagefault.recall.found import Found, RecalledPassage
 from pagefault.recall.gate import Evidence, Outcome, coverage, decide, weigh
 from pagefault.recall.remembered import best_of
-from pagefault.recall.rendering import time_of
+from pagefault.recall.rendering import at_most, time_of
 
 T = TypeVar("T")
 _WEAK: Final = "What is marked weak may be about something else. Do not state what it says as certain."
@@ -67,8 +67,10 @@ def render_passages(
 ) -> str:
     """Quote passages for a model, as many as fit, and say which sources did not answer."""
     room = budget / (1 + counter.reserve)
-    for shown in range(len(found), -1, -1):
-        text = _frame(found, shown, failed, weights)
+    may_fit = at_most((min(len(each.passage.text), _WIDTH) for each in found), room)
+    pieces = [_piece(each.passage.text, weights) for each in found[:may_fit]]
+    for shown in range(may_fit, -1, -1):
+        text = _frame(found, pieces[:shown], failed)
         if math.ceil(counter.count(text)) <= room:
             return text
     return "\n".join(failed)  # said whatever the room is
@@ -99,13 +101,9 @@ def shared(own: Sequence[T], outside: Sequence[T], limit: int) -> list[T]:
     return [*kept, *outside[: limit - len(kept)]]
 
 
-def _frame(
-    found: Sequence[RecalledPassage],
-    shown: int,
-    failed: Sequence[str],
-    weights: Mapping[int, float],
-) -> str:
-    pieces = [_piece(each.passage.text, weights) for each in found[:shown]]
+def _frame(found: Sequence[RecalledPassage], pieces: Sequence[tuple[str, str]], failed: Sequence[str]) -> str:
+    """The text with the first passages, of which these pieces are shown; the others are named."""
+    shown = len(pieces)
     names = [_name(each) for each in found]
     fence = fence_of([*names, *failed, *(text for text, _ in pieces)])
     lines: list[str] = []

@@ -13,7 +13,7 @@ from pagefault.messages.fences import ITEMS, fence_of, header, quotation, under_
 from pagefault.ports import TokenCounter
 from pagefault.recall.found import Found, RecalledItem
 from pagefault.recall.gate import Evidence, Outcome, coverage, decide, weigh
-from pagefault.recall.rendering import time_of
+from pagefault.recall.rendering import at_most, time_of
 
 _WEAK: Final = "What is marked weak may be about something else. Do not state it as certain."
 _NOTICE_TOKENS: Final = 60
@@ -75,8 +75,9 @@ def render_items(found: Sequence[RecalledItem], *, counter: TokenCounter, budget
     if not found:
         return ""
     most = budget - _NOTICE_TOKENS if budget >= _SMALL else budget
-    for shown in range(len(found), 0, -1):
-        text = _frame(found, shown)
+    values = [_value(recalled.item) for recalled in found]
+    for shown in range(at_most(map(len, values), budget), 0, -1):
+        text = _frame(found, values[:shown])
         cost = math.ceil(counter.count(text) * (1 + counter.reserve))
         if cost <= budget // 2 or (shown == 1 and cost <= most):
             return text
@@ -92,8 +93,9 @@ def with_items(found: Found, items: Sequence[RecalledItem], text: str) -> Found:
     return replace(found, outcome=outcome, items=tuple(items), text=under_one_fence(*parts))
 
 
-def _frame(found: Sequence[RecalledItem], shown: int) -> str:
-    texts = [_value(recalled.item) for recalled in found[:shown]]
+def _frame(found: Sequence[RecalledItem], texts: Sequence[str]) -> str:
+    """The text with the first items, whose values these are; the others are named."""
+    shown = len(texts)
     names = [_name(recalled.item) for recalled in found]
     fence = fence_of([*texts, *names], *(str(recalled.item.version) for recalled in found))
     lines = [header(ITEMS, fence), *([_WEAK] if any(map(_is_weak, found[:shown])) else [])]

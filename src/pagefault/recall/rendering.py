@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from itertools import accumulate
 from typing import Final
 
 from pagefault.estimate import utf8_bytes
@@ -27,7 +29,8 @@ QUOTE_CHARS: Final = 240
 _BLOCK_TOKENS: Final = 20
 """About what a quoted page costs beside its text: more pages than fit by this are not even counted."""
 
-_CHARS_PER_TOKEN: Final = 8
+TOKEN_CHARS: Final = 8
+"""More characters a token has not in a text, so one that is longer cannot fit and need not be counted."""
 _NAME_CHARS: Final = 64
 _NAMES: Final = 4
 _LISTED: Final = 16
@@ -172,7 +175,7 @@ def _after(recalled: RecalledPage) -> list[_Item]:
 
 def _entire(items: Sequence[_Item], notes: Sequence[str], costs: _Costs, budget: int) -> str | None:
     """Everything, where it fits: the usual case, in which nothing has to be counted by itself."""
-    limit = max(0, budget) * _CHARS_PER_TOKEN
+    limit = max(0, budget) * TOKEN_CHARS
     pieces = [item.piece(limit) for item in items]
     if any(piece.rest for piece in pieces) or sum(len(piece.text) for piece in pieces) > limit:
         return None
@@ -196,7 +199,7 @@ def _tried(items: Sequence[_Item], costs: _Costs, room: int) -> list[tuple[_Item
     left = float(room)
     for item in items[: max(1, room // _BLOCK_TOKENS)] if room > 0 else ():
         cuts = left >= PAGE_TOKENS or not tried  # else only what fits whole
-        limit = int(room if cuts else left) * _CHARS_PER_TOKEN  # beyond it a text cannot fit and need not be counted
+        limit = int(room if cuts else left) * TOKEN_CHARS  # beyond it a text cannot fit and need not be counted
         piece = item.piece(limit)
         size = costs.of(_block(piece, item.origin, ANY_FENCE)) if piece.rest is None else math.inf
         if cuts or size <= left:
@@ -229,7 +232,7 @@ def _choose(items: Sequence[_Item], costs: _Costs, room: int) -> list[tuple[_Ite
 
 def _fitting(item: _Item, text: str, costs: _Costs, share: float) -> int:
     """About the most characters whose block stays within a share of the room; 0 if none do."""
-    chars, origin = min(len(text), int(share * _CHARS_PER_TOKEN)), item.origin
+    chars, origin = min(len(text), int(share * TOKEN_CHARS)), item.origin
     while chars > 0:
         cost = costs.of(_block(item.piece(chars), origin, ANY_FENCE))
         if cost <= share:
@@ -295,6 +298,16 @@ def _speaker(role: Role, name: str) -> str:
 
 def _plain(name: str) -> str:
     return re.sub(r"[^\w .@-]", "_", name[:_NAME_CHARS])
+
+
+def at_most(sizes: Iterable[int], room: float) -> int:
+    """So many of some texts fit at most, by their characters: only so many have to be counted.
+
+    Example:
+        >>> at_most([80, 80, 1_000_000], 20)
+        2
+    """
+    return bisect_right(list(accumulate(sizes)), room * TOKEN_CHARS)
 
 
 def time_of(seconds: float) -> str:
