@@ -14,6 +14,7 @@ from qdrant_edge import EdgeShard, UpdateOperation
 import pagefault
 from pagefault.chain import head_id, point_id
 from pagefault.errors import CorruptPage, PagefaultError, PagesLost
+from pagefault.estimate import EstimateCounter
 from pagefault.messages import canonical
 from pagefault.paths.restore import DAMAGED
 from tests.kernel.support import scope_of, store_alone, texts, user, users
@@ -33,6 +34,18 @@ def spoil(memory, space, seq, **changes):
         await store.put(scope, [replace(record, **changes)])
 
     memory.core.kernel.call(rewrite())
+
+
+def flip(memory, space, seq):
+    """Change the body of a page alone: it is found by its words as ever."""
+    scope, store = scope_of(space), memory.core.store
+    point = point_id(space.id.key, space.paging.lineages[0].slots[seq - 1].chain)
+
+    async def change():
+        await store._call(lambda shard: shard.update(UpdateOperation.set_payload([point], {"body": "[]"})), urgent=True)
+        assert (await store.get(scope, [point]))[point].body == "[]"
+
+    memory.core.kernel.call(change())
 
 
 def test_a_corrupt_body_is_an_error_for_its_reader_and_left_out_of_a_recall(memory, space, caplog):
@@ -56,16 +69,7 @@ def test_what_is_damaged_in_the_store_and_whole_here_is_given_from_here(memory, 
 def test_a_recall_says_what_it_leaves_out(memory, space, caplog):
     space.append(user("a cat and a dog play"))
     memory.flush()
-    scope = scope_of(space)
-    slot = space.paging.lineages[0].slots[0]
-    point = point_id(space.id.key, slot.chain)
-
-    async def flip():
-        store = memory.core.store
-        await store._call(lambda shard: shard.update(UpdateOperation.set_payload([point], {"body": "[]"})), urgent=True)
-        assert (await store.get(scope, [point]))[point].body == "[]"
-
-    memory.core.kernel.call(flip())
+    flip(memory, space, 1)
     found = space.recall("what is the cat called")
     assert "1" not in [page.address for page in found.pages]
     assert "4" in [page.address for page in found.pages]
@@ -90,6 +94,51 @@ def test_damaged_fields_are_noticed_too(memory, space, fields):
     memory.core.kernel.call(flip())
     with store_alone(), pytest.raises(CorruptPage, match="damaged"):
         space.fault("1")
+
+
+def test_a_page_that_is_left_out_as_found_and_as_said_next_is_named_once(memory):
+    space = memory.space(thread="twice")
+    space.append([user("The gate PIN is 4712."), user("The gate PIN is 4713."), user("It rains.")])
+    memory.flush()
+    flip(memory, space, 2)
+    assert space.recall("gate PIN").text.endswith("does not match its hash any more: page 2.")
+
+
+def test_what_answers_instead_does_not_hide_what_a_recall_leaves_out(memory):
+    class Wiki:
+        name = "wiki"
+
+        def search(self, space, query, *, limit):
+            return [pagefault.Passage(text="The gate PIN is 1111.")]
+
+    space = memory.space(thread="instead")
+    space.append([user("The gate PIN is 4712."), user("It rains.")])
+    memory.flush()
+    flip(memory, space, 1)
+    assert space.recall("gate PIN").outcome == "abstain"
+    notice = "Left out, because what is stored does not match its hash any more: page 1."
+    with_source = space.recall("gate PIN", sources=[Wiki()])
+    space.remember("gate PIN", "It is 2222.")
+    for found in (with_source, space.recall("gate PIN"), space.recall("gate PIN", sources=[Wiki()])):
+        assert found.outcome == "answer"
+        assert found.text.splitlines().count(notice) == 1
+        assert "Nothing reliable" not in found.text
+
+
+def test_what_a_recall_leaves_out_is_named_within_its_budget():
+    class Wary(EstimateCounter):
+        reserve = 0.9
+
+    with pagefault.open(":memory:", embedder=None, counter=Wary()) as memory:
+        space = memory.space(thread="gate")
+        space.append([*(user(f"The gate PIN is {n}.") for n in range(20)), user(f"The gate PIN was told: {'4712 ' * 900}")])
+        memory.flush()
+        for seq in range(1, 21):
+            flip(memory, space, seq)
+        for budget in range(600, 1_200, 13):
+            text = space.recall("gate PIN", budget=budget).text
+            assert "Left out" in text
+            assert memory.core.counter.count(text) * 1.9 <= budget
 
 
 @contextlib.contextmanager

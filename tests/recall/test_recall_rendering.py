@@ -370,6 +370,14 @@ class TestBudget:
         assert "user: next" in text
         assert "thanks" not in text
 
+    def test_what_was_asked_for_is_shown_once_and_all_of_it(self):
+        what = said(12, "0123456789")
+        asked = [Address.parse(each) for each in ("12@8", "11-13", "12@8", "12.1@3")]
+        text = show(recalled(what), addresses=asked)
+        fence = fence_in(text)
+        quoted = re.findall(rf"] page (\S+) \|.*\n<{fence}\n(.*)\n{fence}>", text)
+        assert quoted == [("12@8", "23456789"), ("12", "user: 0123456789"), ("12.1@3", "3456789")]
+
     def test_an_empty_page_is_shown_as_empty(self):
         fence = fence_in(text := show(recalled(page(5))))
         assert f"<{fence}\n\n{fence}>" in text

@@ -114,7 +114,7 @@ class Gathering:
 
     async def _load(self, numbers: Sequence[int]) -> dict[int, Read]:
         pages, damaged = await self._loader.intact(self._sight, list(dict.fromkeys(numbers)))
-        self.damaged += damaged
+        self.damaged += [each for each in damaged if each not in self.damaged]
         return pages
 
     def _remarks_of(self, number: int) -> list[int]:

@@ -7,6 +7,7 @@ Runs on the kernel's loop thread. What to show is decided by the pure modules of
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
@@ -140,7 +141,7 @@ class Retrieval:
             outcome, answers = judge(
                 both, terms, question, alone, asking=only, behind=behind, limit=query.limit, skip_resident=skip
             )
-            room = query.budget - (counter.count(notice) if notice else 0)
+            room = query.budget - math.ceil(counter.count(notice) * (1 + counter.reserve))
             addresses = starts(answers, weights, room, skip_resident=skip)
             text = render(answers, outcome, counter=counter, budget=room, addresses=addresses, skip_resident=skip)
             return Found(outcome=outcome, pages=tuple(answers), text=text + notice)

@@ -14,7 +14,7 @@ from pagefault.recall.focus import focus
 from pagefault.recall.found import Found, RecalledPassage
 from pagefault.recall.gate import Evidence, Outcome, coverage, decide, weigh
 from pagefault.recall.remembered import best_of
-from pagefault.recall.rendering import at_most, time_of
+from pagefault.recall.rendering import at_most, left_out_of, time_of
 
 T = TypeVar("T")
 _WEAK: Final = "What is marked weak may be about something else. Do not state what it says as certain."
@@ -80,7 +80,7 @@ def with_passages(found: Found, passages: Sequence[RecalledPassage], failed: Seq
     """A recall's result with what sources outside say, after what was said here."""
     if not passages and not failed:
         return found
-    own = "" if passages and found.outcome is Outcome.ABSTAIN else found.text
+    own = left_out_of(found.text) if passages and found.outcome is Outcome.ABSTAIN else found.text
     return replace(
         found,
         outcome=best_of(found.outcome, *(each.outcome for each in passages)),

@@ -13,7 +13,7 @@ from pagefault.messages.fences import ITEMS, fence_of, header, quotation, under_
 from pagefault.ports import TokenCounter
 from pagefault.recall.found import Found, RecalledItem
 from pagefault.recall.gate import Evidence, Outcome, coverage, decide, weigh
-from pagefault.recall.rendering import at_most, time_of
+from pagefault.recall.rendering import at_most, left_out_of, time_of
 
 _WEAK: Final = "What is marked weak may be about something else. Do not state it as certain."
 _NOTICE_TOKENS: Final = 60
@@ -88,9 +88,9 @@ def with_items(found: Found, items: Sequence[RecalledItem], text: str) -> Found:
     """A recall's result with the items that answer, too; they are read first."""
     if not items:
         return found
-    parts = [text, *([found.text] if found.outcome is not Outcome.ABSTAIN else [])]
+    own = left_out_of(found.text) if found.outcome is Outcome.ABSTAIN else found.text
     outcome = best_of(found.outcome, *(each.outcome for each in items))
-    return replace(found, outcome=outcome, items=tuple(items), text=under_one_fence(*parts))
+    return replace(found, outcome=outcome, items=tuple(items), text=under_one_fence(text, *([own] if own else [])))
 
 
 def _frame(found: Sequence[RecalledItem], texts: Sequence[str]) -> str:

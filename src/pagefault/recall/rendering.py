@@ -147,6 +147,11 @@ def left_out(unsearched: Address | None, damaged: Sequence[str]) -> str:
     return said
 
 
+def left_out_of(text: str) -> str:
+    """Those lines of an abstention: where something else answers, it is not shown, but they are."""
+    return text.partition("\n")[2]
+
+
 class _Costs:
     """Tokens of a text, the counter's reserve included."""
 
@@ -164,7 +169,7 @@ class _Costs:
 def _items(recalled: RecalledPage, addresses: Sequence[Address]) -> list[_Item]:
     whole = recalled.whole
     here = [a for a in addresses if a.alias == whole.alias and a.first <= whole.first <= a.last]
-    named = [a for a in here if a.part or a.offset]
+    named = dict.fromkeys(a if a.part or a.offset else whole for a in here)
     return [_Item(recalled=recalled, address=address) for address in named or [whole]]
 
 
