@@ -131,7 +131,8 @@ def test_what_a_recall_leaves_out_is_named_within_its_budget():
 
     with pagefault.open(":memory:", embedder=None, counter=Wary()) as memory:
         space = memory.space(thread="gate")
-        space.append([*(user(f"The gate PIN is {n}.") for n in range(20)), user(f"The gate PIN was told: {'4712 ' * 900}")])
+        space.append([user(f"The gate PIN is {n}.") for n in range(20)])
+        space.append(user(f"The gate PIN was told: {'4712 ' * 900}"))
         memory.flush()
         for seq in range(1, 21):
             flip(memory, space, seq)
