@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import importlib
+
 import pytest
 
 import pagefault
@@ -22,6 +25,30 @@ def test_copies_of_a_question_do_not_hide_its_answer(space, limit):
         space.append([user("What is the gate PIN?"), said("One moment.")])
     found = space.recall("What is the gate PIN?", limit=limit)
     assert (found.outcome, found.pages[0].address) == (Outcome.ANSWER, "1")
+
+
+@pytest.mark.parametrize("read", ["pagefault.paths.restore.page_from", "pagefault.faults.gathering.counts"])
+def test_other_coroutines_have_their_turn_between_long_pages(space, monkeypatch, read):
+    """A dozen pages of megabytes, or of questions alone, held up all that others asked for."""
+    space.append([user(f"What is the gate PIN? {'Who knows the gate? ' * 900} {n}") for n in range(8)])
+    turns, seen = [0], []
+    module, name = read.rsplit(".", 1)
+    real = getattr(importlib.import_module(module), name)
+    monkeypatch.setattr(read, lambda *a: seen.append(turns[0]) or real(*a))
+
+    async def asked():
+        async def others():
+            while True:
+                await asyncio.sleep(0)
+                turns[0] += 1
+
+        task = asyncio.create_task(others())
+        await space._recall(space._query("gate PIN", 10, None, None, None), None, ())
+        task.cancel()
+
+    space._core.kernel.call(asked())
+    assert len(seen) >= 8
+    assert len(set(seen)) == len(seen)
 
 
 def test_pages_of_another_time_do_not_hide_those_that_are_asked_for(space, monkeypatch):

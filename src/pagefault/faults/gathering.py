@@ -5,6 +5,7 @@ Runs on the kernel's loop thread.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -12,7 +13,7 @@ from pagefault.faults.loading import Loader
 from pagefault.faults.others import Sight
 from pagefault.faults.query import Query
 from pagefault.page import Page, Role
-from pagefault.paths.restore import Read
+from pagefault.paths.restore import LONG_CHARS, Read
 from pagefault.recall import (
     FOLLOWED,
     NEAR,
@@ -88,6 +89,8 @@ class Gathering:
                     said.add(said_by(page))
                 else:
                     self.asking.add(number)
+                if len(each.page.body) > LONG_CHARS:
+                    await asyncio.sleep(0)  # whether a long one says anything takes a while
 
     async def behind(
         self, best: Sequence[RecalledPage], ranked: Sequence[tuple[int, float]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
@@ -29,6 +30,8 @@ W = TypeVar("W")
 E = TypeVar("E", bound=PagefaultError)
 WINDOW: Final = 256
 SCANNED: Final = WINDOW * WINDOW
+LONG_CHARS: Final = 16_384
+"""After a longer body than this was read, other coroutines have their turn."""
 DAMAGED: Final = "(damaged in the store, cannot be read)"
 BRANCH: Final = "branch"
 """Field of a page that is the conversation's only if a head says so: of a run, or of a path that left another one."""
@@ -303,6 +306,8 @@ async def read(
                 "the data directory is damaged. Restore it from a backup; the other pages can be used"
             )
         pages[page.seq] = Read(page, frozenset(record.sparse.indices if record.sparse else ()))
+        if len(record.body) > LONG_CHARS:
+            await asyncio.sleep(0)  # many long pages must not hold up what others ask for
     return pages
 
 

@@ -18,6 +18,8 @@ _USER: Final = [Role.USER]
 _NUMBER: Final = re.compile(r"\d+")
 MAX_TERMS: Final = 64
 """A statement has no more distinct words: longer texts have some of everything."""
+MAX_CHARS: Final = 20_000
+"""Characters of a message in which numbers are looked for: few words over and over may be megabytes."""
 
 
 def newest_first(
@@ -87,7 +89,8 @@ def _behind(pages: Sequence[RecalledPage], newer: Mapping[str, RecalledPage]) ->
 
 
 def _numbers(found: RecalledPage) -> set[int]:
-    return {term_id(number) for message in found.page.messages for number in _NUMBER.findall(message.text)}
+    texts = (message.text[:MAX_CHARS] for message in found.page.messages)
+    return set(map(term_id, {number for text in texts for number in _NUMBER.findall(text)}))
 
 
 def _roles(found: RecalledPage) -> list[Role]:
