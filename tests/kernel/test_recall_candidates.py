@@ -59,3 +59,14 @@ def test_pages_of_another_time_do_not_hide_those_that_are_asked_for(space, monke
     found = space.recall("service port", after=1_500.0)
     assert (found.outcome, [page.address for page in found.pages]) == (Outcome.ANSWER, ["91"])
     assert "91" not in [page.address for page in space.recall("service port", before=1_500.0).pages]
+
+
+@pytest.mark.parametrize("asker", ["here", "there"])
+def test_nor_do_they_across_conversations(asker):
+    with pagefault.open(":memory:", embedder=None) as memory:
+        spaces = {name: memory.space(user="ada", thread=name) for name in ("here", "there")}
+        spaces["here"].append([user(f"service port {n}") | {"created_at": 1_000.0} for n in range(1_100)])
+        told = "By the way, after the long meeting with everybody the service shall in future use port 4712."
+        spaces["here"].append(user(told) | {"created_at": 2_000.0})
+        found = spaces[asker].recall("service port", after=1_500.0, scope="user")
+        assert (found.outcome, [page.page.text for page in found.pages]) == (Outcome.ANSWER, [told])

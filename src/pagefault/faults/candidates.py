@@ -20,6 +20,8 @@ from pagefault.ports import Hit, PageStore, Sparse, Where
 CANDIDATES: Final = 64
 MAX_CANDIDATES: Final = 1_024
 """So many hits are looked at for pages on a present path, where several conversations are searched."""
+MAX_TIMED: Final = 4_096
+"""So many where only some time is looked at: all that is said about a matter may be of another one."""
 OVERFETCH: Final = 4
 TIES: Final = 16
 """So many more are asked for, since of equal scores the newest pages count, and a store need not know them."""
@@ -51,7 +53,7 @@ class Candidates:
     ) -> list[dict[int, float]]:
         """Scores of pages on the present paths of all conversations; what is not on them makes no room scarce."""
         wide = max(CANDIDATES, 2 * query.limit)
-        limit = wide
+        limit, most = wide, MAX_TIMED if query.is_timed else MAX_CANDIDATES
         while True:
             lists = await self._store.search(sight.reach, queries, Where(kind="page", fields=_SEEN), limit=limit)
             numbers = await self._numbers(sight, [hit for hits in lists for hit in hits])
@@ -60,7 +62,7 @@ class Candidates:
                 for hits in lists
             ]
             short = [len(found) < wide and len(hits) == limit for found, hits in zip(scores, lists, strict=True)]
-            if not any(short) or limit >= MAX_CANDIDATES:
+            if not any(short) or limit >= most:
                 return [dict(list(found.items())[:wide]) for found in scores]
             limit *= 4
 
