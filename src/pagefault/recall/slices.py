@@ -10,8 +10,12 @@ from pagefault.errors import PageNotFound
 from pagefault.page import Address, Call, Page, Projection, Role
 
 _BREAKS: Final = r"\r\v\f\x1c-\x1e\x85\u2028\u2029"
+_UNSEEN: Final = (
+    "\u00ad\u200b\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060\u2066\u2067\u2068\u2069\ufeff"
+)
+"""What stands in a line and is not seen: joiners, marks of direction."""
 _OPENS: Final = re.compile(
-    rf"(?:^|[{_BREAKS}])(?:(?:{'|'.join(Role)})(?: [^\n:{_BREAKS}]*)?:|-> [\w.-]+\()", re.MULTILINE
+    rf"(?:^|[{_BREAKS}])[{_UNSEEN}]*(?:(?:{'|'.join(Role)})(?: [^\n:{_BREAKS}]*)?:|-> [\w.-]+\()", re.MULTILINE
 )
 """How a message or a call begins in a reading; text may also break a line as no reading does. A name ends where a line
 does, however it is broken: else each of many beginnings would be followed to the end of the text."""
@@ -86,10 +90,14 @@ def imitates(page: Page, piece: Slice) -> bool:
         [False, True]
     """
     at = piece.address
-    if not at.part and not at.offset and not any(each.startswith(_BEGINNINGS) for each in piece.text.splitlines()[1:]):
+    if not at.part and not at.offset and not any(map(_may_open, piece.text.splitlines()[1:])):
         return False  # most texts: only their first line begins as a message does, and that is one
     looks = {at.offset + match.start() for match in _OPENS.finditer(piece.text)}
     return bool(looks - (set() if at.part else _openings(page)))
+
+
+def _may_open(line: str) -> bool:
+    return line.lstrip(_UNSEEN).startswith(_BEGINNINGS)
 
 
 def _openings(page: Page) -> set[int]:
