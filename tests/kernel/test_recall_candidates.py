@@ -51,6 +51,27 @@ def test_other_coroutines_have_their_turn_between_long_pages(space, monkeypatch,
     assert len(set(seen)) == len(seen)
 
 
+@pytest.mark.parametrize("scope", ["thread", "user"])
+@pytest.mark.parametrize("embedder", [None, "default"])
+def test_of_what_is_said_in_the_same_words_the_newest_is_shown_however_often_it_was(embedder, scope):
+    """More pages score alike than are looked at, and a search finds any of them."""
+    with pagefault.open(":memory:", embedder=embedder) as memory:
+        space, other = memory.space(user="ada", thread="a"), memory.space(user="ada", thread="b")
+        other.append(user("The weather is fine."))
+        space.append([user(f"The gate PIN is now {n}.") for n in range(300)])
+        found = space.recall("What is the gate PIN?", scope=scope, limit=3)
+        assert (found.outcome, found.pages[0].address, found.pages[0].superseded_by) == (Outcome.ANSWER, "300", None)
+        assert [page.superseded_by for page in found.pages[1:]] == ["300", "300"]
+
+
+def test_more_equals_than_are_looked_at_end_the_search(space, monkeypatch):
+    monkeypatch.setattr("pagefault.faults.candidates.MAX_CANDIDATES", 300)
+    space.append([user("The gate is shut.") for _ in range(400)])
+    found = space.recall("Is the gate shut?")
+    assert found.outcome is Outcome.ANSWER
+    assert len(found.pages) == 1
+
+
 def test_pages_of_another_time_do_not_hide_those_that_are_asked_for(space, monkeypatch):
     monkeypatch.setattr("time.time", lambda: 1_000.0)
     space.append([user(f"service port {n}") for n in range(90)])

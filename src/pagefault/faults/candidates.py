@@ -24,7 +24,8 @@ MAX_TIMED: Final = 4_096
 """So many where only some time is looked at: all that is said about a matter may be of another one."""
 OVERFETCH: Final = 4
 TIES: Final = 16
-"""So many more are asked for, since of equal scores the newest pages count, and a store need not know them."""
+"""So many more are asked for, since of equal scores the newest pages count, and a store need not know them: a fact that
+changes often is said in the same words each time. Where these are equal, too, as many as ``MAX_CANDIDATES``."""
 _SEEN: Final = ("chain", "created_at")
 _log: Final = logging.getLogger("pagefault")
 
@@ -53,7 +54,7 @@ class Candidates:
     ) -> list[dict[int, float]]:
         """Scores of pages on the present paths of all conversations; what is not on them makes no room scarce."""
         wide = max(CANDIDATES, 2 * query.limit)
-        limit, most = wide, MAX_TIMED if query.is_timed else MAX_CANDIDATES
+        limit, most = wide + TIES, MAX_TIMED if query.is_timed else MAX_CANDIDATES
         while True:
             lists = await self._store.search(sight.reach, queries, Where(kind="page", fields=_SEEN), limit=limit)
             numbers = await self._numbers(sight, [hit for hits in lists for hit in hits])
@@ -61,8 +62,11 @@ class Candidates:
                 {numbers[hit.id]: hit.score for hit in hits if hit.id in numbers and query.is_in_time(_time_of(hit))}
                 for hits in lists
             ]
-            short = [len(found) < wide and len(hits) == limit for found, hits in zip(scores, lists, strict=True)]
-            if not any(short) or limit >= most:
+            more = [
+                len(hits) == limit and (len(found) < wide or _is_tied([*found.values()], hits, wide))
+                for found, hits in zip(scores, lists, strict=True)
+            ]
+            if not any(more) or limit >= most:
                 return [dict(list(found.items())[:wide]) for found in scores]
             limit *= 4
 
@@ -107,16 +111,25 @@ class Candidates:
             return [each for each in past if is_in_time(each[1])] if query.is_timed else past
 
         def best(found: list[tuple[float, int]]) -> dict[int, float]:
-            return {seq: score for score, seq in sorted(found, reverse=True)[:wide]}
+            return {seq: score for score, seq in found[:wide]}
 
-        for limit in (wide + TIES, OVERFETCH * wide):
+        for limit in (wide + TIES, OVERFETCH * wide, MAX_CANDIDATES):
             lists = await self._store.search(sight.reach, queries, where, limit=limit)
-            own = [mine(hits) for hits in lists]
-            if all(len(found) >= wide or len(hits) < limit for found, hits in zip(own, lists, strict=True)):
+            own = [sorted(mine(hits), reverse=True) for hits in lists]
+            full = [(found, hits) for found, hits in zip(own, lists, strict=True) if len(hits) == limit]
+            if any(len(found) < wide for found, _ in full):
+                if limit > wide + TIES:
+                    break
+            elif limit >= MAX_CANDIDATES or not any(_is_tied([s for s, _ in f], hits, wide) for f, hits in full):
                 return [best(found) for found in own]
         ids = [UUID(int=id_) for id_, seq in known.items() if seq <= length and is_in_time(seq)]
         lists = await self._store.search(sight.reach, queries, replace(where, ids=ids), limit=wide + TIES)
-        return [best(mine(hits)) for hits in lists]
+        return [best(sorted(mine(hits), reverse=True)) for hits in lists]
+
+
+def _is_tied(scores: Sequence[float], hits: Sequence[Hit], wide: int) -> bool:
+    """Whether a page that the store left out may be as good as the last of the best ones that were asked for."""
+    return scores[wide - 1] <= hits[-1].score
 
 
 def _time_of(hit: Hit) -> float:

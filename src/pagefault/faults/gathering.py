@@ -66,11 +66,13 @@ class Gathering:
         """The scores of candidates that were read, by address."""
         return {page.address: scores[number] for number, page in self.found.items() if number in scores}
 
-    async def read(self, ranked: Sequence[tuple[int, float]]) -> None:
+    async def read(self, ranked: Sequence[tuple[int, float]], latest: int = 0) -> None:
         """The best pages, some more at a time until enough of them can answer: copies of a question come before it.
 
         Args:
             ranked: All candidates and their fused scores, best first.
+            latest: The newest candidate that may say anew what the best ones say (``latest_of``), which is read in any
+                case; 0 for none.
         """
         sight, limit = self._sight, self._query.limit
         size, best, said = max(JUDGED, limit * 5 // 4), 0.0, set[object]()
@@ -79,6 +81,9 @@ class Gathering:
             if len(said) >= limit or ranked[first][1] < NEAR * best:
                 break
             batch = dict(ranked[first : first + size])
+            if not first and latest:
+                batch[latest] = dict(ranked)[latest]
+            batch = {number: score for number, score in batch.items() if number not in self.found}
             pages = await self._load([*batch, *([] if first else ahead)])
             self._beside.update((number, pages.pop(number)) for number in pages.keys() - batch.keys())
             self._read.update(pages)

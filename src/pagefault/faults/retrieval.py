@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -32,6 +32,7 @@ from pagefault.recall import (
     fuse,
     in_order,
     judge,
+    latest_of,
     left_out,
     names_in,
     query_vector,
@@ -126,7 +127,7 @@ class Retrieval:
             request=request,
         )
         got = Gathering(self._loader, sight, query, asked)
-        await got.read(ranked)
+        await got.read(ranked, _latest(sight, ranked, by_words))
         weights = await self._store.idf(sight.reach, sparse.indices) if sparse.indices else {}
         similar = None if by_meaning is None else got.by_address(by_meaning)
         question, terms = replace(asked, weights=weights, dense=similar), got.terms
@@ -223,6 +224,14 @@ def _used(sight: Sight, seqs: Sequence[int]) -> None:
         for seq in seqs:
             if sight.split(seq)[0] is None:
                 sight.lineage.slots[seq - 1].uses += 1
+
+
+def _latest(sight: Sight, ranked: Sequence[tuple[int, float]], by_words: Mapping[int, float]) -> int:
+    """The newest page that may say anew what the best candidate says; 0 without any."""
+    if sight.others is None:
+        return latest_of(by_words)
+    home = sight.split(ranked[0][0])[0] if ranked else None
+    return latest_of({number: score for number, score in by_words.items() if sight.split(number)[0] is home})
 
 
 def _sight(paging: Paging, past: Past) -> Sight:

@@ -13,6 +13,7 @@ from pagefault.recall.pieces import FIELD, pieces_of
 from pagefault.recall.questions import names_in, sought, stressed
 from pagefault.recall.remembered import ItemEvidence, best_of, judge_items, render_items, with_items
 from pagefault.recall.rendering import left_out, render
+from pagefault.recall.restating import latest_of
 from pagefault.recall.slices import Slice, reading, slice_page, trust_of
 from pagefault.recall.terms import document_vector, query_vector, query_words, split_terms, term_id
 
@@ -47,6 +48,7 @@ __all__ = [
     "judge",
     "judge_items",
     "judge_passages",
+    "latest_of",
     "leading",
     "left_out",
     "names_in",

@@ -22,6 +22,23 @@ MAX_CHARS: Final = 20_000
 """Characters of a message in which numbers are looked for: few words over and over may be megabytes."""
 
 
+def latest_of(words: Mapping[int, float]) -> int:
+    """The newest candidate with at least half of the best one's score by words; 0 without any.
+
+    A fact that changes often is said many times in much the same words, of which a search finds any: what holds now is
+    to be among those that are read.
+
+    Args:
+        words: BM25 score by page number.
+
+    Example:
+        >>> latest_of({3: 8.0, 40: 7.5, 90: 2.0})
+        40
+    """
+    least = ALIKE * max(words.values(), default=0.0)
+    return max((number for number, score in words.items() if score >= least), default=0)
+
+
 def newest_first(
     pages: Sequence[RecalledPage],
     terms: Mapping[str, frozenset[int]],
