@@ -127,7 +127,9 @@ def test_what_answers_instead_does_not_hide_what_a_recall_leaves_out(memory):
 
 def test_what_a_recall_leaves_out_is_named_within_its_budget():
     class Wary(EstimateCounter):
-        reserve = 0.9
+        @property
+        def reserve(self):
+            return 0.9
 
     with pagefault.open(":memory:", embedder=None, counter=Wary()) as memory:
         space = memory.space(thread="gate")

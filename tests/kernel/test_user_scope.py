@@ -62,8 +62,8 @@ def test_what_a_recall_costs_grows_with_the_conversations_not_as_their_square(me
     for space in spaces:
         space.append(user(f"The hotel of {space.id.thread} is called Artemide."))
     memory.flush()
-    looks, key = [], SpaceId.key
-    monkeypatch.setattr(SpaceId, "key", property(lambda space: looks.append(space) or key.fget(space)))
+    looks, read = [], vars(SpaceId)["key"].__get__
+    monkeypatch.setattr(SpaceId, "key", property(lambda space: looks.append(space) or read(space)))
     assert len(spaces[0].recall("hotel Artemide", scope="user", limit=5).pages) == 5
     assert len(looks) < 16 * len(spaces)
 
