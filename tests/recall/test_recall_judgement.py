@@ -25,6 +25,7 @@ from pagefault.recall import (
     is_evidence,
     is_remark,
     judge,
+    latest_of,
     leading,
     query_vector,
     query_words,
@@ -593,3 +594,12 @@ def test_pages_of_the_window_take_no_room_from_those_that_are_shown():
     weights = dict.fromkeys(TERMS, 1.0)
     assert starts([*here, long], weights, 600, skip_resident=True) == starts([long], weights, 600)
     assert all(a.first != 1 for a in starts(here, weights, 600, skip_resident=True)), "they are quoted in short"
+
+
+@given(st.dictionaries(st.integers(1, 400), st.floats(0.125, 64.0), max_size=80))
+def test_the_latest_is_the_newest_with_half_of_the_best_score(words):
+    latest = latest_of(words)
+    assert (latest == 0) == (not words)
+    for number, score in words.items():
+        assert number <= latest or score < max(words.values()) / 2
+    assert not words or words[latest] >= max(words.values()) / 2
