@@ -63,8 +63,8 @@ class Candidates:
                 for hits in lists
             ]
             more = [
-                len(hits) == limit and (len(found) < wide or _is_tied([*found.values()], hits, wide))
-                for found, hits in zip(scores, lists, strict=True)
+                len(hits) == limit and (len(found) < wide or _is_tied(query_, [*found.values()], hits, wide))
+                for query_, found, hits in zip(queries, scores, lists, strict=True)
             ]
             if not any(more) or limit >= most:
                 return [dict(list(found.items())[:wide]) for found in scores]
@@ -113,23 +113,28 @@ class Candidates:
         def best(found: list[tuple[float, int]]) -> dict[int, float]:
             return {seq: score for score, seq in found[:wide]}
 
-        for limit in (wide + TIES, OVERFETCH * wide, MAX_CANDIDATES):
+        for limit in (wide + TIES, OVERFETCH * wide):
             lists = await self._store.search(sight.reach, queries, where, limit=limit)
             own = [sorted(mine(hits), reverse=True) for hits in lists]
-            full = [(found, hits) for found, hits in zip(own, lists, strict=True) if len(hits) == limit]
-            if any(len(found) < wide for found, _ in full):
-                if limit > wide + TIES:
-                    break
-            elif limit >= MAX_CANDIDATES or not any(_is_tied([s for s, _ in f], hits, wide) for f, hits in full):
-                return [best(found) for found in own]
+            if any(len(found) < wide and len(hits) == limit for found, hits in zip(own, lists, strict=True)):
+                continue
+            for at, hits in enumerate(lists):
+                scores = [score for score, _ in own[at]]
+                if limit == len(hits) < MAX_CANDIDATES and _is_tied(queries[at], scores, hits, wide):
+                    (more,) = await self._store.search(sight.reach, [queries[at]], where, limit=MAX_CANDIDATES)
+                    own[at] = sorted(mine(more), reverse=True)
+            return [best(found) for found in own]
         ids = [UUID(int=id_) for id_, seq in known.items() if seq <= length and is_in_time(seq)]
         lists = await self._store.search(sight.reach, queries, replace(where, ids=ids), limit=wide + TIES)
         return [best(sorted(mine(hits), reverse=True)) for hits in lists]
 
 
-def _is_tied(scores: Sequence[float], hits: Sequence[Hit], wide: int) -> bool:
-    """Whether a page that the store left out may be as good as the last of the best ones that were asked for."""
-    return scores[wide - 1] <= hits[-1].score
+def _is_tied(query: Sparse | Sequence[float], scores: Sequence[float], hits: Sequence[Hit], wide: int) -> bool:
+    """Whether a page that the store left out may be as good by its words as the last of the best ones.
+
+    By similarity it would be one of the same text, which is as good by its words; and that search takes longer.
+    """
+    return isinstance(query, Sparse) and scores[wide - 1] <= hits[-1].score
 
 
 def _time_of(hit: Hit) -> float:
