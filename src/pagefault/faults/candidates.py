@@ -19,13 +19,14 @@ from pagefault.ports import Hit, PageStore, Sparse, Where
 
 CANDIDATES: Final = 64
 MAX_CANDIDATES: Final = 1_024
-"""So many hits are looked at for pages on a present path, where several conversations are searched."""
+"""So many hits are looked at for pages on a present path, where several conversations are searched, and for the newest
+where many score alike by their words."""
 MAX_TIMED: Final = 4_096
 """So many where only some time is looked at: all that is said about a matter may be of another one."""
 OVERFETCH: Final = 4
 TIES: Final = 16
 """So many more are asked for, since of equal scores the newest pages count, and a store need not know them: a fact that
-changes often is said in the same words each time. Where these are equal, too, as many as ``MAX_CANDIDATES``."""
+changes often is said in the same words each time. Where these are as good, too, up to ``MAX_CANDIDATES``."""
 _SEEN: Final = ("chain", "created_at")
 _log: Final = logging.getLogger("pagefault")
 
