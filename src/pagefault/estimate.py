@@ -44,6 +44,21 @@ def message_tokens(message: Projection, counter: TokenCounter) -> int:
     return tokens
 
 
+def reserved(tokens: int, counter: TokenCounter) -> int:
+    """A count with the counter's reserve on top, rounded up.
+
+    Example:
+        >>> reserved(101, EstimateCounter())
+        112
+    """
+    return tokens if counter.reserve == 0 else math.ceil(tokens * (1 + counter.reserve))
+
+
+def cost_of(text: str, counter: TokenCounter) -> int:
+    """Tokens of a text, the counter's reserve included: what it takes of a budget."""
+    return reserved(counter.count(text), counter)
+
+
 def upper_bound(text: str) -> int:
     """At least as many as any byte-level tokenizer makes of ``text``, in well under a microsecond.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -24,6 +23,7 @@ from pagefault.assembly import Assembly
 from pagefault.chat import CHAT, accept
 from pagefault.core import Core
 from pagefault.errors import PageNotFound
+from pagefault.estimate import cost_of
 from pagefault.faults.others import Past, user_scope
 from pagefault.faults.query import Query
 from pagefault.held import Held, Shown
@@ -254,7 +254,7 @@ class Space:
         items = await shelf.recall(wanted, vector, there=there)
         text = render_items(items, counter=counter, budget=wanted.budget)
         if text:
-            cost = math.ceil(counter.count(text) * (1 + counter.reserve))
+            cost = cost_of(text, counter)
             wanted = replace(wanted, budget=max(0, wanted.budget - cost))
         if sources:
             wanted = replace(wanted, budget=wanted.budget * 2 // 3)

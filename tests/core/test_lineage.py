@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 from pagefault.chat import CHAT
 from pagefault.errors import UnsupportedMessage
+from pagefault.estimate import reserved
 from pagefault.messages import canonical
 from pagefault.page import Kind
-from pagefault.paths.content import copy_of, count, digest, imprints, materialise, read_as, reserved
+from pagefault.paths.content import copy_of, count, digest, imprints, materialise, read_as
 from pagefault.paths.lineage import Lineage
 from pagefault.paths.slot import LeftBehind
 from pagefault.window.compaction import Block, Entry

@@ -66,6 +66,19 @@ def test_a_replaced_version_is_never_shown(memory):
     assert [r.item.value for r in space.recall("lives in which city").items] == ["lives in Rome"]
 
 
+@pytest.mark.parametrize("length", range(100, 240, 10))
+def test_items_and_the_notice_of_pages_share_the_budget(tmp_path, length):
+    """The best item leaves room for one line; with the addresses of many pages that line did not fit."""
+    with pagefault.open(tmp_path / "data", embedder=None) as memory:
+        space = user(memory)
+        for n in range(30):
+            space.append({"role": "user", "content": f"Gate {n}: " + "the pin of the gate is long " * 40})
+        space.remember("gate pin", "red " * length)
+        found = space.recall("gate pin", budget=300, limit=20)
+        assert len(found.pages) == 20
+        assert memory.core.counter.count(found.text) * (1 + memory.core.counter.reserve) <= 300
+
+
 def test_items_of_a_user_are_shared_by_threads_and_agents_alone(memory):
     user(memory).remember("diet", "vegan")
     for other in ({"thread": "t2"}, {"thread": "t2", "agent": "cook"}):

@@ -317,6 +317,21 @@ class TestBudget:
             assert tokens(text, counter) <= budget
             assert cut
 
+    @pytest.mark.parametrize("outcome", [Outcome.ANSWER, Outcome.WEAK])
+    @pytest.mark.parametrize("resident", [False, True])
+    def test_a_notice_alone_names_as_many_addresses_as_fit(self, outcome, resident):
+        """Beside a remembered value that nearly fills the budget, sixteen addresses did not fit."""
+        pages = [recalled(said(1_000 + seq, "word " * 5_000), resident=resident) for seq in range(20)]
+        named = []
+        for budget in (150, 100, 80, 60, 0):
+            text = show(*pages, outcome=outcome, budget=budget, skip_resident=True)
+            assert tokens(text) <= budget or not budget
+            assert "1000" in text
+            named.append(len(re.findall(r"\b10\d\d\b", text)))
+        assert named == sorted(named, reverse=True)
+        assert (named[0], named[-1]) == (16, 1)
+        assert set(named) == {16, 4, 1}
+
     def test_small_pages_leave_their_share_to_a_large_one(self):
         large, small = recalled(said(1, "word " * 20_000)), [recalled(said(n, "short")) for n in range(2, 6)]
         text = show(large, *small, budget=2_000)

@@ -7,13 +7,13 @@ Runs on the kernel's loop thread. What to show is decided by the pure modules of
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
 from pagefault.embedders.calls import Vectors
 from pagefault.errors import BadAddress, EmbedderError, PagefaultError, PageNotFound, StoreUnwritable
+from pagefault.estimate import cost_of
 from pagefault.faults.candidates import Candidates
 from pagefault.faults.gathering import Gathering, recalled
 from pagefault.faults.loading import Loader, at_hand
@@ -142,7 +142,7 @@ class Retrieval:
             outcome, answers = judge(
                 both, terms, question, alone, asking=only, behind=behind, limit=query.limit, skip_resident=skip
             )
-            room = query.budget - math.ceil(counter.count(notice) * (1 + counter.reserve))
+            room = query.budget - cost_of(notice, counter)
             addresses = starts(answers, weights, room, skip_resident=skip)
             text = render(answers, outcome, counter=counter, budget=room, addresses=addresses, skip_resident=skip)
             return Found(outcome=outcome, pages=tuple(answers), text=text + notice)

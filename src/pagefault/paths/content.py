@@ -8,6 +8,7 @@ from hashlib import blake2b
 from marshal import dumps
 from typing import Any, Final
 
+from pagefault.estimate import reserved
 from pagefault.messages import canonical
 from pagefault.messages.equal import is_equal
 from pagefault.messages.projection import project
@@ -198,11 +199,6 @@ class _Number:
 def count(messages: Sequence[Projection], counter: TokenCounter) -> int:
     """Tokens of a page, with the counter's reserve on top."""
     return reserved(sum(message_tokens(m, counter) for m in messages), counter)
-
-
-def reserved(tokens: int, counter: TokenCounter) -> int:
-    """A count with the counter's reserve on top."""
-    return tokens if counter.reserve == 0 else int(tokens * (1 + counter.reserve)) + 1
 
 
 def page_of(

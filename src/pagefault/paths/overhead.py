@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 from copy import copy
 from typing import Any, Final
 
+from pagefault.estimate import reserved
 from pagefault.messages.equal import is_equal
 from pagefault.messages.projection import compact
 from pagefault.page import Kind
-from pagefault.paths.content import materialise, reserved
+from pagefault.paths.content import materialise
 from pagefault.ports import Codec, TokenCounter
 
 SCHEMA_OVERHEAD: Final = 8

@@ -14,8 +14,8 @@ from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
 from pagefault.errors import PinnedOverBudget
+from pagefault.estimate import reserved
 from pagefault.page import Role, SpaceId
-from pagefault.paths.content import reserved
 from pagefault.paths.lineage import Lineage
 from pagefault.paths.previewing import oversize, squeeze
 from pagefault.paths.prompt import growth, render, staying

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from pagefault.estimate import cost_of
 from pagefault.page import Kind, Role
-from pagefault.paths.content import count, projection_of, reserved
+from pagefault.paths.content import count, projection_of
 from pagefault.paths.lineage import Lineage
 from pagefault.paths.slot import Slot
 from pagefault.window.budget import Budget
@@ -99,4 +100,4 @@ def _cut(lineage: Lineage, part: _Part, limit: int | None) -> Cut | None:
 
 
 def _cost(lineage: Lineage, text: str) -> int:
-    return reserved(lineage.counter.count(text), lineage.counter)
+    return cost_of(text, lineage.counter)

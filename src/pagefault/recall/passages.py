@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
+from pagefault.estimate import cost_of
 from pagefault.messages.fences import PASSAGES, fence_of, header, quotation, under_one_fence
 from pagefault.ports import TokenCounter
 from pagefault.recall.focus import focus
@@ -71,7 +71,7 @@ def render_passages(
     pieces = [_piece(each.passage.text, weights) for each in found[:may_fit]]
     for shown in range(may_fit, -1, -1):
         text = _frame(found, pieces[:shown], failed)
-        if math.ceil(counter.count(text)) <= room:
+        if cost_of(text, counter) <= budget:
             return text
     return "\n".join(failed)  # said whatever the room is
 

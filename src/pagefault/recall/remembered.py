@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from pagefault.estimate import cost_of
 from pagefault.items import Item
 from pagefault.messages.fences import ITEMS, fence_of, header, quotation, under_one_fence
 from pagefault.ports import TokenCounter
@@ -78,7 +78,7 @@ def render_items(found: Sequence[RecalledItem], *, counter: TokenCounter, budget
     values = [_value(recalled.item) for recalled in found]
     for shown in range(at_most(map(len, values), budget), 0, -1):
         text = _frame(found, values[:shown])
-        cost = math.ceil(counter.count(text) * (1 + counter.reserve))
+        cost = cost_of(text, counter)
         if cost <= budget // 2 or (shown == 1 and cost <= most):
             return text
     return f"Remembered, but there is no room here to show it: {', '.join(_name(each.item) for each in found)}."

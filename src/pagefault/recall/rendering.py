@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from itertools import accumulate
 from typing import Final
 
-from pagefault.estimate import utf8_bytes
+from pagefault.estimate import cost_of, utf8_bytes
 from pagefault.messages.fences import ANY_FENCE, PAGES, fence_of, header, quotation
 from pagefault.page import Address, Role, SpaceId, in_words
 from pagefault.ports import TokenCounter
@@ -33,7 +33,8 @@ TOKEN_CHARS: Final = 8
 """More characters a token has not in a text, so one that is longer cannot fit and need not be counted."""
 _NAME_CHARS: Final = 64
 _NAMES: Final = 4
-_LISTED: Final = 16
+_LISTED: Final = (16, 4, 1)
+"""So many addresses a line names at most, and where there is no room for it."""
 _ELSEWHERE: Final = "Where a page names a conversation, it is from another one with the same user, not from this one."
 _ABSTAINED: Final = (
     "Nothing reliable was found in the earlier conversation. Say that it is not known; do not guess an answer."
@@ -83,7 +84,7 @@ def render(
         outcome: What the gate said; an abstention shows no page.
         counter: Counts tokens; its reserve is respected.
         budget: Tokens that the text may take. Below about 300 only a notice remains, which is
-            shown whatever the budget.
+            shown whatever the budget; it names as many addresses as fit, and one.
         addresses: What was asked for, where parts or offsets matter.
         skip_resident: Only name pages that are in the window already; where there are no others, the first
             of them are quoted in short.
@@ -95,34 +96,54 @@ def render(
         return _ABSTAINED
     hidden = [recalled for recalled in pages if skip_resident and recalled.resident]
     items = [i for r in pages if not (skip_resident and r.resident) for i in [*_items(r, addresses), *_after(r)]]
-    notes = [_WEAK] if outcome is Outcome.WEAK and items else []
+    found = [item for item in items if not item.after]
+    for most in _LISTED:
+        notes = _notes(items, hidden, outcome, most)
+        if not items:
+            pointed = [item for r in hidden[:QUOTED] for item in [*_items(r, addresses), *_after(r)]]
+            text = _pointed(pointed, "\n".join(notes), counter, budget)
+        else:
+            text = _quoted(items, found, notes, counter, budget) or _frame([], found, notes, most)
+        if _fits(text, counter, budget):
+            break
+    return text
+
+
+def _notes(items: Sequence[_Item], hidden: Sequence[RecalledPage], outcome: Outcome, most: int) -> list[str]:
+    """The lines above what is quoted, with so many addresses at most."""
+    here = f"already in your context at {_listed([r.address for r in hidden], most)}" if hidden else ""
+    if not items:
+        only = _ONLY_THERE.format(here) if outcome is Outcome.WEAK else f"Found {here}."
+        return [only if hidden else _ABSTAINED]
+    notes = [_WEAK] if outcome is Outcome.WEAK else []
     if any(item.recalled.space is not None for item in items):
         notes.append(_ELSEWHERE)
-    here = f"already in your context at {_listed([r.address for r in hidden])}" if hidden else ""
-    if here:
-        notes.append(f"Found {here}.")
-    costs = _Costs(counter)
-    if not items:
-        note = _ONLY_THERE.format(here) if hidden and outcome is Outcome.WEAK else "\n".join(notes) or _ABSTAINED
-        pointed = [item for r in hidden[:QUOTED] for item in [*_items(r, addresses), *_after(r)]]
-        return _pointed(pointed, note, costs, budget)
-    text, is_whole = _fitted(items, notes, costs, budget)
-    found = [item for item in items if not item.after]
-    if not is_whole and len(found) < len(items):  # a remark takes no room from the best page
-        alone, is_whole = _fitted(found, notes, costs, budget)
+    return [*notes, f"Found {here}."] if hidden else notes
+
+
+def _quoted(
+    items: Sequence[_Item], found: Sequence[_Item], notes: Sequence[str], counter: TokenCounter, budget: int
+) -> str | None:
+    """As much as fits, with what was said after the pages found where that takes no room from the best of them."""
+    text, is_whole = _fitted(items, notes, counter, budget)
+    if not is_whole and len(found) < len(items):
+        alone, is_whole = _fitted(found, notes, counter, budget)
         text = alone if is_whole or text is None else text
-    return _frame([], found, notes) if text is None else text
+    return text
 
 
-def _fitted(items: Sequence[_Item], notes: Sequence[str], costs: _Costs, budget: int) -> tuple[str | None, bool]:
+def _fitted(
+    items: Sequence[_Item], notes: Sequence[str], counter: TokenCounter, budget: int
+) -> tuple[str | None, bool]:
     """As much as fits, ``None`` where that is not even one page, and whether the first one is whole in it."""
-    if (text := _entire(items, notes, costs, budget)) is not None:
+    if (text := _entire(items, notes, counter, budget)) is not None:
         return text, True
-    shown = _choose(items, costs, budget - costs.of("\n".join([header(PAGES, ANY_FENCE), *notes, _missing(items)])))
+    head = "\n".join([header(PAGES, ANY_FENCE), *notes, _missing(items)])
+    shown = _choose(items, counter, budget - cost_of(head, counter))
     while shown:
         pieces = [(item, item.piece(chars)) for item, chars in shown]
         text = _frame(pieces, items, notes)
-        if costs.of(text) <= budget:
+        if cost_of(text, counter) <= budget:
             return text, pieces[0][0] is items[0] and pieces[0][1].rest is None
         shown = _less(shown)
     return None, False
@@ -152,18 +173,9 @@ def left_out_of(text: str) -> str:
     return text.partition("\n")[2]
 
 
-class _Costs:
-    """Tokens of a text, the counter's reserve included."""
-
-    def __init__(self, counter: TokenCounter) -> None:
-        self._counter = counter
-
-    def fits(self, text: str, budget: int) -> bool:
-        """Whether a text does not cost more; often its length says so."""
-        return utf8_bytes(text) * (1 + self._counter.reserve) <= budget or self.of(text) <= budget
-
-    def of(self, text: str) -> int:
-        return math.ceil(self._counter.count(text) * (1 + self._counter.reserve))
+def _fits(text: str, counter: TokenCounter, budget: int) -> bool:
+    """Whether a text does not cost more; often its length says so."""
+    return utf8_bytes(text) * (1 + counter.reserve) <= budget or cost_of(text, counter) <= budget
 
 
 def _items(recalled: RecalledPage, addresses: Sequence[Address]) -> list[_Item]:
@@ -178,27 +190,27 @@ def _after(recalled: RecalledPage) -> list[_Item]:
     return [] if then is None else [_Item(recalled=then, address=then.whole, after=recalled.address)]
 
 
-def _entire(items: Sequence[_Item], notes: Sequence[str], costs: _Costs, budget: int) -> str | None:
+def _entire(items: Sequence[_Item], notes: Sequence[str], counter: TokenCounter, budget: int) -> str | None:
     """Everything, where it fits: the usual case, in which nothing has to be counted by itself."""
     limit = max(0, budget) * TOKEN_CHARS
     pieces = [item.piece(limit) for item in items]
     if any(piece.rest for piece in pieces) or sum(len(piece.text) for piece in pieces) > limit:
         return None
     text = _frame(list(zip(items, pieces, strict=True)), items, notes)
-    return text if costs.fits(text, budget) else None
+    return text if _fits(text, counter, budget) else None
 
 
-def _pointed(items: Sequence[_Item], note: str, costs: _Costs, budget: int) -> str:
+def _pointed(items: Sequence[_Item], note: str, counter: TokenCounter, budget: int) -> str:
     """The note, and as many short quotes of what it names as fit."""
     for some in range(len(items), 0, -1):
         quotes = _frame([(item, item.piece(QUOTE_CHARS)) for item in items[:some]], items[:some], [])
         text = f"{note}\n{quotes}"
-        if costs.fits(text, budget):
+        if _fits(text, counter, budget):
             return text
     return note
 
 
-def _tried(items: Sequence[_Item], costs: _Costs, room: int) -> list[tuple[_Item, Slice, float]]:
+def _tried(items: Sequence[_Item], counter: TokenCounter, room: int) -> list[tuple[_Item, Slice, float]]:
     """The items that have room, first come first, each with what could be shown of it at most and its cost."""
     tried: list[tuple[_Item, Slice, float]] = []
     left = float(room)
@@ -206,19 +218,19 @@ def _tried(items: Sequence[_Item], costs: _Costs, room: int) -> list[tuple[_Item
         cuts = left >= PAGE_TOKENS or not tried  # else only what fits whole
         limit = int(room if cuts else left) * TOKEN_CHARS  # beyond it a text cannot fit and need not be counted
         piece = item.piece(limit)
-        size = costs.of(_block(piece, item.origin, ANY_FENCE)) if piece.rest is None else math.inf
+        size = cost_of(_block(piece, item.origin, ANY_FENCE), counter) if piece.rest is None else math.inf
         if cuts or size <= left:
             tried.append((item, piece, size))
             left = max(0.0, left - min(size, PAGE_TOKENS))
     return tried
 
 
-def _choose(items: Sequence[_Item], costs: _Costs, room: int) -> list[tuple[_Item, int]]:
+def _choose(items: Sequence[_Item], counter: TokenCounter, room: int) -> list[tuple[_Item, int]]:
     """How many characters of which items to show: first come first, then equal shares of the room.
 
     Items smaller than their share leave the rest to the others.
     """
-    tried = _tried(items, costs, room)
+    tried = _tried(items, counter, room)
     sizes = [size for _, _, size in tried]
     shares: dict[int, float] = {}
     left = float(room)
@@ -229,17 +241,17 @@ def _choose(items: Sequence[_Item], costs: _Costs, room: int) -> list[tuple[_Ite
     for index, (item, piece, _) in enumerate(tried):
         chars = len(piece.text)
         if sizes[index] > shares[index]:
-            chars = _fitting(item, piece.text, costs, shares[index])
+            chars = _fitting(item, piece.text, counter, shares[index])
         if chars or not piece.text:
             chosen.append((item, chars))
     return chosen
 
 
-def _fitting(item: _Item, text: str, costs: _Costs, share: float) -> int:
+def _fitting(item: _Item, text: str, counter: TokenCounter, share: float) -> int:
     """About the most characters whose block stays within a share of the room; 0 if none do."""
     chars, origin = min(len(text), int(share * TOKEN_CHARS)), item.origin
     while chars > 0:
-        cost = costs.of(_block(item.piece(chars), origin, ANY_FENCE))
+        cost = cost_of(_block(item.piece(chars), origin, ANY_FENCE), counter)
         if cost <= share:
             break
         chars = min(chars * 9 // 10, int(chars * share / cost))
@@ -252,8 +264,10 @@ def _less(shown: list[tuple[_Item, int]]) -> list[tuple[_Item, int]]:
     return [*shown[:-1], (item, chars * 9 // 10)] if chars > PAGE_TOKENS else shown[:-1]
 
 
-def _frame(shown: Sequence[tuple[_Item, Slice]], items: Sequence[_Item], notes: Sequence[str]) -> str:
-    """The whole text."""
+def _frame(
+    shown: Sequence[tuple[_Item, Slice]], items: Sequence[_Item], notes: Sequence[str], most: int = _LISTED[0]
+) -> str:
+    """The whole text, which names so many of those items at most that are not shown."""
     origins = [item.origin + (_IMITATES if imitates(item.recalled.page, piece) else "") for item, piece in shown]
     texts = [text for (_, piece), origin in zip(shown, origins, strict=True) for text in (piece.text, origin)]
     fence = fence_of(texts, *(item.recalled.page.chain for item, _ in shown))
@@ -263,12 +277,13 @@ def _frame(shown: Sequence[tuple[_Item, Slice]], items: Sequence[_Item], notes: 
     lines += notes
     lines += [_block(piece, origin, fence) for (_, piece), origin in zip(shown, origins, strict=True)]
     if missing:
-        lines.append(_missing(missing))
+        lines.append(_missing(missing, most))
     return "\n".join(lines)
 
 
-def _missing(items: Sequence[_Item]) -> str:
-    return f"No room here for {_listed([str(i.address) for i in items])}; recall these addresses, a few at a time."
+def _missing(items: Sequence[_Item], most: int = _LISTED[0]) -> str:
+    listed = _listed([str(item.address) for item in items], most)
+    return f"No room here for {listed}; recall these addresses, a few at a time."
 
 
 def _block(piece: Slice, origin: str, fence: str) -> str:
@@ -323,6 +338,6 @@ def time_of(seconds: float) -> str:
         return "unknown time"
 
 
-def _listed(addresses: Sequence[str]) -> str:
-    more = f" and {len(addresses) - _LISTED} more" if len(addresses) > _LISTED else ""
-    return ", ".join(addresses[:_LISTED]) + more
+def _listed(addresses: Sequence[str], most: int) -> str:
+    more = f" and {len(addresses) - most} more" if len(addresses) > most else ""
+    return ", ".join(addresses[:most]) + more
