@@ -64,6 +64,14 @@ def test_of_what_is_said_in_the_same_words_the_newest_is_shown_however_often_it_
         assert [page.superseded_by for page in found.pages[1:]] == ["300", "300"]
 
 
+def test_so_is_the_newest_of_the_time_asked_for_among_many_pages_of_another(space):
+    """Here the store is told which pages to look at, and leaves out some that score alike all the same."""
+    for moment, numbers in ((1_000.0, range(400)), (2_000.0, range(400, 700))):
+        space.append([user(f"The gate PIN is now {n}.") | {"created_at": moment} for n in numbers])
+    found = space.recall("What is the gate PIN?", after=1_500.0, limit=3)
+    assert (found.outcome, found.pages[0].address) == (Outcome.ANSWER, "700")
+
+
 def test_more_equals_than_are_looked_at_end_the_search(space, monkeypatch):
     monkeypatch.setattr("pagefault.faults.candidates.MAX_CANDIDATES", 300)
     space.append([user("The gate is shut.") for _ in range(400)])

@@ -56,20 +56,22 @@ class Candidates:
         """Scores of pages on the present paths of all conversations; what is not on them makes no room scarce."""
         wide = max(CANDIDATES, 2 * query.limit)
         limit, most = wide + TIES, MAX_TIMED if query.is_timed else MAX_CANDIDATES
-        while True:
-            lists = await self._store.search(sight.reach, queries, Where(kind="page", fields=_SEEN), limit=limit)
+        scores: list[dict[int, float]] = [{} for _ in queries]
+        where, short = Where(kind="page", fields=_SEEN), [*range(len(queries))]
+        while short:
+            lists = await self._store.search(sight.reach, [queries[at] for at in short], where, limit=limit)
             numbers = await self._numbers(sight, [hit for hits in lists for hit in hits])
-            scores = [
-                {numbers[hit.id]: hit.score for hit in hits if hit.id in numbers and query.is_in_time(_time_of(hit))}
-                for hits in lists
+            for at, hits in zip(short, lists, strict=True):
+                there = [hit for hit in hits if hit.id in numbers and query.is_in_time(_time_of(hit))]
+                scores[at] = {numbers[hit.id]: hit.score for hit in there}
+            short = [
+                at
+                for at, hits in zip(short, lists, strict=True)
+                if limit == len(hits) < most
+                and (len(scores[at]) < wide or _is_tied(queries[at], [*scores[at].values()], hits, wide))
             ]
-            more = [
-                len(hits) == limit and (len(found) < wide or _is_tied(query_, [*found.values()], hits, wide))
-                for query_, found, hits in zip(queries, scores, lists, strict=True)
-            ]
-            if not any(more) or limit >= most:
-                return [dict(list(found.items())[:wide]) for found in scores]
             limit *= 4
+        return [dict(list(found.items())[:wide]) for found in scores]
 
     async def _numbers(self, sight: Sight, hits: Sequence[Hit]) -> dict[UUID, int]:
         """The numbers of those hits that are on a present path."""
@@ -111,23 +113,26 @@ class Candidates:
             past = [(hit.score, seq) for hit in hits if 0 < (seq := number(hit.id.int, 0)) <= length]
             return [each for each in past if is_in_time(each[1])] if query.is_timed else past
 
-        def best(found: list[tuple[float, int]]) -> dict[int, float]:
-            return {seq: score for score, seq in found[:wide]}
+        def is_short(lists: Sequence[Sequence[Hit]], limit: int) -> bool:
+            return any(len(hits) == limit and len(mine(hits)) < wide for hits in lists)
 
-        for limit in (wide + TIES, OVERFETCH * wide):
+        limit = wide + TIES
+        lists = await self._store.search(sight.reach, queries, where, limit=limit)
+        if is_short(lists, limit):
+            limit = OVERFETCH * wide
             lists = await self._store.search(sight.reach, queries, where, limit=limit)
-            own = [sorted(mine(hits), reverse=True) for hits in lists]
-            if any(len(found) < wide and len(hits) == limit for found, hits in zip(own, lists, strict=True)):
-                continue
-            for at, hits in enumerate(lists):
-                scores = [score for score, _ in own[at]]
-                if limit == len(hits) < MAX_CANDIDATES and _is_tied(queries[at], scores, hits, wide):
-                    (more,) = await self._store.search(sight.reach, [queries[at]], where, limit=MAX_CANDIDATES)
-                    own[at] = sorted(mine(more), reverse=True)
-            return [best(found) for found in own]
-        ids = [UUID(int=id_) for id_, seq in known.items() if seq <= length and is_in_time(seq)]
-        lists = await self._store.search(sight.reach, queries, replace(where, ids=ids), limit=wide + TIES)
-        return [best(sorted(mine(hits), reverse=True)) for hits in lists]
+        if is_short(lists, limit):
+            limit = wide + TIES
+            ids = [UUID(int=id_) for id_, seq in known.items() if seq <= length and is_in_time(seq)]
+            where = replace(where, ids=ids)
+            lists = await self._store.search(sight.reach, queries, where, limit=limit)
+        own = [sorted(mine(hits), reverse=True) for hits in lists]
+        for at, hits in enumerate(lists):
+            scores = [score for score, _ in own[at]]
+            if limit == len(hits) < MAX_CANDIDATES and _is_tied(queries[at], scores, hits, wide):
+                (more,) = await self._store.search(sight.reach, [queries[at]], where, limit=MAX_CANDIDATES)
+                own[at] = sorted(mine(more), reverse=True)
+        return [{seq: score for score, seq in found[:wide]} for found in own]
 
 
 def _is_tied(query: Sparse | Sequence[float], scores: Sequence[float], hits: Sequence[Hit], wide: int) -> bool:
@@ -135,7 +140,7 @@ def _is_tied(query: Sparse | Sequence[float], scores: Sequence[float], hits: Seq
 
     By similarity it would be one of the same text, which is as good by its words; and that search takes longer.
     """
-    return isinstance(query, Sparse) and scores[wide - 1] <= hits[-1].score
+    return isinstance(query, Sparse) and len(scores) >= wide and scores[wide - 1] <= hits[-1].score
 
 
 def _time_of(hit: Hit) -> float:
