@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import threading
 
 import pytest
 
 import pagefault
 from pagefault import Outcome
+from pagefault.faults import retrieval
 from tests.core.conversation import said, user
 
 
@@ -49,6 +51,27 @@ def test_other_coroutines_have_their_turn_between_long_pages(space, monkeypatch,
     space._core.kernel.call(asked())
     assert len(seen) >= 8
     assert len(set(seen)) == len(seen)
+
+
+def test_a_document_pasted_as_a_question_is_read_beside_the_loop(space, monkeypatch):
+    """Its words took a second in which nobody else's fault was answered."""
+    real, turned = retrieval.query_words, threading.Event()
+
+    def waits(text):
+        assert turned.wait(10), "the loop has no turn meanwhile"
+        return real(text)
+
+    monkeypatch.setattr(retrieval, "query_words", waits)
+    space.append(user("The gate PIN is 4712."))
+
+    async def asked():
+        question = f"{'lorem ipsum ' * 2_000} What is the gate PIN?"
+        work = asyncio.create_task(space._recall(space._query(question, 10, None, None, None), None, ()))
+        await asyncio.sleep(0.05)
+        turned.set()
+        return await work
+
+    assert [page.address for page in space._core.kernel.call(asked()).pages] == ["1"]
 
 
 @pytest.mark.parametrize("scope", ["thread", "user"])

@@ -7,9 +7,9 @@ Runs on the kernel's loop thread. What to show is decided by the pure modules of
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Final, TypeVar
 
 from pagefault.embedders.calls import Vectors
 from pagefault.errors import BadAddress, EmbedderError, PagefaultError, PageNotFound, StoreUnwritable
@@ -45,8 +45,9 @@ from pagefault.recall import (
 )
 from pagefault.writing.writeback import WriteBack
 
+T = TypeVar("T")
 SHORT_CHARS: Final = 16_384
-"""Up to so much is judged where it was read: to hand it to another thread takes as long, on a busy machine longer."""
+"""Up to so much is read and judged where it is: another thread takes as long to get it, on a busy machine longer."""
 _log: Final = logging.getLogger("pagefault")
 
 
@@ -115,7 +116,8 @@ class Retrieval:
         wanted = sought(query.text, sparse.indices)
         by_meaning, by_words = await self._candidates.of(sight, query, vector, stressed(sparse, wanted))
         ranked = fuse(by_meaning or {}, by_words)
-        request, words = _request(sight) if query.skip_resident else 0, query_words(query.text)
+        request = _request(sight) if query.skip_resident else 0
+        words = await self._where_short(len(query.text), lambda: query_words(query.text))
         asked = Question(
             terms=sparse.indices,
             sought=wanted,
@@ -147,10 +149,14 @@ class Retrieval:
             text = render(answers, outcome, counter=counter, budget=room, addresses=addresses, skip_resident=skip)
             return Found(outcome=outcome, pages=tuple(answers), text=text + notice)
 
-        result = judged() if got.chars <= SHORT_CHARS else await self._kernel.run(judged, urgent=True)
+        result = await self._where_short(got.chars, judged)
         shown = [page for page in result.pages if page.space is None and not (query.skip_resident and page.resident)]
         _used(sight, [page.page.seq for page in shown])
         return result
+
+    async def _where_short(self, chars: int, work: Callable[[], T]) -> T:
+        """Do what takes as long as so many characters: here, or, where that is too long, beside the loop."""
+        return work() if chars <= SHORT_CHARS else await self._kernel.run(work, urgent=True)
 
     async def bring_back(self, paging: Paging, lineage: Lineage, seqs: Sequence[int]) -> None:
         """Have the messages of these pages in the path, loading those left behind in the store."""
