@@ -64,8 +64,25 @@ def test_what_a_recall_costs_grows_with_the_conversations_not_as_their_square(me
     memory.flush()
     looks, read = [], vars(SpaceId)["key"].__get__
     monkeypatch.setattr(SpaceId, "key", property(lambda space: looks.append(space) or read(space)))
-    assert len(spaces[0].recall("hotel Artemide", scope="user", limit=5).pages) == 5
-    assert len(looks) < 16 * len(spaces)
+    for most in (4, 3):  # whose a head is is known from the second one on
+        looks.clear()
+        assert len(spaces[0].recall("hotel Artemide", scope="user", limit=5).pages) == 5
+        assert len(looks) < most * len(spaces)
+
+
+@pytest.mark.parametrize("bound", [1, 5, 12, 1_000])
+def test_paths_are_remembered_up_to_a_bound_and_found_all_the_same(memory, monkeypatch, bound):
+    monkeypatch.setattr("pagefault.faults.others.MAX_CHAINS", bound)
+    spaces = [memory.space(user="ada", thread=f"t{n}") for n in range(6)]
+    others = memory.core.retrieval._others
+    for turn in range(3):
+        for n, space in enumerate(spaces):
+            space.append([user(f"Gate {n} is shut in turn {turn}."), says("Fine.")])
+        found = spaces[0].recall("gate shut", scope="user", limit=30)
+        assert len({page.address for page in found.pages if page.page.text != "Fine."}) == 6 * (turn + 1)
+        kept = [len(path) for _, path in others._paths.values()]
+        assert others._chains == sum(kept)
+        assert sum(kept) <= bound or len(kept) == 1
 
 
 def test_who_comes_back_to_a_path_finds_it_as_the_conversation(tmp_path):

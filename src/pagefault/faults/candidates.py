@@ -78,14 +78,15 @@ class Candidates:
         paths: dict[str, tuple[int, Sequence[str]]] = {}
         there = {hit.space for hit in hits}
         for index, other in enumerate(sight.others or ()):
-            if (key := other.space.key) in there:  # made anew by each look at it, and there may be thousands
+            if other.key in there:
                 try:
-                    paths[key] = index, await self._others.path(other)
+                    paths[other.key] = index, await self._others.path(other)
                 except PagesLost as error:
                     _log.warning("recall leaves out a conversation: %s", error)
         found: dict[UUID, int] = {}
+        home = sight.paging.space.key
         for hit in hits:
-            if hit.space == sight.paging.space.key:
+            if hit.space == home:
                 if _is_own(hit, sight):
                     found[hit.id] = hit.seq
             elif hit.space in paths:

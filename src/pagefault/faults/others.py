@@ -12,6 +12,7 @@ from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from pagefault.chain import head_id
@@ -37,18 +38,20 @@ class Other:
 
     Attributes:
         space: Whose it is.
+        key: The space's key, which takes a while to make.
         length: Pages on its present path.
         tip: Chain of the last of them.
     """
 
     space: SpaceId
+    key: str
     length: int
     tip: str
 
     @property
     def scope(self) -> Scope:
         """For the store."""
-        return Scope(tenant=self.space.tenant, space=self.space.key)
+        return Scope(tenant=self.space.tenant, space=self.key)
 
 
 def user_scope(home: SpaceId) -> UserScope:
@@ -148,9 +151,10 @@ class Others:
     def __init__(self, store: PageStore) -> None:
         self._store = store
         self._paths: OrderedDict[str, tuple[str, list[str]]] = OrderedDict()
+        self._chains = 0
 
-    async def of(self, home: SpaceId) -> dict[str, Other]:
-        """The user's other spaces that have pages, by key.
+    async def of(self, home: SpaceId) -> list[Other]:
+        """The user's other spaces that have pages.
 
         Raises:
             InvalidId: There is no user.
@@ -158,8 +162,8 @@ class Others:
         heads = await self._store.scan(user_scope(home), Where(kind="head", fields=_HEAD), limit=MAX_PLACES)
         if len(heads) == MAX_PLACES:
             _log.warning("user %r has %d conversations or more; recall sees these alone", home.user, MAX_PLACES)
-        others = [other for head in heads if head.seq and (other := _other(home.tenant, head)) is not None]
-        return {other.space.key: other for other in others if other.space != home}
+        others = (_other(home.tenant, head) for head in heads if head.seq)
+        return [other for other in others if other is not None and other.space != home]
 
     async def path(self, other: Other) -> list[str]:
         """The chains of its pages, the first page's first.
@@ -167,14 +171,17 @@ class Others:
         Raises:
             PagesLost: The store lacks one of them.
         """
-        key = other.space.key
+        key = other.key
         tip, known = self._paths.get(key, (None, []))
         if tip != other.tip:
             known = await self._walk(other, known)
+            _, before = self._paths.pop(key, ("", []))  # another recall may have walked meanwhile
             self._paths[key] = other.tip, known
+            self._chains += len(known) - len(before)
         self._paths.move_to_end(key)
-        while sum(len(path) for _, path in self._paths.values()) > MAX_CHAINS and len(self._paths) > 1:
-            self._paths.popitem(last=False)
+        while self._chains > MAX_CHAINS and len(self._paths) > 1:
+            _, (_, oldest) = self._paths.popitem(last=False)
+            self._chains -= len(oldest)
         return known
 
     async def _walk(self, other: Other, known: Sequence[str]) -> list[str]:
@@ -214,11 +221,20 @@ def named(others: Sequence[Other], name: str) -> Other:
 def _other(tenant: str, head: Record) -> Other | None:
     """Whose head this is; nobody's when it does not lie where that space's head lies."""
     user, thread, agent = (str(head.fields.get(name, "")) for name in ("user", "thread", "agent"))
+    found = _space_of(tenant, user, thread, agent, head.id.int)
+    if found is None:
+        _log.warning("head record %s of tenant %r is damaged; its conversation is left out", head.id, tenant)
+        return None
+    space, key = found
+    return Other(space=space, key=key, length=head.seq, tip=str(head.fields.get("chain")))
+
+
+@lru_cache(maxsize=2 * MAX_PLACES)
+def _space_of(tenant: str, user: str, thread: str, agent: str, id_: int) -> tuple[SpaceId, str] | None:
+    """The space whose head this is, and its key: a user has thousands, and all of them are named at each recall."""
     try:
         space = SpaceId(tenant=tenant, user=user, thread=thread, agent=agent)
     except InvalidId:
-        space = None
-    if space is None or head_id(space.key) != head.id:
-        _log.warning("head record %s of tenant %r is damaged; its conversation is left out", head.id, tenant)
         return None
-    return Other(space=space, length=head.seq, tip=str(head.fields.get("chain")))
+    key = space.key
+    return (space, key) if head_id(key).int == id_ else None

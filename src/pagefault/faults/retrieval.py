@@ -109,7 +109,7 @@ class Retrieval:
         """The pages of this path that answer a query, or an abstention; ``vector`` is the query's, as below."""
         sight, unsearched = await self._searchable(paging, past)
         if query.crosses:
-            sight = replace(sight, others=list((await self._others.of(paging.space)).values()))
+            sight = replace(sight, others=await self._others.of(paging.space))
         if vector:
             await self._index(Scope(tenant=paging.space.tenant, space=paging.space.key))
         sparse = query_vector(query.text)
@@ -198,7 +198,7 @@ class Retrieval:
         Raises:
             PageNotFound: One of them is none of this user's.
         """
-        there = list((await self._others.of(home)).values())
+        there = await self._others.of(home)
         names = dict.fromkeys(address.alias for address in addresses if address.alias)
         return [named(there, name) for name in names]
 
