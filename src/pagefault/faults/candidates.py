@@ -68,9 +68,9 @@ class Candidates:
                 at
                 for at, hits in zip(short, lists, strict=True)
                 if limit == len(hits) < most
-                and (len(scores[at]) < wide or _is_tied(queries[at], [*scores[at].values()], hits, wide))
+                and (len(scores[at]) < wide or _is_tied(queries[at], [*scores[at].values()][wide - 1], hits, limit))
             ]
-            limit *= 4
+            limit *= OVERFETCH
         return [dict(list(found.items())[:wide]) for found in scores]
 
     async def _numbers(self, sight: Sight, hits: Sequence[Hit]) -> dict[UUID, int]:
@@ -127,21 +127,24 @@ class Candidates:
             ids = [UUID(int=id_) for id_, seq in known.items() if seq <= length and is_in_time(seq)]
             where = replace(where, ids=ids)
             lists = await self._store.search(sight.reach, queries, where, limit=limit)
-        own = [sorted(mine(hits), reverse=True) for hits in lists]
-        for at, hits in enumerate(lists):
-            scores = [score for score, _ in own[at]]
-            if limit == len(hits) < MAX_CANDIDATES and _is_tied(queries[at], scores, hits, wide):
-                (more,) = await self._store.search(sight.reach, [queries[at]], where, limit=MAX_CANDIDATES)
-                own[at] = sorted(mine(more), reverse=True)
-        return [{seq: score for score, seq in found[:wide]} for found in own]
+        found: list[dict[int, float]] = []
+        for at, asked in enumerate(queries):
+            hits, most = lists[at], limit
+            best = sorted(mine(hits), reverse=True)
+            while most < MAX_CANDIDATES and len(best) >= wide and _is_tied(asked, best[wide - 1][0], hits, most):
+                most = min(OVERFETCH * most, MAX_CANDIDATES)
+                (hits,) = await self._store.search(sight.reach, [asked], where, limit=most)
+                best = sorted(mine(hits), reverse=True)
+            found.append({seq: score for score, seq in best[:wide]})
+        return found
 
 
-def _is_tied(query: Sparse | Sequence[float], scores: Sequence[float], hits: Sequence[Hit], wide: int) -> bool:
+def _is_tied(query: Sparse | Sequence[float], last: float, hits: Sequence[Hit], limit: int) -> bool:
     """Whether a page that the store left out may be as good by its words as the last of the best ones.
 
     By similarity it would be one of the same text, which is as good by its words; and that search takes longer.
     """
-    return isinstance(query, Sparse) and len(scores) >= wide and scores[wide - 1] <= hits[-1].score
+    return isinstance(query, Sparse) and len(hits) == limit and last <= hits[-1].score
 
 
 def _time_of(hit: Hit) -> float:

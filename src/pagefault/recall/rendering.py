@@ -97,6 +97,7 @@ def render(
     hidden = [recalled for recalled in pages if skip_resident and recalled.resident]
     items = [i for r in pages if not (skip_resident and r.resident) for i in [*_items(r, addresses), *_after(r)]]
     found = [item for item in items if not item.after]
+    text = ""
     for most in _LISTED:
         notes = _notes(items, hidden, outcome, most)
         if not items:
