@@ -95,9 +95,10 @@ class _Recall(NamedTuple):
         before: Annotated[Said, BEFORE] = "",
         runtime: Runtime = OUTSIDE,
     ) -> Answer:
-        space, past = self.asker.past(runtime)
-        how: Any = {"path": past, "budget": self.asker.share(space, self.budget, runtime), "scope": self.scope}
+        place = self.asker.place(runtime)
+        space, share = place.space, self.asker.share(place.space, self.budget, runtime)
         try:
+            how: Any = {"path": place.past(), "budget": share, "scope": self.scope}
             if addresses:
                 return _answer(space.fault(few(addresses), **how))
             wanted = asked(query, after, before)
@@ -113,9 +114,10 @@ class _Recall(NamedTuple):
         before: Annotated[Said, BEFORE] = "",
         runtime: Runtime = OUTSIDE,
     ) -> Answer:
-        space, past = await self.asker.apast(runtime)
-        how: Any = {"path": past, "budget": self.asker.share(space, self.budget, runtime), "scope": self.scope}
+        place = self.asker.place(runtime)
+        space, share = place.space, self.asker.share(place.space, self.budget, runtime)
         try:
+            how: Any = {"path": await place.apast(), "budget": share, "scope": self.scope}
             if addresses:
                 return _answer(await space.afault(few(addresses), **how))
             wanted = asked(query, after, before)
@@ -123,6 +125,45 @@ class _Recall(NamedTuple):
             return _answer(told(found, wanted))
         except (PagefaultError, ValueError) as error:
             return _refusal(error)
+
+
+class Place(NamedTuple):
+    """The conversation that a tool call is part of.
+
+    Attributes:
+        space: Whose it is.
+        state: The state's messages up to that call, told apart.
+        record: The view record in the state.
+    """
+
+    space: Space
+    state: Standing
+    record: Any
+
+    def past(self) -> Past:
+        """All of it up to that call.
+
+        Raises:
+            PagefaultError: The state has dropped pages, and the store, which has to be read for them, is down, or lost
+                them. That is nothing that ends a run: a tool tells it to its model.
+        """
+        kept, dropped = self.state.kept, self.state.dropped
+        if dropped is None:
+            return self._of_state()
+        joined = self.space.assembly(LANGCHAIN).rejoin(kept, dropped, record=self.record)
+        return Past(joined.path, len(joined.natives))
+
+    async def apast(self) -> Past:
+        """Async twin of :meth:`past`."""
+        kept, dropped = self.state.kept, self.state.dropped
+        if dropped is None:
+            return self._of_state()
+        joined = await self.space.assembly(LANGCHAIN).arejoin(kept, dropped, record=self.record)
+        return Past(joined.path, len(joined.natives))
+
+    def _of_state(self) -> Past:
+        kept = self.state.kept
+        return Past(self.space.path(kept, LANGCHAIN, record=self.record), len(kept))
 
 
 class Asker(NamedTuple):
@@ -138,34 +179,23 @@ class Asker(NamedTuple):
     identity: Identity | None
     messages_key: str
 
-    def past(self, runtime: Runtime) -> tuple[Space, Past]:
-        """The conversation that a tool call is part of, up to that call."""
-        space, told, record = self._located(runtime)
-        if told.dropped is None:
-            return space, Past(space.path(told.kept, LANGCHAIN, record=record), len(told.kept))
-        joined = space.assembly(LANGCHAIN).rejoin(told.kept, told.dropped, record=record)
-        return space, Past(joined.path, len(joined.natives))
+    def place(self, runtime: Runtime) -> Place:
+        """Where a tool is called. The store is not needed for it.
 
-    async def apast(self, runtime: Runtime) -> tuple[Space, Past]:
-        """Async twin of :meth:`past`."""
-        space, told, record = self._located(runtime)
-        if told.dropped is None:
-            return space, Past(space.path(told.kept, LANGCHAIN, record=record), len(told.kept))
-        joined = await space.assembly(LANGCHAIN).arejoin(told.kept, told.dropped, record=record)
-        return space, Past(joined.path, len(joined.natives))
-
-    def share(self, space: Space, budget: Budget | None, runtime: Runtime) -> int:
-        """Tokens that one result may use."""
-        limit = space.share if budget is None else min(space.share, budget.target // 4)
-        return min(limit, 2 * limit // max(1, _asked_at_once(self._history(runtime))))
-
-    def _located(self, runtime: Runtime) -> tuple[Space, Standing, Any]:
+        Raises:
+            NotPageable: The call brings no messages along.
+        """
         history = self._history(runtime)
         space = self.memory.at(identify(self.identity, runtime.config, history))
         lead = lead_of(history)
         if 0 < lead < len(history) and space.begins_with(history[lead], LANGCHAIN):
             history = history[lead:]  # a paged model does not number the system messages at the start
-        return space, standing(history), read(runtime.state, VIEW_KEY)
+        return Place(space, standing(history), read(runtime.state, VIEW_KEY))
+
+    def share(self, space: Space, budget: Budget | None, runtime: Runtime) -> int:
+        """Tokens that one result may use."""
+        limit = space.share if budget is None else min(space.share, budget.target // 4)
+        return min(limit, 2 * limit // max(1, _asked_at_once(self._history(runtime))))
 
     def _history(self, runtime: Runtime | None) -> list[Any]:
         if runtime is None:

@@ -52,46 +52,50 @@ def window_tools(memory: Memory, *, identity: Identity | None = None, messages_k
 
 def _release_tool(asker: Asker) -> BaseTool:
     def release(addresses: Pages, runtime: Runtime = OUTSIDE) -> Answer:
-        space, past = asker.past(runtime)
+        place = asker.place(runtime)
         try:
-            space.release(addresses, path=past.path, unpin=False)
+            path = place.past().path
+            place.space.release(addresses, path=path, unpin=False)
         except PagefaultError as error:
             return failed("release", error)
-        return _kept(asker, _released(addresses, past.path), past.path, runtime)
+        return _kept(asker, _released(addresses, path), path, runtime)
 
     async def arelease(addresses: Pages, runtime: Runtime = OUTSIDE) -> Answer:
-        space, past = await asker.apast(runtime)
+        place = asker.place(runtime)
         try:
-            await space.arelease(addresses, path=past.path, unpin=False)
+            path = (await place.apast()).path
+            await place.space.arelease(addresses, path=path, unpin=False)
         except PagefaultError as error:
             return failed("release", error)
-        return _kept(asker, _released(addresses, past.path), past.path, runtime)
+        return _kept(asker, _released(addresses, path), path, runtime)
 
     return StructuredTool.from_function(release, arelease, name="release", description=RELEASE)
 
 
 def _pin_item_tool(asker: Asker) -> BaseTool:
     def pin_item(key: Key, text: Text, runtime: Runtime = OUTSIDE) -> Answer:
-        space, past = asker.past(runtime)
+        place = asker.place(runtime)
         try:
+            path = place.past().path
             if text.strip():
-                space.pin_item(key, text, path=past.path)
+                place.space.pin_item(key, text, path=path)
             else:
-                space.unpin_item(key, path=past.path)
+                place.space.unpin_item(key, path=path)
         except PagefaultError as error:
             return failed("pin_item", error, InvalidId)
-        return _kept(asker, _pinned(key, text), past.path, runtime)
+        return _kept(asker, _pinned(key, text), path, runtime)
 
     async def apin_item(key: Key, text: Text, runtime: Runtime = OUTSIDE) -> Answer:
-        space, past = await asker.apast(runtime)
+        place = asker.place(runtime)
         try:
+            path = (await place.apast()).path
             if text.strip():
-                await space.apin_item(key, text, path=past.path)
+                await place.space.apin_item(key, text, path=path)
             else:
-                await space.aunpin_item(key, path=past.path)
+                await place.space.aunpin_item(key, path=path)
         except PagefaultError as error:
             return failed("pin_item", error, InvalidId)
-        return _kept(asker, _pinned(key, text), past.path, runtime)
+        return _kept(asker, _pinned(key, text), path, runtime)
 
     return StructuredTool.from_function(pin_item, apin_item, name="pin_item", description=PIN_ITEM)
 
