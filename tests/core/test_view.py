@@ -12,7 +12,16 @@ from pagefault.window.compaction import Block, Entry, members, to_ranges
 from pagefault.window.gist import one_line
 from pagefault.window.notes import Note, PinnedItem, items_text
 from pagefault.window.preview import Cut, Preview
-from pagefault.window.view import Pin, Seal, View, from_record, merge_records, to_record
+from pagefault.window.view import (
+    Pin,
+    Seal,
+    View,
+    filed_under,
+    from_record,
+    merge_records,
+    record_under,
+    to_record,
+)
 from tests.core.strategies import few, json_values
 
 CHAIN = {n: f"{n:032x}" for n in range(1, 61)}
@@ -249,11 +258,38 @@ RECORDS = st.one_of(
     st.fixed_dictionaries({"gen": st.integers(0, 3), "x": st.integers()}),
 )
 
+NAMED = st.builds(
+    lambda own, under: {**(own or {}), "under": under}, RECORDS, st.dictionaries(st.sampled_from("ab"), RECORDS)
+)
 
-@given(RECORDS, RECORDS, RECORDS)
+
+@given(RECORDS | NAMED, RECORDS | NAMED, RECORDS | NAMED)
 @few
 def test_records_merge_in_any_grouping(one, two, three):
-    assert merge_records(merge_records(one, two), three) == merge_records(one, merge_records(two, three))
+    def settled(value):
+        """Without what nothing is filed under."""
+        value = {key: part for key, part in value.items() if key != "under"}, value.get("under") or {}
+        return value[0], {name: record for name, record in value[1].items() if record}
+
+    grouped = merge_records(one, merge_records(two, three))
+    assert settled(merge_records(merge_records(one, two), three)) == settled(grouped)
+
+
+@given(RECORDS, RECORDS, RECORDS, RECORDS)
+@few
+def test_of_several_lists_each_merges_for_itself(own, old, new, other):
+    value = merge_records(merge_records(own, filed_under(old or {}, "a")), filed_under(other or {}, "b"))
+    merged = merge_records(value, filed_under(new or {}, "a"))
+    assert (record_under(merged, "") or {}) == (own or {})
+    assert record_under(merged, "a") == merge_records(old, new)
+    assert record_under(merged, "b") == (other or {})
+
+
+def test_what_no_list_is_filed_under_is_no_record_of_it():
+    assert record_under({"gen": 1, "under": 3}, "a") is None
+    assert record_under({"gen": 1, "under": 3}, "") == {"gen": 1}
+    assert record_under(None, "a") is None
+    assert merge_records({"gen": 1, "under": "x"}, {"gen": 2}) == {"gen": 2, "under": {}}
 
 
 @given(RECORDS, RECORDS)

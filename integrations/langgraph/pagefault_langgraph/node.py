@@ -25,7 +25,7 @@ from pagefault_langgraph.identity import Identity
 from pagefault_langgraph.locate import Budgets, identify
 from pagefault_langgraph.messages import LANGCHAIN, lead_of
 from pagefault_langgraph.model import NotPageable
-from pagefault_langgraph.state import PROMPT_KEY, VIEW_KEY, OneStep, read
+from pagefault_langgraph.state import MESSAGES_KEY, PROMPT_KEY, VIEW_KEY, OneStep, read, record_of, told_of
 
 _log: Final = logging.getLogger("pagefault")
 _SHOWN: Final = ("blocks", "previews", "notes", "items")
@@ -76,7 +76,7 @@ class _Pager:
             )
         space = self.memory.at(identify(self._identity, config, messages))
         told = standing(messages, space.assembly(LANGCHAIN).known(messages))
-        return _Turn(space, messages, told, read(state, VIEW_KEY))
+        return _Turn(space, messages, told, record_of(state, self._key))
 
     def rejoin(self, turn: _Turn) -> Rejoined | None:
         if turn.state.dropped is None:
@@ -170,7 +170,7 @@ class _Node:
         sent = _placed(natives, path, turn, drop=self._drop)
         update: Update = {self._prompt_key: sent}
         if prompt.record is not None:
-            update[VIEW_KEY] = prompt.record
+            update[VIEW_KEY] = told_of(prompt.record, self._messages_key)
         if secured:
             self._is_stuck = False
             update |= self._dropped(turn, joined, path, sent)
@@ -199,7 +199,7 @@ def paging_node(
     *,
     budget: Budget | None = None,
     identity: Identity | None = None,
-    messages_key: str = "messages",
+    messages_key: str = MESSAGES_KEY,
     prompt_key: str = PROMPT_KEY,
     drop: bool = False,
 ) -> RunnableLambda[Any, Written]:
@@ -213,14 +213,15 @@ def paging_node(
         memory: From ``pagefault.open(...)``.
         budget: For the messages; leave room for system prompt and tools, which a node does not see.
         identity: From the run's config to a :class:`SpaceId`.
-        messages_key: Where the history is.
-        prompt_key: Where the messages to send go.
+        messages_key: Where the history is. A state may have several, each with a paging node.
+        prompt_key: Where the messages to send go; one of its own for each paging node of the same superstep.
         drop: Take what left the window out of the state as well, once it is durable. The state
             then holds one message in its place. No other node of the same superstep may touch
             messages that leave; see :class:`ParallelDrop`.
 
     Raises:
-        NotPageable: When added to a graph whose messages have a reducer that cannot drop safely.
+        NotPageable: When added to a graph whose messages have a reducer that cannot drop safely, and at a superstep in
+            which two nodes leave different prompts under one key.
 
     Example:
         >>> import pagefault
@@ -254,7 +255,7 @@ def needs_paging(
     *,
     budget: Budget | None = None,
     identity: Identity | None = None,
-    messages_key: str = "messages",
+    messages_key: str = MESSAGES_KEY,
 ) -> RunnableLambda[Any, bool]:
     """A condition for ``add_conditional_edges``: whether the model needs the paging node first.
 
@@ -279,7 +280,7 @@ def needs_paging(
     return RunnableLambda(needs, afunc=aneeds, name="needs_paging")
 
 
-def prompt_of(state: Any, *, messages_key: str = "messages", prompt_key: str = PROMPT_KEY) -> list[BaseMessage]:
+def prompt_of(state: Any, *, messages_key: str = MESSAGES_KEY, prompt_key: str = PROMPT_KEY) -> list[BaseMessage]:
     """What to send to the model: the prompt that the paging node left, else the history.
 
     Raises:
@@ -288,12 +289,12 @@ def prompt_of(state: Any, *, messages_key: str = "messages", prompt_key: str = P
     prompt: list[BaseMessage] | None = read(state, prompt_key)
     if prompt is not None:
         return prompt
-    record = read(state, VIEW_KEY)
-    if record is None:
+    if read(state, VIEW_KEY) is None:
         raise NotPaged(
             f"this state has no {VIEW_KEY!r}; build the graph with StateGraph(PagedState), or have this "
             f"node's input_schema name {VIEW_KEY!r} and {prompt_key!r}"
         )
+    record = record_of(state, messages_key)
     history: list[BaseMessage] = read(state, messages_key) or []
     told = standing(history)
     if (told.dropped or _is_other(record)) and not _is_shown(told, record):

@@ -36,7 +36,7 @@ from pagefault_langgraph.identity import Identity
 from pagefault_langgraph.locate import identify
 from pagefault_langgraph.messages import LANGCHAIN, lead_of
 from pagefault_langgraph.model import NotPageable
-from pagefault_langgraph.state import VIEW_KEY, read
+from pagefault_langgraph.state import read, record_of
 
 Answer = tuple[str, dict[str, Any]]
 Runtime = ToolRuntime[Any, Any]
@@ -190,7 +190,7 @@ class Asker(NamedTuple):
         lead = lead_of(history)
         if 0 < lead < len(history) and space.begins_with(history[lead], LANGCHAIN):
             history = history[lead:]  # a paged model does not number the system messages at the start
-        return Place(space, standing(history), read(runtime.state, VIEW_KEY))
+        return Place(space, standing(history), record_of(runtime.state, self.messages_key))
 
     def share(self, space: Space, budget: Budget | None, runtime: Runtime) -> int:
         """Tokens that one result may use."""

@@ -17,7 +17,7 @@ from pagefault.page import in_words
 from pagefault.paths.lineage import Lineage
 from pagefault.window.view import to_record
 from pagefault_langgraph.identity import Identity
-from pagefault_langgraph.state import VIEW_KEY
+from pagefault_langgraph.state import VIEW_KEY, told_of
 from pagefault_langgraph.tools import OUTSIDE, Asker, Runtime, Said, SaidAddresses
 
 RELEASE: Final = (
@@ -107,7 +107,7 @@ def _kept(asker: Asker, said: str, path: Lineage, runtime: Runtime) -> Answer:
     if not has_key:
         return said
     result = ToolMessage(said, tool_call_id=runtime.tool_call_id)
-    return Command(update={asker.messages_key: [result], VIEW_KEY: to_record(path.view)})
+    return Command(update={asker.messages_key: [result], VIEW_KEY: told_of(to_record(path.view), asker.messages_key)})
 
 
 def _released(addresses: str, path: Lineage) -> str:

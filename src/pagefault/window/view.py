@@ -19,6 +19,8 @@ from pagefault.window.notes import Note, PinnedItem, items_text
 from pagefault.window.preview import Cut, Preview
 
 RECORD_VERSION: Final = 1
+UNDER: Final = "under"
+"""Beside the record of a state's messages: those of its other lists of messages, each under its name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -330,15 +332,51 @@ def _text(value: Any) -> str:
 def merge_records(old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -> dict[str, Any]:
     """Reducer for the state key: the higher generation wins, the newer one on a tie.
 
+    So does, for each list of messages, the record that is filed under its name.
+
     Example:
         >>> merge_records({"gen": 2}, {"gen": 1})
         {'gen': 2}
+        >>> merge_records({"gen": 2, "under": {"notes": {"gen": 1}}}, {"under": {"notes": {"gen": 3}}})
+        {'gen': 2, 'under': {'notes': {'gen': 3}}}
     """
     if not new:
         return dict(old or {})
     if not old:
         return dict(new)
-    return dict(old if (generation_of(old) or 0) > (generation_of(new) or 0) else new)
+    if UNDER not in old and UNDER not in new:
+        return dict(old if (generation_of(old) or 0) > (generation_of(new) or 0) else new)
+    merged = merge_records(_own(old), _own(new))
+    mine, its = _filed(old), _filed(new)
+    return {**merged, UNDER: {name: merge_records(mine.get(name), its.get(name)) for name in {**mine, **its}}}
+
+
+def record_under(value: Mapping[str, Any] | None, name: str) -> Mapping[str, Any] | None:
+    """Of a state's value the record about one list of messages; ``name`` is ``""`` for the usual one.
+
+    Example:
+        >>> record_under({"gen": 2, "under": {"notes": {"gen": 1}}}, "notes"), record_under({"gen": 2}, "notes")
+        ({'gen': 1}, None)
+    """
+    if not isinstance(value, Mapping):
+        return value
+    if name:
+        return _filed(value).get(name)
+    return _own(value) if UNDER in value else value
+
+
+def filed_under(record: dict[str, Any], name: str) -> dict[str, Any]:
+    """What a state is told of that list's record."""
+    return {UNDER: {name: record}} if name else record
+
+
+def _own(value: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: part for key, part in value.items() if key != UNDER}
+
+
+def _filed(value: Mapping[str, Any]) -> Mapping[str, Any]:
+    found = value.get(UNDER)
+    return found if isinstance(found, Mapping) else {}
 
 
 def generation_of(record: Any) -> int | None:
