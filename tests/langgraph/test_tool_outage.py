@@ -38,7 +38,7 @@ def tools_of(memory: pagefault.Memory) -> list[BaseTool]:
 
 def tools_alone(memory: pagefault.Memory, saver: InMemorySaver) -> Any:
     """The step of the tools, of a thread that was interrupted before it."""
-    builder = StateGraph(PagedState)
+    builder: Any = StateGraph(PagedState)
     builder.add_node("model", paging_node(memory, budget=BUDGET, drop=True))
     builder.add_node("tools", ToolNode(tools_of(memory)))
     builder.add_edge(START, "model").add_edge("model", "tools")

@@ -43,7 +43,7 @@ class Both(PagedState):
 
 def graph_of(memory: pagefault.Memory, requests: Requests, saver: Any, *, beside: bool, **options: Any) -> Any:
     """Two conversations of a turn each, one after the other or side by side."""
-    builder = StateGraph(Both)
+    builder: Any = StateGraph(Both)
     prompts = options.pop("prompts", KEYS)
     for key in KEYS:
 
@@ -98,7 +98,7 @@ def test_what_one_pins_is_no_goal_of_the_other(memory: pagefault.Memory) -> None
     graph = graph_of(memory, requests, saver, beside=False)
     for turn in range(3):
         ask(graph, turn)
-    builder = StateGraph(Both)
+    builder: Any = StateGraph(Both)
     tools = [recall_tool(memory, messages_key="notes"), *window_tools(memory, messages_key="notes")]
     builder.add_node("model notes", ToolNode(tools, messages_key="notes"))
     builder.add_edge(START, "model notes")
@@ -141,7 +141,7 @@ def test_a_model_is_never_sent_the_prompt_of_another(memory: pagefault.Memory, *
 
 
 def test_one_prompt_may_be_left_twice(memory: pagefault.Memory) -> None:
-    builder = StateGraph(PagedState)
+    builder: Any = StateGraph(PagedState)
     for name in ("one", "two"):
         builder.add_node(name, paging_node(memory, budget=BUDGET))
         builder.add_edge(START, name)
