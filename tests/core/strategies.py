@@ -65,6 +65,22 @@ PROJECTIONS: Final = st.builds(
 )
 
 
+def doubled(levels: int) -> list[Any]:
+    """A few objects that would be 2 ** levels if each were written wherever it occurs."""
+    value: list[Any] = ["leaf"]
+    for _ in range(levels):
+        value = [value, value]
+    return value
+
+
+def family() -> dict[str, Any]:
+    """Two children that name their parent, as parsed trees do."""
+    parent: dict[str, Any] = {"name": "p", "children": [{"name": "a"}, {"name": "b"}]}
+    for child in parent["children"]:
+        child["parent"] = parent
+    return parent
+
+
 def nested(levels: int, *, into: Any = "x", dicts: bool = False) -> Any:
     """``into`` inside ``levels`` containers."""
     for _ in range(levels):

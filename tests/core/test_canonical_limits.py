@@ -14,25 +14,9 @@ from hypothesis import strategies as st
 from pagefault.errors import UnsupportedMessage
 from pagefault.messages import canonical
 from pagefault.messages.canonical import MAX_DEPTH
-from tests.core.strategies import few, json_values, nested
+from tests.core.strategies import doubled, family, few, json_values, nested
 
 REFUSED = "deeper than 300 levels, refers to itself or holds more than 1000000 lists; flatten"
-
-
-def doubled(levels):
-    """A few objects that would be 2 ** levels if each were written wherever it occurs."""
-    value: list[Any] = ["leaf"]
-    for _ in range(levels):
-        value = [value, value]
-    return value
-
-
-def family():
-    """Two children that name their parent, as parsed trees do."""
-    parent: dict[str, Any] = {"name": "p", "children": [{"name": "a"}, {"name": "b"}]}
-    for child in parent["children"]:
-        child["parent"] = parent
-    return parent
 
 
 def ring():

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from pagefault.chat import CHAT
 from pagefault.errors import UnsupportedMessage
-from pagefault.estimate import reserved
+from pagefault.estimate import EstimateCounter, reserved
 from pagefault.messages import canonical
 from pagefault.page import Kind
 from pagefault.paths.content import copy_of, count, digest, imprints, materialise, read_as
@@ -23,7 +23,7 @@ from pagefault.paths.slot import LeftBehind
 from pagefault.window.compaction import Block, Entry
 from pagefault.window.view import Pin, View
 from tests.core import conversation as c
-from tests.core.strategies import few, json_values, nested, texts
+from tests.core.strategies import doubled, family, few, json_values, nested, texts
 from tests.cut_short import cut_short
 from tests.properties import tried
 
@@ -411,6 +411,22 @@ def test_what_has_no_imprint_is_not_sealed():
     assert lineage.seal(7) is None
     assert lineage.seal(6) is not None
     assert lineage.first_changed(lineage.slots) is None
+
+
+def test_what_has_no_end_has_no_imprint_and_no_copy():
+    class Odd(dict[str, Any]):
+        def values(self):
+            raise RuntimeError("no")
+
+    plain, shared = c.user("hi"), c.user("hi") | {"extra": doubled(21)}  # four million lists where each is written out
+    tree, odd = c.user("hi") | {"extra": family()}, c.user("hi") | {"extra": {"a": [Odd()]}}
+    assert imprint([shared]) == b""
+    assert imprint([tree]) == imprint([odd]) == b""
+    assert copy_of([tree], CHAT) is copy_of([odd], CHAT) is None
+    made = materialise([tree], CHAT, EstimateCounter(), Kind.MESSAGE)
+    assert (made.imprint, made.copy, made.opaque) == (b"", None, True)
+    assert made.digest == digest([tree], CHAT)
+    assert imprints([plain, tree, plain], [1, 1, 1], CHAT) == [imprint([plain]), b"", imprint([plain])]
 
 
 def test_a_seal_is_not_asked_where_messages_are_in_the_store_alone():

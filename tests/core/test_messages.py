@@ -12,7 +12,7 @@ from pagefault.errors import UnsupportedMessage
 from pagefault.messages.equal import differing
 from pagefault.messages.projection import MEDIA_TYPES, compact, is_recalled, project, read_content
 from pagefault.page import Call, Role
-from tests.core.strategies import few, json_values, nested, texts
+from tests.core.strategies import doubled, few, json_values, nested, texts
 
 CHAT_ROLES = {
     "user": Role.USER, "human": Role.USER, "assistant": Role.ASSISTANT, "ai": Role.ASSISTANT, "model": Role.ASSISTANT,
@@ -227,6 +227,12 @@ def test_compact_text_of_what_is_not_json():
     assert compact({(1, 2): "é"}) == '{"__opaque__:tuple:0":"\\u00e9"}'
     assert compact([10**5000]) == '[{"__opaque__":"int"}]'
     assert compact({"b": 1, "a": "é"}) == '{"b":1,"a":"é"}'
+
+
+def test_a_part_without_an_end_is_read_at_once():
+    (text,), media = read_content([{"type": "tree", "value": doubled(26)}])  # a minute, where each list is looked at
+    assert media == 0
+    assert "too large" in text
 
 
 TEXT = {"block_type": "text", "text": "seen"}

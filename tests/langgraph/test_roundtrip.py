@@ -60,6 +60,23 @@ def test_the_bound_is_never_below_the_count() -> None:
         assert content is LANGCHAIN.content(message)
 
 
+def test_a_message_whose_parts_name_each_other_goes_through_a_step_and_the_store_at_once() -> None:
+    tree: dict[str, Any] = {"name": "root", "children": [{"name": "one"}, {"name": "two"}]}
+    for child in tree["children"]:
+        child["parent"] = tree
+    shared: list[Any] = ["leaf"]
+    for _ in range(26):
+        shared = [shared, shared]
+    answer = ToolMessage([{"type": "tree", "value": shared}], tool_call_id="c", artifact=tree)
+    call = AIMessage("", tool_calls=[{"name": "parse", "args": {}, "id": "c"}])
+    history: list[BaseMessage] = [HumanMessage("Parse it.", additional_kwargs={"shared": shared}), call, answer]
+    with pagefault.open(":memory:", embedder=None) as memory:
+        space = memory.space(thread="odd")
+        space.step(history, LANGCHAIN, BUDGET, now=1.0)
+        memory.flush()
+        assert [page.page.opaque for page in space.fault("1-2").pages] == [True, True]
+
+
 def test_many_messages_are_the_same_when_each_of_them_is() -> None:
     ones = list(messages(11, 300))
     others = [message.model_copy(deep=True) for message in ones]

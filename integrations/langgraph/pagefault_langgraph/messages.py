@@ -23,6 +23,7 @@ from langchain_core.messages import (
 )
 
 from pagefault.errors import UnsupportedMessage
+from pagefault.messages import canonical
 from pagefault.messages.equal import is_equal
 from pagefault.messages.projection import is_media, is_recalled, project, replace_parts
 from pagefault.page import Role
@@ -268,7 +269,9 @@ def _are_alike(ones: Any, others: Any) -> bool:
 
 def _content_bound(content: Any) -> int:
     try:
-        return upper_bound(content) if type(content) is str else _bound(content)
+        if type(content) is str:
+            return upper_bound(content)
+        return _bound(content) if canonical.is_writable(content) else _UNKNOWN_BOUND
     except Exception:  # noqa: BLE001  # as above
         return _UNKNOWN_BOUND
 

@@ -134,7 +134,8 @@ def _read_part(part: object) -> tuple[str, int]:
         for key in _TEXT_KEYS:
             if isinstance(part.get(key), str):
                 return str(part[key]), 0
-    left, media = _without_media(part, _NESTED)
+    whole = part if canonical.is_writable(part) else canonical.prune(part)  # first: the next line looks at all there is
+    left, media = _without_media(whole, _NESTED)
     return compact(left), media
 
 

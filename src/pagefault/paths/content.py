@@ -54,7 +54,9 @@ def materialise(
     Where all but its body and messages is ``known``, these alone are made: to count takes longer than all else.
     """
     data = [codec.encode(native) for native in natives]
-    read, copy = _imprint(data), _copied(data)  # before the body: were a message changed just now, the digest decides
+    is_finite = _is_finite(data)
+    read = _imprint(data) if is_finite else b""  # before the body: were a message changed just now, the digest decides
+    copy = _copied(data) if is_finite else None
     body, lost = _written(data)
     messages = tuple(_projection(codec.format, item) for item in data)
     if known is not None:
@@ -99,14 +101,17 @@ def _projection(format_: str, data: Mapping[str, Any]) -> Projection:
 def imprints(natives: Sequence[Any], sizes: Iterable[int], codec: Codec) -> list[bytes]:
     """16 bytes of each of some pages, whose messages follow each other.
 
-    Two pages share them only when they have the same digest, at a tenth of its price. Empty where there are none: some
-    value is not of Python's plain types. The other way round nothing is said: equal messages whose fields stand in
-    another order have another imprint.
+    Two pages share them only when they have the same digest, at a fifth of its price. Empty where there are none: some
+    value is not of Python's plain types, or has no end. The other way round nothing is said: equal messages whose
+    fields stand in another order have another imprint.
     """
     data, start = codec.encode_all(natives), 0
+    parts = [part for fields in data if isinstance(fields, dict) for part in fields.values()]
+    all_finite = _is_finite([part for part in parts if part.__class__ in _HOLDERS and part])  # few hold anything
     made: list[bytes] = []
     for size in sizes:
-        made.append(_imprint(data[start : start + size]))
+        page = data[start : start + size]
+        made.append(_imprint(page) if all_finite or _is_finite(page) else b"")
         start += size
     return made
 
@@ -114,9 +119,10 @@ def imprints(natives: Sequence[Any], sizes: Iterable[int], codec: Codec) -> list
 def copy_of(natives: Sequence[Any], codec: Codec) -> list[Any] | None:
     """These messages as they read now, for :func:`read_as`: in containers of their own, and the very same texts.
 
-    ``None`` where there is no such copy: some value is not of JSON's plain types, or nested too deep.
+    ``None`` where there is no such copy: some value is not of JSON's plain types, nested too deep, or has no end.
     """
-    return _copied(list(map(codec.encode, natives)))
+    data = list(map(codec.encode, natives))
+    return _copied(data) if _is_finite(data) else None
 
 
 def read_as(natives: Sequence[Any], copies: list[Any], codec: Codec) -> bool:
@@ -135,6 +141,17 @@ def originals(copies: list[Any], codec: Codec) -> list[Any]:
 def sum_of(made: Iterable[bytes]) -> str:
     """One hex digest over the imprints of some pages, for a seal."""
     return blake2b(b"".join(made), digest_size=16).hexdigest()
+
+
+def _is_finite(data: list[Any]) -> bool:
+    """Whether every part can be written wherever it occurs: children that name their parent would be for ever.
+
+    To be asked before what follows every reference, and holds the interpreter lock while it does.
+    """
+    try:
+        return canonical.is_writable(data)
+    except Exception:  # noqa: BLE001  # changed by another thread just now; or the code of any object
+        return False
 
 
 def _imprint(data: list[Any]) -> bytes:
@@ -176,6 +193,7 @@ def _plain(value: Any) -> Any:
 
 
 _TEXT: Final = frozenset({str})
+_HOLDERS: Final = frozenset({dict, list, tuple})
 _NUMBERS: Final = frozenset({int, float, bool})
 
 
