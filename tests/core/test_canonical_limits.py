@@ -80,6 +80,16 @@ def test_what_refers_to_itself_keeps_everything_else():
     }
 
 
+@pytest.mark.parametrize("odd", [list, object])
+def test_more_placeholders_than_may_be_written_are_text(monkeypatch, odd):
+    monkeypatch.setattr(canonical, "MAX_CONTAINERS", 100)
+    monkeypatch.setattr(canonical, "KEPT_CONTAINERS", 10)
+    pruned = canonical.prune([odd() for _ in range(200)])
+    assert canonical.is_writable(pruned)
+    assert {type(each) for each in pruned} >= {dict, str}
+    assert pruned[-1].startswith(f"__opaque__: {odd.__name__}")
+
+
 def test_what_is_outside_is_kept_first():
     message = {"artifact": doubled(40), "content": [{"type": "text", "text": "keep me"}]}
     assert canonical.prune(message)["content"] == message["content"]

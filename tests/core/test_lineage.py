@@ -429,6 +429,16 @@ def test_what_has_no_end_has_no_imprint_and_no_copy():
     assert imprints([plain, tree, plain], [1, 1, 1], CHAT) == [imprint([plain]), b"", imprint([plain])]
 
 
+def test_messages_that_can_be_written_alone_can_be_written_together(monkeypatch):
+    monkeypatch.setattr(canonical, "MAX_CONTAINERS", 100)
+    monkeypatch.setattr(canonical, "KEPT_CONTAINERS", 10)
+    large = [c.result(name, "", extra=[[]] * 60) for name in "abc"]
+    assert canonical.load(materialise(large, CHAT, EstimateCounter(), Kind.MESSAGE).body) == large
+    made = materialise([*large, c.result("d", "", extra=[[]] * 200)], CHAT, EstimateCounter(), Kind.MESSAGE)
+    assert made.opaque
+    assert canonical.load(made.body)[:3] == large
+
+
 def test_a_seal_is_not_asked_where_messages_are_in_the_store_alone():
     view, lineage = sealed(PLAIN, 4)
     other = path(copy.deepcopy(PLAIN))

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 import pagefault
 from pagefault.chain import head_id
 from pagefault.chat import CHAT
+from pagefault.errors import UnsupportedMessage
 from pagefault.paths.lineage import Lineage
 from pagefault.testing.embedders import HashingEmbedder
 from pagefault.testing.faults import FlakyStore
@@ -181,6 +182,27 @@ def test_any_number_of_messages_comes_back_open_groups_included(tmp_path, count)
         with store_alone():
             pages = [found.page.body for found in space.fault(f"1-{lineage.length}").pages]
         assert pages == bodies(count + 9)
+
+
+@pytest.mark.parametrize("is_open", [False, True])
+def test_what_is_nested_as_deep_as_is_taken_comes_back(tmp_path, is_open):
+    """A page adds a level to its messages, and a head two."""
+    taken: list[dict[str, Any]] = []
+    with reopen(tmp_path) as memory:
+        space = memory.space(thread="t")
+        for levels in range(290, 301):
+            value: Any = "bottom"
+            for _ in range(levels):
+                value = [value]
+            call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": {"a": value}}}
+            said = {"role": "user", "content": [{"type": "json", "value": value}]}
+            with contextlib.suppress(UnsupportedMessage):
+                space.append(one := {"role": "assistant", "content": None, "tool_calls": [call]} if is_open else said)
+                taken.append(one)
+        memory.flush()
+    assert 3 < len(taken) < 11
+    with reopen(tmp_path) as memory:
+        assert memory.space(thread="t").view() == taken
 
 
 def test_what_was_stored_after_the_last_head_is_taken_up(tmp_path, monkeypatch):

@@ -129,10 +129,17 @@ def prune(value: Any) -> Any:
     """A copy that :func:`dump` takes, whatever ``value`` refers to; no code of its parts runs, which may raise.
 
     What lies deeper than ``MAX_DEPTH``, what refers to a container that it is in, what comes after the first
-    10,000 lists and dictionaries (outer ones first), and objects of other types become opaque placeholders.
+    10,000 lists and dictionaries (outer ones first), and objects of other types become opaque placeholders. Those after
+    the first 10,000 of these are text: a placeholder is a dictionary, too.
     """
     top: list[Any] = [value]
-    kept = 0
+    kept = replaced = 0
+
+    def placeholder(what: str) -> Any:
+        nonlocal replaced
+        replaced += 1
+        return {_OPAQUE: what} if replaced <= KEPT_CONTAINERS else f"{_OPAQUE}: {what}"
+
     todo: deque[tuple[Any, Any, int, frozenset[int]]] = deque([(top, 0, 1, frozenset())])
     while todo:
         target, key, level, around = todo.popleft()
@@ -142,7 +149,7 @@ def prune(value: Any) -> Any:
             if issubclass(type(part), str):
                 target[key] = str.__str__(part)
             elif not issubclass(type(part), int | float | None):
-                target[key] = {_OPAQUE: type(part).__name__}
+                target[key] = placeholder(type(part).__name__)
             continue
         why = (
             "refers to itself" if id(part) in around
@@ -151,7 +158,7 @@ def prune(value: Any) -> Any:
             else ""
         )  # fmt: skip
         if why:
-            target[key] = {_OPAQUE: f"{type(part).__name__}, {why}"}
+            target[key] = placeholder(f"{type(part).__name__}, {why}")
             continue
         kept += 1
         copy = dict(dict.items(part)) if base is dict else list(base.__iter__(part))

@@ -57,7 +57,7 @@ def materialise(
     is_finite = _is_finite(data)
     read = _imprint(data) if is_finite else b""  # before the body: were a message changed just now, the digest decides
     copy = _copied(data) if is_finite else None
-    body, lost = _written(data)
+    body, lost = written(data)
     messages = tuple(_projection(codec.format, item) for item in data)
     if known is not None:
         return replace(known, body=body, messages=messages, opaque=bool(lost))
@@ -75,15 +75,25 @@ def materialise(
 
 def digest(natives: Sequence[Any], codec: Codec) -> bytes:
     """The identity digest alone."""
-    return canonical.identity(_written([codec.encode(native) for native in natives])[0])
+    return canonical.identity(written([codec.encode(native) for native in natives])[0])
 
 
-def _written(data: list[Any]) -> tuple[str, str]:
-    """The body, and what it would not give back."""
-    try:
-        return canonical.exact(data)
-    except Exception as error:  # noqa: BLE001  # of odd values, whose own code may raise anything
-        return canonical.dump([canonical.prune(item) for item in data])[0], str(error) or type(error).__name__
+def written(data: list[Any]) -> tuple[str, str]:
+    """The body of a page with these encoded messages, and what it would not give back.
+
+    Each is written by itself: what one of them can be alone, it can be among others, and one that cannot be written as
+    it is costs the others nothing.
+    """
+    bodies: list[str] = []
+    lost = ""
+    for item in data:
+        try:
+            body, odd = canonical.exact(item)
+        except Exception as error:  # noqa: BLE001  # of odd values, whose own code may raise anything
+            body, odd = canonical.dump(canonical.prune(item))[0], str(error) or type(error).__name__
+        bodies.append(body)
+        lost = lost or odd
+    return f"[{','.join(bodies)}]", lost
 
 
 def projection_of(native: Any, codec: Codec) -> Projection:

@@ -11,6 +11,7 @@ from pagefault.breath import Breath
 from pagefault.chain import head_id, point_id
 from pagefault.messages import canonical
 from pagefault.page import Page, Role
+from pagefault.paths.content import written
 from pagefault.paths.lineage import Lineage
 from pagefault.paths.paging import Paging
 from pagefault.paths.restore import BRANCH
@@ -214,10 +215,11 @@ def head_of(task: Task, last: Slot | None, indexed: int) -> tuple[Mark, Record]:
         rest = open_messages(lineage) if last is None or last.seq + 1 >= len(lineage.slots) else []
         tip = lineage.root if last is None else last.chain
         view = lineage.view
-        said = [lineage.codec.encode(native) for native in rest]
+        said, _ = written([lineage.codec.encode(native) for native in rest])
         ends = {"ends": True} if lineage.ends_at_head else {}
-        state = {"tip": tip, "root": lineage.root, "view": to_record(view), "indexed": indexed, "open": said} | ends
-        body = canonical.dump(state)[0]
+        state = {"tip": tip, "root": lineage.root, "view": to_record(view), "indexed": indexed} | ends
+        parts = {name: canonical.dump(value)[0] for name, value in state.items()} | {"open": said}
+        body = "{" + ",".join(f'"{name}":{parts[name]}' for name in sorted(parts)) + "}"  # as all in one would be
     head = Record(
         id=head_id(task.scope.space),
         kind="head",
