@@ -29,6 +29,11 @@ def test_any_page_has_a_gist_of_one_short_line(messages, kind):
     assert gist_of(messages, kind) == gist_of(tuple(messages), kind)
 
 
+def test_arguments_of_any_depth_have_a_gist():
+    for depth in range(100, 1_100):  # near the end of the stack, what can just be read cannot be written again
+        assert is_one_short_line(gist_of([calls(("f", f'{{"a":{"[" * depth}{"]" * depth}}}'))]))
+
+
 @given(texts(400), texts(400), st.sampled_from(Role))
 @few
 def test_the_longest_texts_are_cut(text, name, role):

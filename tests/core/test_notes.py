@@ -261,3 +261,13 @@ def test_a_view_without_anything_of_ours_is_plain():
     assert View().is_plain
     assert View().with_items_folded(len) == View()
     assert from_record(to_record(View())) == View()
+
+
+def test_to_release_many_pages_takes_no_look_at_all_pages_for_each(monkeypatch):
+    paging = c.paging()
+    lineage = paging.align([c.user(f"message {n}") for n in range(100)], CHAT, now=1.0)
+    asked: list[int] = []
+    monkeypatch.setattr(View, "pinned", property(lambda view: asked.append(0) or set()))
+    paging.release(lineage, range(1, 100))
+    assert len(lineage.view.released) == 99
+    assert len(asked) < 10

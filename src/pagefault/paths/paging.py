@@ -362,7 +362,8 @@ class Paging:
         """Let these closed pages leave first at the next reclaim; those pinned only with ``unpin``."""
         with self.lock:
             view = lineage.view.without_pins(seqs) if unpin else lineage.view
-            free = [seq for seq in seqs if seq not in view.pinned | lineage.absent]
+            away = view.pinned | lineage.absent
+            free = [seq for seq in seqs if seq not in away]
             lineage.adopt(view.with_released([Pin(seq=seq, chain=lineage.chain_at(seq) or "") for seq in free]))
 
     def pin_item(self, lineage: Lineage, key: str, text: str | None, limit: int) -> None:

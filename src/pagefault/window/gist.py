@@ -222,12 +222,12 @@ def _arguments(text: str) -> str:
     """``name=typesseq, part=3`` for a JSON object; anything else as it stands."""
     try:
         data: Any = json.loads(text) if len(text) <= _PARSED else None
-    except (ValueError, RecursionError):
-        data = None
-    if not isinstance(data, dict):
-        return _cut(_quoted(text), 2 * _VALUE)
-    named = cast("dict[str, Any]", data)
-    return ", ".join(f"{_cut(_quoted(key), _VALUE)}={_value(named[key])}" for key in list(named)[:_NAMES])
+        if isinstance(data, dict):
+            named = cast("dict[str, Any]", data)
+            return ", ".join([f"{_cut(_quoted(key), _VALUE)}={_value(named[key])}" for key in list(named)[:_NAMES]])
+    except (ValueError, RecursionError):  # no JSON, or nested so deep that it cannot be read, or not be written again
+        pass
+    return _cut(_quoted(text), 2 * _VALUE)
 
 
 def _value(value: Any) -> str:
