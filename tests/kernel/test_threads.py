@@ -21,6 +21,7 @@ import pagefault.memory as memories
 import pagefault.writing.records
 from pagefault import tokens
 from pagefault.chain import head_id
+from pagefault.chat import CHAT
 from pagefault.errors import CorruptPage, PagefaultError, StoreError
 from pagefault.space import ACCEPTED_AT_ONCE
 from pagefault.stores import EdgeStore
@@ -275,6 +276,50 @@ def test_one_tenants_outage_is_not_anothers(monkeypatch, caplog):
         store.heal()
         memory.flush()
         assert len(records(memory, bad)) == 101
+
+
+class Echoing(FlakyStore):
+    """While it is told to, somebody adds a message each time that pages are written, and stores one for each vector."""
+
+    space: pagefault.Space | None = None
+    left = 300
+
+    async def put(self, scope, records):
+        await super().put(scope, records)
+        self.say()
+
+    async def index(self, scope, vectors):
+        await super().index(scope, vectors)
+        if self.space is not None and self.left:
+            self.say()
+            paging, writeback = self.space.paging, self.space.held(CHAT).core.writeback
+            await writeback.drain(paging, paging.lineages[0])
+
+    def say(self):
+        if self.space is not None and self.left:
+            self.left -= 1
+            self.space.held(CHAT).admit([user(f"message {self.left}")])
+
+
+@pytest.mark.parametrize("verb", ["flush", "recall", "recall elsewhere"])
+def test_what_others_add_meanwhile_is_not_waited_for(monkeypatch, verb):
+    monkeypatch.setattr("pagefault.writing.writeback.TURN_SECONDS", 3600.0)  # nothing is written but what is waited for
+    monkeypatch.setattr("pagefault.writing.indexing.QUICK_SECONDS", -1.0)  # and vectors come after their pages
+    embedder = HashingEmbedder() if verb == "recall" else None
+    with wrapped(monkeypatch, Echoing, embedder=embedder) as (memory, store):
+        space, other = memory.space(user="ada", thread="t"), memory.space(user="ada", thread="other")
+        for each in (space, other):
+            each.append(user("the first message"))
+            memory.flush()
+        store.space = space
+        space.append(user("the second message"))
+        if verb == "flush":
+            memory.flush()
+        else:
+            found = (space if verb == "recall" else other).recall("second message", scope="user")
+            assert found.pages[0].page.text == "the second message"
+        assert store.left > 290
+        store.space = None
 
 
 def test_a_path_in_trouble_is_left_alone_until_its_pause_is_over(monkeypatch):

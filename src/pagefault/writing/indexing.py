@@ -155,7 +155,7 @@ class Indexer:
             )
 
     async def catch_up(self, scope: Scope) -> None:
-        """Index what waits of one space before the rest, unless it is a lot.
+        """Index what waits of one space now, before the rest, unless it is a lot; what is added meanwhile may wait.
 
         Raises:
             EmbedderError: As for ``work``.
@@ -166,8 +166,9 @@ class Indexer:
             return
         for waiting in reversed(mine):
             self._waiting.move_to_end(waiting.point, last=False)
-        while self._waiting and next(iter(self._waiting.values())).scope == scope:
-            await self.work()
+        for waiting in mine:
+            while waiting.point in self._waiting and next(iter(self._waiting.values())).scope == scope:
+                await self.work()
 
     # -- inside ----------------------------------------------------------------------------
 

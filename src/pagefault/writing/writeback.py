@@ -195,11 +195,11 @@ class WriteBack:
 
     async def settle(self, paging: Paging, lineage: Lineage) -> None:
         """As ``drain``, and the space's head says so: other conversations of its user read that."""
-        await self.open()
         task = Task(paging, lineage)
-        while self._writer.waits(task):
-            await self._writer.unit(task)
-        await self._writer.unit(task)
+        await self.drain(paging, lineage)
+        while others := [t for t in self._writer.owed(task) if _first_unstored(t.paging, t.lineage) is not None]:
+            await self.drain(others[0].paging, others[0].lineage)  # before that no head may name the path
+        await self._writer.head(task)
 
     async def secure(self, paging: Paging, lineage: Lineage) -> None:
         """What one path holds is durable on return: our copy becomes the last one.

@@ -87,10 +87,13 @@ class Writer:
         """Whether a page is to be stored before a head can name all of a path."""
         return self._first(task) is not None
 
+    def owed(self, task: Task) -> tuple[Task, ...]:
+        """The paths that are to be stored, too, before a head can name this one."""
+        return self._owed.get(task.paging, Owed()).others if _leads(task) else ()
+
     def _first(self, task: Task) -> Task | None:
         """Which path is to be written now: this one, else one that its head waits for."""
-        others = self._owed.get(task.paging, Owed()).others if _leads(task) else ()
-        return next((each for each in (task, *others) if _waits(each)), None)
+        return next((each for each in (task, *self.owed(task)) if _waits(each)), None)
 
     async def unit(self, task: Task) -> None:
         """Write one unit of a path, else of what its head waits for, else its head when that has news."""
@@ -104,6 +107,11 @@ class Writer:
             else:
                 await self._write_head(first)
         self.unjoined[first.lineage] = ref(first.paging)
+
+    async def head(self, task: Task) -> None:
+        """Write a path's head when that has news, whatever of the path waits."""
+        async with self.path(task.lineage).turn:
+            await self._write_head(task)
 
     async def join_ahead(self) -> None:
         """Have a reclaim find some more lines joined."""
