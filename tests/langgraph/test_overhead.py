@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
@@ -101,6 +102,25 @@ def test_what_was_written_into_is_counted_anew() -> None:
     before = overhead.messages([system])
     system.content = "be good and careful"
     assert overhead.messages([system]) == before + 2
+
+
+def test_what_was_written_into_a_part_is_counted_anew() -> None:
+    overhead = Overhead(LANGCHAIN, Recording, convert_to_openai_tool)
+    system = SystemMessage([{"type": "text", "text": "be good"}])
+    before = overhead.messages([system])
+    system.content.append({"type": "text", "text": "and careful"})  # type: ignore[union-attr]  # it is a list
+    assert overhead.messages([system]) == before + 2
+    system.content[0]["text"] = "be very good"  # type: ignore[index]  # as above
+    assert overhead.messages([system]) == before + 3
+
+
+@pytest.mark.parametrize("odd", [threading.Lock(), object()], ids=["cannot be copied", "equals itself alone"])
+def test_what_has_no_copy_of_its_own_is_counted_once(odd: object) -> None:
+    counter = Recording()
+    overhead = Overhead(LANGCHAIN, lambda: counter, convert_to_openai_tool)
+    system = SystemMessage("be good", additional_kwargs={"odd": odd})
+    assert overhead.messages([system]) == overhead.messages([system])
+    assert counter.texts == ["be good"]
 
 
 def test_of_tools_that_are_chosen_anew_for_each_call_each_is_described_once() -> None:

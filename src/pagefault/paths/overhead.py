@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from copy import copy
+from copy import copy, deepcopy
 from typing import Any, Final
 
 from pagefault.estimate import reserved
@@ -45,8 +45,16 @@ class Overhead:
         tokens = self._messages.find(natives)
         if tokens is None:
             tokens = materialise(natives, self._codec, self._counter(), Kind.MESSAGE).tokens
-            self._messages.keep([copy(message) for message in natives], tokens)  # some programs write into theirs
+            self._messages.keep(self._copies(natives), tokens)  # some programs write into theirs
         return tokens
+
+    def _copies(self, natives: Sequence[Any]) -> list[Any]:
+        """Copies that share nothing that may change, unless they would not pass for these messages then."""
+        try:
+            deep = deepcopy(list(natives))
+        except Exception:  # noqa: BLE001  # the code of any object, such as a lock
+            deep = []
+        return deep if self._codec.are_same(deep, natives) and deep else [copy(message) for message in natives]
 
     def schemas(self, tools: list[Any]) -> int:
         """Tokens of what tools and answers are described by."""
