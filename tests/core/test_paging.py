@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from pagefault.chat import CHAT
 from pagefault.errors import PageTooLarge, PinnedOverBudget, UnsupportedMessage
+from pagefault.paths.paging import Branch
 from pagefault.window.budget import Budget
 from pagefault.window.view import from_record
 from tests.core import conversation as c
@@ -286,12 +287,17 @@ def test_what_other_middleware_took_out_or_put_in_stays_so():
 def test_a_forked_child_process_starts_with_its_own_lock():
     paging = c.paging()
     run(paging, c.talk(3))
-    paging.lineages[0].queued = True
-    lock = paging.lock
-    lock.acquire()
+    base = paging.lineages[0]
+    branch = base.fork(len(base.seen))
+    paging.branches = [Branch(base, len(base.seen), branch, 0)]
+    base.queued = True
+    locks = [paging.lock, base._grouping, branch._grouping]
+    for lock in locks:
+        lock.acquire()
     try:
         paging.after_fork()
-        assert paging.lock is not lock
-        assert not paging.lineages[0].queued
+        assert not {paging.lock, base._grouping, branch._grouping} & {*locks}
+        assert not base.queued
     finally:
-        lock.release()
+        for lock in locks:
+            lock.release()

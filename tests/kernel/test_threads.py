@@ -27,6 +27,7 @@ from pagefault.space import ACCEPTED_AT_ONCE
 from pagefault.stores import EdgeStore
 from pagefault.testing.embedders import HashingEmbedder
 from pagefault.testing.faults import FlakyStore, SlowStore
+from pagefault.writing.writeback import WriteBack
 from tests.kernel.support import records, store_alone, texts, until, user, users, wrapped
 
 WIDE = pagefault.Budget(window=10**9, target=5 * 10**8)
@@ -320,6 +321,23 @@ def test_what_others_add_meanwhile_is_not_waited_for(monkeypatch, verb):
             assert found.pages[0].page.text == "the second message"
         assert store.left > 290
         store.space = None
+
+
+def test_what_is_stored_while_the_writer_falls_asleep_is_made_durable(monkeypatch):
+    real, ends = WriteBack._pump, []
+
+    async def pump(writeback):
+        await real(writeback)
+        ends.append(store.calls["sync"])
+        if len(ends) == 1:
+            writeback.stored()
+
+    monkeypatch.setattr(WriteBack, "_pump", pump)
+    monkeypatch.setattr("pagefault.writing.writeback.LINGER_TURNS", 3)
+    with wrapped(monkeypatch, FlakyStore) as (memory, store):
+        memory.space(user="ada", thread="t").remember("diet", "vegan")
+        until(lambda: ends, "the end of the first pump")
+        until(lambda: store.calls["sync"] > ends[0], "a sync")
 
 
 def test_a_path_in_trouble_is_left_alone_until_its_pause_is_over(monkeypatch):

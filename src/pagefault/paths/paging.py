@@ -295,7 +295,7 @@ class Paging:
     def after_fork(self) -> None:
         """In a forked child: the parent's threads are gone, and with them their locks and queue."""
         self.lock = threading.RLock()
-        for lineage in self.lineages:
+        for lineage in (*self.lineages, *(branch.path for branch in self.branches)):
             lineage.queued = False
             lineage._grouping = threading.Lock()
 

@@ -314,7 +314,7 @@ class WriteBack:
         """The pump ended: in peace, with the memory, or by an error nobody thought of."""
         with self._gate:
             self._awake = False
-            wakes = bool(self._queue) and self._opened and not self._closed and not task.cancelled()
+            wakes = self._is_busy and self._opened and not self._closed and not task.cancelled()
             self._awake = wakes
         if not task.cancelled() and (error := task.exception()) is not None:
             self._failed(self._patience["pump"], error)
