@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import threading
 from typing import ClassVar
@@ -53,6 +54,28 @@ def test_pages_are_stored_and_found_by_text_and_get_their_vectors_later(embedder
         memory.flush()
         assert has_vectors(memory, space) == [1, 2, 3, 4, 5]
         assert memory.core.writeback.trouble is None
+
+
+def test_while_it_fails_conversations_that_nobody_uses_leave_the_process(tmp_path, embedder, monkeypatch):
+    monkeypatch.setattr("pagefault.writing.writer.MOST_BEHIND", 3)
+    monkeypatch.setattr("pagefault.core.MAX_LIVE_SPACES", 1)
+    with pagefault.open(tmp_path, embedder=embedder) as memory:
+        memory.space(thread="first").append(user("begin"))
+        memory.flush()
+        embedder.fault = "raises"
+        for n in range(12):
+            memory.space(thread=f"{n}").append(user(f"number {n}"))
+        until(lambda: not memory.core.writeback._queue, "all pages to be stored")
+        gc.collect()
+        assert len(memory.core._pagings) <= 5
+        embedder.fault = ""
+        memory.flush()
+        assert all(has_vectors(memory, memory.space(thread=f"{n}")) == [1] for n in range(12))
+    with pagefault.open(tmp_path, embedder=embedder) as memory:
+        for n in range(12):
+            assert memory.space(thread=f"{n}").view() == [user(f"number {n}")]
+        memory.flush()
+        assert all(has_vectors(memory, memory.space(thread=f"{n}")) == [1] for n in range(12))
 
 
 @pytest.mark.parametrize("fault", FAULTS)

@@ -174,7 +174,7 @@ class WriteBack:
         self._writer.says(paging, lineage, mark_of(lineage, indexed))
         self._indexer.add_stored(task.scope, stored)
         if self._indexer.has_work:
-            self._writer.behind[lineage] = task
+            self._writer.lags(task)
             self.note(paging, lineage)
 
     async def drain(self, paging: Paging, lineage: Lineage, pages: Sequence[int] | None = None) -> None:

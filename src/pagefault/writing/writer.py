@@ -23,6 +23,8 @@ from pagefault.writing.records import Mark, Task, head_of, indexed_of, join_ahea
 
 HEAD_UNITS: Final = 8
 """A head is written after so many units of a long backlog, and with its last."""
+MOST_BEHIND: Final = 512
+"""Where no vectors are made, no more heads than this wait to tell of them: each holds its conversation in memory."""
 
 
 class PathState:
@@ -194,7 +196,17 @@ class Writer:
             self.says(task.paging, task.lineage, mark)
         self.unsynced = self.unsynced or time.monotonic()
         if self._indexer.is_on:
-            self.behind[task.lineage] = task
+            self.lags(task)
+
+    def lags(self, task: Task) -> None:
+        """A path's head is to tell of its vectors once they are made.
+
+        One that never does costs the next process that it makes some of them once more.
+        """
+        self.behind.pop(task.lineage, None)
+        self.behind[task.lineage] = task
+        if len(self.behind) > MOST_BEHIND:
+            del self.behind[next(iter(self.behind))]
 
     async def _known(self, scope: Scope, slots: Sequence[Slot]) -> set[UUID]:
         """Those of the pages that the store has; one first seen in this process it cannot have."""
