@@ -111,7 +111,7 @@ def _projection(format_: str, data: Mapping[str, Any]) -> Projection:
 def imprints(natives: Sequence[Any], sizes: Iterable[int], codec: Codec) -> list[bytes]:
     """16 bytes of each of some pages, whose messages follow each other.
 
-    Two pages share them only when they have the same digest, at a fifth of its price. Empty where there are none: some
+    Two pages share them only when they have the same digest, at a third of its price. Empty where there are none: some
     value is not of Python's plain types, or has no end. The other way round nothing is said: equal messages whose
     fields stand in another order have another imprint.
     """
