@@ -130,6 +130,7 @@ class Space:
             PageNotFound: No such page in this conversation.
             CorruptPage: The stored page does not match its hash.
             PagesLost: The store lost it.
+            ValueError: A budget that is no number of tokens, or no such scope.
             InvalidId: ``scope="user"`` in a conversation of no user.
         """
         return self._core.kernel.call(self._fault(addresses, path, budget, scope))
@@ -186,7 +187,8 @@ class Space:
                 that raises or takes more than five seconds is named in ``found.failed`` and ``found.text``.
 
         Raises:
-            ValueError: An empty query, a limit out of range, a time that ends before it begins, or no such scope.
+            ValueError: An empty query, a limit out of range, a time that ends before it begins, a budget that is no
+                number of tokens, or no such scope.
             InvalidId: ``scope="user"`` in a space without a user.
 
         Example:
@@ -340,7 +342,10 @@ class Space:
         to this process alone. The same holds for :meth:`release` and :meth:`pin_item`.
 
         Raises:
+            BadAddress: Not an address, or not that of whole pages of this conversation.
             PageNotFound: No such page.
+            CorruptPage: The stored page does not match its hash, and its messages are not here.
+            PagesLost: The store lost it, likewise.
         """
         self._core.kernel.call(self._pin(addresses, path))
 
@@ -364,6 +369,7 @@ class Space:
             unpin: ``False`` leaves pinned pages as they are, for a model that may not undo pins.
 
         Raises:
+            BadAddress: Not an address, or not that of whole pages of this conversation.
             PageNotFound: No such page.
         """
         self._core.kernel.call(self._release(addresses, path, unpin=unpin))
@@ -400,6 +406,7 @@ class Space:
         """Remove a pinned item.
 
         Raises:
+            InvalidId: The key is no usable string.
             PageNotFound: There is none under this key.
         """
         self._core.kernel.call(self._pin_item(check_id("key", key), None, path))
