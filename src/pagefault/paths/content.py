@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
+from itertools import chain
 from marshal import dumps
 from typing import Any, Final
 
@@ -111,13 +112,12 @@ def _projection(format_: str, data: Mapping[str, Any]) -> Projection:
 def imprints(natives: Sequence[Any], sizes: Iterable[int], codec: Codec) -> list[bytes]:
     """16 bytes of each of some pages, whose messages follow each other.
 
-    Two pages share them only when they have the same digest, at a third of its price. Empty where there are none: some
+    Two pages share them only when they have the same digest, at a sixth of its price. Empty where there are none: some
     value is not of Python's plain types, or has no end. The other way round nothing is said: equal messages whose
     fields stand in another order have another imprint.
     """
     data, start = codec.encode_all(natives), 0
-    parts = [part for fields in data if isinstance(fields, dict) for part in fields.values()]
-    all_finite = _is_finite([part for part in parts if part.__class__ in _HOLDERS and part])  # few hold anything
+    all_finite = _is_finite(data)
     made: list[bytes] = []
     for size in sizes:
         page = data[start : start + size]
@@ -159,9 +159,26 @@ def _is_finite(data: list[Any]) -> bool:
     To be asked before what follows every reference, and holds the interpreter lock while it does.
     """
     try:
-        return canonical.is_writable(data)
+        return _is_small(data) or canonical.is_writable(data)
     except Exception:  # noqa: BLE001  # changed by another thread just now; or the code of any object
         return False
+
+
+def _is_small(data: list[Any]) -> bool:
+    """Whether it has so few parts that all can be looked at wherever they occur: nearly always, and quicker to see."""
+    level, left = [data], canonical.MAX_CONTAINERS
+    while level:
+        left -= sum(map(len, level))
+        if left < 0:
+            return False
+        level = _below(level)
+    return True
+
+
+def _below(level: list[Any]) -> list[Any]:
+    """The containers in these that hold anything; what is no plain one is not followed by who asks, either."""
+    parts = chain.from_iterable(each.values() if each.__class__ is dict else each for each in level)
+    return [part for part in parts if part.__class__ in _HOLDERS and part]
 
 
 def _imprint(data: list[Any]) -> bytes:
