@@ -19,6 +19,7 @@ from pagefault.paths.overhead import Overhead
 from pagefault.tokens import default_counter
 from pagefault_langgraph import PagingMiddleware, paged
 from pagefault_langgraph.messages import LANGCHAIN
+from pagefault_langgraph.overhead import are_same
 from tests.langgraph.scripted import TOOLS, ScriptedModel, words, worker_script
 from tests.langgraph.test_long_run import tokens
 
@@ -76,14 +77,23 @@ class Recording:
         return len(text.split())
 
 
-def test_what_is_the_same_by_value_is_counted_once() -> None:
+@pytest.mark.parametrize("described", [False, True])
+def test_what_is_the_same_by_value_is_counted_once(described):
+    """A tool that was described is another one than its copy, for Pydantic."""
     counter = Recording()
-    overhead = Overhead(LANGCHAIN, lambda: counter, convert_to_openai_tool)
-    marked = [LARGE.model_copy(update={"extras": {"cache_control": {"type": "ephemeral"}}}) for _ in range(2)]
-    asked = [(SystemMessage("be good"), [*TOOLS, large]) for large in marked]
-    first, again = (overhead.messages([system]) + overhead.schemas(tools) for system, tools in asked)
-    assert first == again
+    overhead = Overhead(LANGCHAIN, lambda: counter, convert_to_openai_tool, are_same)
+    large = StructuredTool.from_function(lambda key: key, name="large", description=words("schema", 180))
+    if described:
+        convert_to_openai_tool(large)
+    marked = [large.model_copy(update={"extras": {"cache_control": {"type": "ephemeral"}}}) for _ in range(3)]
+    asked = [(SystemMessage("be good"), [*TOOLS, copy]) for copy in marked]
+    first, *again = (overhead.messages([system]) + overhead.schemas(tools) for system, tools in asked)
+    assert again == [first, first]
     assert len(counter.texts) == len(set(counter.texts)) > 3
+    renamed = large.model_copy(update={"description": words("other", 190)})
+    assert overhead.schemas([*TOOLS, renamed]) > overhead.schemas([*TOOLS, large])
+    assert not are_same([large], [large, large])
+    assert not are_same([large], ["large"])
 
 
 def test_two_agents_that_share_a_model_do_not_push_each_other_out() -> None:

@@ -7,20 +7,39 @@ from typing import Any, Final
 
 from langchain.agents.structured_output import AutoStrategy, ProviderStrategy, ToolStrategy
 from langchain_core.messages import BaseMessage
+from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
 from pagefault import Memory
-from pagefault.messages.equal import differing
+from pagefault.messages.equal import differing, is_equal
 from pagefault.paths.overhead import Overhead
 from pagefault_langgraph.messages import LANGCHAIN
 
 _SHAPES: Final = ("response_format", "response_schema", "response_json_schema", "output_config", "format", "functions")
 """By these a request tells its provider what the answer looks like, besides tools."""
+_MEMO: Final = "_tool_call_schema_memo"
+"""Where a tool of LangChain keeps its schema once that was asked for, made anew for each copy of a tool."""
 
 
 def overhead_of(memory: Memory) -> Overhead:
     """What counts the surroundings of a memory's conversations."""
-    return Overhead(LANGCHAIN, lambda: memory.counter, _schema)
+    return Overhead(LANGCHAIN, lambda: memory.counter, _schema, are_same)
+
+
+def are_same(ones: Sequence[Any], others: Sequence[Any]) -> bool:
+    """Whether tools are the same by value, whichever of them was described already: that alone makes two unequal."""
+    return is_equal(ones, others) or (len(ones) == len(others) and all(map(_is_same, ones, others)))
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    if not isinstance(one, BaseTool) or one.__class__ is not other.__class__:
+        return is_equal(one, other)
+    return is_equal(_parts(one), _parts(other))
+
+
+def _parts(tool: BaseTool) -> tuple[dict[str, Any], dict[str, Any]]:
+    private = tool.__pydantic_private__ or {}
+    return tool.__dict__, {name: value for name, value in private.items() if name != _MEMO}
 
 
 def transient(requested: Sequence[BaseMessage], history: Sequence[BaseMessage]) -> list[BaseMessage]:

@@ -28,14 +28,21 @@ class Overhead:
         codec: Reads the messages.
         counter: Of the memory; asked for when something is counted.
         schema: From a tool to what of it is sent.
+        are_same: Whether two lists of tools are the same by value.
     """
 
-    def __init__(self, codec: Codec, counter: Callable[[], TokenCounter], schema: Callable[[Any], Any]) -> None:
+    def __init__(
+        self,
+        codec: Codec,
+        counter: Callable[[], TokenCounter],
+        schema: Callable[[Any], Any],
+        are_same: Callable[[Any, Any], bool] = is_equal,
+    ) -> None:
         self._codec = codec
         self._counter = counter
         self._schema = schema
         self._messages = _Lately(codec.are_same)
-        self._tools = _Lately(is_equal)
+        self._tools = _Lately(are_same)
         self._schemas: dict[int, tuple[Any, int]] = {}
 
     def messages(self, natives: Sequence[Any]) -> int:
