@@ -37,7 +37,7 @@ def _is_same(one: Any, other: Any) -> bool:
     return is_equal(_parts(one), _parts(other))
 
 
-def _parts(tool: BaseTool) -> tuple[dict[str, Any], dict[str, Any]]:
+def _parts(tool: BaseTool) -> Any:
     private = tool.__pydantic_private__ or {}
     return tool.__dict__, {name: value for name, value in private.items() if name != _MEMO}
 
