@@ -102,8 +102,7 @@ class Writer:
         first = self._first(task) or task
         path = self.path(first.lineage)
         async with path.turn:
-            if first.lineage.replaced:
-                await self._kernel.run(lambda: let_go(first), urgent=False)
+            await self._let_go(first)
             if _waits(first):
                 await self._write(first, path)
             else:
@@ -113,7 +112,13 @@ class Writer:
     async def head(self, task: Task) -> None:
         """Write a path's head when that has news, whatever of the path waits."""
         async with self.path(task.lineage).turn:
+            await self._let_go(task)
             await self._write_head(task)
+        self.unjoined[task.lineage] = ref(task.paging)
+
+    async def _let_go(self, task: Task) -> None:
+        if task.lineage.replaced:
+            await self._kernel.run(lambda: let_go(task), urgent=False)
 
     async def join_ahead(self) -> None:
         """Have a reclaim find some more lines joined."""
