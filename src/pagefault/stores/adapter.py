@@ -133,7 +133,9 @@ class Adapter(ABC):
             read = await calls.fetch(scope, window, bodies=bodies, words=words)
             for id_, (payload, sparse) in read.items():
                 if bodies and "chunks" in payload:
-                    found[id_] = replace(await _assembled(calls, scope, id_, payload), sparse=sparse)
+                    whole = await _assembled(calls, scope, id_, payload)
+                    if whole is not None:
+                        found[id_] = replace(whole, sparse=sparse)
                 else:
                     found[id_] = layout.restore(id_, payload, str(payload.get("body", "")), sparse=sparse)
         return found
@@ -193,8 +195,8 @@ class Adapter(ABC):
         return condition
 
 
-async def _assembled(calls: _Calls, scope: Scope, id_: UUID, payload: Payload) -> Record:
-    """The record with its body, of which each chunk is read for itself."""
+async def _assembled(calls: _Calls, scope: Scope, id_: UUID, payload: Payload) -> Record | None:
+    """The record with its body, of which each chunk is read for itself; ``None`` where it was removed meanwhile."""
     tries = _REPLACED
     while True:
         tries -= 1
@@ -203,10 +205,12 @@ async def _assembled(calls: _Calls, scope: Scope, id_: UUID, payload: Payload) -
             for window in windows(layout.chunk_ids(id_, str(payload["chunks"])), _CHUNKS):
                 parts += await calls.fetch_chunks(scope, window, owner=id_)
             return layout.restore(id_, payload, "".join(parts))
-        except CorruptPage:  # unless a head was replaced between two reads
+        except CorruptPage:  # unless it was replaced or removed between two reads
             again = await calls.fetch(scope, [id_], bodies=True)
-            fresh = again[id_][0] if id_ in again else None
-            if fresh is None or fresh.get("chunks") == payload["chunks"] or not tries:
+            if id_ not in again:
+                return None
+            fresh = again[id_][0]
+            if fresh.get("chunks") == payload["chunks"] or not tries:
                 raise
             if "chunks" not in fresh:
                 return layout.restore(id_, fresh, str(fresh.get("body", "")))
