@@ -20,6 +20,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from pagefault import filters, items
+from pagefault.batches import batches
 from pagefault.embedders.calls import Vectors
 from pagefault.errors import CorruptPage, EmbedderError, StoreError, VersionConflict
 from pagefault.faults.candidates import MAX_CANDIDATES
@@ -47,6 +48,9 @@ JUDGED: Final = 32
 UNIT: Final = 16
 TRIES: Final = 32
 """Other processes may be faster this often before a plain write gives up."""
+WALKS: Final = 8
+"""So often what was written during a walk is looked through: others may write all the time."""
+_LEFT_OUT: Final = "left out of a search: %s"
 _log: Final = logging.getLogger("pagefault")
 
 
@@ -170,7 +174,7 @@ class Shelf:
         hits = await self._in_time(wanted, vector)
         if not hits:
             return []
-        records = await self._store.get(self._scope, [hit.id for hit, _, _ in hits], words=True)
+        records = await self._records([hit.id for hit, _, _ in hits], words=True)
         loaded = self._intact(records)
         sparse = query_vector(wanted.text)
         weights = await self._store.idf(self._scope, sparse.indices, kind="item") if sparse.indices else {}
@@ -203,20 +207,29 @@ class Shelf:
         }
 
     async def refresh(self, found: Sequence[Item]) -> None:
-        """Begin the time to live of items that were read anew."""
+        """Begin the time to live of items that were read anew; where the store does not write, it runs on."""
         now = time.time()
-        fresh = [item for item in (items.refreshed(item, now) for item in found) if item is not None]
-        for ttl in dict.fromkeys(item.ttl for item in fresh):
-            group = [item for item in fresh if item.ttl == ttl]
-            read = {items.point_of(self._scope.space, item.namespace, item.key): item.version for item in group}
-            await self._store.amend(self._scope, read, items.expiry_fields(now + (ttl or 0.0)))
-        if fresh:
+        groups: dict[float, dict[UUID, int]] = {}
+        for item in found:
+            if items.refreshed(item, now) is not None:
+                point = items.point_of(self._scope.space, item.namespace, item.key)
+                groups.setdefault(item.ttl or 0.0, {})[point] = item.version
+        try:
+            for ttl, read in groups.items():
+                await self._store.amend(self._scope, read, items.expiry_fields(now + ttl))
+        except StoreError as error:  # a full disk, or a key that may only read, keeps nobody from reading
+            _log.warning("items that were read expire as before, their times to live were not begun anew: %s", error)
+        if groups:
             self._writeback.stored()
 
     async def sweep(self) -> None:
-        """Remove what has expired; readers never see it anyhow."""
+        """Remove what has expired; readers never see it anyhow.
+
+        Raises:
+            StoreError: It cannot be removed, or the store failed.
+        """
         await self._writeback.open()
-        async for _ in self._walk(_where(Search())):
+        async for _ in self._walk(_where(Search()), must_clear=True):
             pass
 
     # -- writing ---------------------------------------------------------------------------
@@ -271,7 +284,8 @@ class Shelf:
             if change.version is not None and change.version != known:
                 results[i] = _conflict(change, known)
             elif change.deletes:
-                results[i] = await self._delete(change, points[i], known if change.version is not None else None)
+                at = record.seq if record else 0  # one that has expired goes as well
+                results[i] = await self._delete(change, points[i], at if change.version is not None else None)
             else:
                 self._version = items.next_version(max(record.seq if record else 0, self._version), now)
                 item = _new(change, living, self._version, now)
@@ -316,8 +330,10 @@ class Shelf:
         """The wanted page of those candidates whose value matches; no more of them are read than need be."""
         found: list[tuple[Item, float | None]] = []
         skip, size = search.offset, UNIT if search.wanted else search.limit
-        async with contextlib.aclosing(_batches(candidates, 0 if search.wanted else skip, size)) as batches:
-            async for batch in batches:
+        async with contextlib.aclosing(
+            batches(candidates, 0 if search.wanted else skip, size, most=WINDOW)
+        ) as found_in:
+            async for batch in found_in:
                 intact = await self._load([id_ for id_, _ in batch])
                 matching = [
                     (intact[id_], score)
@@ -376,29 +392,51 @@ class Shelf:
         ]
         return ranked, all(len(hits) < wide for hits in lists)
 
-    async def _walk(self, where: Where) -> AsyncGenerator[Record]:
-        """All living records, the newest first, read in windows; what has expired is cleared away."""
+    async def _walk(self, where: Where, *, must_clear: bool = False) -> AsyncGenerator[Record]:
+        """All living records, the newest first, read in windows; what has expired is cleared away.
+
+        What is written again meanwhile moves from the part that is still to be read into the one that was read. So
+        what is newer than a walk of several windows is looked through at its end, and comes last.
+        """
         seen: set[UUID] = set()
-        size = WINDOW
+        begins, size, windows, walks = where.first, WINDOW, 0, 0
         while True:
             records = await self._store.scan(self._scope, where, limit=size)
             now = time.time()
             over = [record for record in records if items.is_expired(items.expiry_of(record.fields), now)]
-            await self._clear(over)
+            await self._clear(over, must=must_clear)
             gone = {record.id for record in over}
             news = [record for record in records if record.id not in seen]
             for record in news:
                 if record.id not in gone:
                     yield record
-            if len(records) < size:
+            seen.update(record.id for record in news)
+            begins = max([begins, *(record.seq + 1 for record in records[:1])])
+            windows += 1
+            if len(records) == size:
+                where = replace(where, last=records[-1].seq)
+                size = size if news else size * 2  # many with one number
+            elif windows > 1 and walks < WALKS:
+                where, size, windows, walks = replace(where, first=begins, last=None), WINDOW, 0, walks + 1
+            else:
                 return
-            seen = {record.id for record in records}
-            where = replace(where, last=records[-1].seq)
-            size = size if news else size * 2  # many with one number
 
     async def _load(self, ids: Sequence[UUID]) -> dict[UUID, Item]:
         """The items with these ids; one that is damaged is left out, so that it does not hide the others."""
-        return self._intact(await self._store.get(self._scope, ids))
+        return self._intact(await self._records(ids))
+
+    async def _records(self, ids: Sequence[UUID], *, words: bool = False) -> dict[UUID, Record]:
+        """What is stored under these ids, without those whose body cannot be read whole."""
+        try:
+            return await self._store.get(self._scope, ids, words=words)
+        except CorruptPage:
+            found: dict[UUID, Record] = {}
+        for id_ in ids:
+            try:
+                found |= await self._store.get(self._scope, [id_], words=words)
+            except CorruptPage as error:
+                _log.warning(_LEFT_OUT, error)
+        return found
 
     def _intact(self, records: Mapping[UUID, Record]) -> dict[UUID, Item]:
         found: dict[UUID, Item] = {}
@@ -406,36 +444,24 @@ class Shelf:
             try:
                 found[id_] = items.item_of(record, self._scope.space)
             except CorruptPage as error:
-                _log.warning("left out of a search: %s", error)
+                _log.warning(_LEFT_OUT, error)
         return found
 
-    async def _clear(self, over: Sequence[Record] | Sequence[Hit]) -> None:
-        """Remove what has expired, unless it was written again meanwhile."""
-        if over:
+    async def _clear(self, over: Sequence[Record] | Sequence[Hit], *, must: bool = False) -> None:
+        """Remove what has expired, unless it was written again meanwhile; who reads goes on where that fails."""
+        if not over:
+            return
+        try:
             await self._store.remove(self._scope, {each.id: each.seq for each in over})
-            self._writeback.stored()
+        except StoreError as error:
+            if must:
+                raise
+            _log.info("expired items are not removed yet, no read returns them: %s", error)
+        self._writeback.stored()
 
 
 def _terms_of(record: Record) -> frozenset[int]:
     return frozenset(record.sparse.indices if record.sparse is not None else ())
-
-
-async def _batches(
-    candidates: AsyncGenerator[tuple[UUID, float | None]], skip: int, size: int
-) -> AsyncGenerator[list[tuple[UUID, float | None]]]:
-    """Candidates after the first few, in batches that grow."""
-    batch: list[tuple[UUID, float | None]] = []
-    async with contextlib.aclosing(candidates):
-        async for each in candidates:
-            if skip:
-                skip -= 1
-                continue
-            batch.append(each)
-            if len(batch) >= size:
-                yield batch
-                batch, size = [], min(WINDOW, 2 * size)
-    if batch:
-        yield batch
 
 
 def _where(search: Search) -> Where:
