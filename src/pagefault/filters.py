@@ -27,7 +27,8 @@ def check_filter(wanted: object) -> Mapping[str, Any]:
     """The filter, once it is seen to be one.
 
     Raises:
-        BadFilter: No dictionary, an unknown operator, or an operand that cannot be compared.
+        BadFilter: No dictionary, an unknown operator, an operand that cannot be compared, a number that no value can
+            be, or nested too deeply.
 
     Example:
         >>> check_filter({"age": {"$above": 3}})
@@ -40,7 +41,10 @@ def check_filter(wanted: object) -> Mapping[str, Any]:
     for key, condition in wanted.items():
         if not isinstance(key, str) or key.startswith("$"):
             raise BadFilter(f"a filter names keys of the value, got {key!r:.60}; write {{'key': {{'$gt': 3}}}}")
-        _check_condition(key, condition)
+        try:
+            _check_condition(key, condition)
+        except RecursionError:
+            raise BadFilter(f"the filter for {key!r:.60} is nested too deeply, or refers to itself") from None
     return wanted
 
 
@@ -69,6 +73,7 @@ def tags_of(wanted: Mapping[str, Any]) -> list[list[str]]:
 
 def _check_condition(key: str, condition: Any) -> None:
     if not isinstance(condition, Mapping):
+        _check_number(key, condition)
         return
     if not _is_operators(condition):
         check_filter(condition)
@@ -78,6 +83,16 @@ def _check_condition(key: str, condition: Any) -> None:
             raise BadFilter(f"unknown operator {name!r:.60} for {key!r:.60}; there are {', '.join(sorted(OPERATORS))}")
         if name in _ORDER and _sort_of(operand) is None:
             raise BadFilter(f"{name} compares numbers or text, {key!r:.60} is given {operand!r:.60}")
+        _check_number(key, operand)
+
+
+def _check_number(key: str, operand: Any) -> None:
+    """Whether it has a form in JSON; those of integers end where Python does not write them out any more."""
+    try:
+        if isinstance(operand, int):
+            str(operand)
+    except ValueError as error:
+        raise BadFilter(f"the number for {key!r:.60} is larger than any that a value can hold ({error})") from None
 
 
 def _is_operators(condition: Any) -> bool:

@@ -21,6 +21,8 @@ from pagefault.ports import Record
 Namespace = tuple[str, ...]
 MAX_NAME_CHARS: Final = 16_384
 """Characters of namespace and key together, as JSON."""
+MAX_LABELS: Final = 1_800
+"""Labels of a namespace: each has a tag, and a store bounds how much tags and name may take together."""
 MAX_EQUALS: Final = 64
 """Values of one item that equality finds without reading it; those of a larger one are looked at."""
 WIDE: Final = "wide"
@@ -72,7 +74,7 @@ def path_of(namespace: Namespace, key: str) -> str:
     r"""Namespace and key as one text; different ones never give the same.
 
     Raises:
-        InvalidItem: A label or the key is no string, or they are too long.
+        InvalidItem: A label or the key is no string, or they are too long or too many.
 
     Example:
         >>> path_of(("a", "b"), "c") == path_of(("a",), 'b","c')
@@ -81,6 +83,8 @@ def path_of(namespace: Namespace, key: str) -> str:
     labels = [*namespace, key]
     if isinstance(namespace, str) or not all(isinstance(label, str) for label in labels):
         raise InvalidItem(f"an item is named by labels and a key, all strings, got {namespace!r:.60} and {key!r:.60}")
+    if len(namespace) > MAX_LABELS:
+        raise InvalidItem(f"a namespace has {len(namespace)} labels, the limit is {MAX_LABELS}")
     path = json.dumps(labels)
     if len(path) > MAX_NAME_CHARS:
         raise InvalidItem(f"the name of an item has {len(path)} characters as JSON, the limit is {MAX_NAME_CHARS}")
@@ -241,8 +245,15 @@ def created_of(record: Record) -> float:
 
 
 def prefixes(namespace: Namespace) -> list[str]:
-    """The tags of a namespace: one for each of its beginnings."""
-    return [prefix_tag(namespace[:depth]) for depth in range(1, len(namespace) + 1)]
+    """The tags of a namespace, as :func:`prefix_tag` makes them: one for each of its beginnings."""
+    tags: list[str] = []
+    so_far = _hash(b"[")  # each label is hashed once, however many there are
+    for label in namespace:
+        so_far.update(f"{', ' if tags else ''}{json.dumps(label)}".encode("ascii"))
+        whole = so_far.copy()
+        whole.update(b"]")
+        tags.append(f"n{whole.hexdigest()}")
+    return tags
 
 
 def prefix_tag(namespace: Namespace) -> str:
@@ -305,7 +316,11 @@ def _json(value: Any, name: str) -> str:
 
 
 def _digest(value: Any) -> str:
-    return hashlib.blake2b(json.dumps(value).encode("ascii"), digest_size=12).hexdigest()
+    return _hash(json.dumps(value).encode("ascii")).hexdigest()
+
+
+def _hash(text: bytes) -> hashlib.blake2b:
+    return hashlib.blake2b(text, digest_size=12)
 
 
 def _micros(seconds: float) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import reduce
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -73,7 +75,11 @@ def test_a_filter_finds_what_it_says(wanted, does):
         ["n"],
         "n",
         None,
+        {"n": 10**5_000},
+        {"deep": {"a": {"$ne": 10**5_000}}},
+        reduce(lambda inner, _: {"deep": inner}, range(5_000), {}),
     ],
+    ids=lambda wanted: f"{type(wanted).__name__}",
 )
 def test_odd_filters_are_refused(wanted):
     with pytest.raises(BadFilter):

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from pagefault.errors import CorruptPage, InvalidItem
 from pagefault.items import (
     MAX_EQUALS,
+    MAX_LABELS,
+    MAX_NAME_CHARS,
     MAX_TTL,
     WIDE,
     Item,
@@ -34,6 +36,8 @@ from pagefault.items import (
     refreshed,
 )
 from pagefault.messages.canonical import sha256
+from pagefault.ports import Scope
+from pagefault.stores.layout import rows
 
 SPACE = "a" * 32
 LABELS = st.text(st.characters(), max_size=6) | st.sampled_from(["a", "a.b", "a/b", '","', "*", "\x00", "\ud83d"])
@@ -60,7 +64,8 @@ def test_names_are_told_apart(namespace, key, other, other_key):
 
 
 @pytest.mark.parametrize(
-    ("namespace", "key"), [("ab", "k"), (("a", 1), "k"), (("a",), 7), ((None,), "k"), (("x" * 20_000,), "k")]
+    ("namespace", "key"),
+    [("ab", "k"), (("a", 1), "k"), (("a",), 7), ((None,), "k"), (("x" * 20_000,), "k"), (("x",) * 2_000, "k")],
 )
 def test_odd_names_are_refused(namespace, key):
     with pytest.raises(InvalidItem):
@@ -74,6 +79,21 @@ def test_a_namespace_carries_the_tag_of_its_beginnings_alone(namespace, other):
     assert is_under(namespace, [*other], "prefix") == (
         len(other) <= len(namespace) and all(w in {"*", x} for w, x in zip(other, namespace, strict=False))
     )
+
+
+@given(PATHS)
+def test_a_namespace_carries_the_tags_that_its_beginnings_are_looked_for_by(namespace):
+    assert prefixes(namespace) == [prefix_tag(namespace[:depth]) for depth in range(1, len(namespace) + 1)]
+
+
+def test_the_longest_names_fit_into_a_record():
+    """As many labels and other tags as there may be, and as long a name as those leave room for."""
+    namespace, value = ("x" * 4,) * MAX_LABELS, {str(n): n for n in range(MAX_EQUALS)}
+    key = "k" * (MAX_NAME_CHARS - len(path_of(namespace, "")))
+    item = Item(namespace=namespace, key=key, value=value, version=1, created_at=1.0, updated_at=1.0)
+    item = replace(item, ttl=MAX_TTL, expires_at=MAX_TTL)
+    record = record_of(SPACE, item)
+    assert len(rows(Scope(tenant="t", space=SPACE), record, dimension=0)) == 1
 
 
 @given(PATHS, PATHS)

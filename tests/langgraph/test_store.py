@@ -134,6 +134,19 @@ def test_errors_stay_with_their_operations(store):
     assert store.get(NS, "other") is None
 
 
+def test_what_a_store_could_not_hold_is_refused_before_anything_is_done(store):
+    """A namespace of many labels was refused when what stood beside it had been deleted."""
+    store.put(NS, "k", {"n": 1})
+    ops = [PutOp(NS, "k", None), PutOp(("label",) * 2_000, "k", {"n": 1})]
+    with pytest.raises(InvalidItem, match="labels"):
+        store.batch(ops)
+    assert store.get(NS, "k").value == {"n": 1}
+    gone, refused = store.batch(ops, return_exceptions=True)
+    assert gone is None
+    assert isinstance(refused, InvalidItem)
+    assert store.get(NS, "k") is None
+
+
 def test_a_damaged_item_is_its_readers_trouble_alone(store, memory):
     for key in "abc":
         store.put(NS, key, {"v": key})
@@ -176,6 +189,8 @@ def test_one_agents_mistake_is_not_anothers(store):
         PutOp(None, "k", {"v": 1}),
         PutOp(NS, "k" * 20_000, {"v": 1}),
         GetOp(NS, "k" * 20_000),
+        PutOp(NS * 2_000, "k", {"v": 1}),
+        SearchOp(NS, filter={"v": 10**5_000}),
         SearchOp(NS, filter=["v"]),
         SearchOp(NS, limit="3"),
         SearchOp(NS, offset=True),
