@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
+from pagefault.ports import Header, Swap
 from pagefault.stores.server import ServerStore
-from pagefault.testing.item_contract import ITEM_CHECKS
+from pagefault.testing.item_contract import ITEM_CHECKS, item
 from pagefault.testing.operator_contract import OPERATOR_CHECKS
 from pagefault.testing.piece_contract import PIECE_CHECKS
-from pagefault.testing.store_contract import CHECKS, Check
+from pagefault.testing.store_contract import CHECKS, OURS, Check
 from tests.stores.local_server import LocalServer
 
 
@@ -20,3 +22,30 @@ from tests.stores.local_server import LocalServer
 def test_on_local_mode(check: Check) -> None:
     server = LocalServer()
     asyncio.run(check(lambda: ServerStore("qdrant://localhost", api_key="", client=server)))
+
+
+@pytest.mark.parametrize("others", [1, 5])
+async def test_who_is_overwritten_before_reading_back_has_written_all_the_same(
+    others: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was told that it lost, and who counts by compare-and-set counted twice."""
+    server = LocalServer()
+    ours, theirs = (ServerStore("qdrant://localhost", api_key="", client=server) for _ in range(2))
+    for store in (ours, theirs):
+        await store.open(Header())
+    assert await ours.swap(OURS, [Swap(record=item("n", 1), version=0)]) == [True]
+    assert ours._calls is not None
+    points = ours._calls._points
+    won: list[bool] = []
+
+    async def later(what: str, *given: Any) -> Any:
+        if what == "reading what was written" and not won:
+            for version in range(2, 2 + others):
+                won.extend(await theirs.swap(OURS, [Swap(record=item("n", version + 1), version=version)]))
+        return await points(what, *given)
+
+    monkeypatch.setattr(ours._calls, "_points", later)
+    late = Swap(record=item("n", 9), version=1)
+    assert await ours.swap(OURS, [Swap(record=item("n", 2), version=1)]) == [True]
+    assert won == [True] * others
+    assert await ours.swap(OURS, [late]) == [False]

@@ -43,6 +43,8 @@ _WITHOUT_BODY: Final = models.PayloadSelectorExclude(exclude=list(UNSEEN))
 _TIES: Final = 16
 _QUERIES: Final = 64
 _LISTED: Final = 256
+_WRITES: Final = 8
+"""So many writes of an item can be told from its payload, the last one first."""
 _MOST_SAME: Final = 100_000
 """As many paths share no number: each is a fork of its conversation."""
 # The server scans small scopes as they are and walks the graph of large ones; at this width
@@ -77,7 +79,8 @@ class Calls:
     async def swap(self, scope: Scope, unit: Sequence[tuple[Row, int]]) -> list[bool]:
         """Write those items whose stored version is the expected one; 0 means none.
 
-        An update says not how many points it changed, so each item carries a nonce and is read back.
+        An update says not how many points it changed, so each item carries a nonce and is read back. It carries those
+        of the writes before it as well, so that who was overwritten before reading back still sees that he has written.
         """
         ids = [row.id for row, _ in unit]
         held = await self._retrieve("reading what is there", ids, _VERSION)
@@ -85,8 +88,10 @@ class Calls:
         nonce = uuid4().hex
         fitting: dict[int, list[models.PointStruct]] = {}
         for row, version in unit:
-            if held.get(row.id, {}).get("seq", 0) == version:
-                fitting.setdefault(version, []).append(self._point(row, nonce))
+            before = held.get(row.id, {})
+            if before.get("seq", 0) == version:
+                nonces = " ".join([nonce, *_nonces(before)][:_WRITES])
+                fitting.setdefault(version, []).append(self._point(row, nonces))
         for version, points in fitting.items():
             if version == 0:
                 await self._upsert(points, models.UpdateMode.INSERT_ONLY, strong=True)
@@ -100,7 +105,7 @@ class Calls:
             stale += [*lost_chunks(row.id, held.get(row.id, {}), there), *lost_chunks(row.id, row.payload, there)]
         if stale:
             await self._delete(within(scope, CHUNK, has_id(stale)))
-        return [now.get(id_, {}).get(NONCE) == nonce for id_ in ids]
+        return [nonce in _nonces(now.get(id_, {})) for id_ in ids]
 
     async def remove(self, scope: Scope, versions: Versions) -> None:
         """Delete these items, where they are at these versions, with their chunks."""
@@ -454,6 +459,11 @@ def matching(scope: Reach, where: Where, ids: models.HasIdCondition | None, *als
     if ids is not None:
         more.append(ids)
     return within(scope, where.kind, *more)
+
+
+def _nonces(payload: Payload) -> list[str]:
+    """What those who wrote an item last called their writes."""
+    return str(payload.get(NONCE, "")).split()
 
 
 def _at(scope: Scope, versions: Versions) -> models.Filter:
