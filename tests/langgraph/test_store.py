@@ -8,6 +8,7 @@ import time
 from typing import TypedDict
 
 import pytest
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.config import get_store
 from langgraph.graph import END, START, StateGraph
 from langgraph.store.base import GetOp, PutOp, SearchOp
@@ -354,6 +355,20 @@ def test_in_a_graph(store):
     graph = builder.compile(store=store)
     for _ in range(2):  # each on a loop of its own
         assert asyncio.run(graph.ainvoke({"seen": []})) == {"seen": ["put", "diet"]}
+
+
+@pytest.mark.filterwarnings("ignore:Deserializing unregistered type")
+def test_an_item_in_a_state_comes_back_from_its_checkpoint(store):
+    """It came back as a dictionary, which has no ``value``, where items of other stores come back as items."""
+    store.put(NS, "k", {"n": 1})
+    serializer = JsonPlusSerializer()
+    for item in (store.get(NS, "k"), *store.search(NS)):
+        again = serializer.loads_typed(serializer.dumps_typed(item))
+        assert type(again) is type(item)
+        assert again == item
+        assert again.dict() == item.dict()
+    again = serializer.loads_typed(serializer.dumps_typed(store.get(NS, "k")))
+    assert store.compare_and_set(NS, "k", {"n": 2}, version=again.version)
 
 
 def test_sync_calls_work_on_a_running_loop(store):

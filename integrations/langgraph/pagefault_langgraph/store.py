@@ -45,6 +45,10 @@ class VersionedItem(Item):
         super().__init__(**more)
         self.version = version
 
+    def dict(self) -> Any:
+        """All of it in plain values, from which it is made anew: so a checkpoint keeps it."""
+        return {**super().dict(), "version": self.version}
+
 
 class PagefaultStore(BaseStore):
     """A ``BaseStore`` over a memory: ``graph.compile(store=PagefaultStore(memory))``.
