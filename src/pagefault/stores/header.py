@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
 import stat
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Final
@@ -142,3 +144,12 @@ def _describe(header: Header) -> str:
         return "no embedder (full-text search alone)"
     fingerprint = f", fingerprint {header.fingerprint[:16]}" if header.fingerprint else ""
     return f"embedder {header.embedder!r} ({header.dimension} dimensions{fingerprint})"
+
+
+def files_below(directory: Path) -> Iterator[tuple[Path, os.stat_result]]:
+    """What lies in a data directory, folders as well, without what goes away meanwhile: its owner may be at work."""
+    for place, folders, files in os.walk(directory):  # unlike ``rglob`` it passes by folders that are gone
+        for name in (*folders, *files):
+            with contextlib.suppress(FileNotFoundError):
+                file = Path(place, name)
+                yield file, file.lstat()

@@ -105,11 +105,7 @@ def disk_use(directory: Path, *, is_in_use: bool) -> DiskUse:
     wal = directory / headers.read_both(directory)[1] / "wal"
     total = log = 0
     written: float | None = None
-    for file in directory.rglob("*"):
-        try:
-            stat = file.lstat()
-        except FileNotFoundError:  # its owner is at work
-            continue
+    for file, stat in headers.files_below(directory):
         size = stat.st_blocks * 512  # files have holes, so their lengths say little
         total += size
         if file.parent == wal:
