@@ -40,6 +40,8 @@ from pagefault.stores.vectors import dense_vectors, stored_sparse
 
 T = TypeVar("T")
 NONCE: Final = "nonce"
+_WRITES: Final = 8
+"""So many writes of an item can be told from its payload."""
 _OWNER: Final = ("tenant", "space", USER_KEY, "kind", "seq", "sha256")
 _PLAIN: Final = {"id", "kind", "seq", "tenant", "space", "body", "sha256", "chunks"}
 FIELDS: Final = "_fields"
@@ -245,6 +247,22 @@ def lost_chunks(owner: UUID, before: Payload, now: Payload) -> list[UUID]:
     if chunks is None or chunks == now.get("chunks"):
         return []
     return chunk_ids(owner, str(chunks))
+
+
+def nonces_of(payload: Payload) -> list[str]:
+    """What those who wrote an item called their writes, the last one first."""
+    return str(payload.get(NONCE, "")).split()
+
+
+def chained(nonce: str, before: Payload) -> str:
+    """The nonces of an item that is written over another one: its own, and those of the last few before."""
+    return " ".join([nonce, *nonces_of(before)][:_WRITES])
+
+
+def descends(now: Payload, before: Payload) -> bool:
+    """Whether an item was written over another one, or over what was; not if that one was removed in between."""
+    writes, known = nonces_of(now), nonces_of(before)[:1]
+    return bool(now) and (not known or known[0] in writes or len(writes) == _WRITES)
 
 
 def windows(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:

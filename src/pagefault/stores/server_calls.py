@@ -17,7 +17,7 @@ from qdrant_client import AsyncQdrantClient, models
 
 from pagefault.errors import StoreError
 from pagefault.ports import Hit, Reach, Record, RecordKind, Scope, Sparse, Tally, Versions, Where
-from pagefault.stores import answers
+from pagefault.stores import answers, layout
 from pagefault.stores.layout import MAX_INT, NONCE, UNSEEN, Row, from_on, lost_chunks, selected, windows
 from pagefault.stores.lists import Lists, laid, lists_of
 from pagefault.stores.scopes import (
@@ -43,8 +43,8 @@ _WITHOUT_BODY: Final = models.PayloadSelectorExclude(exclude=list(UNSEEN))
 _TIES: Final = 16
 _QUERIES: Final = 64
 _LISTED: Final = 256
-_WRITES: Final = 8
-"""So many writes of an item can be told from its payload, the last one first."""
+_TRIES: Final = 32
+"""So often an item may be overwritten while it is removed."""
 _MOST_SAME: Final = 100_000
 """As many paths share no number: each is a fork of its conversation."""
 # The server scans small scopes as they are and walks the graph of large ones; at this width
@@ -90,8 +90,7 @@ class Calls:
         for row, version in unit:
             before = held.get(row.id, {})
             if before.get("seq", 0) == version:
-                nonces = " ".join([nonce, *_nonces(before)][:_WRITES])
-                fitting.setdefault(version, []).append(self._point(row, nonces))
+                fitting.setdefault(version, []).append(self._point(row, layout.chained(nonce, before)))
         for version, points in fitting.items():
             if version == 0:
                 await self._upsert(points, models.UpdateMode.INSERT_ONLY, strong=True)
@@ -105,21 +104,32 @@ class Calls:
             stale += [*lost_chunks(row.id, held.get(row.id, {}), there), *lost_chunks(row.id, row.payload, there)]
         if stale:
             await self._delete(within(scope, CHUNK, has_id(stale)))
-        return [nonce in _nonces(now.get(id_, {})) for id_ in ids]
+        return [nonce in layout.nonces_of(now.get(id_, {})) for id_ in ids]
 
     async def remove(self, scope: Scope, versions: Versions) -> None:
-        """Delete these items, where they are at these versions, with their chunks."""
-        held = await self._retrieve("reading what is there", list(versions), _VERSION)
-        await self._delete(_at(scope, versions))
-        left = await self._retrieve("reading what is left", list(versions), _VERSION)
-        gone = [
-            chunk
-            for id_, payload in held.items()
-            if owned(scope, payload, "item")
-            for chunk in lost_chunks(id_, payload, left.get(id_, {}))
-        ]
-        if gone:
-            await self._delete(within(scope, CHUNK, has_id(gone)))
+        """Delete these items, where they are at these versions, with their chunks.
+
+        Each goes at the version that was read, which names its chunks; one that was overwritten meanwhile is read anew.
+
+        Raises:
+            StoreError: Others overwrite one of them all the time.
+        """
+        asked = dict(versions)
+        for _ in range(_TRIES):
+            held = await self._retrieve("reading what is there", list(asked), _VERSION)
+            ours = {id_: payload for id_, payload in held.items() if owned(scope, payload, "item")}
+            read = {id_: seq for id_, payload in ours.items() if isinstance(seq := payload.get("seq"), int)}
+            await self._delete(_at(scope, {id_: read.get(id_) if at is None else at for id_, at in asked.items()}))
+            left = await self._retrieve("reading what is left", list(asked), _VERSION)
+            gone = [chunk for id_, payload in ours.items() for chunk in lost_chunks(id_, payload, left.get(id_, {}))]
+            if gone:
+                await self._delete(within(scope, CHUNK, has_id(gone)))
+            asked = {id_: None for id_ in read if asked[id_] is None and layout.descends(left.get(id_, {}), ours[id_])}
+            if not asked:
+                return
+        raise StoreError(
+            f"{self._link.settings.place}: what is to be removed was overwritten {_TRIES} times meanwhile; try again"
+        )
 
     async def amend(self, scope: Scope, versions: Versions, fields: Payload) -> None:
         """Set fields of these items, where they are at these versions."""
@@ -459,11 +469,6 @@ def matching(scope: Reach, where: Where, ids: models.HasIdCondition | None, *als
     if ids is not None:
         more.append(ids)
     return within(scope, where.kind, *more)
-
-
-def _nonces(payload: Payload) -> list[str]:
-    """What those who wrote an item last called their writes."""
-    return str(payload.get(NONCE, "")).split()
 
 
 def _at(scope: Scope, versions: Versions) -> models.Filter:
