@@ -89,5 +89,18 @@ def drop_page(directory: Path, tenant: str, seq: int) -> None:
     engine.close()
 
 
+def drop_chunks(directory: Path) -> None:
+    """Lose the chunks of all large bodies."""
+    engine = Engine(directory)
+    engine.open(None)
+
+    def lose(shard: Any) -> None:
+        points, _ = shard.scroll(_everything())
+        shard.update(UpdateOperation.delete_points([p.id for p in points if p.payload["kind"] == "chunk"]))
+
+    engine.call(lose)
+    engine.close()
+
+
 def _everything() -> Any:
     return ScrollRequest(limit=10_000, with_payload=PayloadSelector.Exclude([]), with_vector=True)

@@ -21,10 +21,11 @@ from pagefault.commands.places import damage_told
 from pagefault.errors import StoreError, StoreMismatch
 from pagefault.messages import canonical
 from pagefault.stores.engine import _OPEN, Engine
+from pagefault.stores.layout import INLINE_BYTES
 from pagefault.testing.embedders import HashingEmbedder
 from pagefault_langgraph import PagefaultStore
 from pagefault_llamaindex import PagefaultMemory
-from tests.commands.support import OLD, corrupt, drop_page, holds_all
+from tests.commands.support import OLD, corrupt, drop_chunks, drop_page, holds_all
 
 SCRIPT = str(Path(sys.executable).with_name("pagefault"))
 NEW = "pagefault.testing.embedders:HashingEmbedder"
@@ -119,6 +120,21 @@ def test_show_of_a_shelf_of_a_store_and_of_what_is_damaged(tmp_path):
     assert "docs/[b]" in shown
     corrupt(tmp_path, "later", kind="item")
     assert any(item["begins"].startswith("damaged") for item in data("show", tmp_path, key)["items"])
+
+
+def test_show_of_a_shelf_where_a_large_item_lacks_a_part(tmp_path):
+    """Nothing of the shelf was shown."""
+    with pagefault.open(tmp_path, embedder=None) as memory:
+        store = PagefaultStore(memory)
+        store.put(("docs",), "large", {"text": "x" * 2 * INLINE_BYTES})
+        store.put(("docs",), "small", {"text": "whole"})
+    drop_chunks(tmp_path)
+    (key,) = (shelf["key"] for shelf in data("stat", tmp_path)["shelves"])
+    found = {item["key"]: item["begins"] for item in data("show", tmp_path, key)["items"]}
+    assert found.pop("small") == "text: whole"
+    ((name, begins),) = found.items()
+    assert "large" in name
+    assert begins.startswith("damaged")
 
 
 @pytest.mark.parametrize("name", ["[/]", "a[/red]b", "[red]X[/red]", "[link=http://x.y]z[/link]"])

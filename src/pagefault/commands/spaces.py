@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any, Final
+from uuid import UUID
 
 from pagefault.chain import head_id
 from pagefault.commands.output import counted
@@ -40,7 +41,7 @@ async def what_is_in(place: str, wanted: SpaceId | str, tenant: str, pages: int)
         head = (await store.get(scope, [id_], bodies=False)).get(id_)
         newest = await store.scan(scope, Where(kind="page", newest=True), limit=pages)
         items = await store.scan(scope, Where(kind="item", newest=True), limit=pages)
-        whole = await store.get(scope, [each.id for each in items])
+        whole = await _whole(store, scope, items)
         name = {} if head is None else {key: str(head.fields.get(key, "")) for key in ("user", "thread", "agent")}
         return {
             "tenant": scope.tenant,
@@ -54,6 +55,20 @@ async def what_is_in(place: str, wanted: SpaceId | str, tenant: str, pages: int)
             ],
             "items": [_item(scope, whole[each.id]) for each in items if each.id in whole],
         }
+
+
+async def _whole(store: PageStore, scope: Scope, items: list[Record]) -> dict[UUID, Record]:
+    """These items with their bodies; one that lacks a part of it without, which is told as damage."""
+    try:
+        return await store.get(scope, [each.id for each in items])
+    except CorruptPage:
+        found: dict[UUID, Record] = {}
+    for each in items:
+        try:
+            found |= await store.get(scope, [each.id])
+        except CorruptPage:
+            found[each.id] = each
+    return found
 
 
 def _item(scope: Scope, record: Record) -> dict[str, Any]:
