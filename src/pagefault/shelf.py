@@ -43,6 +43,8 @@ from pagefault.writing.writeback import WriteBack
 WINDOW: Final = 256
 CANDIDATES: Final = 32
 """Candidates of a search from each list at least; more are asked for when these do not suffice."""
+AT_ONCE: Final = 100_000
+"""No search begins with more than twice as many: who wants all may name any number."""
 JUDGED: Final = 32
 """Items that a recall judges of each list, where there are as many."""
 UNIT: Final = 16
@@ -356,7 +358,7 @@ class Shelf:
         """The best first; those beyond a window come behind those in it."""
         seen: set[UUID] = set()
         # The same for all pages of one search, so that they do not overlap.
-        wide, low, where = max(CANDIDATES, 2 * search.limit), math.inf, _where(search)
+        wide, low, where = max(CANDIDATES, 2 * min(search.limit, AT_ONCE)), math.inf, _where(search)
         vector = await self._retrieval.vector(self._scope.tenant, search.query)
         while True:
             hits, is_all = await self._hits(search.query, vector, where, wide)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import sys
 import threading
 import time
 
@@ -324,6 +325,14 @@ def test_searches_page_without_gaps_or_repeats(memory):
     scores = [score for _, score in best]
     assert scores == sorted(scores, reverse=True)
     assert 0 < scores[0] <= 1
+
+
+def test_who_wants_all_may_name_any_number(memory):
+    shelf = shelf_of(memory)
+    on(memory, shelf.write([change(f"k{n}", {"v": "red"}) for n in range(3)]))
+    for limit in (sys.maxsize, 10**30):
+        for search in (Search(limit=limit), Search(query="red", limit=limit)):
+            assert len(on(memory, shelf.search(search))) == 3
 
 
 def test_shelves_share_nothing(memory):
