@@ -1,7 +1,8 @@
 """Items: what is kept under a key. The rules for names, versions and times; no I/O.
 
 An item is named by a namespace (labels from the outside in) and a key. Its version rises with
-every write and also over a deletion, so a writer who knows an old one is always found out.
+every write, so a writer who knows an old one is always found out; over a deletion, of which nothing
+is kept, it rises with the clock, unless that of another process or after a restart is behind.
 """
 
 from __future__ import annotations
