@@ -181,12 +181,12 @@ class Scheduler(Rooted):
         _check_names(agent, tenant)
         if timeout is not None:
             seconds("timeout", timeout, LONGEST_WAIT)
-        whole("priority", priority, least=-LARGEST)
+        priority = whole("priority", priority, least=-LARGEST)
         as_weight(weight)
         if input_tokens is not None:
-            whole("input_tokens", input_tokens)
+            input_tokens = whole("input_tokens", input_tokens)
         if max_output_tokens is not None:
-            whole("max_output_tokens", max_output_tokens)
+            max_output_tokens = whole("max_output_tokens", max_output_tokens)
         request = Request(
             account=(tenant, agent),
             agent=agent,

@@ -124,10 +124,10 @@ def test_every_field_has_a_place_in_the_snapshot():
     meter = dispatcher._backend
     assert set(vars(dispatcher)) == {
         "rules", "wake_at", "turns", "accounts", "_numbers", "_backend", "_pace", "_warm", "_has_cache", "_classes",
-        "_everyone", "_waiting", "_returning", "_moved",
+        "_everyone", "_waiting", "_returning", "_moved", "_kept",
     }  # fmt: skip
     kept = {
-        type(dispatcher.accounts): {"_meters", "_records", "_rules", "have_quotas"},
+        type(dispatcher.accounts): {"_meters", "_records", "_room_for_meters", "_rules", "have_quotas"},
         type(meter): {"_kv_tokens", "_largest", "_requests", "_slots", "_tokens", "in_flight", "limits", "running"},
         type(dispatcher._pace): {"_most", "_pause", "_width", "reason", "until"},
         type(dispatcher._warm): {"_others", "_seen", "_tokens", "capacity"},

@@ -37,8 +37,8 @@ class Glance(NamedTuple):
     waits_for: str
 
 
-def glances(dispatcher: Dispatcher, now: float) -> list[Glance]:
-    """All turns of a dispatcher, oldest first."""
+def glances(dispatcher: Dispatcher, now: float, at: float | None = None) -> list[Glance]:
+    """All turns of a dispatcher, oldest first; ``at`` is as for its ``why``."""
     return [
         Glance(
             entry.request.account,
@@ -46,7 +46,7 @@ def glances(dispatcher: Dispatcher, now: float) -> list[Glance]:
             entry.request.priority,
             entry.phase,
             max(0.0, now - entry.since),
-            dispatcher.why(number, now),
+            dispatcher.why(number, now, at),
         )
         for number, entry in dispatcher.turns.items()
     ]

@@ -145,7 +145,8 @@ class SharedCoordinator:
             stake = self._member.stakes.get(seat)
             if stake is None or self._member.phase(stake) is None:
                 return "the server" if stake is not None else ""
-            return self._member.replica.dispatcher.why(stake.number or 0, self._talk.now())
+            replica = self._member.replica
+            return replica.dispatcher.why(stake.number or 0, self._talk.now(), replica.time)
 
     def needs(self, loop: asyncio.AbstractEventLoop | None, seat: Seat) -> bool:
         """Whether a turn needs this event loop that is neither this one nor around it."""
@@ -167,8 +168,9 @@ class SharedCoordinator:
     def look(self) -> tuple[int, int, list[Glance]]:
         """Slots that may be in use, slots in use, and all turns of all processes, as far as this one has heard."""
         with self._lock:
-            now, dispatcher = self._talk.now(), self._member.replica.dispatcher
-            return dispatcher.slots, dispatcher.running, glances(dispatcher, now)
+            replica = self._member.replica
+            dispatcher = replica.dispatcher
+            return dispatcher.slots, dispatcher.running, glances(dispatcher, self._talk.now(), replica.time)
 
     def close(self, waiter: Waiter | None = None) -> bool:
         """Let nobody in any more, and tell those who wait; leave when no turn is open.

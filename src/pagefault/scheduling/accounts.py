@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from pagefault.scheduling.costs import NOTHING, Usage
 from pagefault.scheduling.fairness import AccountId
@@ -12,6 +13,7 @@ from pagefault.scheduling.limits import Limits, Meter
 from pagefault.scheduling.rules import Request, Rules
 
 MOST_RECORDS: Final = 10_000
+MOST_METERS: Final = 10_000
 UNLIMITED: Final = 2**53
 UNKNOWN_INPUT: Final = 1_000
 UNKNOWN_OUTPUT: Final = 250
@@ -34,6 +36,10 @@ class AccountUsage:
     cost: float = 0.0
 
 
+class _Metered(Protocol):
+    meters: tuple[Meter, ...]
+
+
 class _Record:
     __slots__ = ("cached", "cost", "counted", "failed", "inputs", "outputs", "turns")
 
@@ -49,13 +55,14 @@ class _Record:
 class Accounts:
     """Usage and quotas by tenant and agent. Of the usage of idle accounts the latest 10,000 are kept."""
 
-    __slots__ = ("_meters", "_records", "_rules", "have_quotas")
+    __slots__ = ("_meters", "_records", "_room_for_meters", "_rules", "have_quotas")
 
     def __init__(self, rules: Rules) -> None:
         self._rules = rules
         self.have_quotas = bool(rules.quotas or rules.tenant_quotas)
         self._records: OrderedDict[AccountId, _Record] = OrderedDict()
         self._meters: dict[tuple[str, ...], Meter] = {}
+        self._room_for_meters = MOST_METERS
 
     def usage(self, account: AccountId) -> AccountUsage | None:
         """What an account has used; ``None`` for one that nobody knows."""
@@ -105,6 +112,16 @@ class Accounts:
         record.outputs += used.output_tokens
         record.cached += used.cached_tokens
         record.cost += cost
+
+    def tidy(self, turns: Iterable[_Metered], now: float) -> None:
+        """Let go of quotas' meters that are like new ones, so that memory does not grow with the number of tenants."""
+        if len(self._meters) <= self._room_for_meters:
+            return
+        used = {id(meter) for turn in turns for meter in turn.meters}
+        self._meters = {
+            key: meter for key, meter in self._meters.items() if id(meter) in used or not meter.is_like_new(now)
+        }
+        self._room_for_meters = max(MOST_METERS, 2 * len(self._meters))
 
     def _record(self, account: AccountId) -> _Record:
         record = self._records.get(account)

@@ -86,6 +86,7 @@ class Dispatcher:
         self._everyone = (self._backend,)
         self._waiting = 0
         self._returning: list[int] = []
+        self._kept: set[int] = set()
         self._moved: list[int] = []
 
     # ------------------------------------------------------------------ events
@@ -178,6 +179,7 @@ class Dispatcher:
         if not failed:
             self._pace.succeeded()
         self._tidy(entry.request.priority)
+        self.accounts.tidy(self.turns.values(), now)
 
     def lend(self, number: int, now: float) -> None:
         """A turn is opened inside this one: its slot is free until ``regain``."""
@@ -216,25 +218,35 @@ class Dispatcher:
         if self._bring_back(now) and self._waiting:
             while self._let_in(now) and self._waiting:
                 pass
+        if self._kept:
+            self._kept = set()
         if not self._moved:
             return []
         moved, self._moved = self._moved, []
         return moved
 
-    def why(self, number: int, now: float) -> str:
-        """What a turn waits for, in words; empty if it does not wait."""
+    def why(self, number: int, now: float, at: float | None = None) -> str:
+        """What a turn waits for, in words; empty if it does not wait.
+
+        Args:
+            number: The turn.
+            now: The time.
+            at: The time of the last event, where that may be before ``now``: what is older than a minute now is not
+                let go of, since the next event may be older still.
+        """
+        then = now if at is None else min(now, at)
         entry = self.turns[number]
         if entry.phase is not Phase.WAITING:
             return "its slot, after the turns inside it" if entry.phase is Phase.RETURNING else ""
         if entry.line.waiting[0] != number:
             return "an earlier turn of its account"
-        if any(quota.fits_at(entry.tokens, now) > now for quota in entry.meters[1:]):
+        if any(quota.fits_at(entry.tokens, then) > then for quota in entry.meters[1:]):
             return "its quota"
         if now < self._pace.until:
             return f"{self._pace.reason}; {self._pace.until - now:.1f} s to go"
         if self._backend.running >= self._pace.slots:
             return "a slot"
-        return self._why_not_now(entry, now)
+        return self._why_not_now(entry, then)
 
     @property
     def running(self) -> int:
@@ -263,12 +275,14 @@ class Dispatcher:
         return fair
 
     def _bring_back(self, now: float) -> bool:
-        """Slots for turns that return; whether anything is left for others."""
+        """Slots for turns that return; whether anything is left for others. A quota that one waits for is not."""
         if not self._returning:
             return True
         for number in tuple(self._returning):
             entry = self.turns[number]
-            if any(not quota.has_room(entry.tokens) for quota in entry.meters[1:]):
+            full = [id(quota) for quota in entry.meters[1:] if not quota.has_room(entry.tokens)]
+            if full:
+                self._kept.update(full)
                 continue
             if not self._backend.has_room(entry.tokens):
                 return False
@@ -311,6 +325,8 @@ class Dispatcher:
         """Whether a quota of its own holds a turn back; then others of its class go on."""
         entry = self.turns[number]
         for quota in entry.meters[1:]:
+            if id(quota) in self._kept:
+                return True
             at = quota.fits_at(entry.tokens, now)
             if at > now:
                 self.wake_at = min(self.wake_at, at)

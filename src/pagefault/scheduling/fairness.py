@@ -8,11 +8,14 @@ The bound that follows is derived in ``docs/scheduling.md``.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 MOST_ACCOUNTS: Final = 10_000
+LARGEST_TIME: Final = 1e12
+"""Virtual time begins anew above it: beside a much larger number what a call costs is lost in rounding."""
 AccountId = tuple[str, str]
 """Tenant and agent of a root turn: whose share a call is charged to."""
 
@@ -37,11 +40,13 @@ def classes_in_order(since: Mapping[int, float], now: float, aging: float) -> li
     """
     falling = sorted(since, reverse=True)
     overdue: list[tuple[float, int]] = []
+    earliest = math.inf  # of all classes above
     for above, priority in enumerate(falling):
         due = since[priority] + aging * above
-        if above and due <= now and all(since[each] >= since[priority] for each in falling[:above]):
+        if above and due <= now and earliest >= since[priority]:
             overdue.append((due, -priority))
-    first = [-negative for _, negative in sorted(overdue)]
+        earliest = min(earliest, since[priority])
+    first = dict.fromkeys(-negative for _, negative in sorted(overdue))
     return [*first, *(priority for priority in falling if priority not in first)]
 
 
@@ -74,7 +79,7 @@ class FairClass:
     Who begins to wait starts at virtual time at least: nobody saves up a share by not asking.
 
     Attributes:
-        virtual: Virtual time: the largest least counter there ever was.
+        virtual: Virtual time: the largest least counter there ever was. All counters are set back with it now and then.
         since: When the class was last served, or began to wait.
         waiting: The lines with a turn waiting.
     """
@@ -109,6 +114,8 @@ class FairClass:
         """A turn goes at once, since nobody waits: the same as to join and to be served."""
         line = self._line(account)
         line.counter = self.virtual = max(line.counter, self.virtual)
+        if self.virtual > LARGEST_TIME:
+            self._set_back()
         line.counter += charge
         self.since = now
         line.open += 1
@@ -156,6 +163,8 @@ class FairClass:
         """A turn of ``line`` goes, which was chosen ``among`` these."""
         least = line.counter if len(among) == 1 else min(each.counter for each in among)
         self.virtual = max(self.virtual, least)
+        if self.virtual > LARGEST_TIME:
+            self._set_back()
         self.since = now
         line.counter += charge
         line.open += 1
@@ -170,6 +179,11 @@ class FairClass:
         line.open -= 1
         self._open -= 1
         self._forget()
+
+    def _set_back(self) -> None:
+        for line in self._lines.values():
+            line.counter -= self.virtual
+        self.virtual = 0.0
 
     def _left(self, line: Line) -> None:
         if not line.waiting:
@@ -191,6 +205,8 @@ class FairClass:
             for line in self._lines.values():
                 self.virtual = max(self.virtual, line.counter)
             self._lines.clear()
+            if self.virtual > LARGEST_TIME:
+                self._set_back()
         elif len(self._lines) > self._room:
             idle = sorted((e for e in self._lines.values() if not e.waiting and not e.open), key=lambda e: e.counter)
             surplus = len(self._lines) - MOST_ACCOUNTS // 2

@@ -68,6 +68,11 @@ class Window:
             at, excess = time + MINUTE, excess - used
         return at
 
+    def is_empty(self, now: float) -> bool:
+        """Whether nothing was used within the last minute."""
+        self._forget(now)
+        return not self._entries
+
     def add(self, key: int, amount: int, now: float) -> None:
         """Count ``amount`` as used now."""
         self._entries[key] = (now, amount)
@@ -133,6 +138,11 @@ class Meter:
         if self._tokens is not None:
             at = max(at, self._tokens.fits_at(tokens, now))
         return at
+
+    def is_like_new(self, now: float) -> bool:
+        """Whether nothing runs, and nothing did within the last minute."""
+        minutes = (self._requests, self._tokens)
+        return not self.running and all(window is None or window.is_empty(now) for window in minutes)
 
     def count(self, key: int, tokens: int, now: float) -> None:
         """A call begins: it is counted in its minute."""

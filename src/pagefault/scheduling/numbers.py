@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 from pagefault.errors import BadTurn
@@ -21,6 +22,8 @@ def whole(name: str, value: object, least: int = 0) -> int:
         return value
     if isinstance(value, bool) or not isinstance(value, int):
         raise BadTurn(f"{name} is a whole number, got {type(value).__name__} {value!r:.40}")
+    if least <= value <= LARGEST:  # such as a member of an IntEnum
+        return int(value)
     raise BadTurn(f"{name}={_shown(value)}; it has to be at least {least} and at most {LARGEST:,}")
 
 
@@ -34,6 +37,18 @@ def above_zero(name: str, value: object) -> float:
     if 0 < number <= LARGEST:
         return number
     raise BadTurn(f"{name}={_shown(value)}; it has to be a finite number above 0")
+
+
+def from_zero(name: str, value: object) -> float:
+    """``value`` if it is a number from 0 to a million millions, or infinity.
+
+    Raises:
+        BadTurn: It is not.
+    """
+    number = _number(name, value)
+    if 0 <= number <= LARGEST or number == math.inf:
+        return number
+    raise BadTurn(f"{name}={_shown(value)}; it has to be from 0 to {LARGEST:,}, or infinity")
 
 
 def as_weight(value: object) -> float:

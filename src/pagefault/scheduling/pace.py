@@ -90,7 +90,7 @@ def retry_after(error: BaseException, wall: float) -> float | None:
         wall: Seconds since the epoch, for headers that name a date.
     """
     for each in _causes(error):
-        headers: Any = getattr(getattr(each, "response", None), "headers", None)
+        headers = _of(_of(each, "response"), "headers")
         if not _is_refusal(each) or not hasattr(headers, "get"):
             continue
         for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
@@ -101,8 +101,16 @@ def retry_after(error: BaseException, wall: float) -> float | None:
 
 
 def _is_refusal(error: BaseException) -> bool:
-    places = (error, getattr(error, "response", None))
-    return any(getattr(place, name, None) == TOO_MANY for place in places for name in ("status_code", "status", "code"))
+    places = (error, _of(error, "response"))
+    return any(_of(place, name) == TOO_MANY for place in places for name in ("status_code", "status", "code"))
+
+
+def _of(place: Any, name: str) -> Any:
+    """What an error of somebody's has by this name; one that raises when it is asked has nothing."""
+    try:
+        return getattr(place, name, None)
+    except Exception:  # noqa: BLE001  # foreign code, and the error itself is what its caller has to see
+        return None
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
@@ -110,7 +118,8 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
     found = [error]
     for each in found:
         yield each
-        more = [*getattr(each, "exceptions", ()), each.__cause__]
+        inner = each.exceptions if isinstance(each, BaseExceptionGroup) else ()
+        more = [*inner, each.__cause__]
         found += [one for one in more if isinstance(one, BaseException)][: MOST_CAUSES - len(found)]
 
 
@@ -120,6 +129,6 @@ def _seconds(text: str, unit: float, wall: float) -> float | None:
     except ValueError:
         try:
             asked = parsedate_to_datetime(text).timestamp() - wall
-        except ValueError:
+        except (ValueError, OverflowError):
             return None
     return min(max(0.0, asked), float(MOST_ASKED)) if math.isfinite(asked) else None

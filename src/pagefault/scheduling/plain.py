@@ -11,7 +11,7 @@ from pagefault.scheduling.costs import Usage, reported
 from pagefault.scheduling.numbers import LARGEST, as_weight, whole
 from pagefault.scheduling.rules import Request, Rules
 
-FORMAT: Final = 3
+FORMAT: Final = 4
 """Rises with every change of the log's or the snapshot's form, or of a decision of the policy."""
 
 

@@ -12,7 +12,7 @@ from pagefault.scheduling.affinity import Mark
 from pagefault.scheduling.costs import Prices
 from pagefault.scheduling.fairness import AccountId
 from pagefault.scheduling.limits import Limits
-from pagefault.scheduling.numbers import above_zero, whole
+from pagefault.scheduling.numbers import above_zero, from_zero, whole
 
 PRICES: Final = Prices()
 NO_QUOTAS: Final[Mapping[str, Limits]] = MappingProxyType({})
@@ -47,22 +47,19 @@ class Rules:
     def __post_init__(self) -> None:
         if self.limits.slots is None:
             raise BadTurn("the backend's slots are a number: how many calls it runs at a time")
-        _check_slack(self.affinity_slack)
+        from_zero("affinity_slack", self.affinity_slack)
         above_zero("aging", self.aging)
         whole("max_waiting", self.max_waiting, least=1)
         _check_prices(self.prices)
         for name in ("quotas", "tenant_quotas"):
             _check_quotas(name, getattr(self, name))
+            # a copy: who changes a dictionary later would change the rules of one process among those that share a log
+            object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
 
     @property
     def slots(self) -> int:
         """Calls that the backend runs at a time."""
         return self.limits.slots or 0
-
-
-def _check_slack(slack: object) -> None:
-    if isinstance(slack, bool) or not isinstance(slack, int | float) or not slack >= 0:
-        raise BadTurn(f"affinity_slack={slack!r:.40}; it is a cost of at least 0 (0 is strict fair share)")
 
 
 def _check_prices(prices: object) -> None:
