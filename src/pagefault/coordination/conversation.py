@@ -159,8 +159,6 @@ class Conversation:
 
     def _is_due(self) -> bool:
         member, now = self._member, time.monotonic()
-        if self.is_abandoned:
-            member.is_closed = True
         if self._may_leave():
             return True
         if now < self._retry_at:
@@ -171,7 +169,8 @@ class Conversation:
 
     def _may_leave(self) -> bool:
         member = self._member
-        return not member.stakes and not member.has_news and (member.is_closed or member.me is None)
+        is_done = member.is_closed or self.is_abandoned or member.me is None
+        return is_done and not member.stakes and not member.has_news
 
     def _seconds_to_go(self) -> float | None:
         due = self._retry_at

@@ -203,19 +203,23 @@ class LocalCoordinator:
         return None if entry is None else entry.phase
 
     def _pump(self, now: float) -> list[int]:
-        moved = self._dispatcher.pump(now)
-        if moved and self._waiters:
-            for number in self._wake(moved):
-                self._let_go(number, now)  # its event loop was closed while it waited: nobody will take this turn
+        newly = moved = self._dispatcher.pump(now)
+        while newly and self._waiters and (gone := self._wake(newly)):  # not by recursion: it may be thousands
+            for number in gone:
+                self._let_go(number, now)
+            newly = self._dispatcher.pump(now)
+            moved += newly
         if self._dispatcher.wake_at < self._alarm_at:
             self._set_alarm(now)
         return moved
 
     def _let_go(self, number: int, now: float) -> None:
-        if number in self._seats:
-            self._dispatcher.finish(number, now, failed=True)
-            del self._seats[number]
-            self._pump(now)
+        """Its event loop was closed while it waited: nobody will take this turn."""
+        outer = self._seats[number].outer
+        self._dispatcher.finish(number, now, failed=True)
+        del self._seats[number]
+        if outer is not None and self._knows(outer):
+            self._dispatcher.regain(outer.number, now)
 
     def _wake(self, numbers: Iterable[int]) -> list[int]:
         """Wake who waits for these; the turns that nobody can be woken for."""
@@ -240,7 +244,7 @@ class LocalCoordinator:
             if self._is_deciding:
                 self._make_good()
             self._is_deciding, now = True, time.monotonic()
-            if now >= self._alarm_at:  # else another alarm was set meanwhile
+            if threading.current_thread() is self._alarm:  # else another was set meanwhile; a coarse clock may be early
                 self._alarm, self._alarm_at = None, math.inf
                 self._pump(now)
             self._is_deciding = False
