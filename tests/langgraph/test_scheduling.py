@@ -392,3 +392,38 @@ def test_outside_of_a_graph_the_config_of_the_call_says_who_asks(way):
 def test_what_is_no_scheduler_is_refused_where_it_is_given(make):
     with pytest.raises(pagefault.errors.BadTurn, match="scheduler"):
         make(None)
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [
+        {"input_tokens": -5, "output_tokens": 1},
+        {"input_tokens": 5, "output_tokens": -1},
+        {"input_tokens": 10**13, "output_tokens": 1},
+        {"input_tokens": None, "output_tokens": 1},
+        {"input_tokens": 5.0, "output_tokens": 1},
+        {"total_tokens": 1},
+    ],
+)
+def test_a_report_that_cannot_be_one_costs_no_answer(usage):
+    def odd(call: int, messages: list[BaseMessage]) -> AIMessage:
+        message = answer(call, messages)
+        message.usage_metadata = usage
+        return message
+
+    scheduler = pagefault.Scheduler()
+    model = scheduled(ScriptedModel(script=odd), scheduler, agent="a")
+    assert model.invoke("hi").content == "answer 1"
+    used = scheduler.usage("a")
+    assert (used.turns, used.failed, used.usage.input_tokens) == (1, 0, 1_000)
+
+
+def test_a_cached_part_below_zero_is_none():
+    def odd(call: int, messages: list[BaseMessage]) -> AIMessage:
+        message = answer(call, messages)
+        message.usage_metadata = {**USAGE, "input_token_details": {"cache_read": -3}}
+        return message
+
+    scheduler = pagefault.Scheduler()
+    scheduled(ScriptedModel(script=odd), scheduler, agent="a").invoke("hi")
+    assert scheduler.usage("a").usage == pagefault.scheduling.Usage(input_tokens=100, output_tokens=10)

@@ -281,3 +281,16 @@ def test_what_is_no_llm_is_refused():
         scheduled(MockLLM(), None)
     with pytest.raises(NotSchedulable, match="takes a LlamaIndex LLM"):
         scheduled("gpt", pagefault.Scheduler())
+
+
+def test_a_report_that_cannot_be_one_costs_no_answer():
+    class Odd(ScriptedLLM):
+        def chat(self, messages: Any, **kwargs: Any) -> ChatResponse:
+            response = super().chat(messages, **kwargs)
+            response.raw = {"usage": SimpleNamespace(prompt_tokens=10**13, completion_tokens=7)}
+            return response
+
+    scheduler = pagefault.Scheduler()
+    llm = scheduled(Odd(script=answer), scheduler, agent="a")
+    assert llm.chat(HI).message.content
+    assert scheduler.usage("a").usage.input_tokens == 1_000

@@ -7,6 +7,7 @@ from the paged prompt where there is one, and what it did cost from the answer's
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from functools import partial
@@ -19,7 +20,7 @@ from langchain_core.rate_limiters import BaseRateLimiter
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
 
 from pagefault import Scheduler
-from pagefault.errors import TurnTimeout
+from pagefault.errors import BadTurn, TurnTimeout
 from pagefault.scheduler import check_scheduler
 from pagefault.turn import Turn
 from pagefault_langgraph.locate import IN_TURN, config_of, owned_by
@@ -247,16 +248,15 @@ class SchedulerRateLimiter(BaseRateLimiter):
 
 
 def _charge(turn: Turn, messages: Sequence[BaseMessage]) -> None:
-    """Charge what answers report; without a report the turn is charged as expected."""
+    """Charge what answers report; without a report that can be one the turn is charged as expected."""
     for message in messages:
-        usage = message.usage_metadata if isinstance(message, AIMessage) else None
-        if usage:
-            cached = (usage.get("input_token_details") or {}).get("cache_read") or 0
-            turn.charge(
-                input_tokens=usage["input_tokens"],
-                output_tokens=usage["output_tokens"],
-                cached_tokens=min(cached, usage["input_tokens"]),
-            )
+        usage: Mapping[str, Any] = (message.usage_metadata if isinstance(message, AIMessage) else None) or {}
+        sent, came = usage.get("input_tokens"), usage.get("output_tokens")
+        if type(sent) is not int or type(came) is not int:
+            continue
+        cached = (usage.get("input_token_details") or {}).get("cache_read") or 0
+        with suppress(BadTurn):  # nobody loses an answer by what its provider says of it
+            turn.charge(input_tokens=sent, output_tokens=came, cached_tokens=max(0, min(cached, sent)))
 
 
 def _answers(response: Any) -> Sequence[BaseMessage]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from contextvars import ContextVar
 from functools import partial
 from typing import Any, Final
@@ -11,7 +12,7 @@ from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.llms import LLM
 
 from pagefault import Scheduler
-from pagefault.errors import PagefaultError
+from pagefault.errors import BadTurn, PagefaultError
 from pagefault.scheduler import check_scheduler
 from pagefault.turn import Turn
 from pagefault_llamaindex.model import Sent, known_of, pager_of
@@ -215,7 +216,8 @@ _WRAPPERS: Final[Mapping[str, Callable[[Ask, Wire], Wire]]] = {
 
 def _charge(turn: Turn, used: Usage | None) -> None:
     if used is not None:
-        turn.charge(input_tokens=used[0], output_tokens=used[1])
+        with suppress(BadTurn):  # nobody loses an answer by what its provider says of it
+            turn.charge(input_tokens=used[0], output_tokens=used[1])
 
 
 def _usage(response: Any) -> Usage | None:
