@@ -12,6 +12,7 @@ from types import SimpleNamespace
 
 from pagefault import Scheduler
 from pagefault.coordination import local
+from pagefault.errors import SchedulerClosed
 from tests.scheduler.loops import until
 
 MANY = 1_200
@@ -106,3 +107,28 @@ def test_a_shared_scheduler_that_only_its_turn_holds_lets_it_in(valkey):
     thread.join(60)
     assert let_in.is_set()
     holder.close()
+
+
+def test_whoever_looks_at_a_shared_scheduler_decides_as_before(valkey, monkeypatch):
+    """What a minute holds is let go of by events alone: others may have had one at an earlier time than it is now."""
+    scheduler = Scheduler(slots=2, requests_per_minute=1, shared=valkey.url())
+    with scheduler.turn(agent="a"):
+        pass
+    turn, ended = scheduler.turn(agent="b"), threading.Event()
+
+    def run():
+        try:
+            turn.__enter__()
+        except SchedulerClosed:
+            ended.set()
+
+    threading.Thread(target=run, daemon=True).start()
+    until(lambda: waiting(scheduler), "it waits for the minute")
+    coordinator = scheduler._coordinator
+    before, now = coordinator._member.replica.text(), coordinator._talk.now()
+    with monkeypatch.context() as later:
+        later.setattr(coordinator._talk, "now", lambda: now + 3_600)
+        assert [each.waits_for for each in waiting(scheduler)] == ["the backend's limits"]
+    assert coordinator._member.replica.text() == before
+    scheduler.close()
+    assert ended.wait(60)

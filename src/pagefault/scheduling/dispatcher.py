@@ -179,7 +179,8 @@ class Dispatcher:
         if not failed:
             self._pace.succeeded()
         self._tidy(entry.request.priority)
-        self.accounts.tidy(self.turns.values(), now)
+        if self.accounts.have_quotas:
+            self.accounts.tidy(self.turns.values(), now)
 
     def lend(self, number: int, now: float) -> None:
         """A turn is opened inside this one: its slot is free until ``regain``."""
