@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
@@ -118,9 +118,13 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
     found = [error]
     for each in found:
         yield each
-        inner = each.exceptions if isinstance(each, BaseExceptionGroup) else ()
-        more = [*inner, each.__cause__]
-        found += [one for one in more if isinstance(one, BaseException)][: MOST_CAUSES - len(found)]
+        more = [one for one in (*_inner(each), each.__cause__) if isinstance(one, BaseException)]
+        found += more[: MOST_CAUSES - len(found)]
+
+
+def _inner(error: Any) -> Sequence[Any]:
+    """What a group holds; others may call anything ``exceptions``."""
+    return error.exceptions if issubclass(type(error), BaseExceptionGroup) else ()
 
 
 def _seconds(text: str, unit: float, wall: float) -> float | None:
