@@ -421,7 +421,8 @@ def test_a_report_that_cannot_be_one_costs_no_answer(usage):
 def test_a_cached_part_below_zero_is_none():
     def odd(call: int, messages: list[BaseMessage]) -> AIMessage:
         message = answer(call, messages)
-        message.usage_metadata = {**USAGE, "input_token_details": {"cache_read": -3}}
+        used: Any = {**USAGE, "input_token_details": {"cache_read": -3}}
+        message.usage_metadata = used
         return message
 
     scheduler = pagefault.Scheduler()
