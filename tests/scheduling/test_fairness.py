@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pagefault.scheduling.fairness import FairClass, classes_in_order
+from pagefault.scheduling.fairness import LARGEST_TIME, FairClass, classes_in_order
 
 ACCOUNTS = st.sampled_from("abc").map(lambda agent: ("", agent))
 STEPS = st.lists(
@@ -95,6 +95,16 @@ def test_who_is_held_back_no_longer_keeps_what_is_given_back():
     fair.correct(held, -35.0)
     assert fair.eligible(set().__contains__) == [held]
     assert (held.counter, fair.virtual) == (35.0, 50.0), "it is not lifted to virtual time again"
+
+
+def test_all_counters_are_set_back_where_turns_go_at_once():
+    fair = FairClass()
+    other = fair.pass_by(("t", "b"), 5.0, 1.0)
+    for charge in (2 * LARGEST_TIME, 7.0):
+        line = fair.pass_by(("t", "a"), charge, 2.0)
+    assert (fair.virtual, line.counter) == (0.0, 7.0)
+    assert other.counter == 5.0 - 2 * LARGEST_TIME
+    assert fair.join(("t", "b"), 1, 3.0).counter == 0.0, "nobody saves up a share"
 
 
 def test_virtual_time_is_the_least_counter_of_those_among_whom_one_was_chosen():
